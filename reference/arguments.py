@@ -1,0 +1,150 @@
+"""What the operators accept: every refusal in one place, with the exception type that PyTorch raises.
+
+A message names the argument, the value that was given and what is allowed.
+"""
+
+from __future__ import annotations
+
+import operator
+from math import prod
+from typing import Any
+
+from array_api_compat import array_namespace, is_array_api_obj
+
+REDUCTIONS = ("none", "mean", "sum")
+_NOT_REAL = ("bool", "integral", "complex floating")
+
+
+def namespace(**arrays: Any) -> Any:
+    """The array-API namespace that the arrays share; arguments that are None are left out.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an array, or the arrays belong to different libraries.
+    """
+    given = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        if not (is_array_api_obj(array) or hasattr(array, "__array_namespace__")):
+            raise TypeError(f"{name} must be an array (NumPy, torch or any array-API library), not {type(array).__name__}")
+    try:
+        return array_namespace(*given.values())
+    except TypeError as error:
+        kinds = ", ".join(f"{name} is {type(array).__module__}.{type(array).__name__}" for name, array in given.items())
+        raise TypeError(f"the arguments must be arrays of one library, but {kinds}") from error
+
+
+def check_real(xp: Any, name: str, array: Any) -> None:
+    """Raise NotImplementedError unless ``array`` is real-valued."""
+    if xp.isdtype(array.dtype, _NOT_REAL):
+        raise NotImplementedError(f"{name} has dtype {array.dtype}; it must be real floating point")
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ValueError unless ``reduction`` is one of 'none', 'mean' and 'sum'."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}; it must be 'none', 'mean' or 'sum'")
+
+
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Raise RuntimeError unless ``0 <= label_smoothing <= 1``."""
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing is {label_smoothing!r}; it must be between 0 and 1")
+
+
+def normalized_dim(dim: Any, ndim: int) -> int:
+    """``dim`` counted from the front; a 0-d array counts as one dimension.
+
+    Raises
+    ------
+    TypeError
+        If ``dim`` is not an integer.
+    IndexError
+        If ``dim`` is out of range.
+    """
+    try:
+        dim = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"dim is {dim!r}; it must be an integer") from None
+    dims = max(ndim, 1)
+    if not -dims <= dim < dims:
+        raise IndexError(f"dim is {dim}; it must be between {-dims} and {dims - 1} for an input of {ndim} dimensions")
+    return dim % dims
+
+
+def class_dim(input: Any) -> int:
+    """The dimension that holds the classes: the only one of (C), the second of (N, C, d1, ..., dk).
+
+    Raises
+    ------
+    ValueError
+        If ``input`` has no dimension.
+    """
+    if input.ndim == 0:
+        raise ValueError("input has shape (); it must be (C), (N, C) or (N, C, d1, ..., dk)")
+    return 0 if input.ndim == 1 else 1
+
+
+def check_class_weight(xp: Any, weight: Any, input: Any, *, same_dtype: bool = True) -> None:
+    """Raise RuntimeError unless ``weight`` is None or holds one number of input's dtype for each class."""
+    if weight is None:
+        return
+    classes = input.shape[class_dim(input)]
+    if tuple(weight.shape) != (classes,):
+        raise RuntimeError(f"weight has shape {tuple(weight.shape)}; it must be ({classes},), one weight for each class of input")
+    if same_dtype and weight.dtype != input.dtype:
+        raise RuntimeError(f"weight has dtype {weight.dtype}; it must have the dtype of input, {input.dtype}")
+
+
+def check_class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> None:
+    """Check class indices against an input of shape (C), (N, C) or (N, C, d1, ..., dk).
+
+    Raises
+    ------
+    ValueError
+        If the batch sizes differ.
+    RuntimeError
+        If ``target`` is not of an integer dtype, or the other dimensions differ.
+    IndexError
+        If an index is neither a class nor ``ignore_index``.
+    """
+    if not xp.isdtype(target.dtype, "integral"):
+        raise RuntimeError(f"target has dtype {target.dtype}; class indices must be of an integer dtype")
+    dim = class_dim(input)
+    shape, given = tuple(input.shape), tuple(target.shape)
+    expected = shape[:dim] + shape[dim + 1 :]
+    if given != expected:
+        message = f"target has shape {given}; for an input of shape {shape} it must be {expected}"
+        same_batch = dim == 1 and given[:1] == expected[:1]
+        raise RuntimeError(message) if same_batch else ValueError(message)
+    classes = shape[dim]
+    outside = (target != ignore_index) & ((target < 0) | (target >= classes))
+    if prod(given) and bool(xp.any(outside)):
+        indices = xp.reshape(target, (-1,)), xp.reshape(outside, (-1,))
+        first = next(int(value) for value, out in zip(*indices, strict=True) if bool(out))
+        raise IndexError(f"target holds {first}; it must be between 0 and {classes - 1}, or ignore_index ({ignore_index})")
+
+
+def check_same_shape(input: Any, target: Any) -> None:
+    """Raise ValueError unless ``target`` has the shape of ``input``."""
+    if tuple(target.shape) != tuple(input.shape):
+        raise ValueError(f"target has shape {tuple(target.shape)}; it must have the shape of input, {tuple(input.shape)}")
+
+
+def check_broadcasts(name: str, array: Any, shape: tuple[int, ...]) -> None:
+    """Raise RuntimeError unless ``array`` is None or broadcasts to ``shape`` without enlarging it."""
+    if array is None:
+        return
+    given = tuple(array.shape)
+    fits = len(given) <= len(shape) and all(a in (1, b) for a, b in zip(given[::-1], shape[::-1], strict=False))
+    if not fits:
+        raise RuntimeError(f"{name} has shape {given}; it must broadcast to the shape of input, {shape}")
+
+
+def check_probabilities(xp: Any, name: str, array: Any) -> None:
+    """Raise RuntimeError unless every element lies in [0, 1]; nan does not."""
+    inside = (array >= 0) & (array <= 1)
+    if not bool(xp.all(inside)):
+        elements = xp.reshape(array, (-1,)), xp.reshape(inside, (-1,))
+        first = next(value for value, ok in zip(*elements, strict=True) if not bool(ok))
+        raise RuntimeError(f"{name} holds {float(first)!r}; every element must be between 0 and 1")

@@ -1,0 +1,161 @@
+"""Floating-point formats, and the arithmetic an implementation is assumed to work in.
+
+Notation follows Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 2: ``u`` is the unit roundoff.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format with round-to-nearest, gradual underflow and infinities.
+
+    Parameters
+    ----------
+    name : str
+        The name that array libraries use for the dtype.
+    precision : int
+        Bits of the significand, the implicit one included.
+    min_exponent, max_exponent : int
+        Exponents of the smallest and of the largest normal number, as in ``2**exponent``.
+    """
+
+    name: str
+    precision: int
+    min_exponent: int
+    max_exponent: int
+
+    @property
+    def unit_roundoff(self) -> float:
+        """Largest relative error of one rounding, ``2**-precision``."""
+        return 2.0**-self.precision
+
+    @property
+    def smallest_normal(self) -> float:
+        return 2.0**self.min_exponent
+
+    @property
+    def smallest_subnormal(self) -> float:
+        return 2.0 ** (self.min_exponent - self.precision + 1)
+
+    @property
+    def largest(self) -> float:
+        return (2.0 - 2.0 ** (1 - self.precision)) * 2.0**self.max_exponent
+
+    @property
+    def overflow_threshold(self) -> Any:
+        """Smallest magnitude that rounds to infinity (beyond float64 for the widest format, hence ``longdouble``)."""
+        return np.ldexp(np.longdouble(2.0 - 2.0**-self.precision), self.max_exponent)
+
+    def spacing(self, x: Any) -> Any:
+        """The gap to the next number of the format at the magnitude of ``x``: one ulp of it."""
+        _, exponent = np.frexp(x)
+        lowest = self.min_exponent - self.precision + 1
+        return np.ldexp(1.0, np.maximum(exponent - self.precision, lowest))
+
+    def holds(self, x: Any) -> Any:
+        """Whether each number of ``x`` is a number of this format (nan and infinities are)."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            units = np.ldexp(x, -_exponent_of(self.spacing(x)))
+            inside = (np.rint(units) == units) & (np.abs(x) <= self.largest)
+        return inside | ~np.isfinite(x)
+
+    def round(self, x: Any) -> Any:
+        """``x`` rounded once to the nearest number of the format, ties to even, in the dtype of ``x``."""
+        x = np.asarray(x)
+        with np.errstate(invalid="ignore", over="ignore"):
+            exponent = _exponent_of(self.spacing(x))
+            rounded = np.ldexp(np.rint(np.ldexp(x, -exponent)), exponent)
+            rounded = np.where(np.abs(x) >= self.overflow_threshold, np.copysign(np.inf, x), rounded)
+        return np.where(np.isfinite(x), rounded, x).astype(x.dtype)
+
+
+def _exponent_of(power_of_two: Any) -> Any:
+    return np.frexp(power_of_two)[1] - 1
+
+
+FLOAT16 = Format("float16", 11, -14, 15)
+BFLOAT16 = Format("bfloat16", 8, -126, 127)
+FLOAT32 = Format("float32", 24, -126, 127)
+FLOAT64 = Format("float64", 53, -1022, 1023)
+FORMATS = {f.name: f for f in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What an implementation may do between its inputs and its outputs, and so what its rounding may cost.
+
+    The accuracies of the elementary functions are those that the OpenCL C specification (section 7.4, "Relative Error
+    as ULPs", full profile) demands of every device: a public contract that CPU and GPU mathematics libraries meet.
+
+    Parameters
+    ----------
+    compute : Format
+        The format each operation works in.
+    storage : Format
+        The format of inputs and outputs.
+    intermediate : Format, optional
+        The format that each intermediate result is rounded to besides; ``compute`` unless given.
+    accumulate : Format, optional
+        The format that sums are kept in while they grow; ``compute`` unless given.
+    summation : {"any order", "cascade"}
+        ``"any order"`` allows every order of the n - 1 additions. ``"cascade"`` is the multi-level summation that
+        torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at most 8 levels.
+    exp_ulps, log_ulps, log1p_ulps : float
+        Largest error of the elementary functions, in ulps of ``compute``.
+    flushes_subnormals : bool
+        Whether results below the smallest normal number may be replaced by zero.
+    """
+
+    compute: Format
+    storage: Format
+    intermediate: Format | None = None
+    accumulate: Format | None = None
+    summation: str = "any order"
+    exp_ulps: float = 3.0
+    log_ulps: float = 3.0
+    log1p_ulps: float = 2.0
+    flushes_subnormals: bool = True
+
+    @classmethod
+    def for_dtype(cls, dtype: str, **changes: Any) -> Arithmetic:
+        """The arithmetic asked of an implementation on ``dtype``: half precision is computed in float32, rounded once.
+
+        Raises
+        ------
+        ValueError
+            If ``dtype`` is not one of float16, bfloat16, float32 and float64.
+        """
+        if dtype not in FORMATS:
+            raise ValueError(f"dtype {dtype!r} is not one of {', '.join(FORMATS)}")
+        storage = FORMATS[dtype]
+        compute = FLOAT32 if storage.precision < FLOAT32.precision else storage
+        return replace(cls(compute=compute, storage=storage), **changes)
+
+    @property
+    def evaluation_dtype(self) -> type:
+        """The NumPy type that values are evaluated in: wider than ``compute`` wherever the machine has a wider one."""
+        return np.longdouble if self.compute.precision >= FLOAT64.precision else np.float64
+
+    @property
+    def evaluation_roundoff(self) -> float:
+        """Unit roundoff of the evaluation itself: its error is part of every allowance."""
+        return float(np.finfo(self.evaluation_dtype).eps) / 2
+
+    def summation_height(self, terms: Any) -> Any:
+        """The largest number of additions that any one of ``terms`` addends passes through."""
+        if self.summation == "any order":
+            return np.maximum(terms - 1, 0)
+        if self.summation == "cascade":
+            # level_power = max(4, ceil(log2(n) / 8)); a term is added once on each level that the sum needs, each level
+            # takes 2**level_power terms, and the levels are added up at the end.
+            bits = np.ceil(np.log2(np.maximum(terms, 2)))
+            level_power = np.maximum(4, np.ceil(bits / 8))
+            levels = np.ceil(bits / level_power)
+            return np.minimum(np.maximum(terms - 1, 0), levels * 2**level_power + 8)
+        raise ValueError(f"summation {self.summation!r} is not one of 'any order', 'cascade'")

@@ -1,0 +1,362 @@
+"""Rounding arithmetic: an array that carries a bound on what evaluating the same lines in finite precision may cost.
+
+Note [Running error analysis]
+    A `Rounded` array holds the value of each element, evaluated in a format wider than the one that is modelled, and a
+    bound on how far an implementation in the modelled `Arithmetic` may be from it. Every operation adds its own rounding
+    to what its operands carry (Wilkinson; Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., sec. 3.3).
+    An element that an implementation computes is
+
+        value * exp(rho + sum_k r_k tau_k)  +  alpha + sum_k a_k tau_k,     |rho| <= relative,  |alpha| <= absolute,  |tau_k| <= 1
+
+    Relative errors live in the exponent, so products and quotients add them, exp turns an absolute error into a relative
+    one and log back, all without second-order terms. Absolute errors take what has no relative bound: cancellation and
+    underflow.
+
+Note [Shared errors]
+    The error of a sum over a row is *one* unknown for the whole row. `Unknown` keeps it apart from each element's own
+    error, as affine arithmetic does, with a relative and an absolute coefficient for every element (``r_k``, ``a_k``
+    above). At a vocabulary of 131072 the sum may be off by a per cent in float32; every probability is then off by the
+    *same* per cent, and one that is off by two parts in a million from its neighbours is seen.
+
+Note [What cannot round]
+    A result that the compute format holds, while the errors of its operands are below a quarter of its spacing, is not
+    charged with a rounding: were it rounded, it would be rounded to exactly this value. Sums of multiples of a common
+    quantum that stay small enough for the format are exact in every order. Rows of equal values, few survivors among
+    -inf and losses that are integers are therefore known to a few units of roundoff at any length.
+
+Non-finite values carry no error: they are compared by kind. An intermediate result that may overflow carries an
+infinite error: such an element is not decided, and whoever judges must say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from reference.arithmetic.formats import Arithmetic, Format
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """One unknown number in [-1, 1] for each row along ``axis`` (negative, counted from the last)."""
+
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Error:
+    """The bound that a `Rounded` array carries; see Note [Running error analysis]. Arrays broadcast against the value."""
+
+    relative: Any = 0.0
+    absolute: Any = 0.0
+    shared: Mapping[Unknown, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def total_relative(self) -> Any:
+        return self.relative + sum(np.abs(r) for r, _ in self.shared.values())
+
+    @property
+    def total_absolute(self) -> Any:
+        return self.absolute + sum(np.abs(a) for _, a in self.shared.values())
+
+
+class Rounded:
+    """An array of values with a running bound on their rounding errors.
+
+    Parameters
+    ----------
+    value : array_like
+        Exact inputs. Real values are held in ``arithmetic.evaluation_dtype``; integers and booleans as they are.
+    arithmetic : Arithmetic
+        What is modelled.
+    error : Error, optional
+        The bound so far; none for exact inputs.
+    """
+
+    __array_priority__ = 1000.0
+    __array_ufunc__ = None
+
+    def __init__(self, value: Any, arithmetic: Arithmetic, error: Error | None = None) -> None:
+        value = np.asarray(value)
+        self.value = value.astype(arithmetic.evaluation_dtype, copy=False) if value.dtype.kind == "f" else value
+        self.arithmetic = arithmetic
+        self.error = Error() if error is None else error
+
+    def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
+        from reference.arithmetic import rounding_functions
+
+        return rounding_functions
+
+    dtype = property(lambda self: self.value.dtype)
+    shape = property(lambda self: self.value.shape)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    device = "cpu"
+
+    def __repr__(self) -> str:
+        return f"Rounded({self.value!r}, +-{self.total_error()!r})"
+
+    def total_error(self) -> Any:
+        """Largest distance of a computed element from its value, shared errors folded in."""
+        with np.errstate(all="ignore"):
+            relative = np.abs(self.value) * np.expm1(self.error.total_relative)
+            total = np.where(self.value == 0, 0.0, relative) + self.error.total_absolute
+            return np.where(np.isfinite(self.value), total, 0.0).astype(np.float64)
+
+    def __add__(self, other: Any) -> Rounded:
+        other = coerce(other, self.arithmetic)
+        return _add(self, other, other.value, 1.0)
+
+    def __sub__(self, other: Any) -> Rounded:
+        other = coerce(other, self.arithmetic)
+        return _add(self, other, -other.value, -1.0)
+
+    def __rsub__(self, other: Any) -> Rounded:
+        return coerce(other, self.arithmetic) - self
+
+    def __neg__(self) -> Rounded:
+        shared = {k: (r, -a) for k, (r, a) in self.error.shared.items()}
+        return Rounded(-self.value, self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
+
+    def __abs__(self) -> Rounded:
+        sign = np.where(np.signbit(self.value), -1.0, 1.0)
+        shared = {k: (r, a * sign) for k, (r, a) in self.error.shared.items()}
+        return Rounded(np.abs(self.value), self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
+
+    def __mul__(self, other: Any) -> Rounded:
+        return _multiply(self, coerce(other, self.arithmetic))
+
+    def __truediv__(self, other: Any) -> Rounded:
+        return _divide(self, coerce(other, self.arithmetic))
+
+    def __rtruediv__(self, other: Any) -> Rounded:
+        return _divide(coerce(other, self.arithmetic), self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    # Decisions are taken on the values: the definitions only ask about exact inputs.
+    def __lt__(self, other: Any) -> Rounded:
+        return self._compare(np.less, other)
+
+    def __le__(self, other: Any) -> Rounded:
+        return self._compare(np.less_equal, other)
+
+    def __gt__(self, other: Any) -> Rounded:
+        return self._compare(np.greater, other)
+
+    def __ge__(self, other: Any) -> Rounded:
+        return self._compare(np.greater_equal, other)
+
+    def __eq__(self, other: Any) -> Rounded:  # type: ignore[override]
+        return self._compare(np.equal, other)
+
+    def __ne__(self, other: Any) -> Rounded:  # type: ignore[override]
+        return self._compare(np.not_equal, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __and__(self, other: Any) -> Rounded:
+        return self._compare(np.logical_and, other)
+
+    def __or__(self, other: Any) -> Rounded:
+        return self._compare(np.logical_or, other)
+
+    def __invert__(self) -> Rounded:
+        return Rounded(~self.value, self.arithmetic)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def _compare(self, ufunc: Any, other: Any) -> Rounded:
+        with np.errstate(invalid="ignore"):
+            return Rounded(ufunc(self.value, coerce(other, self.arithmetic).value), self.arithmetic)
+
+
+def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
+    """``x`` as a `Rounded` array; a number that the compute format does not hold is rounded to it first."""
+    if isinstance(x, Rounded):
+        return x
+    value = np.asarray(x)
+    if value.dtype.kind != "f":
+        return Rounded(value, arithmetic)
+    exact = arithmetic.compute.holds(value)
+    return Rounded(value, arithmetic, Error(np.where(exact, 0.0, arithmetic.compute.unit_roundoff)))
+
+
+def absolute_form(x: Rounded) -> tuple[Any, dict[Unknown, Any]]:
+    """The error of ``x`` without its exponent: each element's own bound, and a coefficient for each unknown.
+
+    ``|exp(rho + r tau) - 1 - r tau| <= expm1(relative + |r|) - |r|`` puts the second-order term into the own bound.
+    """
+    magnitude = np.abs(x.value)
+    rel_shared = x.error.total_relative - x.error.relative
+    own = x.error.absolute + np.where(x.value == 0, 0.0, magnitude * (np.expm1(x.error.total_relative) - rel_shared))
+    return own, {k: x.value * r + a for k, (r, a) in x.error.shared.items()}
+
+
+def merge(parts: Iterable[Mapping[Unknown, Any]]) -> dict[Unknown, Any]:
+    """Add up coefficients of the same unknowns."""
+    merged: dict[Unknown, Any] = {}
+    for part in parts:
+        for unknown, coefficient in part.items():
+            merged[unknown] = merged.get(unknown, 0.0) + coefficient
+    return merged
+
+
+def round_result(
+    value: Any, error: Error, arithmetic: Arithmetic, charge: float, *, exact: Any = False, evaluated_exactly: Any = False
+) -> Rounded:
+    """Finish an operation: what it carries from its operands, plus its own roundings.
+
+    Parameters
+    ----------
+    value : ndarray
+        The result, evaluated in ``arithmetic.evaluation_dtype``.
+    error : Error
+        What the operands pass on.
+    charge : float
+        Relative error of the operation in the compute format; 0 where it cannot round there.
+    exact : array of bool
+        Where the operation is known to be exact on what it was given.
+    evaluated_exactly : array of bool
+        Where `value` itself is free of error.
+    """
+    roundoff = arithmetic.evaluation_roundoff
+    kept = Error(error.relative + np.where(evaluated_exactly | np.asarray(exact), 0.0, roundoff), error.absolute, error.shared)
+    result = Rounded(value, arithmetic, kept)
+    # A single rounding is exact where its result fits; an elementary function is only where that is said.
+    single = charge == arithmetic.compute.unit_roundoff
+    result = _round_to(result, arithmetic.compute, charge, exact, check=single)
+    if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
+        result = _round_to(result, arithmetic.intermediate, arithmetic.intermediate.unit_roundoff, exact, check=True)
+    return _clean(result)
+
+
+def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: bool) -> Rounded:
+    """One rounding to ``format``; see Note [What cannot round]."""
+    magnitude, total = np.abs(x.value), x.total_error()
+    tiny = format.smallest_normal
+    flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
+    exact = np.asarray(exact)
+    if check:
+        fits = format.holds(x.value) & (total <= format.spacing(x.value) / 4)
+        exact = exact | (fits & ((magnitude >= tiny) | (x.value == 0)) if flushes else fits)
+    underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else format.smallest_subnormal, 0.0)
+    absolute = x.error.absolute * (1 + charge) + underflow
+    overflows = magnitude + total >= format.overflow_threshold
+    if overflows.any():
+        absolute = np.where(overflows, np.inf, absolute)
+    relative = x.error.relative + np.where(exact, 0.0, -np.log1p(-charge))
+    shared = {k: (r, a * (1 + charge)) for k, (r, a) in x.error.shared.items()}
+    return Rounded(x.value, x.arithmetic, Error(relative, absolute, shared))
+
+
+def store(x: Rounded) -> Rounded:
+    """Round once to the storage format, as when a result is written to memory."""
+    arithmetic = x.arithmetic
+    if arithmetic.storage in (arithmetic.compute, arithmetic.intermediate):
+        return x
+    with np.errstate(all="ignore"):
+        total = x.total_error()
+        format = arithmetic.storage
+        exact = format.holds(x.value) & (total <= format.spacing(x.value) / 4)
+        half_ulp = format.spacing(np.abs(x.value) + total) / 2
+        absolute = x.error.absolute + np.where(exact | ~np.isfinite(x.value), 0.0, half_ulp)
+        return _clean(Rounded(x.value, arithmetic, Error(x.error.relative, absolute, x.error.shared)))
+
+
+def _clean(x: Rounded) -> Rounded:
+    """No error where the value is not finite; an infinite one where it cannot be said (inf * 0)."""
+    finite = np.isfinite(x.value)
+
+    def settle(bound: Any) -> Any:
+        bound = np.asarray(bound, dtype=np.float64)
+        if finite.all() and np.isfinite(bound).all():
+            return bound
+        return np.where(finite, np.where(np.isnan(bound), np.inf, bound), 0.0)
+
+    shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
+    return Rounded(x.value, x.arithmetic, Error(settle(x.error.relative), settle(x.error.absolute), shared))
+
+
+def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
+    with np.errstate(all="ignore"):
+        value = np.asarray(x.value + addend)
+        own_x, shared_x = absolute_form(x)
+        own_y, shared_y = absolute_form(y)
+        shared = merge([shared_x, {k: sign * a for k, a in shared_y.items()}])
+        error = Error(0.0, own_x + own_y, {k: (0.0, a) for k, a in shared.items()})
+        # TwoSum (Knuth): the error of the evaluation's own addition, zero where it was exact.
+        back = value - x.value
+        missed = (x.value - (value - back)) + (addend - back)
+        unit = x.arithmetic.compute.unit_roundoff
+        return round_result(value, error, x.arithmetic, unit, evaluated_exactly=missed == 0)
+
+
+def _multiply(x: Rounded, y: Rounded) -> Rounded:
+    with np.errstate(all="ignore"):
+        value = np.asarray(x.value * y.value)
+        relative_x, relative_y = x.error.total_relative, y.error.total_relative
+        absolute_x, absolute_y = x.error.total_absolute, y.error.total_absolute
+        scale_x, scale_y = np.abs(x.value), np.abs(y.value)
+        own = (
+            _times(x.error.absolute * np.exp(relative_y) + (absolute_x - x.error.absolute) * np.expm1(relative_y), scale_y)
+            + _times(y.error.absolute * np.exp(relative_x) + (absolute_y - y.error.absolute) * np.expm1(relative_x), scale_x)
+            + absolute_x * absolute_y
+        )
+        shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value)
+        error = Error(x.error.relative + y.error.relative, own, shared)
+        unit = x.arithmetic.compute.unit_roundoff
+        return round_result(value, error, x.arithmetic, unit, evaluated_exactly=_product_is_exact(x, y))
+
+
+def _divide(x: Rounded, y: Rounded) -> Rounded:
+    with np.errstate(all="ignore"):
+        value = np.asarray(x.value / y.value)
+        # An absolute error of the divisor becomes a relative one: |log(1 + e)| <= -log(1 - |e|).
+        least = np.abs(y.value) * np.exp(-y.error.total_relative)
+        relative_y = y.error.relative - np.log1p(-np.minimum(y.error.total_absolute / least, 1.0))
+        shared_y = {k: (r, 0.0) for k, (r, _) in y.error.shared.items()}
+        divisor = Rounded(y.value, y.arithmetic, Error(relative_y, 0.0, shared_y))
+        growth = divisor.error.total_relative
+        own = (x.error.absolute * np.exp(growth) + (x.error.total_absolute - x.error.absolute) * np.expm1(growth)) / np.abs(y.value)
+        shared = _combine(x, divisor, sign=-1.0, scale_x=1 / y.value, scale_y=0.0)
+        error = Error(x.error.relative + relative_y, own, shared)
+        unit = x.arithmetic.compute.unit_roundoff
+        # A reciprocal and a product round twice; dividing by a power of two is exact.
+        power_of_two = _is_power_of_two(y.value)
+        result = round_result(value, error, x.arithmetic, unit, evaluated_exactly=power_of_two)
+        second = np.where(power_of_two | (value == 0), 0.0, unit)
+        return _clean(Rounded(result.value, x.arithmetic, Error(result.error.relative + second, result.error.absolute, result.error.shared)))
+
+
+def _combine(x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any) -> dict[Unknown, tuple[Any, Any]]:
+    relative = merge([{k: r for k, (r, _) in x.error.shared.items()}, {k: sign * r for k, (r, _) in y.error.shared.items()}])
+    absolute = merge(
+        [{k: a * scale_x for k, (_, a) in x.error.shared.items()}, {k: a * scale_y for k, (_, a) in y.error.shared.items()}]
+    )
+    return {k: (relative[k], absolute[k]) for k in relative}
+
+
+def _times(bound: Any, factor: Any) -> Any:
+    """``bound * factor``, where no error times infinity is no error."""
+    return np.where(np.asarray(bound) == 0, 0.0, bound * factor)
+
+
+def _is_power_of_two(x: Any) -> Any:
+    return (np.abs(np.frexp(x)[0]) == 0.5) | (np.asarray(x) == 0)
+
+
+def _product_is_exact(x: Rounded, y: Rounded) -> Any:
+    """Whether the evaluation's product has no error: narrow operands that are exact, or a power of two."""
+    arithmetic = x.arithmetic
+    narrow = 2 * arithmetic.compute.precision <= np.finfo(arithmetic.evaluation_dtype).nmant + 1
+    powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
+    if not narrow:
+        return powers
+    return powers | (arithmetic.compute.holds(x.value) & arithmetic.compute.holds(y.value))

@@ -1,0 +1,275 @@
+"""The array-API functions on `Rounded` arrays: the namespace that ``Rounded.__array_namespace__`` returns.
+
+Only what the definitions need. Structural functions move values and bounds together; elementary functions and reductions
+add their own rounding, see the notes in `reference.arithmetic.rounding`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from reference.arithmetic.rounding import Error, Rounded, Unknown, absolute_form, coerce, merge, round_result
+
+inf = np.inf
+nan = np.nan
+int64 = np.dtype(np.int64)
+
+
+# --- what arrays are -------------------------------------------------------------------------------------------------
+
+
+def isdtype(dtype: Any, kind: str | tuple[str, ...]) -> bool:
+    return bool(np.isdtype(np.dtype(dtype), kind))
+
+
+def astype(x: Rounded, dtype: Any) -> Rounded:
+    """A change of kind only (bool or integer to real); the real format is the arithmetic's."""
+    if np.dtype(dtype).kind == x.value.dtype.kind:
+        return x
+    return Rounded(x.value.astype(dtype), x.arithmetic)
+
+
+def arange(n: int, *, dtype: Any = None, device: Any = None) -> np.ndarray:
+    return np.arange(n, dtype=dtype)
+
+
+def zeros_like(x: Rounded) -> Rounded:
+    return Rounded(np.zeros_like(x.value), x.arithmetic)
+
+
+def ones_like(x: Rounded) -> Rounded:
+    return Rounded(np.ones_like(x.value), x.arithmetic)
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+
+
+def _restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) -> Rounded:
+    """Apply ``move`` to the value and to every bound; without ``keep_shared``, shared errors are folded into own ones."""
+
+    def full(bound: Any) -> Any:
+        return move(np.broadcast_to(bound, x.shape))
+
+    if keep_shared:
+        shared = {k: (full(r), full(a)) for k, (r, a) in x.error.shared.items()}
+        return Rounded(move(x.value), x.arithmetic, Error(full(x.error.relative), full(x.error.absolute), shared))
+    error = Error(full(x.error.total_relative), full(x.error.total_absolute))
+    return Rounded(move(x.value), x.arithmetic, error)
+
+
+def reshape(x: Rounded, shape: Any) -> Rounded:
+    return _restructure(x, lambda a: np.reshape(a, shape), keep_shared=False)
+
+
+def expand_dims(x: Rounded, *, axis: int = 0) -> Rounded:
+    return _restructure(x, lambda a: np.expand_dims(a, axis), keep_shared=False)
+
+
+def squeeze(x: Rounded, axis: int) -> Rounded:
+    return _restructure(x, lambda a: np.squeeze(a, axis), keep_shared=False)
+
+
+def broadcast_to(x: Rounded, shape: Any) -> Rounded:
+    return _restructure(x, lambda a: np.broadcast_to(a, shape), keep_shared=len(shape) == x.ndim)
+
+
+def take(x: Rounded, indices: Any, *, axis: int = 0) -> Rounded:
+    where_ = coerce(indices, x.arithmetic).value
+    return _restructure(x, lambda a: np.take(a, where_, axis=axis), keep_shared=False)
+
+
+def take_along_axis(x: Rounded, indices: Any, *, axis: int = -1) -> Rounded:
+    where_ = coerce(indices, x.arithmetic).value
+    return _restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=True)
+
+
+def where(condition: Any, x: Any, y: Any) -> Rounded:
+    arithmetic = next(a.arithmetic for a in (x, y, condition) if isinstance(a, Rounded))
+    chosen, x, y = coerce(condition, arithmetic).value, coerce(x, arithmetic), coerce(y, arithmetic)
+    value = np.where(chosen, x.value, y.value)
+    if value.dtype.kind != "f":
+        return Rounded(value, arithmetic)
+    shared = {}
+    for unknown in x.error.shared | y.error.shared:
+        in_x, in_y = x.error.shared.get(unknown, (0.0, 0.0)), y.error.shared.get(unknown, (0.0, 0.0))
+        shared[unknown] = (np.where(chosen, in_x[0], in_y[0]), np.where(chosen, in_x[1], in_y[1]))
+    relative = np.where(chosen, x.error.relative, y.error.relative)
+    absolute = np.where(chosen, x.error.absolute, y.error.absolute)
+    return Rounded(value, arithmetic, Error(relative, absolute, shared))
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+
+def all(x: Rounded) -> Rounded:
+    return Rounded(np.all(x.value), x.arithmetic)
+
+
+def any(x: Rounded) -> Rounded:
+    return Rounded(np.any(x.value), x.arithmetic)
+
+
+def maximum(x: Any, y: Any) -> Rounded:
+    """The larger of two: 1-Lipschitz in both, and exactly one of them where the bounds keep them apart."""
+    arithmetic = x.arithmetic if isinstance(x, Rounded) else y.arithmetic
+    x, y = coerce(x, arithmetic), coerce(y, arithmetic)
+    with np.errstate(all="ignore"):
+        error_x, error_y = x.total_error(), y.total_error()
+        value = np.maximum(x.value, y.value)
+        apart_x, apart_y = x.value - error_x > y.value + error_y, y.value - error_y > x.value + error_x
+        error = np.where(apart_x, error_x, np.where(apart_y, error_y, np.maximum(error_x, error_y)))
+        return Rounded(value, arithmetic, Error(0.0, np.where(np.isfinite(value), error, 0.0)))
+
+
+def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
+    value = np.max(x.value, axis=axis, keepdims=keepdims)
+    return Rounded(value, x.arithmetic, Error(0.0, np.max(np.broadcast_to(x.total_error(), x.shape), axis=axis, keepdims=keepdims)))
+
+
+# --- elementary functions --------------------------------------------------------------------------------------------
+
+
+def exp(x: Rounded) -> Rounded:
+    """An absolute error of the argument is a relative error of the result."""
+    with np.errstate(all="ignore"):
+        own, shared = absolute_form(x)
+        value = np.exp(x.value)
+        exact = (x.value == 0) & (x.total_error() == 0)
+        ulps = 2 * x.arithmetic.exp_ulps
+        error = Error(
+            np.where(np.isfinite(x.value), own, 0.0) + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff),
+            0.0,
+            {k: (np.where(np.isfinite(x.value), a, 0.0), 0.0) for k, a in shared.items()},
+        )
+        exact = exact | ~np.isfinite(x.value)
+        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+
+
+def log(x: Rounded) -> Rounded:
+    """A relative error of the argument is an absolute error of the result."""
+    with np.errstate(all="ignore"):
+        value = np.log(x.value)
+        least = np.abs(x.value) * np.exp(-x.error.total_relative)
+        own = x.error.relative - np.log1p(-np.minimum(x.error.total_absolute / least, 1.0))
+        ulps = 2 * x.arithmetic.log_ulps
+        error = Error(ulps * x.arithmetic.evaluation_roundoff, own, {k: (0.0, r) for k, (r, _) in x.error.shared.items()})
+        exact = ~np.isfinite(value)
+        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+
+
+def log1p(x: Rounded) -> Rounded:
+    with np.errstate(all="ignore"):
+        value = np.log1p(x.value)
+        own = -np.log1p(-np.minimum(x.total_error() / (1 + x.value), 1.0))
+        ulps = 2 * x.arithmetic.log1p_ulps
+        error = Error(ulps * x.arithmetic.evaluation_roundoff, np.where(np.isfinite(value), own, 0.0))
+        exact = ~np.isfinite(value) | (x.value == 0)
+        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+
+
+def sum(x: Rounded, *, axis: int | None = None, keepdims: bool = False) -> Rounded:
+    """A sum in any order that the arithmetic allows. Its error is one unknown for each row (``keepdims``)."""
+    if x.value.dtype.kind != "f":
+        return Rounded(np.sum(x.value, axis=axis, keepdims=keepdims), x.arithmetic)
+    if axis is not None and x.shape[axis] == 1:  # nothing is added
+        return x if keepdims else squeeze(x, axis)
+    along: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(x.value)
+        magnitude = np.where(finite, np.abs(x.value), 0.0)
+        own, coefficients = absolute_form(x)
+        unknown = Unknown(axis - x.ndim if axis is not None and axis >= 0 else axis) if axis is not None else None
+        kept = {k: a for k, a in coefficients.items() if keepdims and unknown is not None and k.axis == unknown.axis}
+        own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
+        carried = np.sum(np.broadcast_to(np.where(finite, own, 0.0), x.shape), **along)
+
+        value = np.sum(x.value, **along)
+        size = np.sum(magnitude, **along)
+        roundoff = x.arithmetic.evaluation_roundoff
+        accumulate = x.arithmetic.accumulate or x.arithmetic.compute
+        exact = _adds_exactly(x.value, size, carried, accumulate.unit_roundoff, along)
+        rounding = np.where(
+            exact, 0.0, _summation_error(x, magnitude, size + carried, accumulate.unit_roundoff, along)
+        ) + np.where(exact, 0.0, _summation_error(x, magnitude, size, roundoff, along, any_order=True))
+        if x.arithmetic.flushes_subnormals:
+            terms = x.size if axis is None else x.shape[axis]
+            tiny = accumulate.smallest_normal
+            rounding = rounding + np.where(~exact & (size < tiny / accumulate.unit_roundoff), terms * tiny, 0.0)
+        overflow = np.where(size + carried + rounding >= accumulate.overflow_threshold, np.inf, 0.0)
+        error = np.where(np.isfinite(value), carried + rounding + overflow, 0.0)
+
+        shared = {k: (0.0, np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along)) for k, a in kept.items()}
+        if unknown is not None and keepdims:
+            # Of one sign, the error is relative, and stays so through quotients and logarithms.
+            relative = -np.log1p(-error / np.abs(value))
+            one_sign = (np.abs(value) >= size * (1 - accumulate.unit_roundoff)) & (error < np.abs(value))
+            shared[unknown] = (np.where(one_sign, relative, 0.0), np.where(one_sign, 0.0, error))
+            bound = Error(0.0, 0.0, shared)
+        else:
+            bound = Error(0.0, error, merge_shared(shared))
+        return _round_total(value, bound, x)
+
+
+def merge_shared(shared: dict[Unknown, tuple[Any, Any]]) -> dict[Unknown, tuple[Any, Any]]:
+    relative = merge([{k: r} for k, (r, _) in shared.items()])
+    absolute = merge([{k: a} for k, (_, a) in shared.items()])
+    return {k: (relative[k], absolute[k]) for k in relative}
+
+
+def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
+    """The total is rounded to the intermediate format, where it is narrower than the one sums are kept in."""
+    return round_result(value, bound, x.arithmetic, 0.0, evaluated_exactly=True)
+
+
+def _summation_error(x: Rounded, magnitude: Any, size: Any, unit: float, along: dict[str, Any], *, any_order: bool = False) -> Any:
+    """Bound on the roundings of a sum whose addends have magnitudes that add up to ``size``.
+
+    An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
+    ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost ``unit * size``, and the
+    small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
+    through at most ``height`` additions.
+    """
+    keep = along | {"keepdims": True}
+    largest = np.broadcast_to(size if along["keepdims"] else np.expand_dims(size, _axes(along, x.ndim)), np.sum(magnitude, **keep).shape)
+    small = magnitude < unit * largest
+    n_large = np.sum(~small & (magnitude > 0), **along)
+    n_small = np.sum(small & (magnitude > 0), **along)
+    lost = np.sum(np.where(small, magnitude, 0.0), **along)
+    terms = n_large + n_small
+    growth = 1 / (1 - np.minimum(terms * unit, 1.0))  # second order: the partial sums carry their errors
+    by_size = (np.maximum(n_large - 1, 0) * unit * size + lost * (1 + n_small * unit)) * growth
+    if any_order:
+        return by_size
+    height = x.arithmetic.summation_height(terms)
+    by_height = height * unit / (1 - np.minimum(height * unit, 1.0)) * size
+    return np.minimum(by_size, by_height)
+
+
+def _axes(along: dict[str, Any], ndim: int) -> Any:
+    return along["axis"] if along["axis"] is not None else tuple(range(ndim))
+
+
+def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, along: dict[str, Any]) -> Any:
+    """Whether the addends are multiples of a quantum so coarse that every partial sum, in every order, is a number.
+
+    The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum.
+    """
+    if value.size == 0:
+        return np.True_
+    mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0.0))
+    units = np.ldexp(mantissa, 53)
+    whole = units == np.rint(units)
+    lowest = np.gcd(np.where(whole, units, 1.0).astype(np.int64), np.int64(1) << 53)  # the lowest set bit
+    quantum = np.where(value == 0, np.inf, np.ldexp(lowest.astype(np.float64), exponent - 53))
+    coarsest = np.min(quantum, **along)
+    return np.all(whole, **along) & (size * unit <= coarsest) & (carried <= coarsest * unit / 2)
+
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,139 @@
+r"""Softmax and its logarithm.
+
+.. math::
+
+    \operatorname{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
+    \qquad
+    \operatorname{log\,softmax}(x)_i = x_i - \log \sum_j e^{x_j}
+
+Both are unchanged by a shift of ``x``. Shifting by the maximum keeps every exponential at most 1 and one of them at 1: the
+sum neither overflows nor vanishes (P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and
+softmax functions", IMA J. Numer. Anal. 41 (2021), sec. 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reference.arguments import check_real, namespace, normalized_dim
+
+
+def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """Probabilities along ``dim``: the exponentials of ``input`` over their sum.
+
+    Parameters
+    ----------
+    input : array, any shape
+        Logits.
+    dim : int
+        The dimension that sums to 1.
+    dtype : dtype, optional
+        ``input`` is converted to it first.
+
+    Returns
+    -------
+    array, the shape of ``input``
+        A row that is all -inf, or holds nan or +inf, is nan.
+
+    Raises
+    ------
+    IndexError
+        If ``dim`` is out of range.
+    NotImplementedError
+        If ``input``, converted to ``dtype``, is not real-valued.
+
+    References
+    ----------
+    torch.nn.functional.softmax
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax(np.asarray([[0.0, 0.0], [0.0, -np.inf]]), dim=1)
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+
+    def definition(xp: Any, x: Any, axis: int) -> Any:
+        exponentials = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+        return exponentials / xp.sum(exponentials, axis=axis, keepdims=True)
+
+    return _along(input, dim, dtype, definition)
+
+
+def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """The logarithm of `softmax`, without forming probabilities that underflow.
+
+    Parameters, returns and errors are those of `softmax`.
+
+    References
+    ----------
+    torch.nn.functional.log_softmax
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_softmax(np.asarray([0.0, -1000.0]), dim=0)
+    array([    0., -1000.])
+    """
+
+    def definition(xp: Any, x: Any, axis: int) -> Any:
+        shifted = x - xp.max(x, axis=axis, keepdims=True)
+        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+    return _along(input, dim, dtype, definition)
+
+
+def softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
+    r"""The gradient of `softmax` with respect to ``input``: :math:`p_i (g_i - \sum_j g_j p_j)`.
+
+    Parameters
+    ----------
+    grad_output : array, the shape of ``input``
+        Upstream gradient.
+    input, dim
+        As given to `softmax`.
+    """
+    xp = namespace(grad_output=grad_output, input=input)
+    p, g, axis = _with_dimension(xp, softmax(input, dim), grad_output, dim)
+    gradient = p * (g - xp.sum(g * p, axis=axis, keepdims=True))
+    return xp.reshape(gradient, ()) if input.ndim == 0 else gradient
+
+
+def log_softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
+    r"""The gradient of `log_softmax` with respect to ``input``: :math:`g_i - p_i \sum_j g_j`, with :math:`p = e^y`.
+
+    Parameters
+    ----------
+    grad_output : array, the shape of ``input``
+        Upstream gradient.
+    input, dim
+        As given to `log_softmax`.
+    """
+    xp = namespace(grad_output=grad_output, input=input)
+    y, g, axis = _with_dimension(xp, log_softmax(input, dim), grad_output, dim)
+    gradient = g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+    return xp.reshape(gradient, ()) if input.ndim == 0 else gradient
+
+
+def _along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int], Any]) -> Any:
+    """Check the arguments and apply ``definition`` along ``dim``."""
+    xp = namespace(input=input)
+    if dtype is not None:
+        input = xp.astype(input, dtype)
+    check_real(xp, "input", input)
+    axis = normalized_dim(dim, input.ndim)
+    if 0 in input.shape:
+        return input  # nothing to normalise, and no maximum of an empty row
+    if input.ndim == 0:
+        return xp.reshape(definition(xp, xp.reshape(input, (1,)), 0), ())
+    return definition(xp, input, axis)
+
+
+def _with_dimension(xp: Any, output: Any, grad_output: Any, dim: int) -> tuple[Any, Any, int]:
+    if tuple(grad_output.shape) != tuple(output.shape):
+        raise RuntimeError(f"grad_output has shape {tuple(grad_output.shape)}; it must have the shape of the output, {tuple(output.shape)}")
+    if output.ndim == 0:
+        return xp.reshape(output, (1,)), xp.reshape(grad_output, (1,)), 0
+    return output, grad_output, normalized_dim(dim, output.ndim)
