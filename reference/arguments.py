@@ -62,26 +62,25 @@ def normalized_dim(dim: Any, ndim: int) -> int:
     IndexError
         If ``dim`` is out of range.
     """
-    try:
-        dim = operator.index(dim)
-    except TypeError:
-        raise TypeError(f"dim is {dim!r}; it must be an integer") from None
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"dim is {dim!r}; it must be an integer")
+    dim = operator.index(dim)
     dims = max(ndim, 1)
     if not -dims <= dim < dims:
         raise IndexError(f"dim is {dim}; it must be between {-dims} and {dims - 1} for an input of {ndim} dimensions")
     return dim % dims
 
 
-def class_dim(input: Any) -> int:
+def class_dim(input: Any, refusal: type[Exception] = ValueError) -> int:
     """The dimension that holds the classes: the only one of (C), the second of (N, C, d1, ..., dk).
 
     Raises
     ------
-    ValueError
+    ValueError, or what ``refusal`` says
         If ``input`` has no dimension.
     """
     if input.ndim == 0:
-        raise ValueError("input has shape (); it must be (C), (N, C) or (N, C, d1, ..., dk)")
+        raise refusal("input has shape (); it must be (C), (N, C) or (N, C, d1, ..., dk)")
     return 0 if input.ndim == 1 else 1
 
 
@@ -96,13 +95,13 @@ def check_class_weight(xp: Any, weight: Any, input: Any, *, same_dtype: bool = T
         raise RuntimeError(f"weight has dtype {weight.dtype}; it must have the dtype of input, {input.dtype}")
 
 
-def check_class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> None:
-    """Check class indices against an input of shape (C), (N, C) or (N, C, d1, ..., dk).
+def class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> Any:
+    """Class indices for an input of shape (C), (N, C) or (N, C, d1, ..., dk): int64, one for each row.
 
     Raises
     ------
     ValueError
-        If the batch sizes differ.
+        If the numbers of rows differ: ``target`` is 1-D but not of size 1, or the batch sizes differ.
     RuntimeError
         If ``target`` is not of an integer dtype, or the other dimensions differ.
     IndexError
@@ -113,16 +112,18 @@ def check_class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> 
     dim = class_dim(input)
     shape, given = tuple(input.shape), tuple(target.shape)
     expected = shape[:dim] + shape[dim + 1 :]
-    if given != expected:
+    if given != expected and not (given == (1,) and expected == ()):  # torch takes (1,) for the target of a single row
         message = f"target has shape {given}; for an input of shape {shape} it must be {expected}"
-        same_batch = dim == 1 and given[:1] == expected[:1]
-        raise RuntimeError(message) if same_batch else ValueError(message)
+        other_rows = given[:1] != expected[:1] if expected else len(given) == 1
+        raise ValueError(message) if other_rows else RuntimeError(message)
+    target = xp.astype(xp.reshape(target, expected), xp.int64)  # ignore_index may be out of a narrow dtype's range
     classes = shape[dim]
     outside = (target != ignore_index) & ((target < 0) | (target >= classes))
     if prod(given) and bool(xp.any(outside)):
         indices = xp.reshape(target, (-1,)), xp.reshape(outside, (-1,))
         first = next(int(value) for value, out in zip(*indices, strict=True) if bool(out))
         raise IndexError(f"target holds {first}; it must be between 0 and {classes - 1}, or ignore_index ({ignore_index})")
+    return target
 
 
 def check_same_shape(input: Any, target: Any) -> None:
@@ -131,10 +132,12 @@ def check_same_shape(input: Any, target: Any) -> None:
         raise ValueError(f"target has shape {tuple(target.shape)}; it must have the shape of input, {tuple(input.shape)}")
 
 
-def check_broadcasts(name: str, array: Any, shape: tuple[int, ...]) -> None:
-    """Raise RuntimeError unless ``array`` is None or broadcasts to ``shape`` without enlarging it."""
+def check_broadcasts(xp: Any, name: str, array: Any, shape: tuple[int, ...]) -> None:
+    """Raise RuntimeError unless ``array`` is None, or real and broadcasts to ``shape`` without enlarging it."""
     if array is None:
         return
+    if xp.isdtype(array.dtype, "complex floating"):
+        raise RuntimeError(f"{name} has dtype {array.dtype}; it must be real")
     given = tuple(array.shape)
     fits = len(given) <= len(shape) and all(a in (1, b) for a, b in zip(given[::-1], shape[::-1], strict=False))
     if not fits:

@@ -28,9 +28,7 @@ class BinaryCrossEntropyWithLogitsGradients(NamedTuple):
     pos_weight: Any = None
 
 
-def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-) -> Any:
+def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
     """Binary cross-entropy between logits and targets.
 
     Parameters
@@ -132,6 +130,6 @@ def _check(input: Any, target: Any, weight: Any, reduction: str, pos_weight: Any
     check_same_shape(input, target)
     if xp.isdtype(target.dtype, ("bool", "integral", "complex floating")):
         raise RuntimeError(f"target has dtype {target.dtype}; it must be real floating point")
-    check_broadcasts("weight", weight, tuple(input.shape))
-    check_broadcasts("pos_weight", pos_weight, tuple(input.shape))
+    check_broadcasts(xp, "weight", weight, tuple(input.shape))
+    check_broadcasts(xp, "pos_weight", pos_weight, tuple(input.shape))
     return xp

@@ -14,7 +14,7 @@ The mean over index targets divides by the sum of the targets' weights, the mean
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple
 
 from reference.arguments import (
@@ -23,6 +23,7 @@ from reference.arguments import (
     check_real,
     check_reduction,
     class_dim,
+    class_indices,
     namespace,
 )
 from reference.nll_loss import nll_loss, nll_loss_backward, target_weights
@@ -70,8 +71,10 @@ def cross_entropy(
 
     Raises
     ------
-    ValueError, IndexError, NotImplementedError
+    ValueError, NotImplementedError
         As `nll_loss`.
+    IndexError
+        As `nll_loss`; also if ``input`` is 0-d.
     RuntimeError
         As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], or if ``ignore_index`` is not negative with
         probabilities.
@@ -84,25 +87,24 @@ def cross_entropy(
     --------
     >>> import numpy as np
     >>> logits = np.asarray([[2.0, 0.0], [0.0, 0.0]])
-    >>> print(cross_entropy(logits, np.asarray([0, 1])))
-    0.41003759579926674
-    >>> print(cross_entropy(logits, np.asarray([[1.0, 0.0], [0.0, 1.0]])))
-    0.41003759579926674
+    >>> print(f"{cross_entropy(logits, np.asarray([0, 1])):.12f}")
+    0.410037595801
+    >>> print(f"{cross_entropy(logits, np.asarray([[1.0, 0.0], [0.0, 1.0]])):.12f}")
+    0.410037595801
     """
-    xp, dim = _check(input, target, weight, ignore_index, reduction, label_smoothing)
+    xp, dim, target = _check(input, target, weight, ignore_index, reduction, label_smoothing)
     y = log_softmax(input, dim)
     if _holds_probabilities(input, target):
         smoothed = _smooth(target, label_smoothing, input.shape[dim])
-        losses = -xp.sum(y * _weighted(smoothed, weight, y, dim), axis=dim)
-        return reduce(xp, losses, reduction, _rows(losses))
+        losses = -xp.sum(y * _weighted(xp, smoothed, weight, dim), axis=dim)
+        return reduce(xp, losses, reduction, _rows(input, dim))
     loss = nll_loss(y, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
         return loss
-    target = xp.reshape(target, tuple(input.shape[:dim]) + tuple(input.shape[dim + 1 :]))
-    uniform = -xp.sum(y if weight is None else y * _per_class(weight, y, dim), axis=dim)
+    uniform = -xp.sum(_weighted(xp, y, weight, dim), axis=dim)
     uniform = xp.where(target == ignore_index, xp.zeros_like(uniform), uniform)
     spread = reduce(xp, uniform, reduction, xp.sum(target_weights(xp, input, target, weight, ignore_index)))
-    return (1 - label_smoothing) * loss + (label_smoothing / input.shape[dim]) * spread
+    return (1 - label_smoothing) * loss + _share(label_smoothing, input.shape[dim]) * spread
 
 
 def cross_entropy_backward(
@@ -131,14 +133,13 @@ def cross_entropy_backward(
     CrossEntropyGradients
         ``input``; with probabilities also ``target``, and ``weight`` where it is given.
     """
-    xp, dim = _check(input, target, weight, ignore_index, reduction, label_smoothing)
+    xp, dim, target = _check(input, target, weight, ignore_index, reduction, label_smoothing)
     y = log_softmax(input, dim)
     if _holds_probabilities(input, target):
-        rows = prod(input.shape[:dim] + input.shape[dim + 1 :])
-        g = _along_classes(xp, reduce_backward(grad_output, reduction, rows), dim)
+        g = _to_rows(xp, reduce_backward(grad_output, reduction, _rows(input, dim)), reduction, dim)
         smoothed = _smooth(target, label_smoothing, input.shape[dim])
-        grad_y = -g * _weighted(smoothed, weight, y, dim)
-        grad_target = (1 - label_smoothing) * (-g * _weighted(y, weight, y, dim))
+        grad_y = -g * _weighted(xp, smoothed, weight, dim)
+        grad_target = (1 - label_smoothing) * (-g * _weighted(xp, y, weight, dim))
         grad_weight = None
         if weight is not None:
             axes = tuple(i for i in range(input.ndim) if i != dim)
@@ -147,53 +148,55 @@ def cross_entropy_backward(
         return CrossEntropyGradients(log_softmax_backward(grad_y, input, dim), grad_target, grad_weight)
     grad_y = nll_loss_backward(grad_output, y, target, weight, ignore_index, reduction).input
     if label_smoothing != 0:
-        target = xp.reshape(target, tuple(input.shape[:dim]) + tuple(input.shape[dim + 1 :]))
         weights = target_weights(xp, input, target, weight, ignore_index)
-        g = _along_classes(xp, reduce_backward(grad_output, reduction, xp.sum(weights)), dim)
+        g = _to_rows(xp, reduce_backward(grad_output, reduction, xp.sum(weights)), reduction, dim)
         counted = xp.expand_dims(target != ignore_index, axis=dim)
-        uniform = xp.where(counted, -g * _weighted(xp.ones_like(y), weight, y, dim), xp.zeros_like(y))
-        grad_y = (1 - label_smoothing) * grad_y + (label_smoothing / input.shape[dim]) * uniform
+        uniform = xp.where(counted, -g * _weighted(xp, xp.ones_like(y), weight, dim), xp.zeros_like(y))
+        grad_y = (1 - label_smoothing) * grad_y + _share(label_smoothing, input.shape[dim]) * uniform
     return CrossEntropyGradients(log_softmax_backward(grad_y, input, dim))
 
 
 def _smooth(target: Any, label_smoothing: float, classes: int) -> Any:
-    return target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / classes
+    return target if label_smoothing == 0 else target * (1 - label_smoothing) + _share(label_smoothing, classes)
 
 
-def _per_class(weight: Any, like: Any, dim: int) -> Any:
-    """``weight`` along dimension ``dim`` of ``like``."""
-    return weight[(...,) + (None,) * (like.ndim - dim - 1)]
+def _share(label_smoothing: float, classes: int) -> float:
+    """What smoothing gives to each class; as in torch, infinite where there is none."""
+    return label_smoothing / classes if classes else inf
 
 
-def _weighted(array: Any, weight: Any, like: Any, dim: int) -> Any:
-    return array if weight is None else array * _per_class(weight, like, dim)
+def _weighted(xp: Any, array: Any, weight: Any, dim: int) -> Any:
+    """``array`` times the weight of each class, which lies along ``dim``."""
+    return array if weight is None else array * xp.reshape(weight, tuple(weight.shape) + (1,) * (array.ndim - dim - 1))
 
 
-def _along_classes(xp: Any, grad: Any, dim: int) -> Any:
-    """A gradient for each row, made to broadcast over the classes; a scalar stays as it is."""
-    return xp.expand_dims(grad, axis=dim) if grad.ndim else grad
+def _to_rows(xp: Any, grad: Any, reduction: str, dim: int) -> Any:
+    """The gradient that reaches each row, made to broadcast over the classes; that of a scalar loss stays as it is."""
+    return xp.expand_dims(grad, axis=dim) if reduction == "none" else grad
 
 
-def _rows(losses: Any) -> int:
-    return prod(losses.shape)
+def _rows(input: Any, dim: int) -> int:
+    """The number of rows; as in torch there are none where there are no classes."""
+    return prod(input.shape[:dim] + input.shape[dim + 1 :]) if input.shape[dim] else 0
 
 
 def _holds_probabilities(input: Any, target: Any) -> bool:
     return tuple(input.shape) == tuple(target.shape)
 
 
-def _check(
-    input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
-) -> tuple[Any, int]:
+def _check(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float) -> tuple[Any, int, Any]:
     xp = namespace(input=input, target=target, weight=weight)
     check_reduction(reduction)
     check_label_smoothing(label_smoothing)
     check_real(xp, "input", input)
-    dim = class_dim(input)
-    if _holds_probabilities(input, target):
-        if xp.isdtype(target.dtype, ("bool", "integral", "complex floating")):
-            raise RuntimeError(f"target has dtype {target.dtype}; class probabilities, of input's shape, must be real floating point")
+    probabilities = _holds_probabilities(input, target)
+    if probabilities and xp.isdtype(target.dtype, ("bool", "integral", "complex floating")):
+        raise RuntimeError(f"target has dtype {target.dtype}; class probabilities, of input's shape, must be real floating point")
+    dim = class_dim(input, IndexError)
+    if probabilities:
         if ignore_index >= 0:
             raise RuntimeError(f"ignore_index is {ignore_index}; with class probabilities it must be left at a negative value")
         check_class_weight(xp, weight, input, same_dtype=False)
-    return xp, dim
+        return xp, dim, target
+    check_class_weight(xp, weight, input)
+    return xp, dim, class_indices(xp, input, target, ignore_index)

@@ -122,8 +122,8 @@ def _along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int
     xp = namespace(input=input)
     if dtype is not None:
         input = xp.astype(input, dtype)
-    check_real(xp, "input", input)
     axis = normalized_dim(dim, input.ndim)
+    check_real(xp, "input", input)
     if 0 in input.shape:
         return input  # nothing to normalise, and no maximum of an empty row
     if input.ndim == 0:

@@ -57,7 +57,7 @@ def balls(array: Any) -> np.ndarray:
     distinct, inverse = np.unique(array, return_inverse=True)
     made = np.empty(distinct.shape, dtype=object)
     made[:] = [ball(number) for number in distinct]
-    return made[inverse].reshape(array.shape)
+    return made[inverse.reshape(-1)].reshape(array.shape)
 
 
 def enclosure(array: Any) -> Enclosure:

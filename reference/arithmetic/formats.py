@@ -101,11 +101,11 @@ class Arithmetic:
         The format of inputs and outputs.
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
-    accumulate : Format, optional
-        The format that sums are kept in while they grow; ``compute`` unless given.
-    summation : {"any order", "cascade"}
-        ``"any order"`` allows every order of the n - 1 additions. ``"cascade"`` is the multi-level summation that
-        torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at most 8 levels.
+    total : Format, optional
+        The format in which the sum over all losses, for a mean or a sum, is kept while it grows; ``compute`` unless given.
+    total_order : {"any", "cascade"}
+        The order of that sum. ``"any"`` allows every order of the n - 1 additions. ``"cascade"`` is the multi-level summation
+        that torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at most 8 levels.
     exp_ulps, log_ulps, log1p_ulps : float
         Largest error of the elementary functions, in ulps of ``compute``.
     flushes_subnormals : bool
@@ -115,8 +115,8 @@ class Arithmetic:
     compute: Format
     storage: Format
     intermediate: Format | None = None
-    accumulate: Format | None = None
-    summation: str = "any order"
+    total: Format | None = None
+    total_order: str = "any"
     exp_ulps: float = 3.0
     log_ulps: float = 3.0
     log1p_ulps: float = 2.0
@@ -147,15 +147,22 @@ class Arithmetic:
         """Unit roundoff of the evaluation itself: its error is part of every allowance."""
         return float(np.finfo(self.evaluation_dtype).eps) / 2
 
-    def summation_height(self, terms: Any) -> Any:
-        """The largest number of additions that any one of ``terms`` addends passes through."""
-        if self.summation == "any order":
-            return np.maximum(terms - 1, 0)
-        if self.summation == "cascade":
-            # level_power = max(4, ceil(log2(n) / 8)); a term is added once on each level that the sum needs, each level
-            # takes 2**level_power terms, and the levels are added up at the end.
+    def total_height(self, terms: Any) -> Any:
+        """The largest number of additions that any one of ``terms`` losses passes through on the way into their sum.
+
+        Raises
+        ------
+        ValueError
+            If ``total_order`` is unknown.
+        """
+        one_by_one = np.maximum(terms - 1, 0)
+        if self.total_order == "any":
+            return one_by_one
+        if self.total_order == "cascade":
+            # level_power = max(4, ceil(log2(n) / 8)); a level takes 2**level_power partial sums of the one below, and the
+            # eight levels are added up at the end.
             bits = np.ceil(np.log2(np.maximum(terms, 2)))
             level_power = np.maximum(4, np.ceil(bits / 8))
             levels = np.ceil(bits / level_power)
-            return np.minimum(np.maximum(terms - 1, 0), levels * 2**level_power + 8)
-        raise ValueError(f"summation {self.summation!r} is not one of 'any order', 'cascade'")
+            return np.minimum(one_by_one, levels * 2**level_power + 8)
+        raise ValueError(f"total_order {self.total_order!r} is not one of 'any', 'cascade'")

@@ -82,7 +82,7 @@ class Rounded:
 
     def __init__(self, value: Any, arithmetic: Arithmetic, error: Error | None = None) -> None:
         value = np.asarray(value)
-        self.value = value.astype(arithmetic.evaluation_dtype, copy=False) if value.dtype.kind == "f" else value
+        self.value = value.astype(np.result_type(value, arithmetic.evaluation_dtype), copy=False) if value.dtype.kind == "f" else value
         self.arithmetic = arithmetic
         self.error = Error() if error is None else error
 
@@ -138,6 +138,12 @@ class Rounded:
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def __getitem__(self, key: Any) -> Rounded:
+        """Elements or new dimensions; shared errors are folded into own ones, as their rows may have moved."""
+        from reference.arithmetic.rounding_functions import restructure
+
+        return restructure(self, lambda a: a[key], keep_shared=False)
 
     # Decisions are taken on the values: the definitions only ask about exact inputs.
     def __lt__(self, other: Any) -> Rounded:
@@ -244,8 +250,10 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: b
     flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
     exact = np.asarray(exact)
     if check:
-        fits = format.holds(x.value) & (total <= format.spacing(x.value) / 4)
-        exact = exact | (fits & ((magnitude >= tiny) | (x.value == 0)) if flushes else fits)
+        fits = _absorbs(format, x.value, total)
+        if flushes:
+            fits = fits & ((magnitude >= tiny) | (x.value == 0))
+        exact, x = exact | fits, fold_where(x, fits, total)
     underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else format.smallest_subnormal, 0.0)
     absolute = x.error.absolute * (1 + charge) + underflow
     overflows = magnitude + total >= format.overflow_threshold
@@ -264,10 +272,25 @@ def store(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         total = x.total_error()
         format = arithmetic.storage
-        exact = format.holds(x.value) & (total <= format.spacing(x.value) / 4)
+        exact = _absorbs(format, x.value, total)
+        x = fold_where(x, exact, total)
         half_ulp = format.spacing(np.abs(x.value) + total) / 2
         absolute = x.error.absolute + np.where(exact | ~np.isfinite(x.value), 0.0, half_ulp)
         return _clean(Rounded(x.value, arithmetic, Error(x.error.relative, absolute, x.error.shared)))
+
+
+def _absorbs(format: Format, value: Any, total: Any) -> Any:
+    """Where rounding to ``format`` gives exactly ``value``, whatever the error on the way in."""
+    return format.holds(value) & (total <= format.spacing(value) / 4)
+
+
+def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
+    """Turn shared errors into own ones where ``chosen``: what is rounded back to its value moves with no unknown."""
+    if not x.error.shared or not chosen.any():
+        return x
+    shared = {k: (np.where(chosen, 0.0, r), np.where(chosen, 0.0, a)) for k, (r, a) in x.error.shared.items()}
+    error = Error(np.where(chosen, 0.0, x.error.relative), np.where(chosen, total, x.error.absolute), shared)
+    return Rounded(x.value, x.arithmetic, error)
 
 
 def _clean(x: Rounded) -> Rounded:

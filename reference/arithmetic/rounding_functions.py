@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from reference.arithmetic.rounding import Error, Rounded, Unknown, absolute_form, coerce, merge, round_result
+from reference.arithmetic.rounding import Error, Rounded, Unknown, absolute_form, coerce, round_result
 
 inf = np.inf
 nan = np.nan
@@ -48,7 +49,7 @@ def ones_like(x: Rounded) -> Rounded:
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
-def _restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) -> Rounded:
+def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) -> Rounded:
     """Apply ``move`` to the value and to every bound; without ``keep_shared``, shared errors are folded into own ones."""
 
     def full(bound: Any) -> Any:
@@ -62,29 +63,29 @@ def _restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) -
 
 
 def reshape(x: Rounded, shape: Any) -> Rounded:
-    return _restructure(x, lambda a: np.reshape(a, shape), keep_shared=False)
+    return restructure(x, lambda a: np.reshape(a, shape), keep_shared=False)
 
 
 def expand_dims(x: Rounded, *, axis: int = 0) -> Rounded:
-    return _restructure(x, lambda a: np.expand_dims(a, axis), keep_shared=False)
+    return restructure(x, lambda a: np.expand_dims(a, axis), keep_shared=False)
 
 
 def squeeze(x: Rounded, axis: int) -> Rounded:
-    return _restructure(x, lambda a: np.squeeze(a, axis), keep_shared=False)
+    return restructure(x, lambda a: np.squeeze(a, axis), keep_shared=False)
 
 
 def broadcast_to(x: Rounded, shape: Any) -> Rounded:
-    return _restructure(x, lambda a: np.broadcast_to(a, shape), keep_shared=len(shape) == x.ndim)
+    return restructure(x, lambda a: np.broadcast_to(a, shape), keep_shared=len(shape) == x.ndim)
 
 
 def take(x: Rounded, indices: Any, *, axis: int = 0) -> Rounded:
     where_ = coerce(indices, x.arithmetic).value
-    return _restructure(x, lambda a: np.take(a, where_, axis=axis), keep_shared=False)
+    return restructure(x, lambda a: np.take(a, where_, axis=axis), keep_shared=False)
 
 
 def take_along_axis(x: Rounded, indices: Any, *, axis: int = -1) -> Rounded:
     where_ = coerce(indices, x.arithmetic).value
-    return _restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=True)
+    return restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=True)
 
 
 def where(condition: Any, x: Any, y: Any) -> Rounded:
@@ -174,53 +175,53 @@ def log1p(x: Rounded) -> Rounded:
 # --- sums ------------------------------------------------------------------------------------------------------------
 
 
-def sum(x: Rounded, *, axis: int | None = None, keepdims: bool = False) -> Rounded:
-    """A sum in any order that the arithmetic allows. Its error is one unknown for each row (``keepdims``)."""
+def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Rounded:
+    """A sum in any order that the arithmetic allows. Its error is one unknown for each row (one axis, ``keepdims``)."""
     if x.value.dtype.kind != "f":
         return Rounded(np.sum(x.value, axis=axis, keepdims=keepdims), x.arithmetic)
-    if axis is not None and x.shape[axis] == 1:  # nothing is added
-        return x if keepdims else squeeze(x, axis)
-    along: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    terms = prod(x.shape[a] for a in axes)
+    if terms == 1:  # nothing is added
+        return x if keepdims else restructure(x, lambda a: np.squeeze(a, axes), keep_shared=False)
+    along: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
     with np.errstate(all="ignore"):
         finite = np.isfinite(x.value)
         magnitude = np.where(finite, np.abs(x.value), 0.0)
         own, coefficients = absolute_form(x)
-        unknown = Unknown(axis - x.ndim if axis is not None and axis >= 0 else axis) if axis is not None else None
-        kept = {k: a for k, a in coefficients.items() if keepdims and unknown is not None and k.axis == unknown.axis}
+        unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
+        kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
         own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
         carried = np.sum(np.broadcast_to(np.where(finite, own, 0.0), x.shape), **along)
+        kept = {k: np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along) for k, a in kept.items()}
+        moved = builtins.sum(np.abs(a) for a in kept.values())
 
         value = np.sum(x.value, **along)
         size = np.sum(magnitude, **along)
         roundoff = x.arithmetic.evaluation_roundoff
-        accumulate = x.arithmetic.accumulate or x.arithmetic.compute
-        exact = _adds_exactly(x.value, size, carried, accumulate.unit_roundoff, along)
-        rounding = np.where(
-            exact, 0.0, _summation_error(x, magnitude, size + carried, accumulate.unit_roundoff, along)
-        ) + np.where(exact, 0.0, _summation_error(x, magnitude, size, roundoff, along, any_order=True))
+        over_losses = axis is None
+        kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
+        unit = kept_in.unit_roundoff
+        exact = _adds_exactly(x.value, size, carried + moved, unit, along)
+        carried = carried + np.where(exact, moved, 0.0)  # rounded back to its value, a partial sum moves with no unknown
+        height = x.arithmetic.total_height if over_losses else None
+        rounding = _summation_error(magnitude, size + carried, unit, along, height)
+        rounding = np.where(exact, 0.0, rounding + _summation_error(magnitude, size, roundoff, along))
         if x.arithmetic.flushes_subnormals:
-            terms = x.size if axis is None else x.shape[axis]
-            tiny = accumulate.smallest_normal
-            rounding = rounding + np.where(~exact & (size < tiny / accumulate.unit_roundoff), terms * tiny, 0.0)
-        overflow = np.where(size + carried + rounding >= accumulate.overflow_threshold, np.inf, 0.0)
+            lost = terms * kept_in.smallest_normal
+            rounding = rounding + np.where(~exact & (size < kept_in.smallest_normal / unit), lost, 0.0)
+        overflow = np.where(size + carried + rounding >= kept_in.overflow_threshold, np.inf, 0.0)
         error = np.where(np.isfinite(value), carried + rounding + overflow, 0.0)
 
-        shared = {k: (0.0, np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along)) for k, a in kept.items()}
-        if unknown is not None and keepdims:
+        shared = {k: (0.0, np.where(exact, 0.0, a)) for k, a in kept.items()}
+        if unknown is not None:
             # Of one sign, the error is relative, and stays so through quotients and logarithms.
             relative = -np.log1p(-error / np.abs(value))
-            one_sign = (np.abs(value) >= size * (1 - accumulate.unit_roundoff)) & (error < np.abs(value))
+            one_sign = (np.abs(value) >= size * (1 - unit)) & (error < np.abs(value))
             shared[unknown] = (np.where(one_sign, relative, 0.0), np.where(one_sign, 0.0, error))
             bound = Error(0.0, 0.0, shared)
         else:
-            bound = Error(0.0, error, merge_shared(shared))
+            bound = Error(0.0, error, shared)
         return _round_total(value, bound, x)
-
-
-def merge_shared(shared: dict[Unknown, tuple[Any, Any]]) -> dict[Unknown, tuple[Any, Any]]:
-    relative = merge([{k: r} for k, (r, _) in shared.items()])
-    absolute = merge([{k: a} for k, (_, a) in shared.items()])
-    return {k: (relative[k], absolute[k]) for k in relative}
 
 
 def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
@@ -228,16 +229,18 @@ def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
     return round_result(value, bound, x.arithmetic, 0.0, evaluated_exactly=True)
 
 
-def _summation_error(x: Rounded, magnitude: Any, size: Any, unit: float, along: dict[str, Any], *, any_order: bool = False) -> Any:
+def _summation_error(
+    magnitude: Any, size: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None
+) -> Any:
     """Bound on the roundings of a sum whose addends have magnitudes that add up to ``size``.
 
     An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
     ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost ``unit * size``, and the
     small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
-    through at most ``height`` additions.
+    through at most ``height(terms)`` additions.
     """
     keep = along | {"keepdims": True}
-    largest = np.broadcast_to(size if along["keepdims"] else np.expand_dims(size, _axes(along, x.ndim)), np.sum(magnitude, **keep).shape)
+    largest = np.broadcast_to(size if along["keepdims"] else np.expand_dims(size, along["axis"]), np.sum(magnitude, **keep).shape)
     small = magnitude < unit * largest
     n_large = np.sum(~small & (magnitude > 0), **along)
     n_small = np.sum(small & (magnitude > 0), **along)
@@ -245,15 +248,11 @@ def _summation_error(x: Rounded, magnitude: Any, size: Any, unit: float, along: 
     terms = n_large + n_small
     growth = 1 / (1 - np.minimum(terms * unit, 1.0))  # second order: the partial sums carry their errors
     by_size = (np.maximum(n_large - 1, 0) * unit * size + lost * (1 + n_small * unit)) * growth
-    if any_order:
+    if height is None:
         return by_size
-    height = x.arithmetic.summation_height(terms)
-    by_height = height * unit / (1 - np.minimum(height * unit, 1.0)) * size
+    additions = height(terms)
+    by_height = additions * unit / (1 - np.minimum(additions * unit, 1.0)) * size
     return np.minimum(by_size, by_height)
-
-
-def _axes(along: dict[str, Any], ndim: int) -> Any:
-    return along["axis"] if along["axis"] is not None else tuple(range(ndim))
 
 
 def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, along: dict[str, Any]) -> Any:
@@ -261,13 +260,13 @@ def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, along: dict[
 
     The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum.
     """
-    if value.size == 0:
-        return np.True_
+    if value.size == 0 or np.all(carried > size * unit / 2):  # a quantum is at most the sum: no need to look
+        return np.False_
     mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0.0))
     units = np.ldexp(mantissa, 53)
     whole = units == np.rint(units)
-    lowest = np.gcd(np.where(whole, units, 1.0).astype(np.int64), np.int64(1) << 53)  # the lowest set bit
-    quantum = np.where(value == 0, np.inf, np.ldexp(lowest.astype(np.float64), exponent - 53))
+    integers = np.where(whole, units, 1.0).astype(np.int64)
+    quantum = np.where(value == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))  # lowest set bit
     coarsest = np.min(quantum, **along)
     return np.all(whole, **along) & (size * unit <= coarsest) & (carried <= coarsest * unit / 2)
 

@@ -1,0 +1,102 @@
+"""The pytest interface: options, header, fixtures and the table at the end. What they do lives in parity_tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from parity_tests import report, tally
+from parity_tests.operators import DTYPES, OPERATORS, Operator
+from parity_tests.settings import Settings, WrongOption, environment, settings
+from parity_tests.subjects import BUILTIN, SubjectError
+
+SETTINGS = pytest.StashKey[Settings]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("parity", "verification of loss functions")
+    group.addoption(
+        "--subject",
+        default="torch",
+        metavar="NAME",
+        help=f"what is under test: {', '.join(BUILTIN)}, a dotted module or a path to a .py file (default: torch)",
+    )
+    group.addoption("--device", default="cpu", help="where the subject runs: cpu, cuda, cuda:1, ... (default: cpu)")
+    group.addoption("--dtype", default=",".join(DTYPES), metavar="A,B", help=f"dtypes to run (default: {','.join(DTYPES)})")
+    group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
+    group.addoption("--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption
+    try:
+        config.stash[SETTINGS] = settings(option("subject"), option("device"), option("dtype"), option("effort"), option("seed"))
+    except (WrongOption, SubjectError) as error:
+        raise pytest.UsageError(str(error)) from error
+    config.pluginmanager.register(Summary(), "parity-summary")
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist shares the cores with the others
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    knobs = config.stash[SETTINGS]
+    return [
+        f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
+        f"effort {knobs.effort_name}, seed {knobs.seed}",
+        *environment(),
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "operator" in metafunc.fixturenames:
+        metafunc.parametrize("operator", list(OPERATORS.values()), ids=list(OPERATORS))
+    if "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
+
+
+@pytest.fixture(scope="session")
+def knobs(request: pytest.FixtureRequest) -> Settings:
+    """The knobs of this run."""
+    return request.config.stash[SETTINGS]
+
+
+@pytest.fixture
+def findings(request: pytest.FixtureRequest, knobs: Settings, operator: Operator, dtype: str) -> Iterator[tally.Tally]:
+    """Counts what the test finds; an operator that the subject lacks is named as not offered."""
+    count = tally.Tally(operator.name, dtype)
+    try:
+        if not knobs.subject.offers(operator.name):
+            count.not_offered += 1
+            pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
+        yield count
+    finally:
+        request.node.user_properties.append((tally.PROPERTY, count.as_property()))
+
+
+class Summary:
+    """Collects what tests report, from workers too, and prints the table at the end."""
+
+    def __init__(self) -> None:
+        self.tallies: list[dict[str, Any]] = []
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if report.when == "teardown":
+            for name, value in report.user_properties:
+                if name == tally.PROPERTY:
+                    # a test that failed before it could judge is a failure all the same
+                    unjudged = report.nodeid in self.failed and not value["failed"]
+                    self.tallies.append(value | {"failed": value["failed"] + unjudged})
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        rows = tally.rows(self.tallies, OPERATORS, DTYPES)
+        if rows:
+            terminalreporter.section("error / allowed, worst of each operator and dtype")
+            for line in report.table(rows):
+                terminalreporter.write_line(line)

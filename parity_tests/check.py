@@ -1,0 +1,43 @@
+"""Run many cases of one claim and fail with all that was found, the smallest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from zlib import crc32
+
+from parity_tests.cases import Case
+from parity_tests.report import explain
+from parity_tests.settings import Settings
+from parity_tests.tally import Tally
+from parity_tests.verify import Finding
+
+Verify = Callable[..., Iterable[Finding]]
+CERTIFY_ONE_IN = 16  # of the passing cases, so that the float64 evaluation is itself watched
+SHOWN = 3
+
+
+def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally) -> None:
+    """Judge every case, count it, and fail if any fails; zero cases fail too."""
+    failures: list[Finding] = []
+    for case in cases:
+        failures += [finding for finding in findings_of(case, verify, knobs, tally) if not finding.verdict.passes]
+    assert tally.cases, "no case was run"
+    if failures:
+        failures.sort(key=lambda finding: finding.verdict.elements)
+        shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
+        raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
+
+
+def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+    certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
+    found = list(verify(knobs.subject, case, knobs.device, certify=certify))
+    for finding in found:
+        tally.add(finding)
+    return found
+
+
+def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> None:
+    """Judge one case and fail if it fails."""
+    for finding in findings_of(case, verify, knobs, tally):
+        if not finding.verdict.passes:
+            raise AssertionError(explain(finding, knobs.subject, knobs.device))

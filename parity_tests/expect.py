@@ -1,0 +1,95 @@
+"""The expected result of a call: the definition, or its derivative, in the rounding arithmetic and in balls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from parity_tests.cases import Call
+from parity_tests.operators import OPERATORS
+from reference.arithmetic import balls
+from reference.arithmetic.formats import FORMATS, Arithmetic
+from reference.arithmetic.rounding import Rounded, store
+
+FORWARD = "forward"
+
+
+def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
+    """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
+
+    A value ``"storage"`` among the changes stands for the dtype of the inputs. With ``dtype=`` given, the work is done in that
+    dtype, and a gradient is stored in the dtype of the input.
+    """
+    working = Arithmetic.for_dtype(call.output_dtype)
+    storage = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
+    named = {k: (storage if v == "storage" else FORMATS.get(str(v), v)) for k, v in (changes or {}).items()}
+    return replace(working, storage=storage, **named)
+
+
+def expected(
+    call: Call,
+    claim: str,
+    grad_output: np.ndarray | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    function: Callable[..., Any] | None = None,
+) -> Rounded:
+    """The value of a claim with the error that rounding may cause.
+
+    Parameters
+    ----------
+    claim : str
+        ``"forward"``, or the name of the argument whose gradient is meant.
+    changes : mapping, optional
+        Changes of the arithmetic, from the ledger.
+    function : callable, optional
+        Evaluated in place of the definition or of its derivative.
+    """
+    arithmetic = arithmetic_of(call, claim, changes)
+    return store(_evaluate(call, claim, grad_output, function, lambda array: Rounded(array, arithmetic)))
+
+
+def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
+    """``bound`` around the true value, from balls; None where balls cannot pin it down.
+
+    Precision is raised until the radius of every ball is a millionth of the allowed error; what radius is left is added to it.
+    Elements whose true value is no finite number keep the value they have.
+    """
+    if not np.isfinite(bound.value).any():
+        return None
+    total = np.asarray(bound.total_error())
+    room = np.maximum(total, bound.arithmetic.storage.smallest_subnormal) / 2**20
+    bits = 128
+    while bits <= 4096:
+        with balls.precision(bits):
+            midpoint, remainder, radius = balls.enclosure(_evaluate(call, claim, grad_output, None, balls.balls))
+        known = np.isfinite(midpoint) & np.isfinite(bound.value)
+        if np.all(~known | (radius <= room)):
+            truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)
+            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, radius, 0.0))
+            return Rounded(truth.astype(np.longdouble), bound.arithmetic, error)
+        bits *= 2
+    return None
+
+
+def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A random upstream gradient, never a constant: the gradient of softmax is blind to one."""
+    return FORMATS[call.output_dtype].round(np.asarray(rng.normal(0, 1, shape)))
+
+
+def _evaluate(
+    call: Call, claim: str, grad_output: np.ndarray | None, function: Callable[..., Any] | None, wrap: Callable[[Any], Any]
+) -> Any:
+    operator = OPERATORS[call.operator]
+    arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
+    if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
+        del arguments["dtype"]
+        arguments["input"] = wrap(FORMATS[call.output_dtype].round(call.arguments["input"]))
+    with np.errstate(all="ignore"):
+        if claim == FORWARD:
+            return (function or operator.forward)(**arguments)
+        gradients = (function or operator.backward)(wrap(grad_output), **arguments)
+        return getattr(gradients, claim) if isinstance(gradients, tuple) else gradients

@@ -1,0 +1,114 @@
+"""Where cases come from: random ones, and a grid in which every pair of options is met.
+
+`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option value and every
+pair of values with few cases (all-pairs testing), `sizes` the lengths at which implementations change their path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from zlib import crc32
+
+from allpairspy import AllPairs
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from parity_tests.cases import Case
+from parity_tests.operators import Operator
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many random cases for each operator, dtype and claim, up to what length; what the pairs include; how large a size."""
+
+    random_cases: int
+    longest: int
+    pairs_with_values_and_shapes: bool
+    largest_size: int
+
+
+EFFORTS = {
+    "quick": Effort(random_cases=8, longest=40, pairs_with_values_and_shapes=False, largest_size=2**12),
+    "standard": Effort(random_cases=40, longest=200, pairs_with_values_and_shapes=True, largest_size=2**30),
+    "thorough": Effort(random_cases=1000, longest=2000, pairs_with_values_and_shapes=True, largest_size=2**30),
+}
+
+
+def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
+    """Cases of an operator with a random shape of up to five dimensions, one of them up to ``longest`` long."""
+    least = min(len(shape) for shape in operator.shapes)
+
+    @st.composite
+    def cases(draw: st.DrawFn) -> Case:
+        dims = draw(st.lists(st.integers(0, 6) | st.integers(1, 3), min_size=least, max_size=5))
+        if dims and draw(st.booleans()):
+            dims[draw(st.integers(0, len(dims) - 1))] = draw(st.integers(1, longest))
+        if operator.targets_classes and dims[min(1, len(dims) - 1)] == 0:
+            dims[min(1, len(dims) - 1)] = 1  # no class, no target
+        options = {name: draw(st.sampled_from(values)) for name, values in operator.options.items()}
+        values = draw(st.sampled_from(list(operator.values)))
+        return operator.case(dtype, tuple(dims), values, options, draw(st.integers(0, 2**32 - 1)))
+
+    return cases()
+
+
+def for_each_random_case(
+    strategy: st.SearchStrategy[Case], check: Callable[[Case], None], *, examples: int, base_seed: int, name: str
+) -> None:
+    """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first that fails."""
+
+    @seed(crc32(f"{base_seed} {name}".encode()))
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(strategy)
+    def run(case: Case) -> None:
+        check(case)
+
+    run()
+
+
+def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
+    """Cases in which every pair of option values is met; beyond quick effort, with shapes and distributions too."""
+    axes: dict[str, list] = {name: list(allowed) for name, allowed in operator.options.items()}
+    if effort.pairs_with_values_and_shapes:
+        axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
+    names, values = list(axes), list(operator.values)
+
+    def makes_sense(row: list) -> bool:
+        return fits(operator, dict(zip(names, row, strict=False)))
+
+    for number, row in enumerate(AllPairs(list(axes.values()), filter_func=makes_sense)):
+        chosen = dict(zip(names, row, strict=True))
+        rotated = [operator.shapes[(number + i) % len(operator.shapes)] for i in range(len(operator.shapes))]
+        shape = chosen.pop("shape", None)
+        if shape is None:
+            shape = next(s for s in rotated if fits(operator, chosen | {"shape": s}))
+        drawn = chosen.pop("values", values[number % len(values)])
+        yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
+
+
+def fits(operator: Operator, chosen: dict) -> bool:
+    """Whether options, and the shape where there is one, make sense together: the operator settles on what was chosen."""
+    options = {name: value for name, value in chosen.items() if name in operator.options}
+    complete = {name: allowed[0] for name, allowed in operator.options.items()} | options
+    settled = operator.settle(chosen["shape"], complete) if "shape" in chosen else operator.settle((2,) * 5, complete)
+    return all(settled[name] == value for name, value in options.items())
+
+
+def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
+    """The operator's sizes, each with another distribution; quick effort leaves out the large ones."""
+    values = list(operator.values)
+    for number, (shape, options) in enumerate(operator.sizes):
+        if prod(shape) > effort.largest_size:
+            continue
+        drawn = options.get("values", values[number % len(values)])
+        chosen = {name: value for name, value in options.items() if name != "values"}
+        yield operator.case(dtype, shape, drawn, chosen, base_seed + number)

@@ -1,0 +1,341 @@
+"""One record an operator: its definition, its derivative, its options and how its arguments are drawn.
+
+Adding an operator is a definition in `reference`, a record here, and its faults. Everything else asks the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import reference
+from parity_tests import distributions
+from parity_tests.cases import Call, Case
+from reference.arithmetic.formats import FORMATS
+
+REDUCTION = ("mean", "sum", "none")
+ROW_SHAPES = ((5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 3, 2, 9, 2), (1, 1), (0, 4), (4, 256))
+CLASS_SHAPES = ((5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 9, 2, 3, 2), (1, 1), (0, 4), (3, 256))
+ELEMENT_SHAPES = ((), (5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 9, 2, 3, 2), (1, 1), (0, 4), (4, 256))
+AROUND_POWERS = tuple(2**k + d for k in (3, 5, 6, 7, 8, 9, 10) for d in (-1, 0, 1))
+VOCABULARY, MANY_ROWS = 131072, 65536
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the harness knows about an operator.
+
+    Attributes
+    ----------
+    forward, backward : callable
+        Definition and derivative, from `reference`.
+    draw : callable
+        Makes the arguments of a case, by name, in the order of the signature.
+    differentiable : callable
+        The arguments that torch differentiates, for a case.
+    options : mapping of str to tuple
+        Every option that a case may set, with the values that each run meets, and meets in pairs.
+    values : mapping of str to distribution
+        The distributions of ``input``.
+    shapes : tuple
+        Small shapes for the grid.
+    sizes : tuple of (shape, options)
+        Class counts around powers of two, a vocabulary, long reductions along every dimension, many rows.
+    settle : callable
+        Replaces options that make no sense together.
+    output_dtype : callable
+        The dtype of the result, for a case.
+    targets_classes : bool
+        Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    draw: Callable[[Case], dict[str, Any]]
+    differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    options: Mapping[str, tuple[Any, ...]]
+    values: Mapping[str, distributions.Distribution]
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
+    settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]] = lambda shape, options: options
+    output_dtype: Callable[[Case], str] = lambda case: case.dtype
+    targets_classes: bool = False
+
+    def case(self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int) -> Case:
+        """A case of this operator, its options completed and settled."""
+        complete = {name: allowed[0] for name, allowed in self.options.items()} | dict(options)
+        return Case(self.name, dtype, shape, values, tuple(sorted(self.settle(shape, complete).items())), seed)
+
+    def call(self, case: Case) -> Call:
+        """Draw the arguments of ``case``."""
+        return Call(
+            operator=self.name,
+            arguments=self.draw(case),
+            dtype=case.dtype,
+            output_dtype=self.output_dtype(case),
+            differentiable=self.differentiable(case.option),
+            facts=facts(case),
+        )
+
+
+def facts(case: Case) -> dict[str, Any]:
+    """What a condition in the ledger may ask about a case: its options, its distribution, and where its rows lie."""
+    dim = case.option.get("dim")
+    return dict(case.option) | {
+        "values": case.values,
+        "last_dim": dim is None or not case.shape or dim % len(case.shape) == len(case.shape) - 1,
+    }
+
+
+def _real(case: Case, name: str, distribution: distributions.Distribution, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
+    """Numbers of the case's dtype."""
+    return FORMATS[case.dtype].round(np.array(distribution(case.generator(name), shape, axis), dtype=np.float64))
+
+
+def _positive(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    return rng.uniform(0.25, 2.0, shape)
+
+
+def _some_zero(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    return np.where(rng.random(shape) < 0.3, 0.0, rng.uniform(0.25, 2.0, shape))
+
+
+WEIGHTS: Mapping[str, distributions.Distribution] = {"positive": _positive, "some zero": _some_zero}
+
+
+# --- softmax, log_softmax --------------------------------------------------------------------------------------------
+
+
+def _draw_rows(case: Case) -> dict[str, Any]:
+    dim = case.option["dim"]
+    x = _real(case, "input", distributions.LOGITS[case.values], case.shape, dim)
+    return {"input": x, "dim": dim, "dtype": case.option["dtype"]}
+
+
+def _settle_dim(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
+    dims = max(len(shape), 1)
+    return options | {"dim": options["dim"] % dims - (dims if options["dim"] < 0 else 0)}
+
+
+_ROW_SIZES = (
+    *(((3, n), {"dim": 1}) for n in AROUND_POWERS),
+    ((2, VOCABULARY), {"dim": 1}),
+    ((VOCABULARY, 2), {"dim": 0}),
+    ((2, VOCABULARY, 2), {"dim": -2}),
+    ((MANY_ROWS, 3), {"dim": -1}),
+)
+
+
+def _rows(name: str) -> Operator:
+    return Operator(
+        name=name,
+        forward=getattr(reference, name),
+        backward=getattr(reference, f"{name}_backward"),
+        draw=_draw_rows,
+        differentiable=lambda option: ("input",),
+        options={"dim": (-1, 0, 1, -2, 2), "dtype": (None, "float32", "float64")},
+        values=distributions.LOGITS,
+        shapes=((), *ROW_SHAPES),
+        sizes=_ROW_SIZES,
+        settle=_settle_dim,
+        output_dtype=lambda case: case.option["dtype"] or case.dtype,
+    )
+
+
+# --- nll_loss, cross_entropy -----------------------------------------------------------------------------------------
+
+
+def _class_dim(shape: tuple[int, ...]) -> int:
+    return 0 if len(shape) == 1 else 1
+
+
+def _draw_indices(case: Case) -> np.ndarray:
+    """Class indices with the first and the last class among them, and some or all of them ignored."""
+    dim = _class_dim(case.shape)
+    shape, classes = case.shape[:dim] + case.shape[dim + 1 :], case.shape[dim]
+    rng, ignore_index = case.generator("target"), case.option["ignore_index"]
+    target = np.asarray(rng.integers(0, classes, shape))
+    ends = rng.random(shape)
+    target = np.where(ends < 0.15, 0, np.where(ends > 0.85, classes - 1, target))
+    share = {"none": 0.0, "some": 0.4, "all": 1.0}[case.option["ignored"]]
+    return np.where(rng.random(shape) < share, ignore_index, target).astype(np.int64)
+
+
+def _draw_class_weight(case: Case) -> np.ndarray | None:
+    kind = case.option["weight"]
+    return None if kind is None else _real(case, "weight", WEIGHTS[kind], (case.shape[_class_dim(case.shape)],))
+
+
+def _draw_nll(case: Case) -> dict[str, Any]:
+    return {
+        "input": _real(case, "input", distributions.LOG_PROBABILITIES[case.values], case.shape),
+        "target": _draw_indices(case),
+        "weight": _draw_class_weight(case),
+        "ignore_index": case.option["ignore_index"],
+        "reduction": case.option["reduction"],
+    }
+
+
+def _draw_cross_entropy(case: Case) -> dict[str, Any]:
+    dim = _class_dim(case.shape)
+    arguments = {
+        "input": _real(case, "input", distributions.LOGITS[case.values], case.shape, dim),
+        "target": None,
+        "weight": _draw_class_weight(case),
+        "ignore_index": case.option["ignore_index"],
+        "reduction": case.option["reduction"],
+        "label_smoothing": case.option["label_smoothing"],
+    }
+    if case.option["target"] == "indices":
+        return arguments | {"target": _draw_indices(case)}
+
+    def simplex(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
+        raw = rng.exponential(1.0, shape)
+        return raw / np.sum(raw, axis=dim, keepdims=True)
+
+    return arguments | {"target": _real(case, "target", simplex, case.shape)}
+
+
+def _settle_cross_entropy(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Class probabilities know no ignored rows; a 1-D input has one row."""
+    return options | {"ignored": "none", "ignore_index": -100} if options["target"] == "probabilities" else options
+
+
+_CLASS_SIZES = (
+    *(((3, n), {}) for n in AROUND_POWERS),
+    ((2, VOCABULARY), {}),
+    ((1, VOCABULARY, 2), {}),
+    ((MANY_ROWS, 3), {}),
+    ((MANY_ROWS, 3), {"reduction": "sum", "weight": "positive"}),
+    ((MANY_ROWS, 2), {"values": "integers"}),
+    ((MANY_ROWS, 2), {"values": "integers", "reduction": "sum"}),
+)
+_CLASS_OPTIONS = {
+    "reduction": REDUCTION,
+    "weight": (None, "positive", "some zero"),
+    "ignored": ("none", "some", "all"),
+    "ignore_index": (-100, 0, 7, 255),
+}
+
+NLL_LOSS = Operator(
+    name="nll_loss",
+    forward=reference.nll_loss,
+    backward=reference.nll_loss_backward,
+    draw=_draw_nll,
+    differentiable=lambda option: ("input",),
+    options=_CLASS_OPTIONS,
+    values=distributions.LOG_PROBABILITIES,
+    shapes=CLASS_SHAPES,
+    sizes=_CLASS_SIZES,
+    targets_classes=True,
+)
+
+CROSS_ENTROPY = Operator(
+    name="cross_entropy",
+    forward=reference.cross_entropy,
+    backward=reference.cross_entropy_backward,
+    draw=_draw_cross_entropy,
+    differentiable=lambda option: (
+        ("input",) + (("target",) + (("weight",) if option["weight"] else ()) if option["target"] == "probabilities" else ())
+    ),
+    options=_CLASS_OPTIONS | {"target": ("indices", "probabilities"), "label_smoothing": (0.0, 0.1, 1.0)},
+    values=distributions.LOGITS,
+    shapes=CLASS_SHAPES,
+    sizes=(
+        *((shape, {k: "integer_losses" if v == "integers" else v for k, v in options.items()}) for shape, options in _CLASS_SIZES),
+        ((2, VOCABULARY), {"target": "probabilities"}),
+        ((2, VOCABULARY), {"label_smoothing": 0.1}),
+    ),
+    settle=_settle_cross_entropy,
+    targets_classes=True,
+)
+
+
+# --- binary_cross_entropy, with and without logits -------------------------------------------------------------------
+
+
+def _draw_element_weight(case: Case, name: str) -> np.ndarray | None:
+    kind = case.option[name]
+    if kind is None:
+        return None
+    shape = {"full": case.shape, "last dimension": case.shape[-1:], "rows": (*case.shape[:-1], 1)[: len(case.shape)]}[kind]
+    return _real(case, name, _positive, shape)
+
+
+def _draw_binary_target(case: Case) -> np.ndarray:
+    kind = {"hard": distributions.certain_probabilities, "soft": distributions.uniform_probabilities}
+    return _real(case, "target", kind[case.option["target"]], case.shape)
+
+
+def _draw_binary(case: Case) -> dict[str, Any]:
+    return {
+        "input": _real(case, "input", distributions.PROBABILITIES[case.values], case.shape),
+        "target": _draw_binary_target(case),
+        "weight": _draw_element_weight(case, "weight"),
+        "reduction": case.option["reduction"],
+    }
+
+
+def _draw_binary_with_logits(case: Case) -> dict[str, Any]:
+    return {
+        "input": _real(case, "input", distributions.BINARY_LOGITS[case.values], case.shape),
+        "target": _draw_binary_target(case),
+        "weight": _draw_element_weight(case, "weight"),
+        "reduction": case.option["reduction"],
+        "pos_weight": _draw_element_weight(case, "pos_weight"),
+    }
+
+
+_ELEMENT_WEIGHTS = (None, "full", "last dimension", "rows")
+_BINARY_OPTIONS = {"reduction": REDUCTION, "weight": _ELEMENT_WEIGHTS, "target": ("hard", "soft")}
+
+
+def _element_sizes(exact: str) -> tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]:
+    return (
+        *(((n,), {}) for n in AROUND_POWERS),
+        ((2, VOCABULARY), {"reduction": "none"}),
+        ((MANY_ROWS,), {"values": exact}),
+        ((MANY_ROWS,), {"values": exact, "reduction": "sum"}),
+    )
+
+
+BINARY_CROSS_ENTROPY = Operator(
+    name="binary_cross_entropy",
+    forward=reference.binary_cross_entropy,
+    backward=reference.binary_cross_entropy_backward,
+    draw=_draw_binary,
+    differentiable=lambda option: ("input", "target"),
+    options=_BINARY_OPTIONS,
+    values=distributions.PROBABILITIES,
+    shapes=ELEMENT_SHAPES,
+    sizes=_element_sizes("certain_probabilities"),
+)
+
+BINARY_CROSS_ENTROPY_WITH_LOGITS = Operator(
+    name="binary_cross_entropy_with_logits",
+    forward=reference.binary_cross_entropy_with_logits,
+    backward=reference.binary_cross_entropy_with_logits_backward,
+    draw=_draw_binary_with_logits,
+    differentiable=lambda option: ("input", "target"),
+    options=_BINARY_OPTIONS | {"pos_weight": _ELEMENT_WEIGHTS},
+    values=distributions.BINARY_LOGITS,
+    shapes=ELEMENT_SHAPES,
+    sizes=_element_sizes("signed_integer_losses"),
+)
+
+OPERATORS: Mapping[str, Operator] = {
+    operator.name: operator
+    for operator in (
+        _rows("softmax"),
+        _rows("log_softmax"),
+        NLL_LOSS,
+        CROSS_ENTROPY,
+        BINARY_CROSS_ENTROPY,
+        BINARY_CROSS_ENTROPY_WITH_LOGITS,
+    )
+}
+DTYPES = ("float16", "bfloat16", "float32", "float64")

@@ -1,0 +1,114 @@
+"""What a person reads: the failure message with its reproduction script, and the table at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from parity_tests.cases import Call
+from parity_tests.expect import FORWARD
+from parity_tests.subjects import Subject
+from parity_tests.tally import Row
+from parity_tests.verify import Finding
+from reference.arithmetic.formats import FORMATS
+
+INLINE = 64  # elements that a script spells out; longer arguments are drawn again from their case
+
+
+def explain(finding: Finding, subject: Subject, device: str) -> str:
+    """Why a finding fails: what was called, the worst element, and a script that shows it."""
+    call, verdict = finding.call, finding.verdict
+    format = FORMATS[call.output_dtype if finding.claim == FORWARD else call.dtype]
+    what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
+    problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
+    truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
+    ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    lines = [
+        f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what} is wrong: {problem}",
+        f"  case      {finding.case}" if finding.case else "  case      smallest input of a ledger entry",
+        *(f"  {name:<9} {_describe(value, call.dtype)}" for name, value in call.arguments.items()),
+        f"  worst     element {list(verdict.index)} of {verdict.elements}",
+        f"  got       {verdict.observed!r}",
+        f"  expected  {verdict.expected!r} ({truth})",
+        f"  error     {verdict.ulps:.6g} ulp of {format.name}",
+        f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp, of which the row shares one error" if verdict.elements else "",
+        "  reproduce with",
+        *(f"    {line}" for line in script(finding, subject, device).splitlines()),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def script(finding: Finding, subject: Subject, device: str) -> str:
+    """A script that calls the subject as the finding did and prints the worst element beside what is expected."""
+    call, verdict = finding.call, finding.verdict
+    arrays = {name: value for name, value in call.arguments.items() if isinstance(value, np.ndarray)}
+    if finding.grad_output is not None:
+        arrays["grad_output"] = finding.grad_output
+    lines = ["import torch", subject.imports]
+    if sum(array.size for array in arrays.values()) <= INLINE or finding.case is None:
+        lines += [f"{name} = {_literal(array, call.dtype, device)}" for name, array in arrays.items()]
+    else:
+        lines += [
+            "from parity_tests.cases import Case",
+            "from parity_tests.expect import grad_output_of",
+            "from parity_tests.operators import OPERATORS",
+            f"case = {finding.case!r}",
+            "call = OPERATORS[case.operator].call(case)",
+            *(f"{name} = torch.from_numpy(call.arguments[{name!r}]){_to(array, call.dtype, device)}"
+              for name, array in arrays.items() if name != "grad_output"),
+        ]
+        if finding.grad_output is not None:
+            drawn = f"grad_output_of(call, {finding.grad_output.shape}, case.generator('grad_output'))"
+            lines.append(f"grad_output = torch.from_numpy({drawn}){_to(finding.grad_output, call.output_dtype, device)}")
+    named = ", ".join(f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None)
+    if finding.claim == FORWARD:
+        lines.append(f"result = subject.{call.operator}({named})")
+    else:
+        lines += [
+            f"{finding.claim}.requires_grad_()",
+            f"output = subject.{call.operator}({named})",
+            f"result, = torch.autograd.grad(output, {finding.claim}, grad_output.to(output.dtype))",
+        ]
+    lines.append(f"print(result[{verdict.index}].item(), 'expected', {verdict.expected!r}, 'allowed error', {verdict.allowed!r})")
+    return "\n".join(lines)
+
+
+def _argument(name: str, value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return name
+    return f"torch.{value}" if name == "dtype" else repr(value)
+
+
+def _describe(value: Any, dtype: str) -> str:
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    kind = dtype if value.dtype.kind == "f" else str(value.dtype)
+    numbers = f": {np.array2string(value, threshold=INLINE, precision=6)}" if value.size <= 8 else ""
+    return f"{kind} {value.shape}{numbers}"
+
+
+def _literal(array: np.ndarray, dtype: str, device: str) -> str:
+    if array.dtype.kind != "f":
+        return f"torch.tensor({array.tolist()}, device={device!r}).reshape({array.shape})"
+    numbers = ", ".join(f"float.fromhex({float(x).hex()!r})" for x in array.reshape(-1))
+    return f"torch.tensor([{numbers}], dtype=torch.float64).reshape({array.shape}){_to(array, dtype, device)}"
+
+
+def _to(array: np.ndarray, dtype: str, device: str) -> str:
+    return f".to(dtype=torch.{dtype}, device={device!r})" if array.dtype.kind == "f" else f".to(device={device!r})"
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """The table at the end of a run: operator x dtype, with the cases run, the worst error / allowed and the verdict."""
+    header = f"{'operator':<34}{'dtype':<10}{'cases':>7}{'forward':>9}{'gradient':>9}{'undecided':>10}  verdict"
+    lines = [header, "-" * len(header)]
+    for row in rows:
+        fractions = f"{_fraction(row.forward):>9}{_fraction(row.gradient):>9}"
+        lines.append(f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  {row.verdict}")
+    return lines
+
+
+def _fraction(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value < 1000 else f"{value:.2g}"

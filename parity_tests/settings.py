@@ -1,0 +1,78 @@
+"""The knobs of a run, checked: what the pytest options mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from parity_tests.generate import EFFORTS, Effort
+from parity_tests.operators import DTYPES, OPERATORS
+from parity_tests.subjects import Subject, load
+
+
+class WrongOption(ValueError):
+    """An option has a value that is not allowed; the message names the choices."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run depends on."""
+
+    subject: Subject
+    device: str
+    dtypes: tuple[str, ...]
+    effort_name: str
+    seed: int
+
+    @property
+    def effort(self) -> Effort:
+        return EFFORTS[self.effort_name]
+
+
+def settings(subject: str, device: str, dtype: str, effort: str, seed: int) -> Settings:
+    """Check the options and load the subject.
+
+    Raises
+    ------
+    WrongOption
+        If the dtype, the effort or the device is unknown, or the device is not there.
+    SubjectError
+        If the subject cannot be put under test.
+    """
+    dtypes = tuple(part.strip() for part in dtype.split(","))
+    for name in dtypes:
+        _among("--dtype", name, DTYPES)
+    _among("--effort", effort, EFFORTS)
+    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed)
+
+
+def _among(option: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise WrongOption(f"{option} is {value!r}; choose from {', '.join(choices)}")
+
+
+def _device(name: str) -> str:
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name not in there:
+        raise WrongOption(f"--device is {name!r}; on this machine there is {', '.join(there)}")
+    return name
+
+
+def environment() -> list[str]:
+    """The lines of the header that say where numbers come from."""
+    import flint
+    import hypothesis
+    import numpy
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    cuda = f", CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no CUDA"
+    return [
+        f"torch {torch.__version__} ({capability}, {torch.get_num_threads()} threads{cuda}), numpy {numpy.__version__}, "
+        f"python-flint {flint.__version__}, hypothesis {hypothesis.__version__}",
+    ]

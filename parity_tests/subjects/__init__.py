@@ -1,0 +1,99 @@
+"""What can be put under test: anything that offers functions named as in torch.nn.functional."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parity_tests.subjects import builtin
+
+
+class SubjectError(ValueError):
+    """The named subject cannot be put under test; the message says what can."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An implementation under test.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for.
+    namespace : object
+        Holds the functions; takes and returns torch tensors and differentiates through autograd.
+    imports : str
+        The line that a reproduction script begins with; it binds ``subject``.
+    """
+
+    name: str
+    namespace: Any
+    imports: str
+
+    def offers(self, operator: str) -> bool:
+        return callable(getattr(self.namespace, operator, None))
+
+    def function(self, operator: str) -> Callable[..., Any]:
+        return getattr(self.namespace, operator)
+
+
+BUILTIN = {
+    "torch": ("import torch.nn.functional as subject", builtin.functional),
+    "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),
+    "torch.compile": ("from parity_tests.subjects.builtin import compiled; subject = compiled()", builtin.compiled),
+    "reference": ("import reference as subject", builtin.definitions),
+}
+
+
+def load(name: str, operators: tuple[str, ...]) -> Subject:
+    """Find a subject by name: a built-in one, a path to a ``.py`` file, or a dotted module.
+
+    Raises
+    ------
+    SubjectError
+        If there is no such subject, it cannot be imported, or it offers none of ``operators``.
+    """
+    if name in BUILTIN:
+        imports, make = BUILTIN[name]
+        return Subject(name, make(), imports)
+    if name.endswith(".py"):
+        namespace, imports = _from_file(name), f"import runpy, types; subject = types.SimpleNamespace(**runpy.run_path({name!r}))"
+    else:
+        namespace, imports = _from_module(name), f"import importlib; subject = importlib.import_module({name!r})"
+    subject = Subject(name, namespace, imports)
+    if not any(subject.offers(operator) for operator in operators):
+        raise SubjectError(f"{name!r} offers none of the functions {', '.join(operators)}")
+    return subject
+
+
+def _choices() -> str:
+    return f"choose {', '.join(BUILTIN)}, a path to a .py file or a dotted module"
+
+
+def _from_file(name: str) -> Any:
+    path = Path(name)
+    if not path.is_file():
+        raise SubjectError(f"{name!r} is not a file; {_choices()}")
+    spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SubjectError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _from_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SubjectError(f"{name!r} cannot be imported ({error}); {_choices()}") from error
+    except ValueError as error:
+        raise SubjectError(f"{name!r} is not the name of a module; {_choices()}") from error

@@ -1,0 +1,104 @@
+"""What was run, counted by operator and dtype: no gap is silent, and a claim without a case fails.
+
+A tally is filled by one test, travels as plain data in the test's report (from a worker of pytest-xdist too) and is added up at
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity_tests.expect import FORWARD
+from parity_tests.verify import Finding
+
+PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
+
+
+@dataclass
+class Tally:
+    """Findings of one operator and dtype, added up."""
+
+    operator: str
+    dtype: str
+    cases: int = 0
+    worst: dict[str, float] = field(default_factory=dict)
+    undecided: int = 0
+    failed: int = 0
+    diverged: dict[str, int] = field(default_factory=dict)
+    not_offered: int = 0
+
+    def add(self, finding: Finding) -> None:
+        """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
+        self.cases += 1
+        verdict = finding.verdict
+        self.undecided += verdict.undecided
+        if not verdict.passes:
+            self.failed += 1
+        kind = FORWARD if finding.claim == FORWARD else "gradient"
+        self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
+        if finding.divergence:
+            self.diverged[finding.divergence] = self.diverged.get(finding.divergence, 0) + 1
+
+    def as_property(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def merge(self, other: Mapping[str, Any]) -> None:
+        self.cases += other["cases"]
+        self.undecided += other["undecided"]
+        self.failed += other["failed"]
+        self.not_offered += other["not_offered"]
+        for kind, fraction in other["worst"].items():
+            self.worst[kind] = max(self.worst.get(kind, 0.0), fraction)
+        for entry, count in other["diverged"].items():
+            self.diverged[entry] = self.diverged.get(entry, 0) + count
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table at the end of a run."""
+
+    operator: str
+    dtype: str
+    cases: int
+    forward: float | None
+    gradient: float | None
+    undecided: int
+    verdict: str
+
+
+def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: Iterable[str]) -> list[Row]:
+    """Add up what tests reported, in the order of operators and dtypes."""
+    tallies: dict[tuple[str, str], Tally] = {}
+    for reported in properties:
+        key = (reported["operator"], reported["dtype"])
+        tallies.setdefault(key, Tally(*key)).merge(reported)
+    made = []
+    for operator in order:
+        for dtype in dtypes:
+            tally = tallies.get((operator, dtype))
+            if tally is not None:
+                made.append(
+                    Row(
+                        operator,
+                        dtype,
+                        tally.cases,
+                        tally.worst.get(FORWARD),
+                        tally.worst.get("gradient"),
+                        tally.undecided,
+                        _verdict(tally),
+                    )
+                )
+    return made
+
+
+def _verdict(tally: Tally) -> str:
+    if tally.failed:
+        return f"FAIL ({tally.failed} of {tally.cases})"
+    if tally.not_offered and not tally.cases:
+        return "not offered"
+    if not tally.cases:
+        return "FAIL (nothing was run)"
+    diverged = sum(tally.diverged.values())
+    return f"pass; {diverged} known to diverge" if diverged else "pass"

@@ -1,0 +1,111 @@
+"""A case, from the drawn call to the verdict: subject and reference meet here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from parity_tests import ledger, observe
+from parity_tests.cases import Call, Case
+from parity_tests.expect import FORWARD, certified, expected, grad_output_of
+from parity_tests.operators import OPERATORS
+from parity_tests.subjects import Subject
+from parity_tests.verdict import Verdict, judge
+from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.rounding import Rounded
+
+CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim about one call, judged.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        Against the derived bound; where that is broken and the ledger knows why, against the bound of the entry.
+    strict : Verdict
+        Against the derived bound.
+    divergence : str
+        The ledger's entry that explains a broken strict bound, or empty.
+    certified : bool
+        Whether the expected value was confirmed by balls.
+    """
+
+    case: Case | None
+    call: Call
+    claim: str
+    verdict: Verdict
+    strict: Verdict
+    divergence: str
+    certified: bool
+    grad_output: np.ndarray | None = None
+
+
+def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    """Judge the forward result of one case."""
+    call = OPERATORS[case.operator].call(case)
+    observed = observe.forward(subject, call, device)
+    yield judge_claim(subject, device, case, call, FORWARD, observed, None, certify=certify)
+
+
+def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    """Judge the gradient with respect to each differentiable argument of one case, for a random upstream gradient."""
+    call = OPERATORS[case.operator].call(case)
+    shape = output_shape(call)
+    grad_output = grad_output_of(call, shape, case.generator("grad_output"))
+    observed = observe.gradients(subject, call, device, grad_output)
+    for claim in call.differentiable:
+        yield judge_claim(subject, device, case, call, claim, observed[claim], grad_output, certify=certify)
+
+
+def output_shape(call: Call) -> tuple[int, ...]:
+    """The shape of the result: of a reduced loss (), of 'none' the target's rows, else the input's."""
+    arguments = call.arguments
+    shape = arguments["input"].shape
+    if arguments.get("reduction", "none") != "none":
+        return ()
+    if OPERATORS[call.operator].targets_classes:
+        dim = 0 if len(shape) == 1 else 1
+        return shape[:dim] + shape[dim + 1 :]
+    return shape
+
+
+def judge_claim(
+    subject: Subject,
+    device: str,
+    case: Case | None,
+    call: Call,
+    claim: str,
+    observed: np.ndarray,
+    grad_output: np.ndarray | None,
+    *,
+    certify: bool = False,
+) -> Finding:
+    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the ledger's."""
+    format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
+    bound = expected(call, claim, grad_output)
+    strict = verdict = judge(observed, bound, format)
+    divergence = ""
+    if not strict.passes or strict.undecided:
+        for entry in ledger.entries():
+            if entry.in_force(subject.name, device) and entry.covers(call, claim):
+                weaker = expected(call, claim, grad_output, changes=entry.arithmetic, function=entry.function)
+                against = judge(observed, Rounded(bound.value, weaker.arithmetic, weaker.error), format)
+                if against.passes:
+                    verdict, divergence = against, entry.id
+                    break
+    # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Those,
+    # every failure and a sample are confirmed by balls.
+    arithmetic = bound.arithmetic
+    close = abs(verdict.fraction - 1.0) <= 4 * arithmetic.evaluation_roundoff / arithmetic.compute.unit_roundoff
+    confirmed = False
+    if (certify or close or not verdict.passes) and 0 < bound.value.size <= CERTIFIABLE and not divergence:
+        truth = certified(call, claim, grad_output, bound)
+        if truth is not None:
+            verdict = strict = judge(observed, truth, format)
+            confirmed = True
+    return Finding(case, call, claim, verdict, strict, divergence, confirmed, grad_output)
