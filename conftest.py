@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -52,10 +52,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "operator" in metafunc.fixturenames:
+    """Give ``operator`` and ``dtype`` to the tests that ask for them and do not say themselves what they are."""
+    own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    asked = set(metafunc.fixturenames) - own
+    if "operator" in asked:
         metafunc.parametrize("operator", list(OPERATORS.values()), ids=list(OPERATORS))
-    if "dtype" in metafunc.fixturenames:
+    if "dtype" in asked:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
+
+
+def _names(argnames: str | Sequence[str]) -> list[str]:
+    return [name.strip() for name in argnames.split(",")] if isinstance(argnames, str) else list(argnames)
 
 
 @pytest.fixture(scope="session")

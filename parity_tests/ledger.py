@@ -43,7 +43,7 @@ class Divergence:
     reason: str
     measured: str
     link: str
-    smallest: Mapping[str, Any]
+    smallest: tuple[Mapping[str, Any], ...]
     subjects: tuple[str, ...] = ("torch", "torch.nn")
     devices: tuple[str, ...] = ("cpu",)
     when: Mapping[str, Any] = field(default_factory=dict)
@@ -67,29 +67,14 @@ class Divergence:
     def function(self) -> Callable[..., Any] | None:
         return getattr(torch_formulas, self.formula) if self.formula else None
 
-    def smallest_calls(self) -> list[tuple[Call, str, np.ndarray | None]]:
-        """The smallest input as a call with its claim and upstream gradient, once for each dtype of the entry."""
-        recorded = dict(self.smallest)
-        claim, operator = recorded.pop("claim", self.claims[0]), recorded.pop("operator", self.operators[0])
+    def smallest_call(self, claim: str, dtype: str) -> tuple[Call, np.ndarray | None]:
+        """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
+        recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
+        del recorded["claim"]
         grad_output = recorded.pop("grad_output", None)
-        dtypes = recorded.pop("dtypes", list(self.dtypes))
-        differentiable = () if claim == "forward" else (claim,)
-        arguments = {name: _array(value) for name, value in recorded.items()}
-        return [
-            (
-                Call(operator, arguments, dtype, dtype, differentiable, dict(recorded)),
-                claim,
-                None if grad_output is None else np.asarray(grad_output, dtype=np.float64),
-            )
-            for dtype in dtypes
-        ]
-
-
-def _array(value: Any) -> Any:
-    """Lists are arrays; integers stay integers. ``{repeat, times}`` is a long row of one number."""
-    if isinstance(value, Mapping):
-        return np.full(value["times"], value["repeat"])
-    return np.asarray(value) if isinstance(value, list) else value
+        arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
+        call = Call(self.operators[0], arguments, dtype, dtype, () if claim == "forward" else (claim,))
+        return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
 
 
 @cache
@@ -99,7 +84,8 @@ def entries() -> tuple[Divergence, ...]:
     Raises
     ------
     ValueError
-        If an entry lacks a field, has an unknown one, or two share an id.
+        If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a claim, or two
+        share an id.
     """
     with PATH.open("rb") as file:
         raw = tomllib.load(file).get("divergence", [])
@@ -115,6 +101,9 @@ def parse(entry: Mapping[str, Any]) -> Divergence:
         raise ValueError(f"ledger entry {entry['id']!r} has unknown fields {', '.join(unknown)}")
     if not entry.get("arithmetic") and not entry.get("formula"):
         raise ValueError(f"ledger entry {entry['id']!r} must say what holds: an arithmetic or a formula")
+    recorded = [smallest.get("claim") for smallest in entry["smallest"]]
+    if sorted(recorded, key=str) != sorted(entry["claims"]):
+        raise ValueError(f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}")
     return Divergence(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
 
 

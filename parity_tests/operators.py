@@ -123,10 +123,11 @@ def _settle_dim(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, An
 
 _ROW_SIZES = (
     *(((3, n), {"dim": 1}) for n in AROUND_POWERS),
-    ((2, VOCABULARY), {"dim": 1}),
-    ((VOCABULARY, 2), {"dim": 0}),
-    ((2, VOCABULARY, 2), {"dim": -2}),
-    ((MANY_ROWS, 3), {"dim": -1}),
+    ((1, VOCABULARY), {"dim": 1}),
+    ((VOCABULARY, 1), {"dim": 0, "values": "few_survivors"}),
+    ((VOCABULARY // 2, 2), {"dim": 0}),
+    ((2, VOCABULARY // 8, 3), {"dim": -2}),
+    ((MANY_ROWS, 2), {"dim": -1}),
 )
 
 
@@ -207,10 +208,10 @@ def _settle_cross_entropy(shape: tuple[int, ...], options: dict[str, Any]) -> di
 
 _CLASS_SIZES = (
     *(((3, n), {}) for n in AROUND_POWERS),
-    ((2, VOCABULARY), {}),
-    ((1, VOCABULARY, 2), {}),
-    ((MANY_ROWS, 3), {}),
-    ((MANY_ROWS, 3), {"reduction": "sum", "weight": "positive"}),
+    ((1, VOCABULARY), {}),
+    ((1, VOCABULARY // 4, 2), {}),
+    ((MANY_ROWS, 2), {}),
+    ((MANY_ROWS, 2), {"reduction": "sum", "weight": "positive"}),
     ((MANY_ROWS, 2), {"values": "integers"}),
     ((MANY_ROWS, 2), {"values": "integers", "reduction": "sum"}),
 )
@@ -247,8 +248,8 @@ CROSS_ENTROPY = Operator(
     shapes=CLASS_SHAPES,
     sizes=(
         *((shape, {k: "integer_losses" if v == "integers" else v for k, v in options.items()}) for shape, options in _CLASS_SIZES),
-        ((2, VOCABULARY), {"target": "probabilities"}),
-        ((2, VOCABULARY), {"label_smoothing": 0.1}),
+        ((1, VOCABULARY), {"target": "probabilities"}),
+        ((1, VOCABULARY), {"label_smoothing": 0.1}),
     ),
     settle=_settle_cross_entropy,
     targets_classes=True,
@@ -297,7 +298,7 @@ _BINARY_OPTIONS = {"reduction": REDUCTION, "weight": _ELEMENT_WEIGHTS, "target":
 def _element_sizes(exact: str) -> tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]:
     return (
         *(((n,), {}) for n in AROUND_POWERS),
-        ((2, VOCABULARY), {"reduction": "none"}),
+        ((2, MANY_ROWS // 2), {"reduction": "none"}),
         ((MANY_ROWS,), {"values": exact}),
         ((MANY_ROWS,), {"values": exact, "reduction": "sum"}),
     )

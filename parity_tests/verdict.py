@@ -21,7 +21,9 @@ import numpy as np
 from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
-_HALVINGS = 14  # of an interval on a logarithmic scale: enough to know the fraction to a per cent
+_HALVINGS = 14  # of an interval on a logarithmic scale
+_RESOLUTION = 1.02  # a fraction is known to two per cent; that it is at most 1 is known exactly
+_CLEARLY = 1 - 2.0**-9  # at most this is within the bound by more than the evaluation's own error
 _WORST = 2.0**40  # a fraction beyond it is not told from infinity
 
 
@@ -119,7 +121,7 @@ def _fractions(observed: Any, expected: Rounded) -> Any:
     difference = np.where(finite, observed - expected.value, 0.0).astype(np.float64)
     value = np.where(finite, expected.value, 0.0).astype(np.float64)
     plain = _ratio(np.abs(difference), np.broadcast_to(expected.total_error(), value.shape))
-    if not error.shared:
+    if not error.shared or np.max(plain) > 1.0:  # nothing to share, or broken whatever the row shares
         return plain
     # One unknown is kept, the one that matters most; the others are folded into each element's own error.
     sizes = {k: np.max(np.abs(value * r) + np.abs(a)) for k, (r, a) in error.shared.items()}
@@ -155,10 +157,11 @@ class _Row:
         """The smallest scale of the bounds that explains each row, attributed to the element that limits it."""
         smallest = np.max(np.where(self.involved, plain, 0.0), axis=self.axis, keepdims=True)  # no scale below it will do
         smallest = np.clip(smallest, 2.0**-10, _WORST)
-        largest = np.where(self.explained(np.ones_like(smallest)), 1.0, _WORST)
+        one = np.ones_like(smallest)
+        largest = np.where(self.explained(one * _CLEARLY), _CLEARLY, np.where(self.explained(one), 1.0, _WORST))
         smallest = np.minimum(smallest, largest)
         for _ in range(_HALVINGS):
-            if np.all(largest <= smallest * 1.01):
+            if np.all(largest <= smallest * _RESOLUTION):
                 break
             middle = np.sqrt(smallest * largest)
             explained = self.explained(middle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy as np
 from parity_tests import ledger, observe
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, certified, expected, grad_output_of
+from parity_tests.ledger import Divergence
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
 from parity_tests.verdict import Verdict, judge
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded
 
+CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 
 
@@ -62,6 +64,10 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
         yield judge_claim(subject, device, case, call, claim, observed[claim], grad_output, certify=certify)
 
 
+def _covering(subject: Subject, device: str, call: Call, claim: str) -> Iterator[Divergence]:
+    return (entry for entry in ledger.entries() if entry.in_force(subject.name, device) and entry.covers(call, claim))
+
+
 def output_shape(call: Call) -> tuple[int, ...]:
     """The shape of the result: of a reduced loss (), of 'none' the target's rows, else the input's."""
     arguments = call.arguments
@@ -84,28 +90,37 @@ def judge_claim(
     grad_output: np.ndarray | None,
     *,
     certify: bool = False,
+    entries: Iterable[Divergence] | None = None,
 ) -> Finding:
-    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the ledger's."""
+    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the ledger's.
+
+    Parameters
+    ----------
+    observed : ndarray
+        The subject's result for ``claim`` of ``call``, widened.
+    certify : bool
+        Confirm the expected value by balls even where nothing is in doubt.
+    entries : iterable of Divergence, optional
+        The entries that may explain a broken bound; those that cover the call in the ledger unless given.
+    """
     format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
     bound = expected(call, claim, grad_output)
     strict = verdict = judge(observed, bound, format)
     divergence = ""
     if not strict.passes or strict.undecided:
-        for entry in ledger.entries():
-            if entry.in_force(subject.name, device) and entry.covers(call, claim):
-                weaker = expected(call, claim, grad_output, changes=entry.arithmetic, function=entry.function)
-                against = judge(observed, Rounded(bound.value, weaker.arithmetic, weaker.error), format)
-                if against.passes:
-                    verdict, divergence = against, entry.id
-                    break
+        for entry in _covering(subject, device, call, claim) if entries is None else entries:
+            weaker = expected(call, claim, grad_output, changes=entry.arithmetic, function=entry.function)
+            against = judge(observed, Rounded(bound.value, weaker.arithmetic, weaker.error), format)
+            if against.passes:
+                verdict, divergence = against, entry.id
+                break
     # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Those,
     # every failure and a sample are confirmed by balls.
-    arithmetic = bound.arithmetic
-    close = abs(verdict.fraction - 1.0) <= 4 * arithmetic.evaluation_roundoff / arithmetic.compute.unit_roundoff
+    close = abs(verdict.fraction - 1.0) <= CLOSE
     confirmed = False
-    if (certify or close or not verdict.passes) and 0 < bound.value.size <= CERTIFIABLE and not divergence:
+    if (certify or close or not verdict.passes) and 0 < bound.value.size <= CERTIFIABLE:
         truth = certified(call, claim, grad_output, bound)
         if truth is not None:
-            verdict = strict = judge(observed, truth, format)
-            confirmed = True
+            strict, confirmed = judge(observed, truth, format), True
+            verdict = verdict if divergence else strict
     return Finding(case, call, claim, verdict, strict, divergence, confirmed, grad_output)

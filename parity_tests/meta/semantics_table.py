@@ -41,6 +41,9 @@ class Case:
 
 
 CASES: list[Case] = []
+shape: tuple[int, ...]
+x: float
+t: float
 
 
 def case(operators: str, sentence: str, *, value: Any = None, gradient: Any = None, backward: bool = True, **arguments: Any) -> None:
@@ -105,6 +108,9 @@ for reduction, empty in {"none": 0.0, "mean": nan, "sum": 0.0}.items():
     case(CE, f"one class, {reduction} -> 0", input=reals(2, 1), target=[0, 0], reduction=reduction, value=0.0, gradient=0.0)
     case(BOTH, f"ignore_index beyond the classes, {reduction}", input=X, target=[7, 0], ignore_index=7, reduction=reduction)
 case(BOTH, "ignore_index is a class", input=X, target=[1, 0], ignore_index=1)
+case(BOTH, "ignore_index is a class, all ignored -> nan, gradient 0", input=X, target=[1, 1], ignore_index=1, value=nan, gradient=0.0)
+case(CE, "ignore_index is a class, all ignored, smoothing -> nan", input=X, target=[1, 1], ignore_index=1, label_smoothing=0.25, value=nan)
+case(BOTH, "weight inf at the ignored class", input=X, target=[1, 0], ignore_index=1, weight=[1.0, inf, 1.0])
 case(BOTH, "ignore_index -1", input=X, target=[-1, 0], ignore_index=-1)
 case(BOTH, "ignore_index 255 in uint8", input=X, target=np.asarray([255, 0], dtype=np.uint8), ignore_index=255)
 case(BOTH, "uint8 target", input=X, target=np.asarray(T, dtype=np.uint8))
@@ -124,7 +130,8 @@ case(NLL, "nan beside the target -> unaffected", input=[[nan, -0.5]], target=[1]
 for bad in (nan, -inf, inf):
     case(NLL, f"{bad} in an ignored row -> unaffected, its gradient 0", input=[[bad, bad], [-0.5, 0.0]], target=[-100, 0], value=0.5)
     for row in ([bad, bad], [bad, 0.0]):
-        given, ignored = {"input": [row, [0.0, -inf]]}, {"target": [-100, 0], "value": 0.0}
+        given = {"input": [row, [0.0, -inf]]}
+        ignored: dict[str, Any] = {"target": [-100, 0], "value": 0.0}
         gradient = 0.0 if row == [-inf, 0.0] else [[nan, nan], [0.0, 0.0]]
         case(CE, f"an ignored row {row}, mean -> unaffected, its gradient nan", **given, **ignored, gradient=gradient)
         case(CE, f"an ignored row {row}, sum -> unaffected, its gradient nan", **given, **ignored, gradient=gradient, reduction="sum")
@@ -144,7 +151,8 @@ case(CE, "probabilities", input=X, target=Q)
 case(CE, "probabilities, weight", input=X, target=Q, weight=W)
 case(CE, "probabilities, smoothing", input=X, target=Q, label_smoothing=0.25)
 case(CE, "probabilities, all smoothed away", input=X, target=Q, label_smoothing=1.0)
-SURE, MASKED = {"input": [[0.0, -256.0]] * 2, "weight": [1.0, 3.0]}, [[0.0, -inf]] * 2
+MASKED = [[0.0, -inf]] * 2
+SURE: dict[str, Any] = {"input": [[0.0, -256.0]] * 2, "weight": [1.0, 3.0]}
 case(CE, "weighted mean over probabilities divides by N", **SURE, target=[[0.0, 1.0]] * 2, value=768.0)
 case(CE, "weighted mean over indices divides by the weights", **SURE, target=[1, 1], value=256.0)
 case(CE, "probabilities are not normalised", input=X, target=2 * Q, weight=W)

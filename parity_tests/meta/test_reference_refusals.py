@@ -40,6 +40,8 @@ class Refusal:
 
 
 REFUSALS: list[Refusal] = []
+shape: tuple[int, ...]
+options: dict[str, Any]
 
 
 def refuse(
@@ -154,9 +156,12 @@ for shape in ((2,), (4,), (0,), (2, 2, 3), (1, 2, 3)):
     refuse(f"{BCE} {BCE_LOGITS}", f"weight of shape {shape}", RuntimeError, f"weight {words}", X, X, weight=ones(*shape))
     refuse(BCE_LOGITS, f"pos_weight of shape {shape}", RuntimeError, f"pos_weight {words}", X, X, pos_weight=ones(*shape))
 for name, operators in (("weight", f"{BCE} {BCE_LOGITS}"), ("pos_weight", BCE_LOGITS)):
-    refuse(operators, f"{name} enlarges a single element", RuntimeError, f"{name} has shape (1,) | ()", ones(), ones(), **{name: ones(1)})
-    refuse(operators, f"{name} enlarges a column", RuntimeError, f"{name} has shape (3,) | (2, 1)", X[:, :1], X[:, :1], **{name: ones(3)})
-    refuse(operators, f"complex {name}", RuntimeError, f"{name} has dtype | complex128 | real", X, X, **{name: COMPLEX[0]})
+    options = {name: ones(1)}
+    refuse(operators, f"{name} enlarges a single element", RuntimeError, f"{name} has shape (1,) | ()", ones(), ones(), **options)
+    options = {name: ones(3)}
+    refuse(operators, f"{name} enlarges a column", RuntimeError, f"{name} has shape (3,) | (2, 1)", X[:, :1], X[:, :1], **options)
+    options = {name: COMPLEX[0]}
+    refuse(operators, f"complex {name}", RuntimeError, f"{name} has dtype | complex128 | real", X, X, **options)
 
 
 # --- the tests -------------------------------------------------------------------------------------------------------------
@@ -203,11 +208,11 @@ MIXTURES = {
 
 
 @pytest.mark.parametrize("words", MIXTURES)
-@pytest.mark.parametrize("operator", [NLL, CE, BCE, BCE_LOGITS])
-def test_wants_arrays_of_one_library(operator: str, words: str) -> None:
+@pytest.mark.parametrize("name", [NLL, CE, BCE, BCE_LOGITS])
+def test_wants_arrays_of_one_library(name: str, words: str) -> None:
     """A plain list, or arrays of two libraries, is a TypeError that names the arguments."""
     with pytest.raises(TypeError, match=re.escape(words)):
-        getattr(reference, operator)(**MIXTURES[words])
+        getattr(reference, name)(**MIXTURES[words])
 
 
 def test_wants_pos_weight_of_the_same_library() -> None:
@@ -215,13 +220,13 @@ def test_wants_pos_weight_of_the_same_library() -> None:
         reference.binary_cross_entropy_with_logits(X, X, pos_weight=torch.ones(3))
 
 
-@pytest.mark.parametrize("operator", SOFTMAX.split())
-def test_softmax_wants_an_array(operator: str) -> None:
+@pytest.mark.parametrize("name", SOFTMAX.split())
+def test_softmax_wants_an_array(name: str) -> None:
     with pytest.raises(TypeError, match="input must be an array"):
-        getattr(reference, operator)([0.0, 1.0], dim=0)
+        getattr(reference, name)([0.0, 1.0], dim=0)
 
 
-@pytest.mark.parametrize("operator", SOFTMAX.split())
-def test_the_derivative_wants_a_gradient_of_the_output_shape(operator: str) -> None:
+@pytest.mark.parametrize("name", SOFTMAX.split())
+def test_the_derivative_wants_a_gradient_of_the_output_shape(name: str) -> None:
     with pytest.raises(RuntimeError, match=re.escape("grad_output has shape (3,); it must have the shape of the output, (2, 3)")):
-        getattr(reference, f"{operator}_backward")(X[0], X, 1)
+        getattr(reference, f"{name}_backward")(X[0], X, 1)

@@ -1,0 +1,35 @@
+"""Every entry of the ledger still breaks the derived bound at its smallest input, and what it says holds there does."""
+
+from __future__ import annotations
+
+import pytest
+
+from parity_tests import ledger, observe
+from parity_tests.expect import FORWARD
+from parity_tests.report import explain
+from parity_tests.settings import Settings
+from parity_tests.verify import judge_claim
+
+SMALLEST = [(entry, claim, dtype) for entry in ledger.entries() for claim in entry.claims for dtype in entry.dtypes]
+
+
+@pytest.mark.parametrize(
+    ("entry", "claim", "of_dtype"), SMALLEST, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SMALLEST]
+)
+def test_the_smallest_input_diverges_as_the_ledger_says(
+    entry: ledger.Divergence, claim: str, of_dtype: str, knobs: Settings
+) -> None:
+    if not entry.in_force(knobs.subject.name, knobs.device):
+        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+    call, grad_output = entry.smallest_call(claim, of_dtype)
+    if claim == FORWARD:
+        observed = observe.forward(knobs.subject, call, knobs.device)
+    else:
+        assert grad_output is not None, "a gradient's smallest input needs a grad_output"
+        observed = observe.gradients(knobs.subject, call, knobs.device, grad_output)[claim]
+    finding = judge_claim(knobs.subject, knobs.device, None, call, claim, observed, grad_output, entries=(entry,), certify=True)
+    assert not finding.strict.passes, (
+        f"{entry.id} no longer diverges: {finding.strict.fraction:.3g} of the bound at its smallest input. Retire the entry, "
+        "or restrict it to the versions of torch that it speaks of."
+    )
+    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
