@@ -122,8 +122,7 @@ LOGITS: Mapping[str, Distribution] = {
 BINARY_LOGITS: Mapping[str, Distribution] = {f.__name__: f for f in (normal, wide, nearly_equal, ties, signed_integer_losses)}
 LOG_PROBABILITIES: Mapping[str, Distribution] = {f.__name__: f for f in (log_probabilities, integers, any_sign)}
 PROBABILITIES: Mapping[str, Distribution] = {
-    f.__name__: f
-    for f in (uniform_probabilities, confident_probabilities, boundary_probabilities, certain_probabilities)
+    f.__name__: f for f in (uniform_probabilities, confident_probabilities, boundary_probabilities, certain_probabilities)
 }
 
 

@@ -20,7 +20,7 @@ REDUCTION = ("mean", "sum", "none")
 ROW_SHAPES = ((5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 3, 2, 9, 2), (1, 1), (0, 4), (4, 256))
 CLASS_SHAPES = ((5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 9, 2, 3, 2), (1, 1), (0, 4), (3, 256))
 ELEMENT_SHAPES = ((), (5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 9, 2, 3, 2), (1, 1), (0, 4), (4, 256))
-AROUND_POWERS = tuple(2**k + d for k in (3, 5, 6, 7, 8, 9, 10) for d in (-1, 0, 1))
+AROUND_POWERS = tuple(2**k + d for k in (3, 5, 7, 8, 10) for d in (-1, 0, 1))
 VOCABULARY, MANY_ROWS = 131072, 65536
 
 

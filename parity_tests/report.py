@@ -56,8 +56,11 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
             "from parity_tests.operators import OPERATORS",
             f"case = {finding.case!r}",
             "call = OPERATORS[case.operator].call(case)",
-            *(f"{name} = torch.from_numpy(call.arguments[{name!r}]){_to(array, call.dtype, device)}"
-              for name, array in arrays.items() if name != "grad_output"),
+            *(
+                f"{name} = torch.from_numpy(call.arguments[{name!r}]){_to(array, call.dtype, device)}"
+                for name, array in arrays.items()
+                if name != "grad_output"
+            ),
         ]
         if finding.grad_output is not None:
             drawn = f"grad_output_of(call, {finding.grad_output.shape}, case.generator('grad_output'))"

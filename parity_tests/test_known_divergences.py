@@ -16,9 +16,7 @@ SMALLEST = [(entry, claim, dtype) for entry in ledger.entries() for claim in ent
 @pytest.mark.parametrize(
     ("entry", "claim", "of_dtype"), SMALLEST, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SMALLEST]
 )
-def test_the_smallest_input_diverges_as_the_ledger_says(
-    entry: ledger.Divergence, claim: str, of_dtype: str, knobs: Settings
-) -> None:
+def test_the_smallest_input_diverges_as_the_ledger_says(entry: ledger.Divergence, claim: str, of_dtype: str, knobs: Settings) -> None:
     if not entry.in_force(knobs.subject.name, knobs.device):
         pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
     call, grad_output = entry.smallest_call(claim, of_dtype)

@@ -15,9 +15,7 @@ from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLog
 from reference.reduction import reduce, reduce_backward
 
 
-def bce_with_logits_subtracted(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-) -> Any:
+def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
     """(1 - t) x - (1 + (p - 1) t) logsigmoid(x): cancels for x << 0, where the loss is exp(x)."""
     xp = namespace(input=input)
     zeros = xp.zeros_like(input)
@@ -61,4 +59,6 @@ def bce_divided_last_backward(
     if weight is not None:
         grad_input, grad_target = grad_input * weight, grad_target * weight
     denominator = prod(input.shape)
-    return BinaryCrossEntropyGradients(reduce_backward(grad_input, reduction, denominator), reduce_backward(grad_target, reduction, denominator))
+    return BinaryCrossEntropyGradients(
+        reduce_backward(grad_input, reduction, denominator), reduce_backward(grad_target, reduction, denominator)
+    )

@@ -22,7 +22,7 @@ from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
 _HALVINGS = 14  # of an interval on a logarithmic scale
-_RESOLUTION = 1.02  # a fraction is known to two per cent; that it is at most 1 is known exactly
+_RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
 _CLEARLY = 1 - 2.0**-9  # at most this is within the bound by more than the evaluation's own error
 _WORST = 2.0**40  # a fraction beyond it is not told from infinity
 

@@ -43,9 +43,11 @@ def ball(number: Any) -> flint.arb:
         return flint.arb("nan")
     if np.isinf(number):
         return flint.arb("inf" if number > 0 else "-inf")
-    mantissa, exponent = np.frexp(number)
+    if float(number) == number:
+        return flint.arb(float(number))
+    high = float(number)  # wider than float64: the rest of a 64-bit significand fits a second number
     with precision(128):
-        return flint.arb(flint.fmpz(int(np.ldexp(mantissa, 64)))) * flint.arb(2) ** (int(exponent) - 64)
+        return flint.arb(high) + flint.arb(float(number - high))
 
 
 def balls(array: Any) -> np.ndarray:

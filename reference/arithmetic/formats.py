@@ -6,6 +6,7 @@ Notation follows Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd e
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,27 +31,28 @@ class Format:
     min_exponent: int
     max_exponent: int
 
-    @property
+    @cached_property
     def unit_roundoff(self) -> float:
         """Largest relative error of one rounding, ``2**-precision``."""
         return 2.0**-self.precision
 
-    @property
+    @cached_property
     def smallest_normal(self) -> float:
         return 2.0**self.min_exponent
 
-    @property
+    @cached_property
     def smallest_subnormal(self) -> float:
         return 2.0 ** (self.min_exponent - self.precision + 1)
 
-    @property
+    @cached_property
     def largest(self) -> float:
         return (2.0 - 2.0 ** (1 - self.precision)) * 2.0**self.max_exponent
 
-    @property
+    @cached_property
     def overflow_threshold(self) -> Any:
-        """Smallest magnitude that rounds to infinity (beyond float64 for the widest format, hence ``longdouble``)."""
-        return np.ldexp(np.longdouble(2.0 - 2.0**-self.precision), self.max_exponent)
+        """Smallest magnitude that rounds to infinity; for float64 itself only a wider type holds it."""
+        threshold = np.ldexp(np.longdouble(2.0 - 2.0**-self.precision), self.max_exponent)
+        return float(threshold) if self.max_exponent < 1023 else threshold
 
     def spacing(self, x: Any) -> Any:
         """The gap to the next number of the format at the magnitude of ``x``: one ulp of it."""
@@ -137,12 +139,12 @@ class Arithmetic:
         compute = FLOAT32 if storage.precision < FLOAT32.precision else storage
         return replace(cls(compute=compute, storage=storage), **changes)
 
-    @property
+    @cached_property
     def evaluation_dtype(self) -> type:
         """The NumPy type that values are evaluated in: wider than ``compute`` wherever the machine has a wider one."""
         return np.longdouble if self.compute.precision >= FLOAT64.precision else np.float64
 
-    @property
+    @cached_property
     def evaluation_roundoff(self) -> float:
         """Unit roundoff of the evaluation itself: its error is part of every allowance."""
         return float(np.finfo(self.evaluation_dtype).eps) / 2

@@ -82,7 +82,8 @@ class Rounded:
 
     def __init__(self, value: Any, arithmetic: Arithmetic, error: Error | None = None) -> None:
         value = np.asarray(value)
-        self.value = value.astype(np.result_type(value, arithmetic.evaluation_dtype), copy=False) if value.dtype.kind == "f" else value
+        wide = arithmetic.evaluation_dtype
+        self.value = value if value.dtype.kind != "f" or value.dtype == wide else value.astype(np.result_type(value, wide))
         self.arithmetic = arithmetic
         self.error = Error() if error is None else error
 
@@ -101,11 +102,14 @@ class Rounded:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
 
     def total_error(self) -> Any:
-        """Largest distance of a computed element from its value, shared errors folded in."""
+        """Largest distance of a computed element from its value, shared errors folded in; 0 where the value is not finite."""
         with np.errstate(all="ignore"):
-            relative = np.abs(self.value) * np.expm1(self.error.total_relative)
-            total = np.where(self.value == 0, 0.0, relative) + self.error.total_absolute
-            return np.where(np.isfinite(self.value), total, 0.0).astype(np.float64)
+            total = _total(self)
+            if np.isfinite(np.max(total, initial=0.0)):
+                return total
+            magnitude = np.abs(self.value)
+            relative = np.where(magnitude == 0, 0.0, np.expm1(self.error.total_relative) * magnitude)
+            return np.where(np.isfinite(magnitude), relative + self.error.total_absolute, 0.0).astype(np.float64)
 
     def __add__(self, other: Any) -> Rounded:
         other = coerce(other, self.arithmetic)
@@ -183,6 +187,12 @@ class Rounded:
             return Rounded(ufunc(self.value, coerce(other, self.arithmetic).value), self.arithmetic)
 
 
+def _total(x: Rounded) -> Any:
+    """`Rounded.total_error` where every value and bound is finite; elsewhere infinite or nan."""
+    magnitude = np.abs(x.value).astype(np.float64, copy=False)
+    return np.expm1(x.error.total_relative) * magnitude + x.error.total_absolute
+
+
 def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
     """``x`` as a `Rounded` array; a number that the compute format does not hold is rounded to it first."""
     if isinstance(x, Rounded):
@@ -199,9 +209,9 @@ def absolute_form(x: Rounded) -> tuple[Any, dict[Unknown, Any]]:
 
     ``|exp(rho + r tau) - 1 - r tau| <= expm1(relative + |r|) - |r|`` puts the second-order term into the own bound.
     """
-    magnitude = np.abs(x.value)
+    magnitude = np.abs(x.value).astype(np.float64, copy=False)
     rel_shared = x.error.total_relative - x.error.relative
-    own = x.error.absolute + np.where(x.value == 0, 0.0, magnitude * (np.expm1(x.error.total_relative) - rel_shared))
+    own = x.error.absolute + magnitude * (np.expm1(x.error.total_relative) - rel_shared)
     return own, {k: x.value * r + a for k, (r, a) in x.error.shared.items()}
 
 
@@ -237,31 +247,33 @@ def round_result(
     result = Rounded(value, arithmetic, kept)
     # A single rounding is exact where its result fits; an elementary function is only where that is said.
     single = charge == arithmetic.compute.unit_roundoff
-    result = _round_to(result, arithmetic.compute, charge, exact, check=single)
+    result, tame = _round_to(result, arithmetic.compute, charge, exact, check=single)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
-        result = _round_to(result, arithmetic.intermediate, arithmetic.intermediate.unit_roundoff, exact, check=True)
-    return _clean(result)
+        result, tame = _round_to(result, arithmetic.intermediate, arithmetic.intermediate.unit_roundoff, exact, check=True)
+    return result if tame else _clean(result)
 
 
-def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: bool) -> Rounded:
-    """One rounding to ``format``; see Note [What cannot round]."""
-    magnitude, total = np.abs(x.value), x.total_error()
+def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: bool) -> tuple[Rounded, bool]:
+    """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite without a look."""
+    magnitude, total = np.abs(x.value).astype(np.float64, copy=False), _total(x)
+    tame = bool(np.max(magnitude + total, initial=0.0) < format.overflow_threshold)  # nan is not
+    if not tame:
+        total = x.total_error()
     tiny = format.smallest_normal
     flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
     exact = np.asarray(exact)
     if check:
         fits = _absorbs(format, x.value, total)
         if flushes:
-            fits = fits & ((magnitude >= tiny) | (x.value == 0))
+            fits = fits & ((magnitude >= tiny) | (magnitude == 0))
         exact, x = exact | fits, fold_where(x, fits, total)
     underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else format.smallest_subnormal, 0.0)
     absolute = x.error.absolute * (1 + charge) + underflow
-    overflows = magnitude + total >= format.overflow_threshold
-    if overflows.any():
-        absolute = np.where(overflows, np.inf, absolute)
+    if not tame:
+        absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative + np.where(exact, 0.0, -np.log1p(-charge))
     shared = {k: (r, a * (1 + charge)) for k, (r, a) in x.error.shared.items()}
-    return Rounded(x.value, x.arithmetic, Error(relative, absolute, shared))
+    return Rounded(x.value, x.arithmetic, Error(relative, absolute, shared)), tame
 
 
 def store(x: Rounded) -> Rounded:
@@ -281,7 +293,11 @@ def store(x: Rounded) -> Rounded:
 
 def _absorbs(format: Format, value: Any, total: Any) -> Any:
     """Where rounding to ``format`` gives exactly ``value``, whatever the error on the way in."""
-    return format.holds(value) & (total <= format.spacing(value) / 4)
+    # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often none.
+    candidates = total <= np.maximum(np.abs(value) * format.unit_roundoff, format.smallest_subnormal)
+    if not candidates.any():
+        return candidates
+    return candidates & format.holds(value) & (total <= format.spacing(value) / 4)
 
 
 def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
@@ -298,9 +314,6 @@ def _clean(x: Rounded) -> Rounded:
     finite = np.isfinite(x.value)
 
     def settle(bound: Any) -> Any:
-        bound = np.asarray(bound, dtype=np.float64)
-        if finite.all() and np.isfinite(bound).all():
-            return bound
         return np.where(finite, np.where(np.isnan(bound), np.inf, bound), 0.0)
 
     shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
@@ -328,8 +341,8 @@ def _multiply(x: Rounded, y: Rounded) -> Rounded:
         absolute_x, absolute_y = x.error.total_absolute, y.error.total_absolute
         scale_x, scale_y = np.abs(x.value), np.abs(y.value)
         own = (
-            _times(x.error.absolute * np.exp(relative_y) + (absolute_x - x.error.absolute) * np.expm1(relative_y), scale_y)
-            + _times(y.error.absolute * np.exp(relative_x) + (absolute_y - y.error.absolute) * np.expm1(relative_x), scale_x)
+            (x.error.absolute * np.exp(relative_y) + (absolute_x - x.error.absolute) * np.expm1(relative_y)) * scale_y
+            + (y.error.absolute * np.exp(relative_x) + (absolute_y - y.error.absolute) * np.expm1(relative_x)) * scale_x
             + absolute_x * absolute_y
         )
         shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value)
@@ -354,21 +367,15 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
         result = round_result(value, error, x.arithmetic, unit, evaluated_exactly=power_of_two)
-        second = np.where(power_of_two | (value == 0), 0.0, unit)
-        return _clean(Rounded(result.value, x.arithmetic, Error(result.error.relative + second, result.error.absolute, result.error.shared)))
+        second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
+        error = Error(result.error.relative + second, result.error.absolute, result.error.shared)
+        return Rounded(result.value, x.arithmetic, error)
 
 
 def _combine(x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any) -> dict[Unknown, tuple[Any, Any]]:
     relative = merge([{k: r for k, (r, _) in x.error.shared.items()}, {k: sign * r for k, (r, _) in y.error.shared.items()}])
-    absolute = merge(
-        [{k: a * scale_x for k, (_, a) in x.error.shared.items()}, {k: a * scale_y for k, (_, a) in y.error.shared.items()}]
-    )
+    absolute = merge([{k: a * scale_x for k, (_, a) in x.error.shared.items()}, {k: a * scale_y for k, (_, a) in y.error.shared.items()}])
     return {k: (relative[k], absolute[k]) for k in relative}
-
-
-def _times(bound: Any, factor: Any) -> Any:
-    """``bound * factor``, where no error times infinity is no error."""
-    return np.where(np.asarray(bound) == 0, 0.0, bound * factor)
 
 
 def _is_power_of_two(x: Any) -> Any:

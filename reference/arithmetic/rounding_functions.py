@@ -229,9 +229,7 @@ def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
     return round_result(value, bound, x.arithmetic, 0.0, evaluated_exactly=True)
 
 
-def _summation_error(
-    magnitude: Any, size: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None
-) -> Any:
+def _summation_error(magnitude: Any, size: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
     """Bound on the roundings of a sum whose addends have magnitudes that add up to ``size``.
 
     An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
