@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,25 +31,26 @@ def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = No
 
 def expected(
     call: Call,
-    claim: str,
+    claims: Sequence[str],
     grad_output: np.ndarray | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     function: Callable[..., Any] | None = None,
-) -> Rounded:
-    """The value of a claim with the error that rounding may cause.
+) -> dict[str, Rounded]:
+    """The value of each claim with the error that rounding may cause.
 
     Parameters
     ----------
-    claim : str
-        ``"forward"``, or the name of the argument whose gradient is meant.
+    claims : sequence of str
+        ``"forward"`` alone, or names of arguments whose gradients are meant: one evaluation serves them all.
     changes : mapping, optional
         Changes of the arithmetic, from the ledger.
     function : callable, optional
         Evaluated in place of the definition or of its derivative.
     """
-    arithmetic = arithmetic_of(call, claim, changes)
-    return store(_evaluate(call, claim, grad_output, function, lambda array: Rounded(array, arithmetic)))
+    arithmetic = arithmetic_of(call, claims[0], changes)
+    results = _evaluate(call, claims, grad_output, function, lambda array: Rounded(array, arithmetic))
+    return {claim: store(result) for claim, result in results.items()}
 
 
 def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
@@ -65,7 +66,7 @@ def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rou
     bits = 128
     while bits <= 4096:
         with balls.precision(bits):
-            midpoint, remainder, radius = balls.enclosure(_evaluate(call, claim, grad_output, None, balls.balls))
+            midpoint, remainder, radius = balls.enclosure(_evaluate(call, (claim,), grad_output, None, balls.balls)[claim])
         known = np.isfinite(midpoint) & np.isfinite(bound.value)
         if np.all(~known | (radius <= room)):
             truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)
@@ -81,15 +82,19 @@ def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator)
 
 
 def _evaluate(
-    call: Call, claim: str, grad_output: np.ndarray | None, function: Callable[..., Any] | None, wrap: Callable[[Any], Any]
-) -> Any:
+    call: Call,
+    claims: Sequence[str],
+    grad_output: np.ndarray | None,
+    function: Callable[..., Any] | None,
+    wrap: Callable[[Any], Any],
+) -> dict[str, Any]:
     operator = OPERATORS[call.operator]
     arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
     if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
         del arguments["dtype"]
         arguments["input"] = wrap(FORMATS[call.output_dtype].round(call.arguments["input"]))
     with np.errstate(all="ignore"):
-        if claim == FORWARD:
-            return (function or operator.forward)(**arguments)
+        if FORWARD in claims:
+            return {FORWARD: (function or operator.forward)(**arguments)}
         gradients = (function or operator.backward)(wrap(grad_output), **arguments)
-        return getattr(gradients, claim) if isinstance(gradients, tuple) else gradients
+        return {claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients for claim in claims}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from parity_tests.cases import Call
 from parity_tests.expect import FORWARD
 from parity_tests.subjects import Subject
 from parity_tests.tally import Row

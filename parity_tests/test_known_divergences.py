@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parity_tests import ledger, observe
-from parity_tests.expect import FORWARD
+from parity_tests.expect import FORWARD, expected
 from parity_tests.report import explain
 from parity_tests.settings import Settings
 from parity_tests.verify import judge_claim
@@ -25,7 +25,8 @@ def test_the_smallest_input_diverges_as_the_ledger_says(entry: ledger.Divergence
     else:
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
         observed = observe.gradients(knobs.subject, call, knobs.device, grad_output)[claim]
-    finding = judge_claim(knobs.subject, knobs.device, None, call, claim, observed, grad_output, entries=(entry,), certify=True)
+    bound = expected(call, (claim,), grad_output)[claim]
+    finding = judge_claim(knobs.subject, knobs.device, None, call, claim, observed, bound, grad_output, entries=(entry,), certify=True)
     assert not finding.strict.passes, (
         f"{entry.id} no longer diverges: {finding.strict.fraction:.3g} of the bound at its smallest input. Retire the entry, "
         "or restrict it to the versions of torch that it speaks of."

@@ -53,7 +53,8 @@ def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify
     """Judge the forward result of one case."""
     call = OPERATORS[case.operator].call(case)
     observed = observe.forward(subject, call, device)
-    yield judge_claim(subject, device, case, call, FORWARD, observed, None, certify=certify)
+    bound = expected(call, (FORWARD,))[FORWARD]
+    yield judge_claim(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
 
 def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
@@ -62,8 +63,9 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
     shape = output_shape(call)
     grad_output = grad_output_of(call, shape, case.generator("grad_output"))
     observed = observe.gradients(subject, call, device, grad_output)
-    for claim in call.differentiable:
-        yield judge_claim(subject, device, case, call, claim, observed[claim], grad_output, certify=certify)
+    bounds = expected(call, call.differentiable, grad_output)
+    for claim, bound in bounds.items():
+        yield judge_claim(subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify)
 
 
 def _covering(subject: Subject, device: str, call: Call, claim: str) -> Iterator[Divergence]:
@@ -89,6 +91,7 @@ def judge_claim(
     call: Call,
     claim: str,
     observed: np.ndarray,
+    bound: Rounded,
     grad_output: np.ndarray | None,
     *,
     certify: bool = False,
@@ -100,18 +103,19 @@ def judge_claim(
     ----------
     observed : ndarray
         The subject's result for ``claim`` of ``call``, widened.
+    bound : Rounded
+        The expected value and the derived bound.
     certify : bool
         Confirm the expected value by balls even where nothing is in doubt.
     entries : iterable of Divergence, optional
         The entries that may explain a broken bound; those that cover the call in the ledger unless given.
     """
     format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
-    bound = expected(call, claim, grad_output)
     strict = verdict = judge(observed, bound, format)
     divergence = ""
     if not strict.passes or strict.undecided:
         for entry in _covering(subject, device, call, claim) if entries is None else entries:
-            weaker = expected(call, claim, grad_output, changes=entry.arithmetic, function=entry.function)
+            weaker = expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
             against = judge(observed, Rounded(bound.value, weaker.arithmetic, weaker.error), format)
             if against.passes:
                 verdict, divergence = against, entry.id
