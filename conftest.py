@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from parity_tests.operators import DTYPES, OPERATORS, Operator
 from parity_tests.settings import Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 
+META = Path(__file__).parent / "parity_tests" / "meta"
 SETTINGS = pytest.StashKey[Settings]()
 
 
@@ -48,6 +50,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
         *environment(),
+        *(["parity: quick effort leaves out the suite's tests of itself, parity_tests/meta"] if knobs.effort_name == "quick" else []),
     ]
 
 
@@ -63,6 +66,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _names(argnames: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in argnames.split(",")] if isinstance(argnames, str) else list(argnames)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Quick effort is about the subject: the suite's tests of itself are left out, and counted as deselected."""
+    if config.stash[SETTINGS].effort_name == "quick":
+        own = [item for item in items if META in item.path.parents]
+        if own and len(own) < len(items):  # asked for by name, they run
+            config.hook.pytest_deselected(items=own)
+            items[:] = [item for item in items if META not in item.path.parents]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 from zlib import crc32
 
 from allpairspy import AllPairs
@@ -30,7 +31,7 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=8, longest=40, pairs_with_values_and_shapes=False, largest_size=2**12),
+    "quick": Effort(random_cases=8, longest=40, pairs_with_values_and_shapes=False, largest_size=2**11),
     "standard": Effort(random_cases=40, longest=200, pairs_with_values_and_shapes=True, largest_size=2**30),
     "thorough": Effort(random_cases=1000, longest=2000, pairs_with_values_and_shapes=True, largest_size=2**30),
 }
@@ -77,16 +78,9 @@ def for_each_random_case(
 
 def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
     """Cases in which every pair of option values is met; beyond quick effort, with shapes and distributions too."""
-    axes: dict[str, list] = {name: list(allowed) for name, allowed in operator.options.items()}
-    if effort.pairs_with_values_and_shapes:
-        axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
-    names, values = list(axes), list(operator.values)
-
-    def makes_sense(row: list) -> bool:
-        return fits(operator, dict(zip(names, row, strict=False)))
-
-    for number, row in enumerate(AllPairs(list(axes.values()), filter_func=makes_sense)):
-        chosen = dict(zip(names, row, strict=True))
+    values = list(operator.values)
+    for number, row in enumerate(_pairs(operator, effort.pairs_with_values_and_shapes)):
+        chosen = dict(row)
         rotated = [operator.shapes[(number + i) % len(operator.shapes)] for i in range(len(operator.shapes))]
         shape = chosen.pop("shape", None)
         if shape is None:
@@ -95,7 +89,26 @@ def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iter
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
 
 
-def fits(operator: Operator, chosen: dict) -> bool:
+def _pairs(operator: Operator, with_values_and_shapes: bool) -> tuple[tuple[tuple[str, Any], ...], ...]:
+    """Rows of (axis, value) in which every pair that makes sense is met; the same for every dtype and seed."""
+    if (operator.name, with_values_and_shapes) not in _PAIRS:
+        axes: dict[str, list[Any]] = {name: list(allowed) for name, allowed in operator.options.items()}
+        if with_values_and_shapes:
+            axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
+        names = list(axes)
+
+        def makes_sense(row: list[Any]) -> bool:
+            return fits(operator, dict(zip(names, row, strict=False)))
+
+        rows = AllPairs(list(axes.values()), filter_func=makes_sense)
+        _PAIRS[operator.name, with_values_and_shapes] = tuple(tuple(zip(names, row, strict=True)) for row in rows)
+    return _PAIRS[operator.name, with_values_and_shapes]
+
+
+_PAIRS: dict[tuple[str, bool], tuple[tuple[tuple[str, Any], ...], ...]] = {}
+
+
+def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
     """Whether options, and the shape where there is one, make sense together: the operator settles on what was chosen."""
     options = {name: value for name, value in chosen.items() if name in operator.options}
     complete = {name: allowed[0] for name, allowed in operator.options.items()} | options

@@ -52,8 +52,7 @@ class Divergence:
 
     def in_force(self, subject: str, device: str) -> bool:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
-        version = Version(torch.__version__).base_version
-        return subject in self.subjects and device.split(":")[0] in self.devices and SpecifierSet(self.torch).contains(version)
+        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
 
     def covers(self, call: Call, claim: str) -> bool:
         return (
@@ -75,6 +74,11 @@ class Divergence:
         arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
         call = Call(self.operators[0], arguments, dtype, dtype, () if claim == "forward" else (claim,))
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
+
+
+@cache
+def _installed_torch_is(specifier: str) -> bool:
+    return SpecifierSet(specifier).contains(Version(torch.__version__).base_version)
 
 
 @cache
