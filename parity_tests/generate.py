@@ -1,39 +1,41 @@
-"""Where cases come from: random ones, and a grid in which every pair of options is met.
+"""Where cases come from: random ones, and a grid in which every pair and every three options meet.
 
-`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option value and every
-pair of values with few cases (all-pairs testing), `sizes` the lengths at which implementations change their path.
+`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option value, every pair
+and every three of them with few cases (covering arrays), `sizes` the lengths at which implementations change their path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations
 from math import prod
 from typing import Any
 from zlib import crc32
 
-from allpairspy import AllPairs
+from covertable import make
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from parity_tests.cases import Case
-from parity_tests.operators import Operator
+from parity_tests.operators import OPERATORS, Operator
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many random cases for each operator, dtype and claim, up to what length; what the pairs include; how large a size."""
+    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size."""
 
     random_cases: int
     longest: int
-    pairs_with_values_and_shapes: bool
+    triples: bool
     largest_size: int
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=8, longest=40, pairs_with_values_and_shapes=False, largest_size=2**11),
-    "standard": Effort(random_cases=40, longest=200, pairs_with_values_and_shapes=True, largest_size=2**30),
-    "thorough": Effort(random_cases=1000, longest=2000, pairs_with_values_and_shapes=True, largest_size=2**30),
+    "quick": Effort(random_cases=8, longest=40, triples=False, largest_size=2**11),
+    "standard": Effort(random_cases=40, longest=200, triples=True, largest_size=2**30),
+    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30),
 }
 
 
@@ -77,35 +79,39 @@ def for_each_random_case(
 
 
 def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
-    """Cases in which every pair of option values is met; beyond quick effort, with shapes and distributions too."""
+    """Cases in which every pair of option values meets; beyond quick effort every three of them, and every pair of options,
+    shapes and distributions.
+
+    Three, because the oldest faults take three: a class weight, index targets and a mean.
+    """
+    rows = list(_together(operator.name, 3 if effort.triples else 2, False))
+    if effort.triples:
+        rows += _together(operator.name, 2, True)
+    telling = [shape for shape in operator.shapes if prod(shape) > 1]  # where the grid is small, no row is spent on an empty input
     values = list(operator.values)
-    for number, row in enumerate(_pairs(operator, effort.pairs_with_values_and_shapes)):
+    for number, row in enumerate(rows):
         chosen = dict(row)
-        rotated = [operator.shapes[(number + i) % len(operator.shapes)] for i in range(len(operator.shapes))]
         shape = chosen.pop("shape", None)
         if shape is None:
+            rotated = telling[number % len(telling) :] + telling[: number % len(telling)]
             shape = next(s for s in rotated if fits(operator, chosen | {"shape": s}))
         drawn = chosen.pop("values", values[number % len(values)])
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
 
 
-def _pairs(operator: Operator, with_values_and_shapes: bool) -> tuple[tuple[tuple[str, Any], ...], ...]:
-    """Rows of (axis, value) in which every pair that makes sense is met; the same for every dtype and seed."""
-    if (operator.name, with_values_and_shapes) not in _PAIRS:
-        axes: dict[str, list[Any]] = {name: list(allowed) for name, allowed in operator.options.items()}
-        if with_values_and_shapes:
-            axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
-        names = list(axes)
-
-        def makes_sense(row: list[Any]) -> bool:
-            return fits(operator, dict(zip(names, row, strict=False)))
-
-        rows = AllPairs(list(axes.values()), filter_func=makes_sense)
-        _PAIRS[operator.name, with_values_and_shapes] = tuple(tuple(zip(names, row, strict=True)) for row in rows)
-    return _PAIRS[operator.name, with_values_and_shapes]
+@cache
+def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
+    """A covering array: rows in which every ``strength`` values that make sense together meet; the same for every dtype."""
+    operator = OPERATORS[name]
+    axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
+    if with_values_and_shapes:
+        axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
+    constraints = [{"operator": "fn", "requires": pair, "evaluate": partial(_make_sense, operator, pair)} for pair in combinations(axes, 2)]
+    return [dict(row) for row in make(axes, strength=min(strength, len(axes)), constraints=constraints)]
 
 
-_PAIRS: dict[tuple[str, bool], tuple[tuple[tuple[str, Any], ...], ...]] = {}
+def _make_sense(operator: Operator, names: Iterable[str], row: Mapping[str, Any]) -> bool:
+    return fits(operator, {name: row[name] for name in names})
 
 
 def fits(operator: Operator, chosen: dict[str, Any]) -> bool:

@@ -24,6 +24,8 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
     ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    alone = verdict.ulps * ulp <= verdict.allowed
+    unshared = ", of which most is an error that the whole row shares: its neighbours do not have this one's" if alone else ""
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what} is wrong: {problem}",
         f"  case      {finding.case}" if finding.case else "  case      smallest input of a ledger entry",
@@ -32,11 +34,11 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
         f"  got       {verdict.observed!r}",
         f"  expected  {verdict.expected!r} ({truth})",
         f"  error     {verdict.ulps:.6g} ulp of {format.name}",
-        f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp, of which the row shares one error" if verdict.elements else "",
+        f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp{unshared}",
         "  reproduce with",
         *(f"    {line}" for line in script(finding, subject, device).splitlines()),
     ]
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)
 
 
 def script(finding: Finding, subject: Subject, device: str) -> str:

@@ -38,9 +38,8 @@ def failures_of_seed(seed: int, subject: str, device: str, dtype: str, effort: s
             for of_dtype in knobs.dtypes:
                 tally = Tally(operator.name, of_dtype)
                 for case in _cases(knobs, operator.name, of_dtype, name):
-                    for finding in findings_of(case, verify, knobs, tally):
-                        if not finding.verdict.passes:
-                            failures.append(explain(finding, knobs.subject, knobs.device))
+                    found = findings_of(case, verify, knobs, tally)
+                    failures += [explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes]
                 count += tally.cases
                 diverged += sum(tally.diverged.values())
     return count, diverged, failures
