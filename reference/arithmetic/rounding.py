@@ -268,12 +268,11 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: b
             fits = fits & ((magnitude >= tiny) | (magnitude == 0))
         exact, x = exact | fits, fold_where(x, fits, total)
     underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else format.smallest_subnormal, 0.0)
-    absolute = x.error.absolute * (1 + charge) + underflow
+    absolute = x.error.absolute + x.error.total_absolute * charge + underflow
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative + np.where(exact, 0.0, -np.log1p(-charge))
-    shared = {k: (r, a * (1 + charge)) for k, (r, a) in x.error.shared.items()}
-    return Rounded(x.value, x.arithmetic, Error(relative, absolute, shared)), tame
+    return Rounded(x.value, x.arithmetic, Error(relative, absolute, x.error.shared)), tame
 
 
 def store(x: Rounded) -> Rounded:

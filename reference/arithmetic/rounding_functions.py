@@ -85,7 +85,8 @@ def take(x: Rounded, indices: Any, *, axis: int = 0) -> Rounded:
 
 def take_along_axis(x: Rounded, indices: Any, *, axis: int = -1) -> Rounded:
     where_ = coerce(indices, x.arithmetic).value
-    return restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=True)
+    same_rows = builtins.all(k.axis % x.ndim == axis % x.ndim for k in x.error.shared)  # elements stay in the rows of their unknown
+    return restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=same_rows)
 
 
 def where(condition: Any, x: Any, y: Any) -> Rounded:
@@ -191,6 +192,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
         kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
         own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
+        at_most = magnitude + np.where(finite, own + builtins.sum(np.abs(a) for a in kept.values()), 0.0)
         carried = np.sum(np.broadcast_to(np.where(finite, own, 0.0), x.shape), **along)
         kept = {k: np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along) for k, a in kept.items()}
         moved = builtins.sum(np.abs(a) for a in kept.values())
@@ -204,8 +206,8 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         exact = _adds_exactly(x.value, size, carried + moved, unit, along)
         carried = carried + np.where(exact, moved, 0.0)  # rounded back to its value, a partial sum moves with no unknown
         height = x.arithmetic.total_height if over_losses else None
-        rounding = _summation_error(magnitude, size + carried, unit, along, height)
-        rounding = np.where(exact, 0.0, rounding + _summation_error(magnitude, size, roundoff, along))
+        rounding = _summation_error(at_most, unit, along, height) + _summation_error(magnitude, roundoff, along)
+        rounding = np.where(exact, 0.0, rounding)
         if x.arithmetic.flushes_subnormals:
             lost = terms * kept_in.smallest_normal
             rounding = rounding + np.where(~exact & (size < kept_in.smallest_normal / unit), lost, 0.0)
@@ -229,17 +231,17 @@ def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
     return round_result(value, bound, x.arithmetic, 0.0, evaluated_exactly=True)
 
 
-def _summation_error(magnitude: Any, size: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
-    """Bound on the roundings of a sum whose addends have magnitudes that add up to ``size``.
+def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
+    """Bound on the roundings of a sum of addends that are at most ``magnitude`` large, ``size`` together.
 
     An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
     ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost ``unit * size``, and the
     small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
     through at most ``height(terms)`` additions.
     """
-    keep = along | {"keepdims": True}
-    largest = np.broadcast_to(size if along["keepdims"] else np.expand_dims(size, along["axis"]), np.sum(magnitude, **keep).shape)
-    small = magnitude < unit * largest
+    size = np.sum(magnitude, **(along | {"keepdims": True}))
+    small = magnitude < unit * size
+    size = size if along["keepdims"] else np.squeeze(size, along["axis"])
     n_large = np.sum(~small & (magnitude > 0), **along)
     n_small = np.sum(small & (magnitude > 0), **along)
     lost = np.sum(np.where(small, magnitude, 0.0), **along)
