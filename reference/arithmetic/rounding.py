@@ -19,10 +19,12 @@ Note [Shared errors]
     *same* per cent, and one that is off by two parts in a million from its neighbours is seen.
 
 Note [What cannot round]
-    A result that the compute format holds, while the errors of its operands are below a quarter of its spacing, is not
-    charged with a rounding: were it rounded, it would be rounded to exactly this value. Sums of multiples of a common
-    quantum that stay small enough for the format are exact in every order. Rows of equal values, few survivors among
-    -inf and losses that are integers are therefore known to a few units of roundoff at any length.
+    A sum or difference that the format holds, while the errors of its operands are below a quarter of its spacing, is not
+    charged with a rounding: were it rounded, it would be rounded to exactly this value. The same goes for products with a power
+    of two and quotients by one; but not for other products that happen to fit, since whoever multiplies in another order has
+    another product. Sums of multiples of a common quantum that stay small enough for the format are exact in every order. Rows
+    of equal values, few survivors among -inf and losses that are integers are therefore known to a few units of roundoff at any
+    length.
 
 Non-finite values carry no error: they are compared by kind. An intermediate result that may overflow carries an
 infinite error: such an element is not decided, and whoever judges must say so.
@@ -225,7 +227,14 @@ def merge(parts: Iterable[Mapping[Unknown, Any]]) -> dict[Unknown, Any]:
 
 
 def round_result(
-    value: Any, error: Error, arithmetic: Arithmetic, charge: float, *, exact: Any = False, evaluated_exactly: Any = False
+    value: Any,
+    error: Error,
+    arithmetic: Arithmetic,
+    charge: float,
+    *,
+    exact: Any = False,
+    exact_if_it_fits: Any = False,
+    evaluated_exactly: Any = False,
 ) -> Rounded:
     """Finish an operation: what it carries from its operands, plus its own roundings.
 
@@ -239,21 +248,23 @@ def round_result(
         Relative error of the operation in the compute format; 0 where it cannot round there.
     exact : array of bool
         Where the operation is known to be exact on what it was given.
+    exact_if_it_fits : array of bool
+        Where it is exact if the result is a number of the format, see Note [What cannot round].
     evaluated_exactly : array of bool
         Where `value` itself is free of error.
     """
     roundoff = arithmetic.evaluation_roundoff
     kept = Error(error.relative + np.where(evaluated_exactly | np.asarray(exact), 0.0, roundoff), error.absolute, error.shared)
     result = Rounded(value, arithmetic, kept)
-    # A single rounding is exact where its result fits; an elementary function is only where that is said.
-    single = charge == arithmetic.compute.unit_roundoff
-    result, tame = _round_to(result, arithmetic.compute, charge, exact, check=single)
+    result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
-        result, tame = _round_to(result, arithmetic.intermediate, arithmetic.intermediate.unit_roundoff, exact, check=True)
+        unit = arithmetic.intermediate.unit_roundoff
+        # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every format.
+        result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | np.asarray(exact_if_it_fits))
     return result if tame else _clean(result)
 
 
-def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: bool) -> tuple[Rounded, bool]:
+def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite without a look."""
     magnitude, total = np.abs(x.value).astype(np.float64, copy=False), _total(x)
     tame = bool(np.max(magnitude + total, initial=0.0) < format.overflow_threshold)  # nan is not
@@ -262,8 +273,8 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, *, check: b
     tiny = format.smallest_normal
     flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
     exact = np.asarray(exact)
-    if check:
-        fits = _absorbs(format, x.value, total)
+    if np.any(exact_if_it_fits):
+        fits = _absorbs(format, x.value, total) & exact_if_it_fits
         if flushes:
             fits = fits & ((magnitude >= tiny) | (magnitude == 0))
         exact, x = exact | fits, fold_where(x, fits, total)
@@ -330,7 +341,7 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         back = value - x.value
         missed = (x.value - (value - back)) + (addend - back)
         unit = x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, unit, evaluated_exactly=missed == 0)
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=missed == 0)
 
 
 def _multiply(x: Rounded, y: Rounded) -> Rounded:
@@ -347,7 +358,8 @@ def _multiply(x: Rounded, y: Rounded) -> Rounded:
         shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value)
         error = Error(x.error.relative + y.error.relative, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, unit, evaluated_exactly=_product_is_exact(x, y))
+        powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=powers | _product_is_exact(x, y))
 
 
 def _divide(x: Rounded, y: Rounded) -> Rounded:
@@ -365,7 +377,7 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         unit = x.arithmetic.compute.unit_roundoff
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
-        result = round_result(value, error, x.arithmetic, unit, evaluated_exactly=power_of_two)
+        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=power_of_two, evaluated_exactly=power_of_two)
         second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
         error = Error(result.error.relative + second, result.error.absolute, result.error.shared)
         return Rounded(result.value, x.arithmetic, error)
@@ -382,10 +394,8 @@ def _is_power_of_two(x: Any) -> Any:
 
 
 def _product_is_exact(x: Rounded, y: Rounded) -> Any:
-    """Whether the evaluation's product has no error: narrow operands that are exact, or a power of two."""
+    """Whether the evaluation's product has no error, as it is wide enough for the product of two numbers of the format."""
     arithmetic = x.arithmetic
-    narrow = 2 * arithmetic.compute.precision <= np.finfo(arithmetic.evaluation_dtype).nmant + 1
-    powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
-    if not narrow:
-        return powers
-    return powers | (arithmetic.compute.holds(x.value) & arithmetic.compute.holds(y.value))
+    if 2 * arithmetic.compute.precision > np.finfo(arithmetic.evaluation_dtype).nmant + 1:
+        return False
+    return arithmetic.compute.holds(x.value) & arithmetic.compute.holds(y.value)

@@ -228,7 +228,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
 
 def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
     """The total is rounded to the intermediate format, where it is narrower than the one sums are kept in."""
-    return round_result(value, bound, x.arithmetic, 0.0, evaluated_exactly=True)
+    return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True)
 
 
 def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
