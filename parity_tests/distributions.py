@@ -63,8 +63,9 @@ def offset(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.nd
 
 
 def integer_losses(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """Logits 0 and 256: losses are integers, so sums and means over many rows are exact in every order."""
-    return 256.0 * rng.integers(0, 2, shape)
+    """One logit of each row is 256, the others 0: losses are integers, so sums over many rows are exact in every order."""
+    winner = np.argmax(rng.random(shape), axis=axis, keepdims=True) if shape and 0 not in shape else 0
+    return np.broadcast_to(np.where(_position(shape, axis) == winner, 256.0, 0.0), shape)
 
 
 def signed_integer_losses(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:

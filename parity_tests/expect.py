@@ -25,7 +25,7 @@ def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = No
     """
     working = Arithmetic.for_dtype(call.output_dtype)
     storage = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
-    named = {k: (storage if v == "storage" else FORMATS.get(str(v), v)) for k, v in (changes or {}).items()}
+    named: dict[str, Any] = {k: (storage if v == "storage" else FORMATS.get(str(v), v)) for k, v in (changes or {}).items()}
     return replace(working, storage=storage, **named)
 
 
@@ -62,7 +62,7 @@ def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rou
     if not np.isfinite(bound.value).any():
         return None
     total = np.asarray(bound.total_error())
-    room = np.maximum(total, bound.arithmetic.storage.smallest_subnormal) / 2**20
+    room = np.maximum(total / 2**20, 2.0**-1074)
     bits = 128
     while bits <= 4096:
         with balls.precision(bits):
@@ -70,7 +70,8 @@ def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rou
         known = np.isfinite(midpoint) & np.isfinite(bound.value)
         if np.all(~known | (radius <= room)):
             truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)
-            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, radius, 0.0))
+            left = radius + np.where(remainder == 0, 0.0, np.abs(midpoint) * 2.0**-64)  # of the ball, and of the longdouble
+            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, left, 0.0))
             return Rounded(truth.astype(np.longdouble), bound.arithmetic, error)
         bits *= 2
     return None

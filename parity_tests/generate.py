@@ -46,7 +46,7 @@ def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrat
     @st.composite
     def cases(draw: st.DrawFn) -> Case:
         dims = draw(st.lists(st.integers(0, 6) | st.integers(1, 3), min_size=least, max_size=5))
-        if dims and draw(st.booleans()):
+        if dims and bool(draw(st.booleans())):
             dims[draw(st.integers(0, len(dims) - 1))] = draw(st.integers(1, longest))
         if operator.targets_classes and dims[min(1, len(dims) - 1)] == 0:
             dims[min(1, len(dims) - 1)] = 1  # no class, no target

@@ -108,7 +108,8 @@ def parse(entry: Mapping[str, Any]) -> Divergence:
     recorded = [smallest.get("claim") for smallest in entry["smallest"]]
     if sorted(recorded, key=str) != sorted(entry["claims"]):
         raise ValueError(f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}")
-    return Divergence(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+    return Divergence(**fields)
 
 
 def _unique(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -75,8 +75,16 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
             f"output = subject.{call.operator}({named})",
             f"result, = torch.autograd.grad(output, {finding.claim}, grad_output.to(output.dtype))",
         ]
-    lines.append(f"print(result[{verdict.index}].item(), 'expected', {verdict.expected!r}, 'allowed error', {verdict.allowed!r})")
+    if verdict.reason.startswith("shape"):
+        lines.append(f"print(tuple(result.shape), {verdict.reason!r})")
+    else:
+        numbers = f"'expected', {_number(verdict.expected)}, 'allowed error', {_number(verdict.allowed)}"
+        lines.append(f"print(result[{verdict.index}].item(), {numbers})")
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return repr(value) if np.isfinite(value) else f"float({str(value)!r})"
 
 
 def _argument(name: str, value: Any) -> str:

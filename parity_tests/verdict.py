@@ -61,7 +61,7 @@ class Verdict:
         return self.fraction <= 1.0
 
 
-def judge(observed: np.ndarray, expected: Rounded, format: Format) -> Verdict:
+def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bool = True) -> Verdict:
     """Compare a result, widened exactly to a NumPy float, with the expectation in the rounding arithmetic.
 
     Parameters
@@ -72,6 +72,8 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format) -> Verdict:
         The definition on the same inputs, stored in the output's format.
     format : Format
         The output's format: the unit of ``ulps``, and where results overflow.
+    refine : bool
+        Whether a row that fails by the plain quotient of an element is worth finding its exact fraction.
     """
     observed, value = np.asarray(observed), expected.value
     if observed.shape != value.shape:
@@ -82,7 +84,7 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format) -> Verdict:
         total = np.broadcast_to(expected.total_error(), value.shape)
         undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
         wrong_kind = ~undecided & ~_same_kind(observed, value, total, format)
-        fractions = np.where(np.isfinite(observed) & np.isfinite(value) & ~undecided, _fractions(observed, expected), 0.0)
+        fractions = np.where(np.isfinite(observed) & np.isfinite(value) & ~undecided, _fractions(observed, expected, refine), 0.0)
         fractions = np.where(wrong_kind, np.inf, fractions)
         worst = np.unravel_index(np.argmax(fractions), fractions.shape)
         error = np.abs(observed - value)[worst]
@@ -109,11 +111,12 @@ def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
     both_finite = np.isfinite(observed) & np.isfinite(value) & (np.abs(value) - total < format.overflow_threshold)
     both_nan = np.isnan(observed) & np.isnan(value)
     same_infinity = np.isinf(observed) & (observed == value)
-    may_overflow = np.isinf(observed) & (np.abs(value) + total >= format.overflow_threshold) & (np.sign(observed) == np.sign(value))
+    beyond = format.largest + format.spacing(format.largest)  # what infinity stands for: the half ulp of storing is in the total
+    may_overflow = np.isinf(observed) & (np.abs(value) + total >= beyond) & (np.sign(observed) == np.sign(value))
     return both_finite | both_nan | same_infinity | may_overflow
 
 
-def _fractions(observed: Any, expected: Rounded) -> Any:
+def _fractions(observed: Any, expected: Rounded, refine: bool) -> Any:
     """Error / allowed for each element, its row's shared error chosen to suit the row best."""
     error = expected.error
     finite = np.isfinite(observed) & np.isfinite(expected.value)
@@ -121,7 +124,7 @@ def _fractions(observed: Any, expected: Rounded) -> Any:
     difference = np.where(finite, observed - expected.value, 0.0).astype(np.float64)
     value = np.where(finite, expected.value, 0.0).astype(np.float64)
     plain = _ratio(np.abs(difference), np.broadcast_to(expected.total_error(), value.shape))
-    if not error.shared or np.max(plain) > 1.0:  # nothing to share, or broken whatever the row shares
+    if not error.shared or (not refine and np.max(plain) > 1.0):
         return plain
     # One unknown is kept, the one that matters most; the others are folded into each element's own error.
     sizes = {k: np.max(np.abs(value * r) + np.abs(a)) for k, (r, a) in error.shared.items()}
@@ -169,7 +172,7 @@ class _Row:
         low, high = self.interval(largest)
         limits = (low == np.max(low, axis=self.axis, keepdims=True)) | (high == np.min(high, axis=self.axis, keepdims=True))
         # Of the elements whose intervals meet, the one farther from its value is the one to look at.
-        apart = np.where(limits & self.involved, np.abs(self.difference) / (self.own + np.abs(self.slope)), -1.0)
+        apart = np.where(limits & self.involved, plain, -1.0)
         chosen = apart == np.max(apart, axis=self.axis, keepdims=True)
         return np.where(chosen, np.where(largest >= _WORST, np.inf, largest), 0.0)
 

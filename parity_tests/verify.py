@@ -111,7 +111,7 @@ def judge_claim(
         The entries that may explain a broken bound; those that cover the call in the ledger unless given.
     """
     format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
-    strict = verdict = judge(observed, bound, format)
+    strict = verdict = judge(observed, bound, format, refine=False)
     divergence = ""
     if not strict.passes or strict.undecided:
         for entry in _covering(subject, device, call, claim) if entries is None else entries:

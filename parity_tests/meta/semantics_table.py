@@ -28,6 +28,7 @@ class Case:
     value: Any = None
     gradient: Any = None
     torch_has_backward: bool = True
+    since: str = "2.8"  # the oldest torch that is known to do so
 
     def __str__(self) -> str:
         return f"{self.operator}[{self.sentence}]"
@@ -46,9 +47,18 @@ x: float
 t: float
 
 
-def case(operators: str, sentence: str, *, value: Any = None, gradient: Any = None, backward: bool = True, **arguments: Any) -> None:
+def case(
+    operators: str,
+    sentence: str,
+    *,
+    value: Any = None,
+    gradient: Any = None,
+    backward: bool = True,
+    since: str = "2.8",
+    **arguments: Any,
+) -> None:
     made = {k: np.asarray(v) if isinstance(v, (list, np.ndarray, np.generic)) else v for k, v in arguments.items()}
-    CASES.extend(Case(operator, sentence, made, value, gradient, backward) for operator in operators.split())
+    CASES.extend(Case(operator, sentence, made, value, gradient, backward, since) for operator in operators.split())
 
 
 def reals(*shape: int) -> np.ndarray:
@@ -114,7 +124,7 @@ case(BOTH, "weight inf at the ignored class", input=X, target=[1, 0], ignore_ind
 case(BOTH, "ignore_index -1", input=X, target=[-1, 0], ignore_index=-1)
 case(BOTH, "ignore_index 255 in uint8", input=X, target=np.asarray([255, 0], dtype=np.uint8), ignore_index=255)
 case(BOTH, "uint8 target", input=X, target=np.asarray(T, dtype=np.uint8))
-case(BOTH, "the target of a single row may have shape (1,)", input=reals(3), target=[1], backward=False)
+case(BOTH, "the target of a single row may have shape (1,)", input=reals(3), target=[1], backward=False, since="2.13")
 case(BOTH, "weight 0 at the ignored class", input=X, target=[1, 0], ignore_index=1, weight=[1.0, 0.0, 1.0])
 WEIGHTS = {"0 where the targets are": [0.0, 1.0, 0.0], "0 at one target": [0.0, 1.0, 2.0], "that cancels": [-1.0, 1.0, 1.0]}
 WEIGHTS |= {"negative": [-1.0, 1.0, 3.0], "nan beside the targets": [1.0, nan, 1.0], "inf at a target": [inf, 1.0, 1.0]}

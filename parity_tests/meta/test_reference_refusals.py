@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 import reference
 
@@ -34,6 +35,7 @@ class Refusal:
     words: tuple[str, ...]
     arguments: dict[str, Any]
     torch_accepts: bool = False
+    since: str = "2.8"  # the oldest torch that is known to refuse so
 
     def __str__(self) -> str:
         return f"{self.operator}[{self.sentence}]"
@@ -45,11 +47,19 @@ options: dict[str, Any]
 
 
 def refuse(
-    operators: str, sentence: str, exception: type[Exception], words: str, *arrays: Any, torch_accepts: bool = False, **options: Any
+    operators: str,
+    sentence: str,
+    exception: type[Exception],
+    words: str,
+    *arrays: Any,
+    torch_accepts: bool = False,
+    since: str = "2.8",
+    **options: Any,
 ) -> None:
     """Add a row for each operator; ``words`` are separated by ' | ', ``arrays`` are input and target."""
     arguments = dict(zip(("input", "target"), arrays, strict=False)) | options
-    REFUSALS.extend(Refusal(name, sentence, exception, tuple(words.split(" | ")), arguments, torch_accepts) for name in operators.split())
+    said = tuple(words.split(" | "))
+    REFUSALS.extend(Refusal(name, sentence, exception, said, arguments, torch_accepts, since) for name in operators.split())
 
 
 def ones(*shape: int, dtype: str = "float64") -> np.ndarray:
@@ -68,7 +78,8 @@ for dim in (1, -2):
     refuse(SOFTMAX, f"dim {dim} of 0 dimensions", IndexError, f"dim is {dim} | between -1 and 0", X[0, 0], dim=dim)
 for wrong in (1.0, "1", (0,), True, None):
     accepted = wrong is None  # torch chooses a dimension, with a warning
-    refuse(SOFTMAX, f"dim {wrong!r}", TypeError, f"dim is {wrong!r} | integer", X, dim=wrong, torch_accepts=accepted)
+    since = "2.13" if wrong == "1" else "2.8"  # before, a name of a dimension, and a RuntimeError
+    refuse(SOFTMAX, f"dim {wrong!r}", TypeError, f"dim is {wrong!r} | integer", X, dim=wrong, torch_accepts=accepted, since=since)
 for bad in (WHOLE, X > 0, COMPLEX):
     words = f"input has dtype | {bad.dtype} | real floating point"
     refuse(SOFTMAX, f"{bad.dtype} input", NotImplementedError, words, bad, dim=1)
@@ -109,7 +120,9 @@ for exception, pairs in SHAPES.items():
     for shape, given_shape in pairs:
         expected = shape[:1] * (len(shape) > 1) + shape[2:]
         words = f"target has shape {given_shape} | input of shape {shape} | {expected}"
-        refuse(BOTH, f"input {shape}, target {given_shape}", exception, words, ones(*shape), np.zeros(given_shape, dtype=np.int64))
+        target = np.zeros(given_shape, dtype=np.int64)
+        since = "2.13" if shape == (3,) and exception is ValueError else "2.8"  # before, a RuntimeError
+        refuse(BOTH, f"input {shape}, target {given_shape}", exception, words, ones(*shape), target, since=since)
 refuse(NLL, "int64 probabilities", RuntimeError, "target has shape (2, 3) | (2,)", X, WHOLE)
 refuse(NLL, "0-d input", ValueError, "input has shape () | (C), (N, C)", X[0, 0], T[0])
 refuse(CE, "0-d input and target", RuntimeError, "target has dtype | int64 | real floating point", ones(), np.asarray(0))
@@ -170,7 +183,7 @@ for name, operators in (("weight", f"{BCE} {BCE_LOGITS}"), ("pos_weight", BCE_LO
 def as_torch(argument: Any, name: str = "") -> Any:
     if name == "dtype":
         return getattr(torch, argument)
-    return torch.tensor(argument) if isinstance(argument, (np.ndarray, np.generic)) else argument
+    return torch.tensor(np.asarray(argument)) if isinstance(argument, (np.ndarray, np.generic)) else argument
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
@@ -186,6 +199,8 @@ def test_refuses_as_torch_does(refusal: Refusal) -> None:
         assert not missing, f"{caught.value} does not say {missing}"
     if refusal.torch_accepts:
         return
+    if Version(torch.__version__) < Version(refusal.since):
+        pytest.skip(f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so")
     with pytest.raises(Exception) as by_torch:
         getattr(torch.nn.functional, refusal.operator)(**tensors)
     assert by_torch.type is refusal.exception, by_torch.value

@@ -80,7 +80,8 @@ def _from_file(name: str) -> Any:
     if not path.is_file():
         raise SubjectError(f"{name!r} is not a file; {_choices()}")
     spec = importlib.util.spec_from_file_location(f"subject_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None  # a .py file always has a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

@@ -79,7 +79,7 @@ def _split(element: Any) -> tuple[float, float, float]:
     rest = element - flint.arb(midpoint)
     remainder = float(rest.mid())
     left = abs(rest - flint.arb(remainder)).upper()
-    return midpoint, remainder, float(left) * (1 + 2.0**-50) + 2.0**-1074
+    return midpoint, remainder, float(left) * (1 + 2.0**-50) + 2.0**-1074 if left != 0 else 0.0
 
 
 def evaluate(function: Callable[..., Any], *args: Any, bits: int = 128, **kwargs: Any) -> Any:

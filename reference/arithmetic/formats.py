@@ -58,7 +58,7 @@ class Format:
         """The gap to the next number of the format at the magnitude of ``x``: one ulp of it."""
         _, exponent = np.frexp(x)
         lowest = self.min_exponent - self.precision + 1
-        return np.ldexp(1.0, np.maximum(exponent - self.precision, lowest))
+        return np.ldexp(1.0, np.where(np.equal(x, 0), lowest, np.maximum(exponent - self.precision, lowest)))
 
     def holds(self, x: Any) -> Any:
         """Whether each number of ``x`` is a number of this format (nan and infinities are)."""

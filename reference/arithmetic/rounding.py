@@ -129,9 +129,11 @@ class Rounded:
         return Rounded(-self.value, self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
 
     def __abs__(self) -> Rounded:
-        sign = np.where(np.signbit(self.value), -1.0, 1.0)
-        shared = {k: (r, a * sign) for k, (r, a) in self.error.shared.items()}
-        return Rounded(np.abs(self.value), self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
+        total = self.total_error()
+        x = fold_where(self, np.asarray(total >= np.abs(self.value)), total)  # where the sign may be the other one
+        sign = np.where(np.signbit(x.value), -1.0, 1.0)
+        shared = {k: (r, a * sign) for k, (r, a) in x.error.shared.items()}
+        return Rounded(np.abs(x.value), x.arithmetic, Error(x.error.relative, x.error.absolute, shared))
 
     def __mul__(self, other: Any) -> Rounded:
         return _multiply(self, coerce(other, self.arithmetic))
@@ -278,7 +280,8 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it
         if flushes:
             fits = fits & ((magnitude >= tiny) | (magnitude == 0))
         exact, x = exact | fits, fold_where(x, fits, total)
-    underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else format.smallest_subnormal, 0.0)
+    ulps = max(1.0, charge / (2 * format.unit_roundoff))
+    underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else ulps * format.smallest_subnormal, 0.0)
     absolute = x.error.absolute + x.error.total_absolute * charge + underflow
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
@@ -336,12 +339,12 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         own_x, shared_x = absolute_form(x)
         own_y, shared_y = absolute_form(y)
         shared = merge([shared_x, {k: sign * a for k, a in shared_y.items()}])
-        error = Error(0.0, own_x + own_y, {k: (0.0, a) for k, a in shared.items()})
-        # TwoSum (Knuth): the error of the evaluation's own addition, zero where it was exact.
+        # TwoSum (Knuth): what the evaluation's own addition missed, often nothing.
         back = value - x.value
-        missed = (x.value - (value - back)) + (addend - back)
+        missed = np.abs((x.value - (value - back)) + (addend - back)).astype(np.float64, copy=False)
+        error = Error(0.0, own_x + own_y + missed, {k: (0.0, a) for k, a in shared.items()})
         unit = x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=missed == 0)
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=True)
 
 
 def _multiply(x: Rounded, y: Rounded) -> Rounded:
@@ -377,9 +380,11 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         unit = x.arithmetic.compute.unit_roundoff
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
-        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=power_of_two, evaluated_exactly=power_of_two)
+        fits = power_of_two | (x.value == 0)
+        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=fits, evaluated_exactly=fits)
         second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
-        error = Error(result.error.relative + second, result.error.absolute, result.error.shared)
+        absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
+        error = Error(result.error.relative + second, absolute, result.error.shared)
         return Rounded(result.value, x.arithmetic, error)
 
 

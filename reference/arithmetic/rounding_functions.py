@@ -192,29 +192,36 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
         kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
         own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
-        at_most = magnitude + np.where(finite, own + builtins.sum(np.abs(a) for a in kept.values()), 0.0)
+        errors = np.broadcast_to(np.where(finite, own + builtins.sum(np.abs(a) for a in kept.values()), 0.0), x.shape)
+        at_most = magnitude + errors
         carried = np.sum(np.broadcast_to(np.where(finite, own, 0.0), x.shape), **along)
         kept = {k: np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along) for k, a in kept.items()}
-        moved = builtins.sum(np.abs(a) for a in kept.values())
 
-        value = np.sum(x.value, **along)
         size = np.sum(magnitude, **along)
         roundoff = x.arithmetic.evaluation_roundoff
         over_losses = axis is None
         kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
         unit = kept_in.unit_roundoff
-        exact = _adds_exactly(x.value, size, carried + moved, unit, along)
-        carried = carried + np.where(exact, moved, 0.0)  # rounded back to its value, a partial sum moves with no unknown
+        clear, value, absorbed = x.value, np.sum(x.value, **along), np.sum(errors, **along)
+        noise: Any = False
+        if over_losses and (negligible := magnitude * terms < size * unit * unit / 4).any():
+            # A loss far below the others is absorbed by them, as errors are: exp(-256) among integers.
+            noise, clear = np.any(negligible & (magnitude > 0)), np.where(negligible, 0.0, x.value)
+            value = np.sum(clear, **along) + np.sum(np.where(negligible, x.value, 0.0), **along)
+            absorbed = absorbed + np.sum(np.where(negligible, magnitude, 0.0), **along) * (1 + terms * unit)
+        smallest = kept_in.smallest_normal if x.arithmetic.flushes_subnormals else 0.0
+        exact = _adds_exactly(clear, size, absorbed, unit, smallest, along)
+        carried = np.where(exact, absorbed, carried)  # rounded back to its value, a partial sum moves with no unknown
         height = x.arithmetic.total_height if over_losses else None
         rounding = _summation_error(at_most, unit, along, height) + _summation_error(magnitude, roundoff, along)
-        rounding = np.where(exact, 0.0, rounding)
+        rounding = np.where(exact, noise * size * roundoff, rounding)
         if x.arithmetic.flushes_subnormals:
             lost = terms * kept_in.smallest_normal
             rounding = rounding + np.where(~exact & (size < kept_in.smallest_normal / unit), lost, 0.0)
         overflow = np.where(size + carried + rounding >= kept_in.overflow_threshold, np.inf, 0.0)
         error = np.where(np.isfinite(value), carried + rounding + overflow, 0.0)
 
-        shared = {k: (0.0, np.where(exact, 0.0, a)) for k, a in kept.items()}
+        shared: dict[Unknown, tuple[Any, Any]] = {k: (0.0, np.where(exact, 0.0, a)) for k, a in kept.items()}
         if unknown is not None:
             # Of one sign, the error is relative, and stays so through quotients and logarithms.
             relative = -np.log1p(-error / np.abs(value))
@@ -255,7 +262,7 @@ def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height:
     return np.minimum(by_size, by_height)
 
 
-def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, along: dict[str, Any]) -> Any:
+def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: float, along: dict[str, Any]) -> Any:
     """Whether the addends are multiples of a quantum so coarse that every partial sum, in every order, is a number.
 
     The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum.
@@ -268,7 +275,7 @@ def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, along: dict[
     integers = np.where(whole, units, 1.0).astype(np.int64)
     quantum = np.where(value == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))  # lowest set bit
     coarsest = np.min(quantum, **along)
-    return np.all(whole, **along) & (size * unit <= coarsest) & (carried <= coarsest * unit / 2)
+    return np.all(whole, **along) & (size * unit <= coarsest) & (coarsest >= smallest) & (carried <= coarsest * unit / 2)
 
 
 __all__ = [name for name in dir() if not name.startswith("_")]
