@@ -124,8 +124,8 @@ def _settle_dim(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, An
 _ROW_SIZES = (
     *(((3, n), {"dim": 1}) for n in AROUND_POWERS),
     ((1, VOCABULARY), {"dim": 1}),
-    ((VOCABULARY // 2, 2), {"dim": 0}),
-    ((2, VOCABULARY // 8, 3), {"dim": -2}),
+    ((VOCABULARY // 4, 2), {"dim": 0}),
+    ((2, VOCABULARY // 16, 3), {"dim": -2}),
     ((MANY_ROWS, 2), {"dim": -1}),
 )
 
@@ -208,7 +208,7 @@ def _settle_cross_entropy(shape: tuple[int, ...], options: dict[str, Any]) -> di
 _CLASS_SIZES = (
     *(((3, n), {}) for n in AROUND_POWERS),
     ((1, VOCABULARY), {}),
-    ((1, VOCABULARY // 4, 2), {}),
+    ((1, VOCABULARY // 8, 2), {}),
     ((MANY_ROWS // 4, 3), {"reduction": "sum", "weight": "positive"}),
     ((MANY_ROWS, 2), {"values": "integers"}),
     ((MANY_ROWS, 2), {"values": "integers", "reduction": "sum"}),
@@ -246,7 +246,7 @@ CROSS_ENTROPY = Operator(
     shapes=CLASS_SHAPES,
     sizes=(
         *((shape, {k: "integer_losses" if v == "integers" else v for k, v in options.items()}) for shape, options in _CLASS_SIZES),
-        ((1, VOCABULARY), {"target": "probabilities", "label_smoothing": 0.1}),
+        ((1, VOCABULARY // 4), {"target": "probabilities", "label_smoothing": 0.1}),
     ),
     settle=_settle_cross_entropy,
     targets_classes=True,

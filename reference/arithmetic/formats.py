@@ -62,8 +62,8 @@ class Format:
 
     def holds(self, x: Any) -> Any:
         """Whether each number of ``x`` is a number of this format (nan and infinities are)."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            units = np.ldexp(x, -_exponent_of(self.spacing(x)))
+        with np.errstate(invalid="ignore"):
+            units = x / self.spacing(x)  # exact: a power of two
             inside = (np.rint(units) == units) & (np.abs(x) <= self.largest)
         return inside | ~np.isfinite(x)
 

@@ -59,11 +59,11 @@ class Error:
 
     @property
     def total_relative(self) -> Any:
-        return self.relative + sum(np.abs(r) for r, _ in self.shared.values())
+        return self.relative + sum(np.abs(r) for r, _ in self.shared.values()) if self.shared else self.relative
 
     @property
     def total_absolute(self) -> Any:
-        return self.absolute + sum(np.abs(a) for _, a in self.shared.values())
+        return self.absolute + sum(np.abs(a) for _, a in self.shared.values()) if self.shared else self.absolute
 
 
 class Rounded:
@@ -107,7 +107,7 @@ class Rounded:
         """Largest distance of a computed element from its value, shared errors folded in; 0 where the value is not finite."""
         with np.errstate(all="ignore"):
             total = _total(self)
-            if np.isfinite(np.max(total, initial=0.0)):
+            if np.isfinite(np.asarray(total).max(initial=0.0)):
                 return total
             magnitude = np.abs(self.value)
             relative = np.where(magnitude == 0, 0.0, np.expm1(self.error.total_relative) * magnitude)
@@ -269,13 +269,13 @@ def round_result(
 def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite without a look."""
     magnitude, total = np.abs(x.value).astype(np.float64, copy=False), _total(x)
-    tame = bool(np.max(magnitude + total, initial=0.0) < format.overflow_threshold)  # nan is not
+    tame = bool((magnitude + total).max(initial=0.0) < format.overflow_threshold)  # nan is not
     if not tame:
         total = x.total_error()
     tiny = format.smallest_normal
     flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
     exact = np.asarray(exact)
-    if np.any(exact_if_it_fits):
+    if exact_if_it_fits is not False:
         fits = _absorbs(format, x.value, total) & exact_if_it_fits
         if flushes:
             fits = fits & ((magnitude >= tiny) | (magnitude == 0))
@@ -310,7 +310,9 @@ def _absorbs(format: Format, value: Any, total: Any) -> Any:
     candidates = total <= np.maximum(np.abs(value) * format.unit_roundoff, format.smallest_subnormal)
     if not candidates.any():
         return candidates
-    return candidates & format.holds(value) & (total <= format.spacing(value) / 4)
+    spacing = format.spacing(value)
+    units = value / spacing
+    return candidates & (np.rint(units) == units) & (total <= spacing / 4)
 
 
 def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
