@@ -21,8 +21,9 @@ from parity_tests.operators import OPERATORS
 from parity_tests.verdict import judge
 from parity_tests.verify import output_shape
 from reference.arithmetic import rounding_functions as bounds
+from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Arithmetic, Format
-from reference.arithmetic.rounding import Error, Rounded, Unknown, store
+from reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
 U = FLOAT32.unit_roundoff

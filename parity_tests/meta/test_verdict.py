@@ -17,8 +17,9 @@ import torch
 import reference
 from parity_tests import verdict
 from parity_tests.verdict import Verdict, judge
+from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic
-from reference.arithmetic.rounding import Error, Rounded, Unknown, store
+from reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
 WIDE = 131072

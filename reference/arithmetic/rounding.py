@@ -1,22 +1,6 @@
 """Rounding arithmetic: an array that carries a bound on what evaluating the same lines in finite precision may cost.
 
-Note [Running error analysis]
-    A `Rounded` array holds the value of each element, evaluated in a format wider than the one that is modelled, and a
-    bound on how far an implementation in the modelled `Arithmetic` may be from it. Every operation adds its own rounding
-    to what its operands carry (Wilkinson; Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., sec. 3.3).
-    An element that an implementation computes is
-
-        value * exp(rho + sum_k r_k tau_k)  +  alpha + sum_k a_k tau_k,     |rho| <= relative,  |alpha| <= absolute,  |tau_k| <= 1
-
-    Relative errors live in the exponent, so products and quotients add them, exp turns an absolute error into a relative
-    one and log back, all without second-order terms. Absolute errors take what has no relative bound: cancellation and
-    underflow.
-
-Note [Shared errors]
-    The error of a sum over a row is *one* unknown for the whole row. `Unknown` keeps it apart from each element's own
-    error, as affine arithmetic does, with a relative and an absolute coefficient for every element (``r_k``, ``a_k``
-    above). At a vocabulary of 131072 the sum may be off by a per cent in float32; every probability is then off by the
-    *same* per cent, and one that is off by two parts in a million from its neighbours is seen.
+What is carried, and why, is in the notes of `reference.arithmetic.error`.
 
 Note [What cannot round]
     A sum or difference that the format holds, while the errors of its operands are below a quarter of its spacing, is not
@@ -32,38 +16,13 @@ infinite error: such an element is not decided, and whoever judges must say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from reference.arithmetic.error import Error, Unknown, merge
 from reference.arithmetic.formats import Arithmetic, Format
-
-
-@dataclass(frozen=True, eq=False)
-class Unknown:
-    """One unknown number in [-1, 1] for each row along ``axis`` (negative, counted from the last)."""
-
-    axis: int
-
-
-@dataclass(frozen=True, eq=False)
-class Error:
-    """The bound that a `Rounded` array carries; see Note [Running error analysis]. Arrays broadcast against the value."""
-
-    relative: Any = 0.0
-    absolute: Any = 0.0
-    shared: Mapping[Unknown, tuple[Any, Any]] = field(default_factory=dict)
-
-    @property
-    def total_relative(self) -> Any:
-        return self.relative + sum(np.abs(r) for r, _ in self.shared.values()) if self.shared else self.relative
-
-    @property
-    def total_absolute(self) -> Any:
-        return self.absolute + sum(np.abs(a) for _, a in self.shared.values()) if self.shared else self.absolute
 
 
 class Rounded:
@@ -217,15 +176,6 @@ def absolute_form(x: Rounded) -> tuple[Any, dict[Unknown, Any]]:
     rel_shared = x.error.total_relative - x.error.relative
     own = x.error.absolute + magnitude * (np.expm1(x.error.total_relative) - rel_shared)
     return own, {k: x.value * r + a for k, (r, a) in x.error.shared.items()}
-
-
-def merge(parts: Iterable[Mapping[Unknown, Any]]) -> dict[Unknown, Any]:
-    """Add up coefficients of the same unknowns."""
-    merged: dict[Unknown, Any] = {}
-    for part in parts:
-        for unknown, coefficient in part.items():
-            merged[unknown] = merged.get(unknown, 0.0) + coefficient
-    return merged
 
 
 def round_result(

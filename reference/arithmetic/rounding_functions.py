@@ -1,7 +1,7 @@
 """The array-API functions on `Rounded` arrays: the namespace that ``Rounded.__array_namespace__`` returns.
 
 Only what the definitions need. Structural functions move values and bounds together; elementary functions and reductions
-add their own rounding, see the notes in `reference.arithmetic.rounding`.
+add their own rounding, see the notes in `reference.arithmetic.error` and `reference.arithmetic.rounding`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from reference.arithmetic.rounding import Error, Rounded, Unknown, absolute_form, coerce, round_result
+from reference.arithmetic.error import Error, Unknown
+from reference.arithmetic.rounding import Rounded, absolute_form, coerce, round_result
 
 inf = np.inf
 nan = np.nan
