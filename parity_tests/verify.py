@@ -116,7 +116,8 @@ def judge_claim(
     if not strict.passes or strict.undecided:
         for entry in _covering(subject, device, call, claim) if entries is None else entries:
             weaker = expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
-            against = judge(observed, Rounded(bound.value, weaker.arithmetic, weaker.error), format)
+            # Around the formula's own value: the bound covers what evaluating that formula costs, not the definition's.
+            against = judge(observed, weaker, format)
             if against.passes:
                 verdict, divergence = against, entry.id
                 break
