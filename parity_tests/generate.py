@@ -34,7 +34,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8),
-    "standard": Effort(random_cases=20, longest=200, triples=True, largest_size=2**30),
+    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30),
     "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30),
 }
 
