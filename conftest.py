@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from parity_tests.subjects import BUILTIN, SubjectError
 
 META = Path(__file__).parent / "parity_tests" / "meta"
 SETTINGS = pytest.StashKey[Settings]()
+PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,14 +87,29 @@ def knobs(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def findings(request: pytest.FixtureRequest, knobs: Settings, operator: Operator, dtype: str) -> Iterator[tally.Tally]:
     """Counts what the test finds; an operator that the subject lacks is named as not offered."""
-    count = tally.Tally(operator.name, dtype)
+    count = tally.Tally(operator.name, dtype, claim_of(request.path))
     try:
         if not knobs.subject.offers(operator.name):
             count.not_offered += 1
             pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
         yield count
+        if request.node.stash.get(PASSED, False):
+            assert count.cases, "no case was run"
     finally:
         request.node.user_properties.append((tally.PROPERTY, count.as_property()))
+
+
+def claim_of(path: Path) -> str:
+    """The kind of claim that a test file checks, after its name."""
+    return path.stem.removeprefix("test_").replace("_", " ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 class Summary:
@@ -118,4 +134,7 @@ class Summary:
         if rows:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
             for line in report.table(rows):
+                terminalreporter.write_line(line)
+            terminalreporter.section("cases of each claim")
+            for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)

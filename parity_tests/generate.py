@@ -6,10 +6,10 @@ and every three of them with few cases (covering arrays), `sizes` the lengths at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -106,12 +106,21 @@ def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[di
     axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
     if with_values_and_shapes:
         axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
-    constraints = [{"operator": "fn", "requires": pair, "evaluate": partial(_make_sense, operator, pair)} for pair in combinations(axes, 2)]
+    forbidden = {pair: _forbidden(operator, axes, pair) for pair in combinations(axes, 2)}
+    constraints = [
+        {"operator": "fn", "requires": pair, "evaluate": partial(_is_allowed, pair, values)} for pair, values in forbidden.items() if values
+    ]
     return [dict(row) for row in make(axes, strength=min(strength, len(axes)), constraints=constraints)]
 
 
-def _make_sense(operator: Operator, names: Iterable[str], row: Mapping[str, Any]) -> bool:
-    return fits(operator, {name: row[name] for name in names})
+def _forbidden(operator: Operator, axes: Mapping[str, list[Any]], names: tuple[str, str]) -> set[tuple[Any, Any]]:
+    """The pairs of values of two axes that make no sense together, found once: covering asks a million times."""
+    pairs = product(*(axes[name] for name in names))
+    return {pair for pair in pairs if not fits(operator, dict(zip(names, pair, strict=True)))}
+
+
+def _is_allowed(names: tuple[str, str], forbidden: set[tuple[Any, Any]], row: Mapping[str, Any]) -> bool:
+    return tuple(row[name] for name in names) not in forbidden
 
 
 def fits(operator: Operator, chosen: dict[str, Any]) -> bool:

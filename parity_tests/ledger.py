@@ -8,8 +8,9 @@ diverges fails the run and is to be retired.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ else:
 
 PATH = Path(__file__).with_name("known_divergences.toml")
 REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
+LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Divergence:
     smallest: tuple[Mapping[str, Any], ...]
     subjects: tuple[str, ...] = ("torch", "torch.nn")
     devices: tuple[str, ...] = ("cpu",)
+    modes: tuple[str, ...] = ()
     when: Mapping[str, Any] = field(default_factory=dict)
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     formula: str = ""
@@ -54,11 +57,12 @@ class Divergence:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
         return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
 
-    def covers(self, call: Call, claim: str) -> bool:
+    def covers(self, call: Call, claim: str, mode: str = "") -> bool:
         return (
             call.operator in self.operators
             and claim in self.claims
             and call.dtype in self.dtypes
+            and (not self.modes or mode in self.modes)
             and all(call.facts.get(name) in (allowed if isinstance(allowed, list) else [allowed]) for name, allowed in self.when.items())
         )
 
@@ -76,6 +80,58 @@ class Divergence:
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class Shortfall:
+    """A place where torch does something other than it should, that is no matter of rounding.
+
+    Attributes
+    ----------
+    claim : str
+        The kind of claim that finds it: "errors", "transforms", ...
+    operators, dtypes : tuple of str
+        Whom it concerns; every dtype unless given.
+    cases : tuple of str
+        The sentences of the claim that do not hold; shell wildcards are allowed.
+    what : str
+        What torch does, and what it should do.
+    script, prints : str
+        At most fifteen lines that need only torch, and the words that they print.
+    """
+
+    id: str
+    claim: str
+    operators: tuple[str, ...]
+    cases: tuple[str, ...]
+    what: str
+    reason: str
+    torch: str
+    link: str
+    script: str
+    prints: str
+    dtypes: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ("torch", "torch.nn")
+    devices: tuple[str, ...] = ("cpu",)
+
+    def in_force(self, subject: str, device: str) -> bool:
+        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
+
+    def covers(self, claim: str, operator: str, dtype: str, sentence: str) -> bool:
+        return (
+            claim == self.claim
+            and operator in self.operators
+            and (not self.dtypes or dtype in self.dtypes)
+            and any(fnmatchcase(sentence, pattern) for pattern in self.cases)
+        )
+
+
+def shortfall(subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str) -> Shortfall | None:
+    """The recorded shortfall that explains why ``sentence`` does not hold of a subject, if there is one."""
+    for entry in shortfalls():
+        if entry.in_force(subject, device) and entry.covers(claim, operator, dtype, sentence):
+            return entry
+    return None
+
+
 @cache
 def _installed_torch_is(specifier: str) -> bool:
     return SpecifierSet(specifier).contains(Version(torch.__version__).base_version)
@@ -91,25 +147,56 @@ def entries() -> tuple[Divergence, ...]:
         If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a claim, or two
         share an id.
     """
+    return tuple(parse(entry) for entry in _unique(_table("divergence")))
+
+
+@cache
+def shortfalls() -> tuple[Shortfall, ...]:
+    """Every shortfall of the ledger.
+
+    Raises
+    ------
+    ValueError
+        If an entry lacks a field or has an unknown one, its script is too long, or two share an id.
+    """
+    return tuple(parse_shortfall(entry) for entry in _unique(_table("shortfall")))
+
+
+def _table(name: str) -> list[dict[str, Any]]:
     with PATH.open("rb") as file:
-        raw = tomllib.load(file).get("divergence", [])
-    return tuple(parse(entry) for entry in _unique(raw))
+        return tomllib.load(file).get(name, [])
+
+
+def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:
+    required = [f.name for f in fields(Shortfall) if f.default is MISSING]
+    _check_fields(entry, required, Shortfall)
+    lines = entry["script"].strip().splitlines()
+    if len(lines) > LONGEST_SCRIPT:
+        raise ValueError(f"ledger entry {entry['id']!r} has a script of {len(lines)} lines; at most {LONGEST_SCRIPT} are allowed")
+    return Shortfall(**_frozen(entry))
+
+
+def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type) -> None:
+    missing = [name for name in required if name not in entry]
+    if missing:
+        raise ValueError(f"ledger entry {entry.get('id', entry)!r} lacks {', '.join(missing)}")
+    unknown = sorted(set(entry) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"ledger entry {entry['id']!r} has unknown fields {', '.join(unknown)}")
 
 
 def parse(entry: Mapping[str, Any]) -> Divergence:
-    missing = [name for name in REQUIRED if name not in entry]
-    if missing:
-        raise ValueError(f"ledger entry {entry.get('id', entry)!r} lacks {', '.join(missing)}")
-    unknown = sorted(set(entry) - set(Divergence.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"ledger entry {entry['id']!r} has unknown fields {', '.join(unknown)}")
+    _check_fields(entry, REQUIRED, Divergence)
     if not entry.get("arithmetic") and not entry.get("formula"):
         raise ValueError(f"ledger entry {entry['id']!r} must say what holds: an arithmetic or a formula")
     recorded = [smallest.get("claim") for smallest in entry["smallest"]]
     if sorted(recorded, key=str) != sorted(entry["claims"]):
         raise ValueError(f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}")
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
-    return Divergence(**fields)
+    return Divergence(**_frozen(entry))
+
+
+def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
 
 
 def _unique(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:

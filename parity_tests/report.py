@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     call, verdict = finding.call, finding.verdict
     format = FORMATS[call.output_dtype if finding.claim == FORWARD else call.dtype]
     what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
+    mode = f" {finding.mode}" if finding.mode else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
     ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
     alone = verdict.ulps * ulp <= verdict.allowed
     unshared = ", of which most is an error that the whole row shares: its neighbours do not have this one's" if alone else ""
     lines = [
-        f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what} is wrong: {problem}",
+        f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
         f"  case      {finding.case}" if finding.case else "  case      smallest input of a ledger entry",
         *(f"  {name:<9} {_describe(value, call.dtype)}" for name, value in call.arguments.items()),
         f"  worst     element {list(verdict.index)} of {verdict.elements}",
@@ -35,7 +36,7 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
         f"  expected  {verdict.expected!r} ({truth})",
         f"  error     {verdict.ulps:.6g} ulp of {format.name}",
         f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp{unshared}",
-        "  reproduce with",
+        "  reproduce with" + (f" (a plain call; the failure is {finding.mode})" if finding.mode else ""),
         *(f"    {line}" for line in script(finding, subject, device).splitlines()),
     ]
     return "\n".join(lines)
@@ -120,6 +121,28 @@ def table(rows: Iterable[Row]) -> list[str]:
         fractions = f"{_fraction(row.forward):>9}{_fraction(row.gradient):>9}"
         lines.append(f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  {row.verdict}")
     return lines
+
+
+def coverage_table(counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]) -> list[str]:
+    """Cases of each claim (a column) by operator and dtype (a row); "-" where the subject does not offer the operator."""
+    claims = sorted({claim for cell in counted.values() for claim in cell})
+    header = f"{'operator':<34}{'dtype':<10}" + "".join(f"{claim:>{max(len(claim) + 1, 8)}}" for claim in claims) + f"{'all':>8}"
+    lines = [header, "-" * len(header)]
+    totals = dict.fromkeys(claims, 0)
+    for key in ((operator, dtype) for operator in operators for dtype in dtypes):
+        if key not in counted:
+            continue
+        cell = counted[key]
+        numbers = "".join(f"{_count(cell.get(claim)):>{max(len(claim) + 1, 8)}}" for claim in claims)
+        lines.append(f"{key[0]:<34}{key[1]:<10}{numbers}{sum(max(n, 0) for n in cell.values()):>8}")
+        for claim, number in cell.items():
+            totals[claim] += max(number, 0)
+    summed = "".join(f"{totals[claim]:>{max(len(claim) + 1, 8)}}" for claim in claims)
+    return [*lines, f"{'all':<44}{summed}{sum(totals.values()):>8}"]
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else "-" if number < 0 else str(number)
 
 
 def _fraction(value: float | None) -> str:

@@ -18,10 +18,14 @@ PROPERTY = "parity"  # the name under which a tally travels in a report's user p
 
 @dataclass
 class Tally:
-    """Findings of one operator and dtype, added up."""
+    """Findings of one operator and dtype, added up.
+
+    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
+    """
 
     operator: str
     dtype: str
+    claim: str = ""
     cases: int = 0
     worst: dict[str, float] = field(default_factory=dict)
     undecided: int = 0
@@ -31,15 +35,22 @@ class Tally:
 
     def add(self, finding: Finding) -> None:
         """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
-        self.cases += 1
         verdict = finding.verdict
+        self.count(verdict.passes)
         self.undecided += verdict.undecided
-        if not verdict.passes:
-            self.failed += 1
         kind = FORWARD if finding.claim == FORWARD else "gradient"
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
-            self.diverged[finding.divergence] = self.diverged.get(finding.divergence, 0) + 1
+            self.diverge(finding.divergence)
+
+    def count(self, passes: bool = True) -> None:
+        """Count a case that is right or wrong, with nothing in between: a refusal, a bit, a kind."""
+        self.cases += 1
+        self.failed += not passes
+
+    def diverge(self, entry: str) -> None:
+        """Count a case that the ledger's ``entry`` explains."""
+        self.diverged[entry] = self.diverged.get(entry, 0) + 1
 
     def as_property(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -66,6 +77,16 @@ class Row:
     gradient: float | None
     undecided: int
     verdict: str
+
+
+def coverage(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:
+    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject lacks the operator."""
+    counted: dict[tuple[str, str], dict[str, int]] = {}
+    for reported in properties:
+        cell = counted.setdefault((reported["operator"], reported["dtype"]), {})
+        before = cell.get(reported["claim"], 0)
+        cell[reported["claim"]] = -1 if reported["not_offered"] else before + reported["cases"]
+    return counted
 
 
 def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: Iterable[str]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from reference.arithmetic.rounding import Rounded
 
 CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
-
 SAMPLED = 2**12  # elements: of cases that are only sampled, the small ones
 
 
@@ -37,6 +36,8 @@ class Finding:
         The ledger's entry that explains a broken strict bound, or empty.
     certified : bool
         Whether the expected value was confirmed by balls.
+    mode : str
+        How the subject was made to compute the claim; empty for a plain call.
     """
 
     case: Case | None
@@ -47,6 +48,50 @@ class Finding:
     divergence: str
     certified: bool
     grad_output: np.ndarray | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to make a subject compute claims about a call: under a transform, from views of its arguments, ...
+
+    Attributes
+    ----------
+    name : str
+        Completes the sentence "is right ...": "from transposed views", "under torch.inference_mode".
+    observe : callable
+        Takes (subject, call, device, grad_output) and returns the subject's result for each claim, widened.
+    applies : callable
+        Whether the mode makes sense for a call.
+    """
+
+    name: str
+    observe: Callable[[Subject, Call, str, np.ndarray], Mapping[str, np.ndarray]]
+    applies: Callable[[Call], bool] = lambda call: True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
+    """What judges the claims of one case in each of ``modes``, all against the same expectation."""
+
+    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+        call = OPERATORS[case.operator].call(case)
+        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        bounds: dict[str, Rounded] = {}
+        for mode in modes:
+            if not mode.applies(call):
+                continue
+            observed = mode.observe(subject, call, device, grad_output)
+            for claim in observed:
+                if claim not in bounds:
+                    bounds |= expected(call, (claim,)) if claim == FORWARD else expected(call, call.differentiable, grad_output)
+            for claim, result in observed.items():
+                upstream = None if claim == FORWARD else grad_output
+                yield judge_claim(subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode.name)
+
+    return verify
 
 
 def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
@@ -68,8 +113,8 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
         yield judge_claim(subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify)
 
 
-def _covering(subject: Subject, device: str, call: Call, claim: str) -> Iterator[Divergence]:
-    return (entry for entry in ledger.entries() if entry.in_force(subject.name, device) and entry.covers(call, claim))
+def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) -> Iterator[Divergence]:
+    return (entry for entry in ledger.entries() if entry.in_force(subject.name, device) and entry.covers(call, claim, mode))
 
 
 def output_shape(call: Call) -> tuple[int, ...]:
@@ -96,6 +141,7 @@ def judge_claim(
     *,
     certify: bool = False,
     entries: Iterable[Divergence] | None = None,
+    mode: str = "",
 ) -> Finding:
     """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the ledger's.
 
@@ -109,12 +155,14 @@ def judge_claim(
         Confirm the expected value by balls even where nothing is in doubt.
     entries : iterable of Divergence, optional
         The entries that may explain a broken bound; those that cover the call in the ledger unless given.
+    mode : str
+        How the result came about; empty for a plain call.
     """
     format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
     strict = verdict = judge(observed, bound, format, refine=False)
     divergence = ""
     if not strict.passes or strict.undecided:
-        for entry in _covering(subject, device, call, claim) if entries is None else entries:
+        for entry in _covering(subject, device, call, claim, mode) if entries is None else entries:
             weaker = expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
             # Around the formula's own value: the bound covers what evaluating that formula costs, not the definition's.
             against = judge(observed, weaker, format)
@@ -131,4 +179,4 @@ def judge_claim(
         if truth is not None:
             strict, confirmed = judge(observed, truth, format), True
             verdict = verdict if divergence else strict
-    return Finding(case, call, claim, verdict, strict, divergence, confirmed, grad_output)
+    return Finding(case, call, claim, verdict, strict, divergence, confirmed, grad_output, mode)
