@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="cpu", help="where the subject runs: cpu, cuda, cuda:1, ... (default: cpu)")
     group.addoption("--dtype", default=",".join(DTYPES), metavar="A,B", help=f"dtypes to run (default: {','.join(DTYPES)})")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
+    group.addoption("--counts", metavar="FILE", help="write the number of cases by operator, dtype and claim to FILE, as JSON")
     group.addoption("--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)")
 
 
@@ -38,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SETTINGS] = settings(option("subject"), option("device"), option("dtype"), option("effort"), option("seed"))
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
-    config.pluginmanager.register(Summary(), "parity-summary")
+    config.pluginmanager.register(Summary(config), "parity-summary")
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist shares the cores with the others
         import torch
 
@@ -115,7 +117,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 class Summary:
     """Collects what tests report, from workers too, and prints the table at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
         self.tallies: list[dict[str, Any]] = []
         self.failed: set[str] = set()
 
@@ -129,7 +132,31 @@ class Summary:
                     unjudged = report.nodeid in self.failed and not value["failed"]
                     self.tallies.append(value | {"failed": value["failed"] + unjudged})
 
+    @property
+    def gaps(self) -> list[str]:
+        """Claims that a whole run met somewhere but for some operator and dtype had no case at all."""
+        option, knobs = self.config.option, self.config.stash[SETTINGS]
+        narrowed = option.keyword or option.markexpr or option.maxfail or any("::" in str(argument) for argument in self.config.args)
+        if narrowed or getattr(option, "lf", False) or getattr(option, "deselect", None):
+            return []
+        counted = tally.coverage(self.tallies)
+        claims = sorted({claim for cell in counted.values() for claim in cell})
+        cells = ((operator, dtype, claim) for operator in OPERATORS for dtype in knobs.dtypes for claim in claims)
+        return [f"{claim}: {operator}, {dtype}" for operator, dtype, claim in cells if not counted.get((operator, dtype), {}).get(claim)]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(self.config, "workerinput"):
+            return
+        if self.gaps and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.config.option.counts:
+            counted = tally.coverage(self.tallies)
+            by_operator = {name: {dtype: counted[name, dtype] for dtype in DTYPES if (name, dtype) in counted} for name in OPERATORS}
+            Path(self.config.option.counts).write_text(json.dumps(by_operator, indent=1, sort_keys=True) + "\n")
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for gap in self.gaps:
+            terminalreporter.write_line(f"FAIL: no case was run for {gap}", red=True)
         rows = tally.rows(self.tallies, OPERATORS, DTYPES)
         if rows:
             terminalreporter.section("error / allowed, worst of each operator and dtype")

@@ -1,0 +1,92 @@
+"""PyTorch's own sample inputs for these operators, forward and gradients, agree with the reference within the derived bound.
+
+They are what PyTorch's test suite runs, against no reference. They come from torch.testing._internal, which needs expecttest
+(development extra); one test loads them, as that takes seconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import reference
+from parity_tests import observe, tally
+from parity_tests.cases import Call
+from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.operators import OPERATORS
+from parity_tests.report import explain
+from parity_tests.settings import Settings
+from parity_tests.verify import Finding, judge_claim, output_shape
+
+NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
+
+
+def samples(dtype: torch.dtype) -> Iterator[tuple[str, Any]]:
+    """PyTorch's samples for each operator; every variant of an operator is met."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    for info in op_db:
+        if info.name in NAMES:
+            for sample in info.sample_inputs("cpu", dtype, requires_grad=False):
+                yield NAMES[info.name], sample
+
+
+def as_call(operator: str, sample: Any, dtype: str) -> Call:
+    """A sample as a call: arguments by name in the order of the signature, what is left out at its default."""
+    signature = inspect.signature(getattr(reference, operator))
+    bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
+    bound.apply_defaults()
+    arguments = {name: _plain(value) for name, value in bound.arguments.items()}
+    target = arguments.get("target")
+    probabilities = isinstance(target, np.ndarray) and target.dtype.kind == "f"
+    differentiable = ["input"] + ["target"] * probabilities
+    if operator == "cross_entropy" and probabilities and arguments["weight"] is not None:
+        differentiable.append("weight")
+    dims, dim = sample.input.ndim, arguments.get("dim")
+    facts = {
+        "reduction": arguments.get("reduction"),
+        "target": "probabilities" if probabilities else "indices",
+        "last_dim": dim is None or dims == 0 or dim % dims == dims - 1,
+    }
+    return Call(operator, arguments, dtype, arguments.get("dtype") or dtype, tuple(differentiable), facts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return observe.widen(value) if value.dtype.is_floating_point else value.numpy()
+    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def judged(call: Call, knobs: Settings, rng: np.random.Generator) -> Iterator[Finding]:
+    """The forward result and every gradient of one call."""
+    subject, device = knobs.subject, knobs.device
+    bound = expected(call, (FORWARD,))[FORWARD]
+    yield judge_claim(subject, device, None, call, FORWARD, observe.forward(subject, call, device), bound, None, certify=True)
+    grad_output = grad_output_of(call, output_shape(call), rng)
+    observed = observe.gradients(subject, call, device, grad_output)
+    for claim, bound in expected(call, call.differentiable, grad_output).items():
+        yield judge_claim(subject, device, None, call, claim, observed[claim], bound, grad_output, certify=True)
+
+
+def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) -> None:
+    """Every sample in every dtype; counted by operator and dtype like any other claim."""
+    pytest.importorskip("expecttest", reason="PyTorch's sample inputs need expecttest (extra: dev)")
+    failures = []
+    for dtype in knobs.dtypes:
+        counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
+        for number, (operator, sample) in enumerate(samples(observe.TORCH_DTYPES[dtype])):
+            if not knobs.subject.offers(operator):
+                counts[operator].not_offered = 1
+                continue
+            for finding in judged(as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])):
+                counts[operator].add(finding)
+                if not finding.verdict.passes:
+                    failures.append(explain(finding, knobs.subject, knobs.device))
+        assert all(count.cases or count.not_offered for count in counts.values()), "an operator has no samples"
+        request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
+    assert not failures, f"{len(failures)} samples fail; the first:\n\n{failures[0]}"

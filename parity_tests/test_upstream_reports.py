@@ -1,0 +1,55 @@
+"""Every entry of the ledger can be reported upstream: its script is short, needs only torch, and still shows what the entry says."""
+
+from __future__ import annotations
+
+import re
+from math import inf, nan
+
+import numpy as np
+import pytest
+
+from parity_tests import ledger
+from parity_tests.ledger import LONGEST_SCRIPT, Divergence, Shortfall
+from parity_tests.settings import Settings
+from parity_tests.upstream import printed_by, report, script_of, truth_of
+from parity_tests.verdict import judge
+from reference.arithmetic.formats import FORMATS
+
+SCRIPTS = [(entry, claim, dtype) for entry in ledger.entries() for claim in entry.claims for dtype in entry.dtypes]
+IMPORTS = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
+
+
+def needs_only_torch(script: str) -> bool:
+    return set(IMPORTS.findall(script)) <= {"torch", "warnings"}
+
+
+def skip_unless_in_force(entry: Divergence | Shortfall, knobs: Settings) -> None:
+    if knobs.subject.name != "torch" or not entry.in_force("torch", knobs.device):
+        pytest.skip(f"the script speaks of torch {entry.torch} on {', '.join(entry.devices)}")
+
+
+@pytest.mark.parametrize(("entry", "claim", "of_dtype"), SCRIPTS, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SCRIPTS])
+def test_the_script_shows_a_result_that_breaks_the_bound(entry: Divergence, claim: str, of_dtype: str, knobs: Settings) -> None:
+    skip_unless_in_force(entry, knobs)
+    script = script_of(entry, claim, of_dtype)
+    assert len(script.splitlines()) <= LONGEST_SCRIPT
+    assert needs_only_torch(script)
+    printed = np.asarray(eval(printed_by(script), {"nan": nan, "inf": inf}), dtype=np.float64)
+    assert not judge(printed, truth_of(entry, claim, of_dtype), FORMATS[of_dtype]).passes
+
+
+@pytest.mark.parametrize("entry", ledger.shortfalls(), ids=lambda entry: entry.id)
+def test_the_script_of_a_shortfall_prints_what_is_recorded(entry: Shortfall, knobs: Settings) -> None:
+    skip_unless_in_force(entry, knobs)
+    assert needs_only_torch(entry.script)
+    assert printed_by(entry.script) == entry.prints.strip(), f"{entry.id} no longer occurs: retire the entry"
+
+
+@pytest.mark.parametrize("entry", [*ledger.entries(), *ledger.shortfalls()], ids=lambda entry: entry.id)
+def test_the_report_says_all_that_an_issue_needs(entry: Divergence | Shortfall, knobs: Settings) -> None:
+    skip_unless_in_force(entry, knobs)
+    text = report(entry)
+    for part in ("```python\n", "prints `", "**Why.**", "**Environment**", "torch 2", entry.link):
+        assert part in text
+    if isinstance(entry, Divergence):
+        assert "certified by ball arithmetic" in text

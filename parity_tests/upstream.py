@@ -1,0 +1,165 @@
+"""A report for an upstream issue tracker, for an entry of the ledger: environment, script, what it prints, truth, and why.
+
+    python -m parity_tests.upstream bce-with-logits-cancels
+
+prints Markdown. The script needs only torch; the true value is certified by ball arithmetic. Without an id, the ids are listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity_tests import ledger
+from parity_tests.expect import FORWARD, certified, expected
+from parity_tests.ledger import Divergence, Shortfall
+from parity_tests.settings import environment
+from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.rounding import Rounded
+
+DIGITS = 17  # enough to tell a float64 from its neighbours
+
+
+def script_of(entry: Divergence, claim: str, dtype: str) -> str:
+    """The entry's smallest input for ``claim`` as a script that needs only torch and prints the result as a list."""
+    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == claim))
+    if "script" in recorded:
+        return str(recorded["script"]).replace("DTYPE", f"torch.{dtype}").strip()
+    grad_output = recorded.pop("grad_output", None)
+    del recorded["claim"]
+    lines = ["import torch", "from torch.nn import functional as F", ""]
+    for name, value in recorded.items():
+        if isinstance(value, list):
+            real = any(isinstance(x, float) for x in np.asarray(value).reshape(-1).tolist())
+            kind = f", dtype=torch.{dtype}" if real else ""
+            lines.append(f"{name} = torch.tensor({value}{kind}{', requires_grad=True' if name == claim else ''})")
+    named = ", ".join(f"{name}={name if isinstance(value, list) else repr(value)}" for name, value in recorded.items())
+    lines.append(f"output = F.{entry.operators[0]}({named})")
+    if claim == FORWARD:
+        lines.append("print(output.tolist())")
+    else:
+        upstream = f"torch.tensor({grad_output}, dtype=output.dtype)"
+        lines += [f"output.backward({upstream})", f"print({claim}.grad.tolist())"]
+    return "\n".join(lines)
+
+
+def printed_by(script: str) -> str:
+    """What a script prints, run in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(script, "<upstream>", "exec"), {"__name__": "__main__"})
+    return out.getvalue().strip()
+
+
+def truth_of(entry: Divergence, claim: str, dtype: str) -> Rounded:
+    """The true value at the entry's smallest input with the derived bound around it.
+
+    Raises
+    ------
+    ArithmeticError
+        If balls cannot enclose it tightly enough.
+    """
+    call, grad_output = entry.smallest_call(claim, dtype)
+    truth = certified(call, claim, grad_output, expected(call, (claim,), grad_output)[claim])
+    if truth is None:
+        raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
+    return truth
+
+
+def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str | None = None) -> str:
+    """The report as Markdown."""
+    return _shortfall(entry) if isinstance(entry, Shortfall) else _divergence(entry, claim or entry.claims[0], dtype or entry.dtypes[0])
+
+
+def _divergence(entry: Divergence, claim: str, dtype: str) -> str:
+    script, truth = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
+    printed = printed_by(script)
+    what = "result" if claim == FORWARD else f"gradient with respect to {claim}"
+    values, allowed = np.atleast_1d(truth.value).reshape(-1), np.atleast_1d(truth.total_error()).reshape(-1)
+    ulp = FORMATS[dtype].spacing(values.astype(np.float64))
+    digits = [np.format_float_positional(value, DIGITS, fractional=False, trim="-") if value else "0" for value in values]
+    may_err = [f"{a / u:.3g}" if u else "0" for a, u in zip(allowed, ulp, strict=True)]
+    return "\n".join(
+        [
+            f"### {entry.operators[0]} ({dtype}): the {what} is off by more than rounding explains",
+            "",
+            "```python",
+            script,
+            "```",
+            "",
+            f"prints `{printed}`",
+            "",
+            f"The true value, certified by ball arithmetic: `{', '.join(digits)}`. Evaluated in its best form, rounding may cost",
+            f"{', '.join(may_err)} ulp of {dtype}.",
+            "",
+            f"**Measured**, over {', '.join(entry.dtypes)}: {entry.measured}.",
+            "",
+            f"**Why.** {entry.reason}",
+            "",
+            f"Concerns {', '.join(entry.operators)} in {', '.join(entry.dtypes)}{_modes(entry)}. See also {entry.link}",
+            "",
+            *_environment(),
+        ]
+    )
+
+
+def _shortfall(entry: Shortfall) -> str:
+    return "\n".join(
+        [
+            f"### {', '.join(entry.operators)}: {entry.what}",
+            "",
+            "```python",
+            entry.script.strip(),
+            "```",
+            "",
+            f"prints `{printed_by(entry.script)}`",
+            "",
+            f"**Why.** {entry.reason}",
+            "",
+            f"See also {entry.link}",
+            "",
+            *_environment(),
+        ]
+    )
+
+
+def _modes(entry: Divergence) -> str:
+    return f", {' and '.join(entry.modes)}" if entry.modes else ""
+
+
+def _environment() -> list[str]:
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return ["**Environment**", "", *(f"- {line}" for line in (*environment(), system, f"torch built from {torch.version.git_version}"))]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the report of one entry, or list the ids."""
+    known: dict[str, Any] = {entry.id: entry for entry in (*ledger.entries(), *ledger.shortfalls())}
+    parser = argparse.ArgumentParser(prog="python -m parity_tests.upstream", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed")
+    parser.add_argument("--claim", help="forward, or the argument whose gradient is meant (default: the entry's first)")
+    parser.add_argument("--dtype", help="default: the entry's first")
+    options = parser.parse_args(arguments)
+    if options.id is None:
+        print("\n".join(known))
+        return 0
+    if options.id not in known:
+        parser.error(f"there is no entry {options.id!r}; choose from {', '.join(known)}")
+    entry = known[options.id]
+    for name, plural in (("claim", "claims"), ("dtype", "dtypes")):
+        asked, there = getattr(options, name), getattr(entry, plural, ())
+        if isinstance(entry, Divergence) and asked is not None and asked not in there:
+            parser.error(f"--{name} is {asked!r}; the entry {entry.id} has {', '.join(there)}")
+    print(report(entry, options.claim, options.dtype))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
