@@ -1,0 +1,138 @@
+"""Counting can fail: a test without a case, a claim that an operator never meets, a README that drifted, a seed that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from parity_tests import coverage, seeds
+from parity_tests.operators import DTYPES, OPERATORS
+from parity_tests.settings import settings
+from parity_tests.subjects import Subject
+from parity_tests.test_sample_inputs import as_call, judged
+from parity_tests.upstream import main as upstream
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(directory: Path, body: str, *options: str) -> tuple[int, str]:
+    """Run a planted test file with the project's conftest, in this process: importing torch takes longer than the run."""
+    test = directory / "test_planted.py"
+    test.write_text(textwrap.dedent(body))
+    own = ["-p", "conftest", "-c", os.devnull, f"--rootdir={directory}", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]
+    redirected = contextlib.redirect_stdout(io.StringIO())
+    with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_ADDOPTS", raising=False)
+        patch.syspath_prepend(ROOT)
+        patch.delitem(sys.modules, "test_planted", raising=False)
+        code = pytest.main([*own, str(test), *options])
+    return int(code), out.getvalue()
+
+
+def test_a_test_without_a_case_fails(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "def test_it(operator, dtype, findings): pass", "--dtype", "float32")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "no case was run" in output
+
+
+def test_a_claim_that_an_operator_never_meets_fails_a_whole_run_only(tmp_path: Path) -> None:
+    body = """
+        import pytest
+        from parity_tests.operators import OPERATORS
+        @pytest.mark.parametrize("operator", list(OPERATORS.values())[:2], ids=str)
+        def test_it(operator, dtype, findings): findings.count()
+    """
+    counts = tmp_path / "counts.json"
+    code, output = run(tmp_path, body, "--dtype", "float32", "--counts", str(counts))
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "FAIL: no case was run for planted: cross_entropy, float32" in output
+    assert json.loads(counts.read_text())["softmax"] == {"float32": {"planted": 1}}
+    code, output = run(tmp_path, body, "--dtype", "float32", "-k", "test_it")
+    assert code == pytest.ExitCode.OK, output
+
+
+def test_a_case_that_is_wrong_shows_in_the_table(tmp_path: Path) -> None:
+    _, output = run(tmp_path, "def test_it(operator, dtype, findings): findings.count(False)", "--dtype", "float64")
+    assert "FAIL (1 of 1)" in output
+
+
+COUNTS: dict[str, dict[str, dict[str, int]]] = {name: {key: {"forward": 7, "layouts": 2} for key in DTYPES} for name in OPERATORS}
+
+
+@pytest.fixture
+def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{coverage.BEGIN}\nold\n{coverage.END}\nafter\n")
+    monkeypatch.setattr(coverage, "README", path)
+    return path
+
+
+def test_the_readme_must_say_what_the_run_counted(readme: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = tmp_path / "counts.json"
+    counts.write_text(json.dumps(COUNTS))
+    assert coverage.main([str(counts), "--check"]) == 1
+    assert coverage.main([str(counts), "--write"]) == 0
+    assert coverage.main([str(counts), "--check"]) == 0
+    written = readme.read_text()
+    assert written.startswith("before\n")
+    assert written.endswith(f"\n{coverage.END}\nafter\n")
+    counts.write_text(json.dumps(COUNTS | {"softmax": {key: {"forward": 8} for key in DTYPES}}))
+    capsys.readouterr()
+    assert coverage.main([str(counts), "--check"]) == 1
+    assert "| forward | 32 |" in capsys.readouterr().out
+
+
+def test_a_readme_without_the_section_is_an_error(readme: Path, tmp_path: Path) -> None:
+    readme.write_text("nothing")
+    (tmp_path / "counts.json").write_text("{}")
+    with pytest.raises(ValueError, match="no section between"):
+        coverage.main([str(tmp_path / "counts.json"), "--check"])
+
+
+def test_seeds_report_what_fails(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(
+        "import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return F.softmax(input, dim, dtype=dtype) * 1.01"
+    )
+    outcome = seeds.run_seed(0, ("forward",), str(planted), "cpu", "float32", "quick")
+    assert outcome.cases
+    assert outcome.failures
+    assert "planted.py on cpu, float32: the result is wrong" in outcome.report
+
+
+def test_sample_inputs_reject_a_wrong_operator() -> None:
+    """A weighted mean over rows: PyTorch's own samples hold one that tells."""
+
+    def mean_over_rows(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+        return F.cross_entropy(input, target, **options | {"reduction": "none"}).mean()
+
+    sample = SimpleNamespace(
+        input=torch.tensor([[0.5, 1.0], [0.0, 2.0]]), args=(torch.tensor([0, 1]),), kwargs={"weight": torch.tensor([1.0, 3.0])}
+    )
+    knobs = settings("torch", "cpu", "float32", "quick", 0)
+    call = as_call("cross_entropy", sample, "float32")
+    assert all(finding.verdict.passes for finding in judged(call, knobs, np.random.default_rng(0)))
+    planted = Subject("planted", SimpleNamespace(cross_entropy=mean_over_rows), "")
+    wrong = SimpleNamespace(subject=planted, device="cpu")
+    assert not any(finding.verdict.passes for finding in judged(call, wrong, np.random.default_rng(0)))  # type: ignore[arg-type]
+
+
+def test_upstream_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in ((["nonsense"], "choose from"), (["bce-with-logits-cancels", "--dtype", "float16"], "has float32, float64")):
+        with pytest.raises(SystemExit):
+            upstream(arguments)
+        assert words in capsys.readouterr().err
+    assert upstream([]) == 0
+    assert "bce-with-logits-cancels" in capsys.readouterr().out.splitlines()
