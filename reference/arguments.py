@@ -47,9 +47,21 @@ def check_reduction(reduction: str) -> None:
 
 
 def check_label_smoothing(label_smoothing: float) -> None:
-    """Raise RuntimeError unless ``0 <= label_smoothing <= 1``."""
-    if not 0.0 <= label_smoothing <= 1.0:
+    """Raise RuntimeError unless ``0 <= label_smoothing <= 1``, and TypeError if it is no real number."""
+    try:
+        inside = 0.0 <= label_smoothing <= 1.0
+    except TypeError as error:
+        raise TypeError(f"label_smoothing is {label_smoothing!r}; it must be a number between 0 and 1") from error
+    if not inside:
         raise RuntimeError(f"label_smoothing is {label_smoothing!r}; it must be between 0 and 1")
+
+
+def check_ignore_index(ignore_index: int) -> None:
+    """Raise TypeError unless ``ignore_index`` is an integer, and ValueError unless 64 bits hold it."""
+    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
+        raise TypeError(f"ignore_index is {ignore_index!r}; it must be an integer")
+    if not -(2**63) <= operator.index(ignore_index) < 2**63:
+        raise ValueError(f"ignore_index is {ignore_index}; 64 bits must hold it")
 
 
 def normalized_dim(dim: Any, ndim: int) -> int:
@@ -85,7 +97,7 @@ def class_dim(input: Any, refusal: type[Exception] = ValueError) -> int:
 
 
 def check_class_weight(xp: Any, weight: Any, input: Any, *, same_dtype: bool = True) -> None:
-    """Raise RuntimeError unless ``weight`` is None or holds one number of input's dtype for each class."""
+    """Raise RuntimeError unless ``weight`` is None or holds one real number, of input's dtype if asked for, for each class."""
     if weight is None:
         return
     classes = input.shape[class_dim(input)]
@@ -93,6 +105,8 @@ def check_class_weight(xp: Any, weight: Any, input: Any, *, same_dtype: bool = T
         raise RuntimeError(f"weight has shape {tuple(weight.shape)}; it must be ({classes},), one weight for each class of input")
     if same_dtype and weight.dtype != input.dtype:
         raise RuntimeError(f"weight has dtype {weight.dtype}; it must have the dtype of input, {input.dtype}")
+    if xp.isdtype(weight.dtype, "complex floating"):
+        raise RuntimeError(f"weight has dtype {weight.dtype}; it must be real")
 
 
 def class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> Any:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from reference.arguments import (
     check_class_weight,
+    check_ignore_index,
     check_label_smoothing,
     check_real,
     check_reduction,
@@ -73,6 +74,8 @@ def cross_entropy(
     ------
     ValueError, NotImplementedError
         As `nll_loss`.
+    TypeError
+        As `nll_loss`; also if ``label_smoothing`` is no number.
     IndexError
         As `nll_loss`; also if ``input`` is 0-d.
     RuntimeError
@@ -188,6 +191,7 @@ def _check(input: Any, target: Any, weight: Any, ignore_index: int, reduction: s
     xp = namespace(input=input, target=target, weight=weight)
     check_reduction(reduction)
     check_label_smoothing(label_smoothing)
+    check_ignore_index(ignore_index)
     check_real(xp, "input", input)
     probabilities = _holds_probabilities(input, target)
     if probabilities and xp.isdtype(target.dtype, ("bool", "integral", "complex floating")):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from reference.arguments import check_class_weight, check_real, check_reduction, class_dim, class_indices, namespace
+from reference.arguments import check_class_weight, check_ignore_index, check_real, check_reduction, class_dim, class_indices, namespace
 from reference.reduction import reduce, reduce_backward
 
 
@@ -46,7 +46,9 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     Raises
     ------
     ValueError
-        If ``reduction`` is unknown, ``input`` is 0-d, or the batch sizes differ.
+        If ``reduction`` is unknown, ``input`` is 0-d, the batch sizes differ, or 64 bits do not hold ``ignore_index``.
+    TypeError
+        If ``ignore_index`` is no integer.
     IndexError
         If a target is neither a class nor ``ignore_index``.
     RuntimeError
@@ -132,6 +134,7 @@ def _inside(xp: Any, target: Any, ignored: Any) -> Any:
 def _check(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> tuple[Any, int, Any]:
     xp = namespace(input=input, target=target, weight=weight)
     check_reduction(reduction)
+    check_ignore_index(ignore_index)
     check_real(xp, "input", input)
     dim = class_dim(input)
     check_class_weight(xp, weight, input)

@@ -1,0 +1,121 @@
+"""Errors: malformed arguments are refused with the exception type that torch raises, and leave everything as it was.
+
+Every row of `parity_tests.refusals` is a case, in every dtype. torch itself must raise exactly the type of the row, another subject may
+raise a subclass of it; no message is compared. After the refusal the arguments are what they were, bit by bit, and an ordinary call
+returns what it returned before. That the definition refuses too, and says why, is checked in ``meta/test_reference_refusals.py``.
+
+At quick effort each row runs in one dtype: they take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from packaging.version import Version
+
+from parity_tests import ledger
+from parity_tests.observe import TORCH_DTYPES
+from parity_tests.operators import OPERATORS, Operator
+from parity_tests.refusals import REFUSALS, Refusal, is_own
+from parity_tests.settings import Settings
+from parity_tests.subjects import Subject
+from parity_tests.tally import Tally
+
+CLAIM = "errors"
+TORCH = ("torch", "torch.nn")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each row and dtype, named after the operator, the dtype and the row's sentence."""
+    dtypes = [dtype.strip() for dtype in metafunc.config.getoption("dtype").split(",")]
+    quick = metafunc.config.getoption("effort") == "quick"
+    asked = [refusal for refusal in REFUSALS if not refusal.definition_alone]
+    cases = [(row, dtype) for turn, row in enumerate(asked) for dtype in ([dtypes[turn % len(dtypes)]] if quick else dtypes)]
+    parameters = [(OPERATORS[row.operator], dtype, row) for row, dtype in cases]
+    ids = [f"{row.operator}, {dtype}: {row.sentence}" for row, dtype in cases]
+    metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtype", "refusal"), parameters, ids=ids))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """A few elements are not worth a second thread: on a busy machine, waiting for it takes longer than all the rest."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_errors(operator: Operator, dtype: str, refusal: Refusal, knobs: Settings, findings: Tally) -> None:
+    if refusal.torch_alone and knobs.subject.name not in TORCH:
+        pytest.skip(f"asked of torch alone: {refusal.torch_alone}")
+    if refusal.names_a_class_that_is_none and knobs.device.startswith("cuda"):
+        pytest.skip("on a GPU a target out of range is a device-side assertion, after which no test could run in this process")
+    if Version(torch.__version__) < Version(refusal.since):
+        pytest.skip(f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so")
+    problem = ask(knobs.subject, knobs.device, refusal, dtype)
+    known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, refusal.operator, dtype, refusal.sentence)
+    findings.count(known is not None or not problem)
+    if known is None:
+        assert not problem, problem
+    else:
+        assert problem, f"{known.id} no longer falls short: {dtype}, {refusal}. Retire the entry, or restrict it."
+        findings.diverge(known.id)
+
+
+def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> str:
+    """What is wrong with how the subject meets malformed arguments; nothing where it is ""."""
+    function = subject.function(refusal.operator)
+    made = tensors(refusal, dtype, device)
+    kept = {name: bits(value) for name, value in made.items() if isinstance(value, torch.Tensor)}
+    ordinary = ordinary_call(refusal.operator, dtype, device)
+    before = bits(function(**ordinary))
+    problem = refused(function, made, refusal.exception, exactly=subject.name in TORCH)
+    changed = [name for name, was in kept.items() if bits(made[name]) != was]
+    if changed:
+        problem = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed"
+    if bits(function(**ordinary)) != before:
+        problem = f"{problem}; " * bool(problem) + "an ordinary call returns something else afterwards"
+    return f"{refusal.operator} of {subject.name} on {device}, {dtype}: {refusal.sentence}: {problem}" if problem else ""
+
+
+def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, exactly: bool) -> str:
+    """What is wrong with the refusal; nothing where it is ""."""
+    positional = [made[name] for name in ("input", "target") if name in made]
+    try:
+        result = function(*positional, **{name: value for name, value in made.items() if name not in ("input", "target")})
+    except Exception as error:
+        right = type(error) is exception if exactly else isinstance(error, exception)
+        return "" if right else f"raises {type(error).__name__} ({error}), expected {exception.__name__}"
+    return f"accepted, and returns {result}; expected {exception.__name__}"
+
+
+def tensors(refusal: Refusal, dtype: str, device: str) -> dict[str, Any]:
+    """The arguments as torch tensors: float64 arrays in the dtype in question, all others in their own."""
+    made: dict[str, Any] = {}
+    for name, value in refusal.in_dtype(dtype).items():
+        if isinstance(value, (np.ndarray, np.generic)):
+            tensor = torch.tensor(np.asarray(value))
+            made[name] = tensor.to(device=device, dtype=TORCH_DTYPES[dtype] if is_own(np.asarray(value)) else None)
+            made[name].requires_grad_(name in refusal.differentiated)
+        else:
+            made[name] = getattr(torch, value) if name == "dtype" else value
+    return made
+
+
+def ordinary_call(operator: str, dtype: str, device: str) -> dict[str, Any]:
+    """Arguments that nobody refuses."""
+    x = torch.tensor([[0.25, 0.5, 0.75], [0.125, 0.25, 0.5]], dtype=TORCH_DTYPES[dtype], device=device)
+    if operator in ("softmax", "log_softmax"):
+        return {"input": x, "dim": 1}
+    target = torch.tensor([0, 2], device=device) if OPERATORS[operator].targets_classes else x.flip(0)
+    return {"input": x, "target": target}
+
+
+def bits(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Everything about a tensor's numbers; nan and the sign of zero included."""
+    host = tensor.detach().cpu()
+    return tuple(host.shape), host.dtype, host.numel() and host.contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,186 @@
+"""Special values and semantics: what comes out at each corner of an operator's domain, in every dtype.
+
+Every row of `parity_tests.semantics` is a case: nan, infinities and finite values must be where the definition has them in the rounding
+arithmetic of the dtype, and finite values within its bound. What a row states besides, as "-> nan, gradient 0" does, is held
+against that bound too, so the definition itself is watched; where no bound holds, as an intermediate result may overflow, it must
+come out exactly. The sign of a zero is no number, and is checked in ``meta/test_reference_semantics.py``.
+
+At standard effort the rows about shapes alone take turns over the dtypes. At quick effort they are left out, and the others take turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from packaging.version import Version
+
+from parity_tests import ledger, observe
+from parity_tests.expect import FORWARD, expected
+from parity_tests.operators import OPERATORS, Operator
+from parity_tests.report import explain
+from parity_tests.semantics import PROMOTIONS, ROWS, Promotion
+from parity_tests.semantics_row import Row
+from parity_tests.settings import Settings
+from parity_tests.subjects import Subject
+from parity_tests.tally import Tally
+from parity_tests.verdict import judge
+from parity_tests.verify import Finding, judge_claim
+from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.rounding import Rounded
+
+CLAIM = "semantics"
+TORCH = ("torch", "torch.nn")
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
+
+
+def chosen(rows: tuple[Row, ...], dtypes: list[str], effort: str) -> Iterator[tuple[Row, str]]:
+    """The rows that this effort runs, each with the dtypes that it runs in."""
+    turns: Counter[str] = Counter()
+    for row in rows:
+        allowed = [dtype for dtype in dtypes if dtype in row.dtypes]
+        if effort == "quick" and row.about_shape:
+            continue
+        if allowed and (effort == "quick" or (effort == "standard" and row.about_shape)):
+            allowed = [allowed[turns[row.operator] % len(allowed)]]
+            turns[row.operator] += 1
+        yield from ((row, dtype) for dtype in allowed)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each row and dtype, named after the operator, the dtype and the row's sentence."""
+    option = metafunc.config.getoption
+    dtypes = [dtype.strip() for dtype in option("dtype").split(",")]
+    cases: list[tuple[str, str, Any]]
+    if "row" in metafunc.fixturenames:
+        cases = [(row.operator, dtype, row) for row, dtype in chosen(ROWS, dtypes, option("effort"))]
+    else:
+        cases = [(promotion.operator, dtype, promotion) for promotion in PROMOTIONS for dtype in dtypes]
+    name = "row" if "row" in metafunc.fixturenames else "promotion"
+    parameters = [(OPERATORS[operator], dtype, case) for operator, dtype, case in cases]
+    ids = [f"{operator}, {dtype}: {case.sentence}" for operator, dtype, case in cases]
+    metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtype", name), parameters, ids=ids))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """A few elements are not worth a second thread: on a busy machine, waiting for it takes longer than all the rest."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+def test_semantics(operator: Operator, dtype: str, row: Row, knobs: Settings, findings: Tally) -> None:
+    if row.torch_alone and knobs.subject.name not in TORCH:
+        pytest.skip("what torch does where an argument is left out, which is deprecated; nobody else has to")
+    if Version(torch.__version__) < Version(row.since):
+        pytest.skip(f"torch {torch.__version__} is older than {row.since}, the oldest that is known to do so")
+    problem = ask(knobs.subject, knobs.device, row, dtype, findings)
+    settle(problem, knobs, row.operator, dtype, row.sentence, findings)
+    if problem:  # recorded
+        findings.count()
+
+
+def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: str, findings: Tally) -> None:
+    """Fail for a problem, unless the ledger records it; and for an entry of the ledger that records one no more."""
+    known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, operator, dtype, sentence)
+    if known is None:
+        assert not problem, problem
+    else:
+        assert problem, f"{known.id} no longer falls short: {operator}, {dtype}: {sentence}. Retire the entry, or restrict it."
+        findings.diverge(known.id)
+
+
+def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) -> str:
+    """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
+    call, spelt_out = row.call(dtype), row.call(dtype, spelt_out=True)
+    bounds = expected(spelt_out, (FORWARD,))
+    grad_output = row.grad_output(bounds[FORWARD].value.shape)
+    bounds |= expected(spelt_out, call.differentiable, grad_output)
+    try:
+        found = {FORWARD: observe.forward(subject, call, device), **observe.gradients(subject, call, device, grad_output)}
+    except (*REFUSALS, observe.WrongResult) as error:
+        return f"{row.operator} of {subject.name} on {device}, {dtype}: {row.sentence}: {type(error).__name__}: {error}"
+    problems = []
+    for claim, observed in found.items():
+        upstream = None if claim == FORWARD else grad_output
+        finding = judge_claim(subject, device, None, spelt_out, claim, observed, bounds[claim], upstream)
+        wrong = disagreement(finding, observed, bounds[claim], stated(row, dtype, claim, grad_output, bounds[claim]))
+        if not wrong:
+            findings.add(finding)
+        elif not finding.verdict.passes:
+            wrong = explain(finding, subject, device)
+        problems += [f"{row.sentence}: {wrong}"] if wrong else []
+    return "\n".join(problems)
+
+
+def stated(row: Row, dtype: str, claim: str, grad_output: np.ndarray, bound: Rounded) -> np.ndarray | None:
+    """What the row says of a claim, of a gradient times the upstream gradient; None where it says nothing."""
+    said: Mapping[str, Any] = row.stated(dtype)
+    if claim not in said:
+        return None
+    number = np.asarray(said[claim], dtype=np.float64)
+    if claim != FORWARD:
+        shape = bound.value.shape
+        rows = grad_output if grad_output.ndim in (0, len(shape)) else np.expand_dims(grad_output, min(1, len(shape) - 1))
+        with np.errstate(invalid="ignore"):
+            number = np.broadcast_to(number, shape) * rows
+    return np.broadcast_to(number, bound.value.shape)
+
+
+def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: np.ndarray | None) -> str:
+    """What is wrong with a result; nothing where it is ""."""
+    verdict, claim = finding.verdict, "the result" if finding.claim == FORWARD else f"the gradient with respect to {finding.claim}"
+    format = FORMATS[finding.call.output_dtype if finding.claim == FORWARD else finding.call.dtype]
+    if said is not None:
+        said = format.round(said)
+        definition = judge(said, bound, format)
+        if not definition.passes:
+            return f"the row says that {claim} is {said}, the definition {bound.value}"
+    if not verdict.passes:
+        return f"{claim} is {observed}, expected {bound.value}"
+    if finding.strict.undecided and not finding.divergence:
+        if said is None:
+            return f"no bound holds for {claim}, {bound.value}: the row must state it, or say in which dtypes it makes sense"
+        if not np.array_equal(observed, said, equal_nan=True):
+            return f"{claim} is {observed}, the row says {said}"
+    return ""
+
+
+def test_result_dtype(operator: Operator, dtype: str, promotion: Promotion, knobs: Settings, findings: Tally) -> None:
+    """With arguments of two dtypes the result has the one that they promote to, and each gradient that of its argument."""
+    for other in promotion.others:
+        if other != dtype:
+            sentence, problem = promoted(knobs.subject, knobs.device, promotion, dtype, other)
+            settle(problem, knobs, promotion.operator, dtype, sentence, findings)
+            findings.count()
+
+
+def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, other: str) -> tuple[str, str]:
+    """What is asked, and what is wrong."""
+    own = {name: getattr(torch, other if name == promotion.other else dtype) for name in ("input", "target", "weight")}
+    made: dict[str, Any] = {
+        name: torch.tensor(value, dtype=own[name], device=device) if isinstance(value, list) else value
+        for name, value in promotion.arguments.items()
+    }
+    result = torch.promote_types(own["input"], own[promotion.other])
+    if "dtype" in made:
+        made["dtype"] = result = getattr(torch, dtype)
+    sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
+    wrong = f"{promotion.operator} of {subject.name} on {device}, {dtype}: {sentence}: "
+    leaves = [made[name].requires_grad_() for name in ("input", "target") if name in made and own[name].is_floating_point]
+    try:
+        output = subject.function(promotion.operator)(**made)
+        found = torch.autograd.grad(output.sum(), leaves) if leaves else ()
+    except REFUSALS as error:
+        return sentence, f"{wrong}{type(error).__name__}: {error}"
+    right = output.dtype == result and np.array_equal(observe.widen(output), promotion.value)
+    right = right and all(gradient.dtype == leaf.dtype for gradient, leaf in zip(found, leaves, strict=True))
+    right = right and (not found or np.array_equal(observe.widen(found[0]), promotion.gradient))
+    return sentence, "" if right else f"{wrong}got {output}, gradients {found}"
