@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "passive"
+)  # before torch is loaded: an idle thread of OpenMP would spin on a core that others need
+
+import torch
 
 from parity_tests import report, tally
 from parity_tests.operators import DTYPES, OPERATORS, Operator
@@ -41,10 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(Summary(config), "parity-summary")
-    if hasattr(config, "workerinput"):  # a worker of pytest-xdist shares the cores with the others
-        import torch
-
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)  # the same results in one process and in a worker of pytest-xdist; test_bits asks for more itself
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

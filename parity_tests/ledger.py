@@ -74,9 +74,11 @@ class Divergence:
         """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
         recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
         del recorded["claim"]
-        grad_output = recorded.pop("grad_output", None)
+        recorded.pop("script", None)
+        grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
+        output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
         arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
-        call = Call(self.operators[0], arguments, dtype, dtype, () if claim == "forward" else (claim,))
+        call = Call(self.operators[0], arguments, dtype, output_dtype, () if claim == "forward" else (claim,), dtypes=dtypes)
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
 
 

@@ -13,7 +13,6 @@ from parity_tests.ledger import LONGEST_SCRIPT, Divergence, Shortfall
 from parity_tests.settings import Settings
 from parity_tests.upstream import printed_by, report, script_of, truth_of
 from parity_tests.verdict import judge
-from reference.arithmetic.formats import FORMATS
 
 SCRIPTS = [(entry, claim, dtype) for entry in ledger.entries() for claim in entry.claims for dtype in entry.dtypes]
 IMPORTS = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
@@ -35,7 +34,7 @@ def test_the_script_shows_a_result_that_breaks_the_bound(entry: Divergence, clai
     assert len(script.splitlines()) <= LONGEST_SCRIPT
     assert needs_only_torch(script)
     printed = np.asarray(eval(printed_by(script), {"nan": nan, "inf": inf}), dtype=np.float64)
-    assert not judge(printed, truth_of(entry, claim, of_dtype), FORMATS[of_dtype]).passes
+    assert not judge(printed, *truth_of(entry, claim, of_dtype)).passes
 
 
 @pytest.mark.parametrize("entry", ledger.shortfalls(), ids=lambda entry: entry.id)

@@ -12,16 +12,18 @@ import contextlib
 import io
 import platform
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 
-from parity_tests import ledger
+from parity_tests import ledger, second_order
 from parity_tests.expect import FORWARD, certified, expected
 from parity_tests.ledger import Divergence, Shortfall
 from parity_tests.settings import environment
-from reference.arithmetic.formats import FORMATS
+from parity_tests.verify_second_order import format_of, smallest_probe
+from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
@@ -32,45 +34,69 @@ def script_of(entry: Divergence, claim: str, dtype: str) -> str:
     recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == claim))
     if "script" in recorded:
         return str(recorded["script"]).replace("DTYPE", f"torch.{dtype}").strip()
-    grad_output = recorded.pop("grad_output", None)
-    del recorded["claim"]
+    grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
+    for name in ("claim", "output_dtype"):
+        recorded.pop(name, None)
     lines = ["import torch", "from torch.nn import functional as F", ""]
     for name, value in recorded.items():
         if isinstance(value, list):
             real = any(isinstance(x, float) for x in np.asarray(value).reshape(-1).tolist())
-            kind = f", dtype=torch.{dtype}" if real else ""
+            kind = f", dtype=torch.{dtypes.get(name, dtype)}" if real or name in dtypes else ""
             lines.append(f"{name} = torch.tensor({value}{kind}{', requires_grad=True' if name == claim else ''})")
-    named = ", ".join(f"{name}={name if isinstance(value, list) else repr(value)}" for name, value in recorded.items())
-    lines.append(f"output = F.{entry.operators[0]}({named})")
+    named = ", ".join(f"{name}={_argument(name, value)}" for name, value in recorded.items())
+    asked = "input" if claim == FORWARD else claim
+    upstream = f"torch.tensor({grad_output}, dtype=output.dtype)"
+    mode = entry.modes[0] if entry.modes else ""
+    if mode.startswith("under torch.func"):
+        lines.append(f"output, vjp = torch.func.vjp(lambda {asked}: F.{entry.operators[0]}({named}), {asked})")
+        lines.append("print(output.tolist())" if claim == FORWARD else f"print(vjp({upstream})[0].tolist())")
+        return "\n".join(lines).replace(", requires_grad=True", "")
+    if mode.startswith("under torch.compile"):
+        backend = mode.removeprefix("under torch.compile with ")
+        lines.append(f"function = torch.compile(F.{entry.operators[0]}, backend={backend!r})")
+        lines.append(f"output = function({named})")
+    else:
+        lines.append(f"output = F.{entry.operators[0]}({named})")
     if claim == FORWARD:
         lines.append("print(output.tolist())")
     else:
-        upstream = f"torch.tensor({grad_output}, dtype=output.dtype)"
         lines += [f"output.backward({upstream})", f"print({claim}.grad.tolist())"]
     return "\n".join(lines)
 
 
+def _argument(name: str, value: Any) -> str:
+    return name if isinstance(value, list) else f"torch.{value}" if name == "dtype" else repr(value)
+
+
 def printed_by(script: str) -> str:
-    """What a script prints, run in this process."""
+    """What a script prints, run in this process; warnings are not part of it."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    with contextlib.redirect_stdout(out), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         exec(compile(script, "<upstream>", "exec"), {"__name__": "__main__"})
     return out.getvalue().strip()
 
 
-def truth_of(entry: Divergence, claim: str, dtype: str) -> Rounded:
-    """The true value at the entry's smallest input with the derived bound around it.
+def truth_of(entry: Divergence, claim: str, dtype: str) -> tuple[Rounded, Format]:
+    """The true value at the entry's smallest input with the derived bound around it, and the format of the result.
 
     Raises
     ------
     ArithmeticError
         If balls cannot enclose it tightly enough.
     """
-    call, grad_output = entry.smallest_call(claim, dtype)
-    truth = certified(call, claim, grad_output, expected(call, (claim,), grad_output)[claim])
+    if second_order.is_second_order(claim):
+        asked = second_order.Claim.parse(claim)
+        call, probe = smallest_probe(entry, asked, dtype)
+        truth = second_order.certified(call, asked, probe, second_order.expected(call, asked, probe))
+        format = format_of(call, asked)
+    else:
+        call, grad_output = entry.smallest_call(claim, dtype)
+        truth = certified(call, claim, grad_output, expected(call, (claim,), grad_output)[claim])
+        format = FORMATS[call.dtype_of(claim)]
     if truth is None:
         raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
-    return truth
+    return truth, format
 
 
 def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str | None = None) -> str:
@@ -79,11 +105,11 @@ def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str |
 
 
 def _divergence(entry: Divergence, claim: str, dtype: str) -> str:
-    script, truth = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
+    script, (truth, format) = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
     printed = printed_by(script)
-    what = "result" if claim == FORWARD else f"gradient with respect to {claim}"
+    what = "result" if claim == FORWARD else claim if " " in claim else f"gradient with respect to {claim}"
     values, allowed = np.atleast_1d(truth.value).reshape(-1), np.atleast_1d(truth.total_error()).reshape(-1)
-    ulp = FORMATS[dtype].spacing(values.astype(np.float64))
+    ulp = format.spacing(values.astype(np.float64))
     digits = [np.format_float_positional(value, DIGITS, fractional=False, trim="-") if value else "0" for value in values]
     may_err = [f"{a / u:.3g}" if u else "0" for a, u in zip(allowed, ulp, strict=True)]
     return "\n".join(
@@ -97,7 +123,7 @@ def _divergence(entry: Divergence, claim: str, dtype: str) -> str:
             f"prints `{printed}`",
             "",
             f"The true value, certified by ball arithmetic: `{', '.join(digits)}`. Evaluated in its best form, rounding may cost",
-            f"{', '.join(may_err)} ulp of {dtype}.",
+            f"{', '.join(may_err)} ulp of {format.name}.",
             "",
             f"**Measured**, over {', '.join(entry.dtypes)}: {entry.measured}.",
             "",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,7 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
         call = OPERATORS[case.operator].call(case)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
         bounds: dict[str, Rounded] = {}
+        judged: dict[Any, Finding] = {}
         for mode in modes:
             if not mode.applies(call):
                 continue
@@ -89,7 +91,14 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
                     bounds |= expected(call, (claim,)) if claim == FORWARD else expected(call, call.differentiable, grad_output)
             for claim, result in observed.items():
                 upstream = None if claim == FORWARD else grad_output
-                yield judge_claim(subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode.name)
+                entries = tuple(_covering(subject, device, call, claim, mode.name))
+                key = claim, result.shape, result.tobytes(), tuple(entry.id for entry in entries)  # the same bits have the same verdict
+                if key not in judged:
+                    found = judge_claim(
+                        subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, entries=entries
+                    )
+                    judged[key] = found
+                yield replace(judged[key], mode=mode.name)
 
     return verify
 
@@ -158,7 +167,7 @@ def judge_claim(
     mode : str
         How the result came about; empty for a plain call.
     """
-    format = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
+    format = FORMATS[call.dtype_of(claim)]
     strict = verdict = judge(observed, bound, format, refine=False)
     divergence = ""
     if not strict.passes or strict.undecided:

@@ -1,0 +1,157 @@
+"""Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, and forgets what ran before it.
+
+Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the same call. Only
+where another computation is a legitimate choice (without gradients, or with fewer of them) are other bits judged by the bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity_tests import observe
+from parity_tests.expect import FORWARD
+from parity_tests.hygiene import BETWEEN, MODES, Run, probes
+from parity_tests.layouts import bits, poison
+from parity_tests.operators import OPERATORS, Operator
+from parity_tests.settings import Settings
+from parity_tests.subjects import Subject
+from parity_tests.tally import Tally
+from parity_tests.verify import verify_forward, verify_gradients
+
+
+def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient."""
+    for probe in probes(operator, dtype, knobs, findings):
+        run = probe.start()
+        for after in ("forward", "backward"):
+            changed = run.changed()
+            findings.count(not changed)
+            assert not changed, f"{probe.case}: the {after} pass wrote into {', '.join(changed)}"
+            probe.finish(run, retain_graph=True)
+
+
+def test_results_share_memory_with_nothing(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns neither here."""
+    strict = knobs.subject.name in ("torch", "torch.nn") and knobs.device == "cpu"
+    for probe in probes(operator, dtype, knobs, findings):
+        earlier, run = probe.run(), probe.run()
+        given = {f"{name} of {which} call": v for which, r in (("this", run), ("an earlier", earlier)) for name, v in r.given.items()}
+        before = {f"{_name(claim)} of an earlier call": result for claim, result in earlier.results.items()}
+        for claim, result in run.results.items():
+            siblings = {_name(other): v for other, v in run.results.items() if other != claim}
+            legitimate = {*map(_name, run.gradients), "grad_output of this call"} if claim != FORWARD and not strict else set()
+            others = given | before | siblings
+            sharing = [name for name, other in others.items() if _memory(other) == _memory(result) and name not in legitimate]
+            findings.count(not sharing)
+            assert not sharing, f"{probe.case}: {_name(claim)} lies in the memory of {', '.join(sharing)}"
+
+
+def test_results_stay_when_everything_else_is_overwritten(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for probe in probes(operator, dtype, knobs, findings):
+        run = probe.run()
+        kept = {name: bits(result).clone() for name, result in run.results.items()}
+        probe.with_other_values.run()
+        _unchanged(probe.case, run, kept, "a second call", findings)
+        for tensor in run.given.values():
+            tensor.detach().fill_(1)
+        _unchanged(probe.case, run, kept, "overwriting the arguments and the upstream gradient", findings)
+
+
+def test_a_backward_pass_can_be_repeated(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for probe in probes(operator, dtype, knobs, findings):
+        run = probe.start()
+        for what in ("of a backward pass that retains its graph", "of its repetition"):
+            probe.agrees(probe.finish(run, retain_graph=True).gradients, what)
+
+
+def test_each_claim_calls_the_subject_once_and_judges_what_it_returns(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    """What the subject's function returns, negated on its way, gives negated results: nothing else can have computed them."""
+    for probe in probes(operator, dtype, knobs, findings):
+        plain = observe.forward(knobs.subject, probe.call, knobs.device)
+        gradients = observe.gradients(knobs.subject, probe.call, knobs.device, probe.upstream)
+        calls, subject = _counting(knobs.subject, torch.neg)
+        negated = observe.forward(subject, probe.call, knobs.device)
+        negated_gradients = observe.gradients(subject, probe.call, knobs.device, probe.upstream)
+        assert calls == {operator.name: 2}, f"forward and gradients made the calls {dict(calls)}"
+        pairs = [(plain, negated), *((gradients[name], negated_gradients[name]) for name in gradients)]
+        if probe.repeatable:
+            assert all(np.array_equal(-one, other, equal_nan=True) for one, other in pairs), "the result does not come from the subject"
+        for verify in (verify_forward, verify_gradients):
+            calls, subject = _counting(knobs.subject, lambda result: result)
+            list(verify(subject, probe.case, knobs.device))
+            findings.count(calls == {operator.name: 1})
+            assert calls == {operator.name: 1}, f"{verify.__name__} made the calls {dict(calls)}"
+
+
+def test_nothing_depends_on_what_ran_before(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for probe in probes(operator, dtype, knobs, findings):
+        for what, happens in BETWEEN.items():
+            before = probe.first
+            happens(probe)
+            poison(probe.upstream.shape, before[FORWARD].dtype, knobs.device)
+            probe.agrees(probe.run().results, what)
+
+
+def test_nothing_depends_on_the_order_of_calls(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    others = [probes(other, dtype, knobs, findings)[0] for other in OPERATORS.values() if knobs.subject.offers(other.name)]
+    made = probes(operator, dtype, knobs, findings) + others
+    for probe in made:
+        assert probe.first
+    for probe in reversed(made):
+        probe.agrees(probe.run().results, "in reverse order")
+    runs = [(probe, probe.start()) for probe in made]
+    for probe, run in runs[::2] + runs[1::2]:
+        probe.agrees(probe.finish(run).results, "of calls whose backward passes come later, in another order")
+
+
+def test_results_are_right_with_and_without_gradients(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for probe in probes(operator, dtype, knobs, findings):
+        for what, mode in MODES.items():
+            for wanted in ((), probe.call.differentiable):
+                with mode():
+                    output = probe.start(wanted).output
+                required = bool(wanted) and mode is MODES["with gradients enabled"]
+                assert output.requires_grad == required, f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}"
+                probe.agrees({FORWARD: output}, f"{what}, {'with' if wanted else 'without'} requires_grad", exactly=False)
+        for name in probe.call.differentiable:
+            probe.agrees(probe.run((name,)).results, f"where only {name} requires a gradient", exactly=False)
+
+
+def _memory(tensor: torch.Tensor) -> object:
+    """Where a tensor's storage lies; an empty one lies nowhere."""
+    return tensor.untyped_storage().data_ptr() or object()
+
+
+def _name(claim: str) -> str:
+    return "the result" if claim == FORWARD else f"the gradient with respect to {claim}"
+
+
+def _unchanged(case: object, run: Run, kept: dict[str, torch.Tensor], what: str, findings: Tally) -> None:
+    for name, result in run.results.items():
+        same = torch.equal(bits(result), kept[name])
+        findings.count(same)
+        assert same, f"{case}: {what} changed {_name(name)}"
+
+
+def _counting(subject: Subject, change: Callable[[Any], Any]) -> tuple[Counter[str], Subject]:
+    """A subject that counts its calls by name and changes what it returns."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        def function(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return change(subject.function(name)(*args, **options))
+
+        return function
+
+    offered = {name: counted(name) for name in OPERATORS if subject.offers(name)}
+    return calls, replace(subject, namespace=SimpleNamespace(**offered))
