@@ -13,6 +13,7 @@ from reference.arguments import namespace
 from reference.binary_cross_entropy import SMALLEST_VARIANCE, BinaryCrossEntropyGradients
 from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLogitsGradients, sigmoid, softplus
 from reference.reduction import reduce, reduce_backward
+from reference.softmax import softmax
 
 
 def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
@@ -62,3 +63,62 @@ def bce_divided_last_backward(
     return BinaryCrossEntropyGradients(
         reduce_backward(grad_input, reduction, denominator), reduce_backward(grad_target, reduction, denominator)
     )
+
+
+def bce_with_logits_under_functorch(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
+    """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what log1p keeps."""
+    xp = namespace(input=input)
+    _, _, total, m = _two_exponentials(xp, input)
+    if pos_weight is None:
+        losses = (1 - target) * input + m + xp.log(total)
+    else:
+        losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * (xp.log(total) + m)
+    if weight is not None:
+        losses = losses * weight
+    return reduce(xp, losses, reduction, prod(input.shape))
+
+
+def bce_with_logits_under_functorch_backward(
+    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """The derivative of `bce_with_logits_under_functorch`, term by term: what flows through m is 0, and cancels."""
+    xp = namespace(input=input)
+    first, second, total, m = _two_exponentials(xp, input)
+    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
+    if weight is not None:
+        grad = grad * weight
+    through_log = grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)
+    through_first, through_second = through_log / total * first, through_log / total * second
+    through_m = through_log - through_first - through_second
+    grad_input = (1 - target) * grad - through_second - xp.where(input <= 0, through_m, xp.zeros_like(input))
+    grad_target = -(input * grad)
+    if pos_weight is not None:
+        grad_target = grad_target + grad * (xp.log(total) + m) * (pos_weight - 1)
+    return BinaryCrossEntropyWithLogitsGradients(grad_input, grad_target)
+
+
+def _two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
+    """exp(-m), exp(-x - m), their sum, and m = max(-x, 0)."""
+    m = xp.maximum(-input, xp.zeros_like(input))
+    first, second = xp.exp(-m), xp.exp(-input - m)
+    return first, second, first + second, m
+
+
+def softmax_backward_expanded(grad_output: Any, input: Any, dim: int) -> Any:
+    """p g - p sum(p g), as torch.compile decomposes p (g - sum(p g)): the two products cancel."""
+    xp = namespace(input=input)
+    p = softmax(input, dim)
+    product = grad_output * p
+    return product - p * (xp.sum(product, axis=dim, keepdims=True) if input.shape else product)
+
+
+def bce_backward_with_another_constant(
+    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> BinaryCrossEntropyGradients:
+    """The smallest variance is 1e-12 in float64, not 1e-12 in float32 as in the kernels; the gradient of the target is as it is."""
+    xp = namespace(input=input)
+    variance = xp.maximum(input * (1 - input), xp.zeros_like(input) + 1e-12)
+    grad_input = grad_output * (input - target) / variance
+    if weight is not None:
+        grad_input = grad_input * weight
+    return BinaryCrossEntropyGradients(reduce_backward(grad_input, reduction, prod(input.shape)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +26,18 @@ def compiled() -> Any:
     """torch.nn.functional under torch.compile, with dynamic shapes: a case does not cost a compilation of its own."""
     from parity_tests.operators import OPERATORS
 
-    return SimpleNamespace(**{name: torch.compile(getattr(torch.nn.functional, name), dynamic=True) for name in OPERATORS})
+    def compiled_function(name: str) -> Callable[..., Any]:
+        function = _quiet(lambda: torch.compile(getattr(torch.nn.functional, name), dynamic=True))
+        return lambda *arguments, **options: _quiet(lambda: function(*arguments, **options))
+
+    return SimpleNamespace(**{name: compiled_function(name) for name in OPERATORS})
+
+
+def _quiet(call: Callable[[], Any]) -> Any:
+    """Without the deprecations that the compiler meets in torch itself: where warnings are errors, nothing would compile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return call()
 
 
 def modules() -> Any:

@@ -1,0 +1,65 @@
+"""Cases under a transform, where an exception is a finding too: the ledger may know it as a shortfall, or the subject not offer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from parity_tests import ledger
+from parity_tests.cases import Case
+from parity_tests.check import SHOWN, Verify, findings_of
+from parity_tests.report import explain
+from parity_tests.settings import Settings
+from parity_tests.subjects import BUILTIN
+from parity_tests.tally import Tally
+
+CLAIM = "transforms"
+UNTRACEABLE = "vmap: It looks like you're"  # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A case under a transform; ``sentence`` is what the ledger knows it by where it raises."""
+
+    sentence: str
+    case: Case
+    verify: Verify
+
+
+def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> list[str]:
+    """Judge every attempt and fail with all that is wrong.
+
+    An exception is a failure that the ledger may explain as a shortfall; one that it explains and that no longer occurs is a
+    failure too.
+
+    Returns
+    -------
+    list of str
+        What the subject does not offer: one that is not built in says so with `NotImplementedError`; the reference checks the
+        values of its arguments, which functorch does not show.
+    """
+    failures, not_offered = [], []
+    for attempt in attempts:
+        case = attempt.case
+        known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence)
+        try:
+            found = findings_of(case, attempt.verify, knobs, tally)
+        except Exception as error:
+            says_so = isinstance(error, NotImplementedError) and knobs.subject.name not in BUILTIN
+            if says_so or (knobs.subject.name == "reference" and UNTRACEABLE in str(error)):
+                not_offered.append(attempt.sentence)
+                continue
+            tally.count(passes=known is not None)
+            if known is not None:
+                tally.diverge(known.id)
+            else:
+                name = f"{case.operator} of {knobs.subject.name} on {knobs.device}, {case.dtype}"
+                failures.append(f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}")
+            continue
+        if known is not None:
+            failures.append(f"{known.id} no longer falls short: {attempt.sentence}. Retire the entry, or restrict it.")
+        failures += [explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes]
+    assert tally.cases or not_offered, "no case was run"
+    if failures:
+        raise AssertionError(f"{len(failures)} of {tally.cases} cases fail:\n\n" + "\n\n".join(failures[:SHOWN]))
+    return not_offered
