@@ -61,11 +61,17 @@ class Call:
     arguments : mapping of str to ndarray, number, str or None
         Real-valued arrays hold numbers of the case's dtype, widened to float64.
     dtype : str
-        The dtype that real-valued arrays have in the call.
+        The dtype that real-valued arrays have in the call, unless ``dtypes`` says otherwise.
     output_dtype : str
         The dtype of the result.
     differentiable : tuple of str
         The arguments that torch differentiates.
+    facts : mapping
+        What a condition in the ledger may ask about.
+    dtypes : mapping of str to str
+        The dtypes of the arguments that do not have ``dtype``.
+    wrapped : dict
+        The arguments in each arithmetic that the definition was evaluated in: its derivative begins with what it computed.
     """
 
     operator: str
@@ -74,3 +80,9 @@ class Call:
     output_dtype: str
     differentiable: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    wrapped: dict[Any, Mapping[str, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def dtype_of(self, name: str) -> str:
+        """The dtype of the result, "forward", or of an argument and so of its gradient."""
+        return self.output_dtype if name == "forward" else self.dtypes.get(name, self.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,20 @@ FORWARD = "forward"
 def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
     """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
 
-    A value ``"storage"`` among the changes stands for the dtype of the inputs. With ``dtype=`` given, the work is done in that
-    dtype, and a gradient is stored in the dtype of the input.
+    The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype are not rounded, but promise no
+    better accuracy. A gradient is stored in the dtype of its argument. Among the changes, a value ``"storage"`` stands for the
+    dtype in which the result is stored, ``"working"`` for that in which the work is done.
     """
-    working = Arithmetic.for_dtype(call.output_dtype)
-    storage = FORMATS[call.output_dtype if claim == FORWARD else call.dtype]
-    named: dict[str, Any] = {k: (storage if v == "storage" else FORMATS.get(str(v), v)) for k, v in (changes or {}).items()}
-    return replace(working, storage=storage, **named)
+    working, stored = call.arguments.get("dtype") or call.dtype, call.dtype_of(claim)
+    if not changes:
+        return _asked(working, stored)
+    names = {"storage": FORMATS[stored], "working": FORMATS[working]} | FORMATS
+    return replace(_asked(working, stored), **{k: names.get(str(v), v) for k, v in changes.items()})
+
+
+@cache
+def _asked(working: str, stored: str) -> Arithmetic:
+    return Arithmetic.for_dtype(working, storage=FORMATS[stored])
 
 
 def expected(
@@ -49,8 +57,18 @@ def expected(
         Evaluated in place of the definition or of its derivative.
     """
     arithmetic = arithmetic_of(call, claims[0], changes)
-    results = _evaluate(call, claims, grad_output, function, lambda array: Rounded(array, arithmetic))
-    return {claim: store(result) for claim, result in results.items()}
+    results = _evaluate(call, claims, grad_output, function, lambda array: Rounded(array, arithmetic), arithmetic)
+    return {claim: _stored(call, claim, result) for claim, result in results.items()}
+
+
+def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
+    """The result as it is written to memory; a gradient that flows back through a ``dtype=`` is first written in that."""
+    through = call.arguments.get("dtype")
+    for dtype in (through, call.dtype_of(claim)) if through else (call.dtype_of(claim),):
+        if FORMATS[dtype] != result.arithmetic.storage:
+            result = Rounded(result.value, replace(result.arithmetic, storage=FORMATS[dtype]), result.error)
+        result = store(result)
+    return result
 
 
 def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
@@ -88,14 +106,24 @@ def _evaluate(
     grad_output: np.ndarray | None,
     function: Callable[..., Any] | None,
     wrap: Callable[[Any], Any],
+    shared: Arithmetic | None = None,
 ) -> dict[str, Any]:
     operator = OPERATORS[call.operator]
-    arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
-    if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
-        del arguments["dtype"]
-        arguments["input"] = wrap(FORMATS[call.output_dtype].round(call.arguments["input"]))
+    arguments = call.wrapped.get(shared)
+    if arguments is None:
+        arguments = _wrapped(call, wrap)
+        if shared is not None:
+            call.wrapped[shared] = arguments
     with np.errstate(all="ignore"):
         if FORWARD in claims:
             return {FORWARD: (function or operator.forward)(**arguments)}
         gradients = (function or operator.backward)(wrap(grad_output), **arguments)
         return {claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients for claim in claims}
+
+
+def _wrapped(call: Call, wrap: Callable[[Any], Any]) -> Mapping[str, Any]:
+    arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
+    if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
+        del arguments["dtype"]
+        arguments["input"] = wrap(FORMATS[call.output_dtype].round(call.arguments["input"]))
+    return arguments

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from parity_tests.cases import Call
 from parity_tests.expect import FORWARD
 from parity_tests.subjects import Subject
 from parity_tests.tally import Row
@@ -19,7 +20,7 @@ INLINE = 64  # elements that a script spells out; longer arguments are drawn aga
 def explain(finding: Finding, subject: Subject, device: str) -> str:
     """Why a finding fails: what was called, the worst element, and a script that shows it."""
     call, verdict = finding.call, finding.verdict
-    format = FORMATS[call.output_dtype if finding.claim == FORWARD else call.dtype]
+    format = FORMATS[call.dtype_of(finding.claim)]
     what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
     mode = f" {finding.mode}" if finding.mode else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
@@ -30,7 +31,7 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
         f"  case      {finding.case}" if finding.case else "  case      smallest input of a ledger entry",
-        *(f"  {name:<9} {_describe(value, call.dtype)}" for name, value in call.arguments.items()),
+        *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         f"  worst     element {list(verdict.index)} of {verdict.elements}",
         f"  got       {verdict.observed!r}",
         f"  expected  {verdict.expected!r} ({truth})",
@@ -50,7 +51,7 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
         arrays["grad_output"] = finding.grad_output
     lines = ["import torch", subject.imports]
     if sum(array.size for array in arrays.values()) <= INLINE or finding.case is None:
-        lines += [f"{name} = {_literal(array, call.dtype, device)}" for name, array in arrays.items()]
+        lines += [f"{name} = {_literal(array, _dtype_of(call, name), device)}" for name, array in arrays.items()]
     else:
         lines += [
             "from parity_tests.cases import Case",
@@ -59,14 +60,14 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
             f"case = {finding.case!r}",
             "call = OPERATORS[case.operator].call(case)",
             *(
-                f"{name} = torch.from_numpy(call.arguments[{name!r}]){_to(array, call.dtype, device)}"
+                f"{name} = torch.from_numpy(call.arguments[{name!r}]){_to(_dtype_of(call, name), device)}"
                 for name, array in arrays.items()
                 if name != "grad_output"
             ),
         ]
         if finding.grad_output is not None:
             drawn = f"grad_output_of(call, {finding.grad_output.shape}, case.generator('grad_output'))"
-            lines.append(f"grad_output = torch.from_numpy({drawn}){_to(finding.grad_output, call.output_dtype, device)}")
+            lines.append(f"grad_output = torch.from_numpy({drawn}){_to(call.output_dtype, device)}")
     named = ", ".join(f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None)
     if finding.claim == FORWARD:
         lines.append(f"result = subject.{call.operator}({named})")
@@ -84,6 +85,13 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
     return "\n".join(lines)
 
 
+def _dtype_of(call: Call, name: str) -> str:
+    if name == "grad_output":
+        return call.output_dtype
+    value = call.arguments[name]
+    return call.dtypes.get(name, call.dtype if value.dtype.kind == "f" else str(value.dtype))
+
+
 def _number(value: float) -> str:
     return repr(value) if np.isfinite(value) else f"float({str(value)!r})"
 
@@ -94,23 +102,22 @@ def _argument(name: str, value: Any) -> str:
     return f"torch.{value}" if name == "dtype" else repr(value)
 
 
-def _describe(value: Any, dtype: str) -> str:
+def _describe(call: Call, name: str, value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return repr(value)
-    kind = dtype if value.dtype.kind == "f" else str(value.dtype)
     numbers = f": {np.array2string(value, threshold=INLINE, precision=6)}" if value.size <= 8 else ""
-    return f"{kind} {value.shape}{numbers}"
+    return f"{_dtype_of(call, name)} {value.shape}{numbers}"
 
 
 def _literal(array: np.ndarray, dtype: str, device: str) -> str:
     if array.dtype.kind != "f":
-        return f"torch.tensor({array.tolist()}, device={device!r}).reshape({array.shape})"
+        return f"torch.tensor({array.tolist()}, dtype=torch.{dtype}, device={device!r}).reshape({array.shape})"
     numbers = ", ".join(f"float.fromhex({float(x).hex()!r})" for x in array.reshape(-1))
-    return f"torch.tensor([{numbers}], dtype=torch.float64).reshape({array.shape}){_to(array, dtype, device)}"
+    return f"torch.tensor([{numbers}], dtype=torch.float64).reshape({array.shape}){_to(dtype, device)}"
 
 
-def _to(array: np.ndarray, dtype: str, device: str) -> str:
-    return f".to(dtype=torch.{dtype}, device={device!r})" if array.dtype.kind == "f" else f".to(device={device!r})"
+def _to(dtype: str, device: str) -> str:
+    return f".to(dtype=torch.{dtype}, device={device!r})"
 
 
 def table(rows: Iterable[Row]) -> list[str]:

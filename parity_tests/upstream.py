@@ -13,7 +13,7 @@ import io
 import platform
 import sys
 import warnings
-from typing import Any
+from math import inf, nan
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from parity_tests import ledger, second_order
 from parity_tests.expect import FORWARD, certified, expected
 from parity_tests.ledger import Divergence, Shortfall
 from parity_tests.settings import environment
+from parity_tests.upstream_scripts import scripts_of
+from parity_tests.verdict import judge
 from parity_tests.verify_second_order import format_of, smallest_probe
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
@@ -29,43 +31,26 @@ from reference.arithmetic.rounding import Rounded
 DIGITS = 17  # enough to tell a float64 from its neighbours
 
 
-def script_of(entry: Divergence, claim: str, dtype: str) -> str:
-    """The entry's smallest input for ``claim`` as a script that needs only torch and prints the result as a list."""
-    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == claim))
-    if "script" in recorded:
-        return str(recorded["script"]).replace("DTYPE", f"torch.{dtype}").strip()
-    grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
-    for name in ("claim", "output_dtype"):
-        recorded.pop(name, None)
-    lines = ["import torch", "from torch.nn import functional as F", ""]
-    for name, value in recorded.items():
-        if isinstance(value, list):
-            real = any(isinstance(x, float) for x in np.asarray(value).reshape(-1).tolist())
-            kind = f", dtype=torch.{dtypes.get(name, dtype)}" if real or name in dtypes else ""
-            lines.append(f"{name} = torch.tensor({value}{kind}{', requires_grad=True' if name == claim else ''})")
-    named = ", ".join(f"{name}={_argument(name, value)}" for name, value in recorded.items())
-    asked = "input" if claim == FORWARD else claim
-    upstream = f"torch.tensor({grad_output}, dtype=output.dtype)"
-    mode = entry.modes[0] if entry.modes else ""
-    if mode.startswith("under torch.func"):
-        lines.append(f"output, vjp = torch.func.vjp(lambda {asked}: F.{entry.operators[0]}({named}), {asked})")
-        lines.append("print(output.tolist())" if claim == FORWARD else f"print(vjp({upstream})[0].tolist())")
-        return "\n".join(lines).replace(", requires_grad=True", "")
-    if mode.startswith("under torch.compile"):
-        backend = mode.removeprefix("under torch.compile with ")
-        lines.append(f"function = torch.compile(F.{entry.operators[0]}, backend={backend!r})")
-        lines.append(f"output = function({named})")
-    else:
-        lines.append(f"output = F.{entry.operators[0]}({named})")
-    if claim == FORWARD:
-        lines.append("print(output.tolist())")
-    else:
-        lines += [f"output.backward({upstream})", f"print({claim}.grad.tolist())"]
-    return "\n".join(lines)
+def script_of(entry: Divergence, claim: str, dtype: str) -> tuple[str, str]:
+    """A script whose result breaks the bound, and what it prints.
+
+    Raises
+    ------
+    AssertionError
+        If no mode of the entry breaks the bound at its smallest input.
+    """
+    truth, format = truth_of(entry, claim, dtype)
+    printed = ""
+    for _, script in scripts_of(entry, claim, dtype):
+        printed = printed_by(script)
+        if not judge(parsed(printed), truth, format).passes:
+            return script, printed
+    raise AssertionError(f"{entry.id} no longer diverges: {claim} in {dtype} is {printed}, within the bound. Retire the entry.")
 
 
-def _argument(name: str, value: Any) -> str:
-    return name if isinstance(value, list) else f"torch.{value}" if name == "dtype" else repr(value)
+def parsed(printed: str) -> np.ndarray:
+    """The numbers of a printed list."""
+    return np.asarray(eval(printed, {"nan": nan, "inf": inf}), dtype=np.float64)
 
 
 def printed_by(script: str) -> str:
@@ -88,12 +73,16 @@ def truth_of(entry: Divergence, claim: str, dtype: str) -> tuple[Rounded, Format
     if second_order.is_second_order(claim):
         asked = second_order.Claim.parse(claim)
         call, probe = smallest_probe(entry, asked, dtype)
-        truth = second_order.certified(call, asked, probe, second_order.expected(call, asked, probe))
+        bound = second_order.expected(call, asked, probe)
+        truth = second_order.certified(call, asked, probe, bound)
         format = format_of(call, asked)
     else:
         call, grad_output = entry.smallest_call(claim, dtype)
-        truth = certified(call, claim, grad_output, expected(call, (claim,), grad_output)[claim])
+        bound = expected(call, (claim,), grad_output)[claim]
+        truth = certified(call, claim, grad_output, bound)
         format = FORMATS[call.dtype_of(claim)]
+    if truth is None and not np.isfinite(bound.value).any():
+        return bound, format  # no number, and known to be none
     if truth is None:
         raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
     return truth, format
@@ -105,8 +94,7 @@ def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str |
 
 
 def _divergence(entry: Divergence, claim: str, dtype: str) -> str:
-    script, (truth, format) = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
-    printed = printed_by(script)
+    (script, printed), (truth, format) = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
     what = "result" if claim == FORWARD else claim if " " in claim else f"gradient with respect to {claim}"
     values, allowed = np.atleast_1d(truth.value).reshape(-1), np.atleast_1d(truth.total_error()).reshape(-1)
     ulp = format.spacing(values.astype(np.float64))
@@ -167,7 +155,8 @@ def _environment() -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the report of one entry, or list the ids."""
-    known: dict[str, Any] = {entry.id: entry for entry in (*ledger.entries(), *ledger.shortfalls())}
+    every: tuple[Divergence | Shortfall, ...] = (*ledger.entries(), *ledger.shortfalls())
+    known = {entry.id: entry for entry in every}
     parser = argparse.ArgumentParser(prog="python -m parity_tests.upstream", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed")
     parser.add_argument("--claim", help="forward, or the argument whose gradient is meant (default: the entry's first)")

@@ -15,7 +15,7 @@ from parity_tests.ledger import Divergence
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
 from parity_tests.verdict import Verdict, judge
-from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
 
 CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
@@ -167,25 +167,57 @@ def judge_claim(
     mode : str
         How the result came about; empty for a plain call.
     """
-    format = FORMATS[call.dtype_of(claim)]
-    strict = verdict = judge(observed, bound, format, refine=False)
-    divergence = ""
-    if not strict.passes or strict.undecided:
-        for entry in _covering(subject, device, call, claim, mode) if entries is None else entries:
-            weaker = expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
-            # Around the formula's own value: the bound covers what evaluating that formula costs, not the definition's.
-            against = judge(observed, weaker, format)
+    covering = tuple(_covering(subject, device, call, claim, mode) if entries is None else entries)
+
+    def weaker(entry: Divergence) -> Rounded:
+        return expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
+
+    def truth() -> Rounded | None:
+        return certified(call, claim, grad_output, bound)
+
+    settled = settle(observed, bound, FORMATS[call.dtype_of(claim)], covering, weaker, truth, certify=certify)
+    return Finding(case, call, claim, *settled, grad_output, mode)
+
+
+def settle(
+    observed: np.ndarray,
+    bound: Rounded,
+    format: Format,
+    entries: Sequence[Divergence],
+    weaker: Callable[[Divergence], Rounded],
+    truth: Callable[[], Rounded | None],
+    *,
+    certify: bool = False,
+) -> tuple[Verdict, Verdict, str, bool]:
+    """The verdict that decides, the strict one, the id of the entry that explains a broken bound, and whether balls confirmed it.
+
+    Parameters
+    ----------
+    weaker : callable
+        The bound that an entry says holds. It is around the formula's own value: it covers what evaluating that formula costs, not
+        the definition's.
+    truth : callable
+        The bound around the true value, from balls.
+    """
+
+    def explained() -> tuple[Verdict, str]:
+        for entry in entries:
+            against = judge(observed, weaker(entry), format)
             if against.passes:
-                verdict, divergence = against, entry.id
-                break
+                return against, entry.id
+        return strict, ""
+
+    strict = verdict = judge(observed, bound, format, refine=False)
+    divergence, confirmed, size = "", False, bound.value.size
+    if not strict.passes or strict.undecided:
+        verdict, divergence = explained()
     # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Those,
     # every failure and a sample are confirmed by balls.
     close = abs(verdict.fraction - 1.0) <= CLOSE
-    confirmed = False
-    size = bound.value.size
     if 0 < size <= CERTIFIABLE and (close or not verdict.passes or (certify and size <= SAMPLED)):
-        truth = certified(call, claim, grad_output, bound)
-        if truth is not None:
-            strict, confirmed = judge(observed, truth, format), True
-            verdict = verdict if divergence else strict
-    return Finding(case, call, claim, verdict, strict, divergence, confirmed, grad_output, mode)
+        true = truth()
+        if true is not None:
+            strict, confirmed = judge(observed, true, format), True
+            if not divergence:  # only the truth shows it, where the evaluation had lost the same as the subject
+                verdict, divergence = (strict, "") if strict.passes else explained()
+    return verdict, strict, divergence, confirmed

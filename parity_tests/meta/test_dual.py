@@ -1,0 +1,276 @@
+"""Dual numbers give derivatives: of the definitions, and of the gradients.
+
+Shown three times, with no number that anybody chose as a tolerance, for every operator and option, in the claims of
+`parity_tests.second_order`:
+
+*Mean value theorem, on balls.* phi(s) = sum(w F(x + s v)), with F the forward result or a closed-form gradient, has a difference
+quotient that is one of the values of its derivative on the segment; on balls that cover the segment, <w, tangent of F> encloses
+them all. A derivative that is wrong by more than the radii is proved wrong.
+
+*torch's own modes through the definition, in float64.* Forward mode and double backward apply the chain rule to the definition line by
+line, and for a closed-form gradient know nothing of it. Duals in rounding arithmetic say what float32 may cost, which is 2**29 times the
+room that float64 needs.
+
+*The lines in float32.* Duals over float32 arrays stay within the bound that Duals over rounding arithmetic derive, around the certified
+value.
+
+Each check rejects planted faults in the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import flint
+import numpy as np
+import pytest
+
+from parity_tests import second_order
+from parity_tests.cases import Call, Case
+from parity_tests.expect import grad_output_of
+from parity_tests.generate import EFFORTS, grid
+from parity_tests.modes_second_order import SECOND_ORDER
+from parity_tests.operators import OPERATORS
+from parity_tests.second_order import Claim, Probe
+from parity_tests.subjects import load
+from parity_tests.verify import output_shape
+from reference import binary_cross_entropy_with_logits, nll_loss, softmax
+from reference.arithmetic import dual, dual_functions
+from reference.arithmetic.balls import balls, precision
+from reference.arithmetic.dual import Dual
+from reference.binary_cross_entropy_with_logits import sigmoid, softplus
+
+BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is nothing beside that
+SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}  # away from clamps; else "normal"
+
+
+def cases_of(name: str) -> Iterator[Case]:
+    """Small cases in which every pair of options meets, with values at which nothing is clamped, tied or zero."""
+    operator = OPERATORS[name]
+    for case in grid(operator, "float32", EFFORTS["quick"], 5):
+        shape = case.shape if 0 < prod(case.shape) < 128 else (2,) * len(case.shape)
+        smooth = {"dtype": None, "ignored": "some"} | ({"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {})
+        option = {k: smooth.get(k, v) if v != "none" else v for k, v in case.option.items()}
+        made = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
+        with np.errstate(all="ignore"):
+            if np.all(np.isfinite(operator.forward(**operator.call(made).arguments))):  # a mean over no row at all is nan
+                yield made
+
+
+def probed(case: Case, along: str) -> tuple[Call, str, Probe]:
+    call = OPERATORS[case.operator].call(case)
+    call = replace(call, arguments={name: value for name, value in call.arguments.items() if name != "dtype"})
+    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    return call, along, Probe(grad_output, second_order.direction_of(call, case, along))
+
+
+def claims_of(call: Call, along: str) -> tuple[Claim, ...]:
+    return (Claim(along), *(Claim(along, of) for of in call.differentiable))
+
+
+def probes_of(name: str) -> Iterator[tuple[str, Call, str, Probe]]:
+    for case in cases_of(name):
+        for along in OPERATORS[name].call(case).differentiable:
+            yield f"{case} along {along}", *probed(case, along)
+
+
+operators = pytest.mark.parametrize("name", OPERATORS)
+
+
+# --- mean value theorem -----------------------------------------------------------------------------------------------------
+
+
+def total(array: Any) -> flint.arb:
+    return sum(np.asarray(array, dtype=object).reshape(-1), flint.arb(0))
+
+
+def mean_value_holds(call: Call, claim: Claim, probe: Probe) -> tuple[bool, bool]:
+    """Whether the quotient is in the enclosure; and whether the enclosure could tell: it is below 2**-20 of what was added up."""
+    operator = OPERATORS[call.operator]
+    with precision(BITS):
+        arguments = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
+        g, v, h = balls(probe.grad_output), balls(probe.direction), flint.arb(2) ** STEP
+        start = arguments[claim.along]
+        end = np.asarray(start + h * v, dtype=object)
+        covering = np.asarray(np.frompyfunc(lambda a, b: a.union(b), 2, 1)(start, end), dtype=object)
+
+        def function(point: Any) -> Any:
+            at = arguments | {claim.along: point}
+            if not claim.of:
+                return operator.forward(**at)
+            gradients = operator.backward(g, **at)
+            return getattr(gradients, claim.of) if isinstance(gradients, tuple) else gradients
+
+        there, here = np.asarray(function(end), dtype=object), np.asarray(function(start), dtype=object)
+        w = balls(np.random.default_rng(2).standard_normal(there.shape))
+        at = arguments | {claim.along: covering}
+        if claim.of:
+            tangent = second_order.gradient_along(call.operator, claim, v, g, at)
+        else:
+            tangent = second_order.jvp(call.operator, claim.along, v, at)
+        terms = np.asarray(w * tangent, dtype=object)
+        slope, quotient = total(terms), total(w * (there - here)) / h
+        return bool(slope.overlaps(quotient)), bool(slope.rad() <= total(abs(terms)) * flint.arb(2) ** -20)
+
+
+@operators
+def test_mean_value_theorem(name: str) -> None:
+    for described, call, along, probe in probes_of(name):
+        for claim in claims_of(call, along):
+            holds, tight = mean_value_holds(call, claim, probe)
+            assert tight, f"{claim} of {described}"
+            assert holds, f"{claim} of {described}"
+
+
+@pytest.mark.parametrize("name", second_order.ACT_ON_ELEMENTS)
+def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(name: str) -> None:
+    """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away from the clamps."""
+    for described, call, along, probe in probes_of(name):
+        with precision(BITS):
+            made = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
+            duals = {k: Dual(a, balls(probe.direction) if k == along else None) if hasattr(a, "shape") else a for k, a in made.items()}
+            forward = np.asarray(dual.tangent_of(OPERATORS[name].forward(**duals)), dtype=object)
+            closed = np.asarray(second_order.jvp(name, along, balls(probe.direction), made), dtype=object)
+            assert all(a.overlaps(b) for a, b in zip(forward.reshape(-1), closed.reshape(-1), strict=True)), described
+
+
+# --- torch through the definition, in float64; the lines in float32 ----------------------------------------------------------
+
+
+def by_torch(call: Call, along: str, probe: Probe) -> bool:
+    """Whether every mode of torch through the definition agrees, in float64, to within what float32 may cost."""
+    in_float64 = replace(call, dtype="float64", output_dtype="float64")
+    bounds = {claim: second_order.expected(call, claim, probe) for claim in claims_of(call, along)}
+    for mode in SECOND_ORDER:
+        for claim, found in mode.observe(load("reference", ()), in_float64, "cpu", along, probe).items():
+            if claim not in bounds:
+                bounds[claim] = second_order.expected(call, claim, probe)
+            bound = bounds[claim]
+            if not np.all(np.abs(found - bound.value) <= bound.total_error()):
+                return False
+    return True
+
+
+def in_float32(call: Call, along: str, probe: Probe) -> bool:
+    """Whether evaluating the same lines in float32 stays within the derived bound around the certified value."""
+    arguments = {k: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for k, a in call.arguments.items()}
+    g, v = probe.grad_output.astype(np.float32), probe.direction.astype(np.float32)
+    for claim in claims_of(call, along):
+        bound = second_order.expected(call, claim, probe)
+        truth = second_order.certified(call, claim, probe, bound)
+        assert truth is not None
+        with np.errstate(all="ignore"):
+            if claim.of:
+                found = second_order.gradient_along(call.operator, claim, v, g, arguments)
+            else:
+                found = second_order.jvp(call.operator, along, v, arguments)
+        assert np.asarray(found).dtype == np.float32
+        if not np.all(np.abs(found - truth.value) <= truth.total_error()):
+            return False
+    return True
+
+
+@operators
+def test_modes_of_torch_through_the_definition(name: str) -> None:
+    for described, call, along, probe in probes_of(name):
+        assert by_torch(call, along, probe), described
+
+
+@operators
+def test_the_lines_in_float32_stay_within_their_bound(name: str) -> None:
+    for described, call, along, probe in probes_of(name):
+        assert in_float32(call, along, probe), described
+
+
+# --- rules --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_constant_has_no_tangent() -> None:
+    """What does not depend on the direction is charged with nothing, and a masked -inf is not multiplied by zero."""
+    x = Dual(np.asarray([[0.0, -np.inf]]))
+    assert softmax(x, 1).tangent is None
+    assert nll_loss(x, Dual(np.asarray([0]))).tangent is None
+    masked = softmax(Dual(x.primal, np.asarray([[1.0, 1.0]])), 1)
+    assert masked.tangent.tolist() == [[0.0, 0.0]]
+
+
+def test_branches_take_the_same_side_of_a_kink() -> None:
+    """softplus'(0) = 1/2 and sigmoid'(0) = 1/4, though the branches that they are written in have kinks there."""
+    for sign in (1.0, -1.0):
+        zero = Dual(np.asarray([0.0, -0.0]), np.asarray([sign, sign]))
+        assert softplus(dual_functions, zero).tangent.tolist() == [sign / 2] * 2
+        assert sigmoid(dual_functions, zero).tangent.tolist() == [sign / 4] * 2
+    loss = binary_cross_entropy_with_logits(Dual(np.asarray(0.0), np.asarray(1.0)), Dual(np.asarray(1.0)))
+    assert loss.tangent.tolist() == -0.5
+
+
+def test_a_constant_operand_is_broadcast_with_its_tangent() -> None:
+    total_ = dual_functions.sum(Dual(np.ones(3), np.ones(3)) + Dual(np.zeros((2, 3))))
+    assert total_.tangent is not None
+    assert total_.tangent.tolist() == 6.0
+
+
+def test_a_claim_is_named_and_read_back() -> None:
+    for claim in (Claim("input"), Claim("target", "input")):
+        assert Claim.parse(str(claim)) == claim
+        assert second_order.is_second_order(str(claim))
+    assert not second_order.is_second_order("input")
+    with pytest.raises(ValueError, match="is neither"):
+        Claim.parse("forward")
+
+
+# --- planted faults -----------------------------------------------------------------------------------------------------------
+
+
+def tangent(change: Callable[..., Any], method: str, owner: Any) -> Callable[..., Dual]:
+    """The rule ``method`` with another tangent where it has one: ``change`` of the right one and the operands."""
+    right = getattr(owner, method)
+
+    def wrong(*operands: Any, **named: Any) -> Dual:
+        result = right(*operands, **named)
+        return result if result.tangent is None else Dual(result.primal, change(result.tangent, *operands))
+
+    return wrong
+
+
+def _left_only(t: Any, x: Dual, y: Any) -> Any:
+    y = dual.coerce(y)
+    return t if x.tangent is None or y.tangent is None else x.tangent * y.primal + 0 * t
+
+
+def _plus(t: Any, x: Dual, y: Any) -> Any:
+    y = dual.coerce(y)
+    return t if y.tangent is None else t + 2 * (x.primal / y.primal) * y.tangent / y.primal
+
+
+def _not_divided(t: Any, x: Dual, y: Any) -> Any:
+    return t * dual.coerce(y).primal
+
+
+FAULTS: list[tuple[str, Any, str, Callable[..., Any], str]] = [
+    ("a product loses a term", Dual, "__mul__", _left_only, "softmax"),
+    ("a quotient has the wrong sign", Dual, "__truediv__", _plus, "softmax"),
+    ("a quotient is not divided", Dual, "__truediv__", _not_divided, "softmax"),
+    ("a difference has the wrong sign", Dual, "__sub__", lambda t, x, y: -t, "log_softmax"),
+    ("a minus is dropped", Dual, "__neg__", lambda t, x: -t, "cross_entropy"),
+    ("exp has the derivative of x", dual_functions, "exp", lambda t, x: x.tangent, "softmax"),
+    ("log has the derivative of x", dual_functions, "log", lambda t, x: x.tangent, "log_softmax"),
+    ("log1p has the derivative of log", dual_functions, "log1p", lambda t, x: x.tangent / x.primal, "binary_cross_entropy"),
+    ("abs has the derivative of x", Dual, "__abs__", lambda t, x: x.tangent, "binary_cross_entropy_with_logits"),
+    ("a sum forgets a thousandth", dual_functions, "sum", lambda t, x: t * (1 - 2.0**-10), "softmax"),
+    ("where takes the other branch", dual_functions, "where", lambda t, c, x, y: 0 * t, "nll_loss"),
+    ("maximum has no derivative", dual_functions, "maximum", lambda t, x, y: 0 * t, "binary_cross_entropy"),
+    ("taking along an axis forgets the tangent", dual_functions, "take_along_axis", lambda t, x, i: 0 * t, "nll_loss"),
+    ("a reshaped tangent is doubled", dual_functions, "reshape", lambda t, x, shape: 2 * t, "cross_entropy"),
+]
+
+
+@pytest.mark.parametrize(("sentence", "owner", "method", "change", "name"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_detects(monkeypatch: pytest.MonkeyPatch, sentence: str, owner: Any, method: str, change: Callable[..., Any], name: str) -> None:
+    """Some case of the operator is rejected by the mean value theorem, and some by torch's modes."""
+    monkeypatch.setattr(owner, method, tangent(change, method, owner))
+    assert not all(mean_value_holds(call, claim, probe)[0] for _, call, along, probe in probes_of(name) for claim in claims_of(call, along))
+    assert not all(by_torch(call, along, probe) for _, call, along, probe in probes_of(name))

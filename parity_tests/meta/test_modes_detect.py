@@ -1,0 +1,242 @@
+"""Every mode is shown to fail: subjects with a fault that only some modes can see.
+
+Where it is not at fault, the implementation is torch's own on benign values in float32, so what is rejected is the planted fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from parity_tests import ledger
+from parity_tests.cases import Case
+from parity_tests.modes import FIRST_ORDER, splits
+from parity_tests.modes_second_order import SECOND_ORDER
+from parity_tests.observe import WrongResult
+from parity_tests.operators import OPERATORS
+from parity_tests.subjects import Subject, load
+from parity_tests.verify import verify_in_modes
+from parity_tests.verify_second_order import explain, reproduce, verify_second_order
+
+CREATE_GRAPH, VJP_TWICE, JVP, FORWARD_AD, JVP_OF_VJP = (mode.name for mode in SECOND_ORDER)
+BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
+FORWARD_MODE = (JVP, FORWARD_AD)
+
+
+def subject(**functions: Callable[..., Any]) -> Subject:
+    return Subject("planted", SimpleNamespace(**functions), "")
+
+
+def case_of(operator: str, **options: Any) -> Case:
+    values = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}.get(operator, "normal")
+    given = {"dim": 1} if "dim" in OPERATORS[operator].options else {"reduction": "none"}
+    return OPERATORS[operator].case("float32", (4, 3), values, given | options, 5)
+
+
+def failing_modes(faulty: Subject, case: Case) -> set[str]:
+    """The modes that reject a subject: by a verdict, by refusing what it returns or by what it raises."""
+    rejecting = {}
+    for mode in FIRST_ORDER:
+        rejecting[mode.name] = [(verify_in_modes([mode]), case)]
+    for second in SECOND_ORDER:  # several seeds: which argument the direction belongs to follows from it
+        several = [replace(case, seed=case.seed + k) for k in range(3)]
+        rejecting[second.name] = [(lambda s, c, second=second: verify_second_order(s, c, modes=[second]), each) for each in several]
+    return {name for name, runs in rejecting.items() if not all(_passes(verify, faulty, each) for verify, each in runs)}
+
+
+def _passes(verify: Callable[..., Any], faulty: Subject, case: Case) -> bool:
+    try:
+        return all(finding.verdict.passes for finding in verify(faulty, case))
+    except (RuntimeError, WrongResult):
+        return False
+
+
+# --- planted faults ----------------------------------------------------------------------------------------------------
+
+
+class Softmax(torch.autograd.Function):
+    """Softmax with its derivatives by hand, right as they are here."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, dim: int) -> torch.Tensor:
+        return functional.softmax(x, dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
+        ctx.dim = inputs[1]
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        (p,) = ctx.saved_tensors
+        return p * (g - (g * p).sum(ctx.dim, keepdim=True)), None
+
+    @staticmethod
+    def jvp(ctx: Any, v: torch.Tensor, _: Any) -> torch.Tensor:
+        (p,) = ctx.saved_tensors
+        return p * (v - (v * p).sum(ctx.dim, keepdim=True))
+
+
+class WrongDoubleBackward(Softmax):
+    """Differentiates its backward as if the probabilities in it were constants."""
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        p = ctx.saved_tensors[0].detach()
+        return p * (g - (g * p).sum(ctx.dim, keepdim=True)), None
+
+
+class NoDoubleBackward(Softmax):
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise NotImplementedError("the derivative of the backward is not implemented")
+        return Softmax.backward(ctx, g)
+
+
+class WrongTangent(Softmax):
+    @staticmethod
+    def jvp(ctx: Any, v: torch.Tensor, _: Any) -> torch.Tensor:
+        return ctx.saved_tensors[0] * v
+
+
+class IgnoredTangent(Softmax):
+    @staticmethod
+    def jvp(ctx: Any, v: torch.Tensor, _: Any) -> torch.Tensor:
+        return torch.zeros_like(v)
+
+
+class FailsTheSecondTime(Softmax):
+    """The backward overwrites what was saved for it."""
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        p = getattr(ctx, "overwritten", ctx.saved_tensors[0])
+        gradient = p * (g - (g * p).sum(ctx.dim, keepdim=True))
+        ctx.overwritten = gradient.detach()
+        return gradient, None
+
+
+def of(function: type[Softmax]) -> Subject:
+    return subject(softmax=lambda input, dim, dtype=None: function.apply(input, dim))
+
+
+def with_gradient_times(factor: Callable[[torch.Tensor, torch.Tensor], float]) -> Subject:
+    """binary_cross_entropy with a right result, whose gradient is ``factor`` of (input, target) times what it should be."""
+
+    def binary_cross_entropy(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+        loss = functional.binary_cross_entropy(input, target, **options)
+        return loss.detach() + factor(input, target) * (loss - loss.detach())
+
+    return subject(binary_cross_entropy=binary_cross_entropy)
+
+
+class ForgetsTheUpstream(torch.autograd.Function):
+    """A sum whose backward takes the upstream gradient for 1, as it is in loss.backward()."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: torch.Tensor) -> torch.Tensor:
+        ctx.shape = losses.shape
+        return losses.sum()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        return torch.ones(ctx.shape, dtype=g.dtype)
+
+
+def sum_that_forgets(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+    return ForgetsTheUpstream.apply(functional.nll_loss(input, target, **options | {"reduction": "none"}))
+
+
+def without_functorch(input: torch.Tensor, target: torch.Tensor) -> float:
+    return 1.0 if torch._C._functorch.maybe_get_level(input) < 0 and torch._C._functorch.maybe_get_level(target) < 0 else 2.0
+
+
+SOFTMAX, BCE = case_of("softmax"), case_of("binary_cross_entropy")
+FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [  # who must reject it, and who has no reason to
+    ("a double backward of constants", of(WrongDoubleBackward), SOFTMAX, (CREATE_GRAPH,), FIRST),
+    ("a backward that cannot be differentiated", of(NoDoubleBackward), SOFTMAX, (CREATE_GRAPH,), FIRST),
+    ("a wrong tangent", of(WrongTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
+    ("an ignored tangent", of(IgnoredTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
+    ("a backward that fails the second time", of(FailsTheSecondTime), SOFTMAX, (AGAIN,), tuple({*FIRST} - {AGAIN})),
+    ("an upstream gradient taken for 1", subject(nll_loss=sum_that_forgets), case_of("nll_loss", reduction="sum"), (BACKWARD, SCALED), ()),
+    ("right for four rows only", with_gradient_times(lambda x, t: x.shape[0] / 4), BCE, (MICRO,), (*{*FIRST} - {MICRO}, CREATE_GRAPH)),
+    (
+        "a target's gradient that needs the input's",
+        with_gradient_times(lambda x, t: 1.0 if x.requires_grad or not t.requires_grad else 2.0),
+        BCE,
+        (ONE,),
+        tuple({*FIRST} - {ONE}),
+    ),
+    (
+        "wrong under torch.func",
+        with_gradient_times(without_functorch),
+        BCE,
+        (VJP_TWICE, JVP, JVP_OF_VJP),
+        (*FIRST, CREATE_GRAPH, FORWARD_AD),
+    ),
+]
+
+
+@pytest.mark.parametrize(("faulty", "case", "must", "need_not"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+def test_detects(faulty: Subject, case: Case, must: tuple[str, ...], need_not: tuple[str, ...]) -> None:
+    """A fault is rejected by the modes that can see it, and by none that cannot."""
+    failing = failing_modes(faulty, case)
+    assert set(must) <= failing
+    assert not set(need_not) & failing
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_torch_is_accepted_on_the_same_cases(operator: str) -> None:
+    assert not failing_modes(load("torch", ()), case_of(operator))
+
+
+def test_what_is_not_implemented_fails_unless_the_ledger_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    (mode,) = (mode for mode in SECOND_ORDER if mode.name == CREATE_GRAPH)
+    with pytest.raises(WrongResult, match=f"{CREATE_GRAPH} along input of softmax raises NotImplementedError"):
+        list(verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode]))
+    asked = []
+
+    def shortfall(*sentence: str) -> Any:
+        asked.append(sentence)
+        return SimpleNamespace(id="known")
+
+    monkeypatch.setattr(ledger, "shortfall", shortfall)
+    (finding,) = verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode])
+    assert (finding.divergence, finding.verdict.passes) == ("known", True)
+    assert asked == [("planted", "cpu", "modes", "softmax", "float32", f"{CREATE_GRAPH} along input")]
+
+
+def test_a_failure_says_how_to_reproduce_it(capsys: pytest.CaptureFixture[str]) -> None:
+    (mode,) = (mode for mode in SECOND_ORDER if mode.name == FORWARD_AD)
+    (finding,) = verify_second_order(of(WrongTangent), SOFTMAX, modes=[mode])
+    text = explain(finding, of(WrongTangent), "cpu")
+    assert f"the jvp along input {FORWARD_AD} is wrong" in text
+    assert f"reproduce(load('planted', ()), {SOFTMAX!r}, 'cpu', {FORWARD_AD!r}, 'jvp along input')" in text
+    reproduce(of(WrongTangent), SOFTMAX, "cpu", FORWARD_AD, "jvp along input")
+    assert f"{FORWARD_AD}, jvp along input" in capsys.readouterr().out
+
+
+def test_rows_are_split_only_where_the_parts_add_up() -> None:
+    def splittable(operator: str, **options: Any) -> bool:
+        return splits(OPERATORS[operator].call(case_of(operator, **options)))
+
+    assert splittable("softmax")
+    assert not splittable("softmax", dim=0)
+    assert splittable("nll_loss", reduction="mean")
+    assert splittable("nll_loss", reduction="sum", weight="positive", ignored="some")
+    assert not splittable("nll_loss", reduction="mean", weight="positive")
+    assert not splittable("nll_loss", reduction="mean", ignored="all")
+    assert not splittable("cross_entropy", target="probabilities", weight="positive")
+    assert not splits(OPERATORS["binary_cross_entropy"].call(replace(BCE, shape=(3,))))
+    odd = OPERATORS["binary_cross_entropy"].call(
+        replace(BCE, shape=(3, 2), options=(*BCE.options[:0], *dict(BCE.option, reduction="mean").items()))
+    )
+    assert not splits(odd)

@@ -1,0 +1,116 @@
+"""Modes: however torch is asked for a derivative, it is the derivative, within its bound.
+
+*First order.* ``backward`` into ``.grad``, a scalar that folds the upstream gradient in, a graph that is gone through twice, one
+argument at a time, micro-batches: each against the closed form.
+
+*Second order.* Double backward, forward mode, forward over reverse and reverse over reverse: each against the tangents of the
+definition and of the closed form, see `parity_tests.second_order`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+import pytest
+
+from parity_tests import verify_second_order
+from parity_tests.cases import Case
+from parity_tests.check import CERTIFY_ONE_IN, SHOWN, check_case, check_cases
+from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases
+from parity_tests.ledger import Divergence
+from parity_tests.modes import FIRST_ORDER
+from parity_tests.modes_second_order import SECOND_ORDER
+from parity_tests.operators import DTYPES, Operator
+from parity_tests.second_order import Claim, is_second_order
+from parity_tests.settings import Settings
+from parity_tests.tally import Tally
+from parity_tests.verify import verify_in_modes
+from parity_tests.verify_second_order import explain, judge_modes, smallest_probe
+from parity_tests.verify_second_order import verify_second_order as in_second_order
+
+verify_first_order = verify_in_modes(FIRST_ORDER)
+RANDOM_SHARE = 3  # one random case for so many of a plain claim: each is judged in a handful of modes
+LONGEST = 40
+
+
+def pairs(operator: Operator, dtype: str, knobs: Settings, every: int = 1) -> list[Case]:
+    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``, others for each dtype."""
+    thorough = knobs.effort_name == "thorough"
+    cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], knobs.seed))
+    step = 1 if thorough else every * (3 if knobs.effort_name == "quick" else 1)
+    return cases[DTYPES.index(dtype) % step :: step]
+
+
+def check_second_order(cases: Iterable[Case], knobs: Settings, findings: Tally) -> None:
+    """Judge every case in every mode of second order, and fail with all that was found, the smallest first."""
+    failures = []
+    for case in cases:
+        certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
+        for finding in in_second_order(knobs.subject, case, knobs.device, certify=certify):
+            findings.add(finding)
+            if not finding.verdict.passes:
+                failures.append(finding)
+    if failures:
+        failures.sort(key=lambda finding: finding.verdict.elements)
+        shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
+        raise AssertionError(f"{len(failures)} of {findings.cases} cases fail; the smallest:\n\n{shown}")
+
+
+def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for_each_random_case(
+        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
+        lambda case: check_case(case, verify_first_order, knobs, findings),
+        examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
+        base_seed=knobs.seed,
+        name=f"modes {operator.name} {dtype}",
+    )
+
+
+def test_gradients_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    check_cases(pairs(operator, dtype, knobs), verify_first_order, knobs, findings)
+
+
+def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for_each_random_case(
+        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
+        lambda case: check_second_order([case], knobs, findings),
+        examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
+        base_seed=knobs.seed,
+        name=f"second order {operator.name} {dtype}",
+    )
+
+
+def test_second_order_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    check_second_order(pairs(operator, dtype, knobs, every=2), knobs, findings)
+
+
+SMALLEST = [
+    pytest.param(entry, Claim.parse(claim), dtype, id=f"{entry.id}, {claim}, {dtype}")
+    for entry in verify_second_order.entries()
+    for claim in entry.claims
+    if is_second_order(claim)
+    for dtype in entry.dtypes
+]
+
+
+@pytest.mark.parametrize(("entry", "claim", "of_dtype"), SMALLEST)
+def test_the_smallest_input_diverges_as_the_ledger_says(entry: Divergence, claim: Claim, of_dtype: str, knobs: Settings) -> None:
+    """Of the modes that the entry names, one breaks the bound; and where it is broken, what the entry says holds."""
+    if not entry.in_force(knobs.subject.name, knobs.device):
+        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+    call, probe = smallest_probe(entry, claim, of_dtype)
+    modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
+    found = [
+        finding
+        for along in call.differentiable
+        if call.arguments[along].shape == probe.direction.shape
+        for finding in judge_modes(knobs.subject, knobs.device, None, call, along, probe, modes, certify=True, entries=(entry,))
+        if finding.claim == str(claim)
+    ]
+    assert any(not finding.strict.passes for finding in found), (
+        f"{entry.id} no longer diverges: at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its smallest "
+        "input. Retire the entry, or restrict it to the modes and versions of torch that it speaks of."
+    )
+    for finding in found:
+        assert finding.strict.passes or finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)

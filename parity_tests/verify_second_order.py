@@ -1,0 +1,156 @@
+"""Second-order claims, judged: as `parity_tests.verify` for results and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from parity_tests import ledger, report, second_order, torch_second_order_formulas
+from parity_tests.cases import Call, Case
+from parity_tests.expect import grad_output_of
+from parity_tests.ledger import Divergence
+from parity_tests.modes_second_order import SECOND_ORDER, SecondOrder
+from parity_tests.observe import WrongResult
+from parity_tests.operators import OPERATORS
+from parity_tests.second_order import Claim, Probe
+from parity_tests.subjects import Subject
+from parity_tests.verdict import Verdict
+from parity_tests.verify import Finding, output_shape, settle
+from reference.arithmetic.formats import FORMATS, Format
+from reference.arithmetic.rounding import Rounded
+
+
+@dataclass(frozen=True)
+class SecondOrderFinding(Finding):
+    """One second-order claim, judged; ``probe`` is where."""
+
+    probe: Probe | None = field(default=None, compare=False)
+
+
+def verify_second_order(
+    subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False, modes: Sequence[SecondOrder] = SECOND_ORDER
+) -> Iterator[SecondOrderFinding]:
+    """Judge every claim of every mode along a random direction of one differentiable argument, another one from case to case."""
+    call = OPERATORS[case.operator].call(case)
+    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    along = call.differentiable[int(case.generator("along").integers(len(call.differentiable)))]
+    probe = Probe(grad_output, second_order.direction_of(call, case, along))
+    yield from judge_modes(subject, device, case, call, along, probe, modes, certify=certify)
+
+
+def judge_modes(
+    subject: Subject,
+    device: str,
+    case: Case | None,
+    call: Call,
+    along: str,
+    probe: Probe,
+    modes: Sequence[SecondOrder],
+    *,
+    certify: bool = False,
+    entries: Iterable[Divergence] | None = None,
+) -> Iterator[SecondOrderFinding]:
+    """Judge what each mode finds along one direction, all against one expectation; the same bits have the same verdict."""
+    bounds: dict[Claim, Rounded] = {}
+    judged: dict[Any, SecondOrderFinding] = {}
+    for mode in modes:
+        try:
+            found = mode.observe(subject, call, device, along, probe)
+        except (NotImplementedError, RuntimeError) as error:  # what autograd raises for what it does not implement
+            sentence = f"{mode.name} along {along}"
+            missing = ledger.shortfall(subject.name, device, "modes", call.operator, call.dtype, sentence)
+            if missing is None:
+                raise WrongResult(f"{sentence} of {call.operator} raises {type(error).__name__}: {error}") from error
+            yield SecondOrderFinding(case, call, f"jvp along {along}", Verdict(0.0), Verdict(0.0), missing.id, False, mode=mode.name)
+            continue
+        for claim, observed in found.items():
+            if not claim.of and call.arguments["input"].size == 0:
+                continue  # the derivative of a result that depends on nothing: 0, or 0/0 where a mean divides by no elements
+            covering = tuple(_covering(subject, device, call, claim, mode.name) if entries is None else entries)
+            key = claim, observed.shape, observed.tobytes(), tuple(entry.id for entry in covering)
+            if key not in judged:
+                if claim not in bounds:
+                    bounds[claim] = second_order.expected(call, claim, probe)
+                judged[key] = judge_claim(case, call, claim, observed, bounds[claim], probe, covering, certify=certify)
+            yield replace(judged[key], mode=mode.name)
+
+
+def judge_claim(
+    case: Case | None,
+    call: Call,
+    claim: Claim,
+    observed: np.ndarray,
+    bound: Rounded,
+    probe: Probe,
+    entries: Iterable[Divergence],
+    *,
+    certify: bool = False,
+) -> SecondOrderFinding:
+    """Judge one result by the derived bound, and where it is broken by the ledger's; as `parity_tests.verify.judge_claim`."""
+
+    def weaker(entry: Divergence) -> Rounded:
+        return second_order.expected(call, claim, probe, changes=entry.arithmetic, function=formula_of(entry))
+
+    def truth() -> Rounded | None:
+        return second_order.certified(call, claim, probe, bound)
+
+    settled = settle(observed, bound, format_of(call, claim), tuple(entries), weaker, truth, certify=certify)
+    return SecondOrderFinding(case, call, str(claim), *settled, probe.grad_output, probe=probe)
+
+
+def format_of(call: Call, claim: Claim) -> Format:
+    """The format that the claim's result is stored in."""
+    return FORMATS[call.dtype if claim.of else call.output_dtype]
+
+
+def formula_of(entry: Divergence) -> Any:
+    """The formula that torch in fact evaluates, according to an entry of the ledger."""
+    return getattr(torch_second_order_formulas, entry.formula) if entry.formula else None
+
+
+def entries() -> tuple[Divergence, ...]:
+    """The entries of the ledger that speak of second-order claims."""
+    return tuple(entry for entry in ledger.entries() if any(second_order.is_second_order(claim) for claim in entry.claims))
+
+
+def _covering(subject: Subject, device: str, call: Call, claim: Claim, mode: str) -> Iterator[Divergence]:
+    return (entry for entry in entries() if entry.in_force(subject.name, device) and entry.covers(call, str(claim), mode))
+
+
+def smallest_probe(entry: Divergence, claim: Claim, dtype: str) -> tuple[Call, Probe]:
+    """The smallest input recorded for ``claim``, with its upstream gradient and direction."""
+    recorded: Mapping[str, Any] = next(smallest for smallest in entry.smallest if smallest["claim"] == str(claim))
+    arrays = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
+    probe = Probe(*(np.asarray(recorded[name], dtype=np.float64) for name in ("grad_output", "direction")))
+    arguments = {name: value for name, value in arrays.items() if name not in ("claim", "grad_output", "direction", "script")}
+    differentiable = tuple(dict.fromkeys((claim.along, claim.of or claim.along)))
+    return Call(entry.operators[0], arguments, dtype, dtype, differentiable), probe
+
+
+def explain(finding: SecondOrderFinding, subject: Subject, device: str) -> str:
+    """Why a finding fails, and a script that shows it."""
+    described, _, _ = report.explain(finding, subject, device).partition("  reproduce with")
+    described = described.replace(f"gradient with respect to {finding.claim}", finding.claim)
+    lines = [
+        "from parity_tests.cases import Case",
+        "from parity_tests.subjects import load",
+        "from parity_tests.verify_second_order import reproduce",
+        f"reproduce(load({subject.name!r}, ()), {finding.case!r}, {device!r}, {finding.mode!r}, {finding.claim!r})",
+    ]
+    return described + "\n".join(["  reproduce with", *(f"    {line}" for line in lines)])
+
+
+def reproduce(subject: Subject, case: Case, device: str, mode: str, claim: str) -> None:
+    """Print what one mode finds for one claim of a case, what is expected and what is allowed."""
+    call, asked = OPERATORS[case.operator].call(case), Claim.parse(claim)
+    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    driven = next(each for each in SECOND_ORDER if each.name == mode)
+    for along in call.differentiable:  # what a double backward finds may be a claim along another argument than it took
+        probe = Probe(grad_output, second_order.direction_of(call, case, along))
+        found = driven.observe(subject, call, device, along, probe)
+        if asked in found:
+            bound = second_order.expected(call, asked, probe)
+            print(f"{mode}, {claim}:\n{found[asked]}\nexpected\n{bound.value}\nallowed error\n{bound.total_error()}")
