@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from parity_tests.cases import Case
 from parity_tests.operators import OPERATORS, Operator
 
+ABSENT = ""  # the value of an option that a case does without
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -106,6 +108,11 @@ def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[di
     axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
     if with_values_and_shapes:
         axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
+    return covering(operator, axes, strength)
+
+
+def covering(operator: Operator, axes: Mapping[str, list[Any]], strength: int) -> list[dict[str, Any]]:
+    """Rows in which every ``strength`` values of different axes meet, as long as they make sense together."""
     forbidden = {pair: _forbidden(operator, axes, pair) for pair in combinations(axes, 2)}
     constraints = [
         {"operator": "fn", "requires": pair, "evaluate": partial(_is_allowed, pair, values)} for pair, values in forbidden.items() if values
@@ -125,10 +132,10 @@ def _is_allowed(names: tuple[str, str], forbidden: set[tuple[Any, Any]], row: Ma
 
 def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
     """Whether options, and the shape where there is one, make sense together: the operator settles on what was chosen."""
-    options = {name: value for name, value in chosen.items() if name in operator.options}
+    options = {name: value for name, value in chosen.items() if name not in ("shape", "values") and value != ABSENT}
     complete = {name: allowed[0] for name, allowed in operator.options.items()} | options
     settled = operator.settle(chosen["shape"], complete) if "shape" in chosen else operator.settle((2,) * 5, complete)
-    return all(settled[name] == value for name, value in options.items())
+    return all(settled.get(name, ABSENT) == value for name, value in options.items())
 
 
 def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:

@@ -22,14 +22,14 @@ class WrongResult(AssertionError):
 
 
 def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str, Any]:
-    """The arguments of ``call`` as torch tensors: real arrays in the call's dtype, indices as int64."""
+    """The arguments of ``call`` as torch tensors: real arrays in the call's dtype, indices as int64, or as ``call.dtypes`` says."""
     made: dict[str, Any] = {}
     for name, value in call.arguments.items():
         if name == "dtype" and value is not None:
             made[name] = TORCH_DTYPES[value]
         elif isinstance(value, np.ndarray):
-            real = value.dtype.kind == "f"
-            tensor = torch.from_numpy(np.array(value)).to(device=device, dtype=TORCH_DTYPES[call.dtype] if real else None)
+            name_of_dtype = call.dtypes.get(name, call.dtype if value.dtype.kind == "f" else str(value.dtype))
+            tensor = torch.from_numpy(np.array(value)).to(device=device, dtype=getattr(torch, name_of_dtype))
             made[name] = tensor.requires_grad_(requires_grad and name in call.differentiable)
         else:
             made[name] = value
@@ -41,10 +41,20 @@ def forward(subject: Subject, call: Call, device: str) -> np.ndarray:
     return widen(_output(subject, call, tensors(call, device), device))
 
 
+def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    """What the subject returns, and the gradient with respect to each differentiable argument, from one call."""
+    made = tensors(call, device, requires_grad=True)
+    output = _output(subject, call, made, device)
+    return {"forward": widen(output), **_gradients(call, made, output, grad_output, device)}
+
+
 def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The subject's gradient with respect to each differentiable argument, for an upstream gradient."""
     made = tensors(call, device, requires_grad=True)
-    output = _output(subject, call, made, device)
+    return _gradients(call, made, _output(subject, call, made, device), grad_output, device)
+
+
+def _gradients(call: Call, made: Mapping[str, Any], output: torch.Tensor, grad_output: np.ndarray, device: str) -> Mapping[str, np.ndarray]:
     if tuple(output.shape) != grad_output.shape:
         raise WrongResult(f"the result has shape {tuple(output.shape)}, expected {grad_output.shape}")
     upstream = torch.from_numpy(np.array(grad_output)).to(device=device, dtype=output.dtype)

@@ -6,7 +6,7 @@ Adding an operator is a definition in `reference`, a record here, and its faults
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 import reference
 from parity_tests import distributions
 from parity_tests.cases import Call, Case
-from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.formats import FORMATS, promoted
 
 REDUCTION = ("mean", "sum", "none")
 ROW_SHAPES = ((5,), (7, 3), (3, 33, 2), (2, 17, 3, 2), (2, 3, 2, 9, 2), (1, 1), (0, 4), (4, 256))
@@ -48,6 +48,10 @@ class Operator:
         Replaces options that make no sense together.
     output_dtype : callable
         The dtype of the result, for a case.
+    extreme_values : mapping of str to distribution
+    extreme_options : mapping of str to tuple
+        What only the claim about the domain meets, as most other claims would decide nothing there. An option named
+        ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
     """
@@ -64,6 +68,8 @@ class Operator:
     settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]] = lambda shape, options: options
     output_dtype: Callable[[Case], str] = lambda case: case.dtype
     targets_classes: bool = False
+    extreme_values: Mapping[str, distributions.Distribution] = field(default_factory=dict)
+    extreme_options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def case(self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int) -> Case:
         """A case of this operator, its options completed and settled."""
@@ -79,7 +85,13 @@ class Operator:
             output_dtype=self.output_dtype(case),
             differentiable=self.differentiable(case.option),
             facts=facts(case),
+            dtypes=dtypes_of(case),
         )
+
+
+def dtypes_of(case: Case) -> dict[str, str]:
+    """The dtypes of the arguments that do not have the case's."""
+    return {name.removesuffix("_dtype"): dtype for name, dtype in case.options if name.endswith("_dtype") and dtype}
 
 
 def facts(case: Case) -> dict[str, Any]:
@@ -91,20 +103,11 @@ def facts(case: Case) -> dict[str, Any]:
     }
 
 
-def _real(case: Case, name: str, distribution: distributions.Distribution, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
-    """Numbers of the case's dtype."""
-    return FORMATS[case.dtype].round(np.array(distribution(case.generator(name), shape, axis), dtype=np.float64))
-
-
-def _positive(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    return rng.uniform(0.25, 2.0, shape)
-
-
-def _some_zero(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    return np.where(rng.random(shape) < 0.3, 0.0, rng.uniform(0.25, 2.0, shape))
-
-
-WEIGHTS: Mapping[str, distributions.Distribution] = {"positive": _positive, "some zero": _some_zero}
+def _real(case: Case, name: str, values: str, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
+    """Numbers of the argument's dtype; a finite one beyond its largest number becomes that."""
+    format = FORMATS[dtypes_of(case).get(name, case.dtype)]
+    drawn = np.array(distributions.BY_NAME[values](case.generator(name), shape, axis, format), dtype=np.float64)
+    return format.round(np.where(np.isfinite(drawn), np.clip(drawn, -format.largest, format.largest), drawn))
 
 
 # --- softmax, log_softmax --------------------------------------------------------------------------------------------
@@ -112,7 +115,7 @@ WEIGHTS: Mapping[str, distributions.Distribution] = {"positive": _positive, "som
 
 def _draw_rows(case: Case) -> dict[str, Any]:
     dim = case.option["dim"]
-    x = _real(case, "input", distributions.LOGITS[case.values], case.shape, dim)
+    x = _real(case, "input", case.values, case.shape, dim)
     return {"input": x, "dim": dim, "dtype": case.option["dtype"]}
 
 
@@ -143,6 +146,8 @@ def _rows(name: str) -> Operator:
         sizes=_ROW_SIZES,
         settle=_settle_dim,
         output_dtype=lambda case: case.option["dtype"] or case.dtype,
+        extreme_values=distributions.EXTREME_LOGITS,
+        extreme_options={"dtype": ("float16", "bfloat16")},
     )
 
 
@@ -161,20 +166,30 @@ def _draw_indices(case: Case) -> np.ndarray:
     target = np.asarray(rng.integers(0, classes, shape))
     ends = rng.random(shape)
     target = np.where(ends < 0.15, 0, np.where(ends > 0.85, classes - 1, target))
-    share = {"none": 0.0, "some": 0.4, "all": 1.0}[case.option["ignored"]]
-    return np.where(rng.random(shape) < share, ignore_index, target).astype(np.int64)
+    if "classes" in case.option:
+        target = np.full(shape, {"first": 0, "last": classes - 1}[case.option["classes"]])
+    if case.option["ignored"] == "adjacent":  # one block, from the first row on
+        ignored = (np.arange(target.size) < (target.size + 1) // 2).reshape(shape)
+    else:
+        ignored = rng.random(shape) < {"none": 0.0, "some": 0.4, "all": 1.0}[case.option["ignored"]]
+    return np.where(ignored, ignore_index, target).astype(np.int64)
 
 
-def _draw_class_weight(case: Case) -> np.ndarray | None:
-    kind = case.option["weight"]
-    return None if kind is None else _real(case, "weight", WEIGHTS[kind], (case.shape[_class_dim(case.shape)],))
+def _draw_class_weight(case: Case, target: np.ndarray) -> np.ndarray | None:
+    kind, classes = case.option["weight"], case.shape[_class_dim(case.shape)]
+    if kind is None:
+        return None
+    if kind == "zero where present":  # every counted row weighs nothing: a mean is 0 / 0
+        return np.where(np.isin(np.arange(classes), target), 0.0, _real(case, "weight", "positive", (classes,)))
+    return _real(case, "weight", kind, (classes,))
 
 
 def _draw_nll(case: Case) -> dict[str, Any]:
+    target = _draw_indices(case)
     return {
-        "input": _real(case, "input", distributions.LOG_PROBABILITIES[case.values], case.shape),
-        "target": _draw_indices(case),
-        "weight": _draw_class_weight(case),
+        "input": _real(case, "input", case.values, case.shape),
+        "target": target,
+        "weight": _draw_class_weight(case, target),
         "ignore_index": case.option["ignore_index"],
         "reduction": case.option["reduction"],
     }
@@ -182,27 +197,31 @@ def _draw_nll(case: Case) -> dict[str, Any]:
 
 def _draw_cross_entropy(case: Case) -> dict[str, Any]:
     dim = _class_dim(case.shape)
-    arguments = {
-        "input": _real(case, "input", distributions.LOGITS[case.values], case.shape, dim),
-        "target": None,
-        "weight": _draw_class_weight(case),
+    target = _draw_indices(case) if case.option["target"] == "indices" else _draw_class_probabilities(case, dim)
+    return {
+        "input": _real(case, "input", case.values, case.shape, dim),
+        "target": target,
+        "weight": _draw_class_weight(case, target),
         "ignore_index": case.option["ignore_index"],
         "reduction": case.option["reduction"],
         "label_smoothing": case.option["label_smoothing"],
     }
-    if case.option["target"] == "indices":
-        return arguments | {"target": _draw_indices(case)}
 
-    def simplex(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> np.ndarray:
-        raw = rng.exponential(1.0, shape)
-        return raw / np.sum(raw, axis=dim, keepdims=True)
 
-    return arguments | {"target": _real(case, "target", simplex, case.shape)}
+def _draw_class_probabilities(case: Case, dim: int) -> np.ndarray:
+    return _real(case, "target", case.option.get("probabilities", "simplex"), case.shape, dim)
 
 
 def _settle_cross_entropy(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Class probabilities know no ignored rows; a 1-D input has one row."""
-    return options | {"ignored": "none", "ignore_index": -100} if options["target"] == "probabilities" else options
+    """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
+    if options["target"] == "indices":
+        return {name: value for name, value in options.items() if name != "probabilities"}
+    return {name: value for name, value in options.items() if name != "classes"} | {"ignored": "none", "ignore_index": -100}
+
+
+def _cross_entropy_dtype(case: Case) -> str:
+    """Class probabilities and their weights are multiplied with the logarithms, and promoted; indices leave the input's dtype."""
+    return promoted(case.dtype, *dtypes_of(case).values()) if case.option["target"] == "probabilities" else case.dtype
 
 
 _CLASS_SIZES = (
@@ -219,6 +238,12 @@ _CLASS_OPTIONS = {
     "ignored": ("none", "some", "all"),
     "ignore_index": (-100, 0, 7, 255),
 }
+_EXTREME_CLASS_OPTIONS = {
+    "weight": (*distributions.EXTREME_WEIGHTS, "zero where present"),
+    "ignored": ("adjacent",),
+    "ignore_index": (-1, 1, 2**40),
+    "classes": ("first", "last"),
+}
 
 NLL_LOSS = Operator(
     name="nll_loss",
@@ -231,6 +256,8 @@ NLL_LOSS = Operator(
     shapes=CLASS_SHAPES,
     sizes=_CLASS_SIZES,
     targets_classes=True,
+    extreme_values=distributions.EXTREME_LOG_PROBABILITIES,
+    extreme_options=_EXTREME_CLASS_OPTIONS,
 )
 
 CROSS_ENTROPY = Operator(
@@ -249,47 +276,57 @@ CROSS_ENTROPY = Operator(
         ((1, VOCABULARY // 4), {"target": "probabilities", "label_smoothing": 0.1}),
     ),
     settle=_settle_cross_entropy,
+    output_dtype=_cross_entropy_dtype,
     targets_classes=True,
+    extreme_values=distributions.EXTREME_LOGITS,
+    extreme_options=_EXTREME_CLASS_OPTIONS | {"probabilities": tuple(distributions.CLASS_PROBABILITIES)},
 )
 
 
 # --- binary_cross_entropy, with and without logits -------------------------------------------------------------------
 
 
+def _draw_binary(case: Case) -> dict[str, Any]:
+    """The arguments of both operators; the one of logits has a ``pos_weight`` among its options."""
+    arguments = {
+        "input": _real(case, "input", case.values, case.shape),
+        "target": _real(case, "target", (BINARY_TARGETS | EXTREME_BINARY_TARGETS)[case.option["target"]], case.shape),
+        "weight": _draw_element_weight(case, "weight"),
+        "reduction": case.option["reduction"],
+    }
+    return arguments | {"pos_weight": _draw_element_weight(case, "pos_weight")} if "pos_weight" in case.option else arguments
+
+
 def _draw_element_weight(case: Case, name: str) -> np.ndarray | None:
+    """A weight of one of the shapes that broadcast, or of the full shape with special values."""
     kind = case.option[name]
     if kind is None:
         return None
-    shape = {"full": case.shape, "last dimension": case.shape[-1:], "rows": (*case.shape[:-1], 1)[: len(case.shape)]}[kind]
-    return _real(case, name, _positive, shape)
+    shapes = {**ELEMENT_WEIGHTS, **EXTREME_ELEMENT_WEIGHTS}
+    if kind in shapes:
+        return _real(case, name, "positive", shapes[kind](case.shape))
+    return _real(case, name, kind, case.shape)
 
 
-def _draw_binary_target(case: Case) -> np.ndarray:
-    kind = {"hard": distributions.certain_probabilities, "soft": distributions.uniform_probabilities}
-    return _real(case, "target", kind[case.option["target"]], case.shape)
-
-
-def _draw_binary(case: Case) -> dict[str, Any]:
-    return {
-        "input": _real(case, "input", distributions.PROBABILITIES[case.values], case.shape),
-        "target": _draw_binary_target(case),
-        "weight": _draw_element_weight(case, "weight"),
-        "reduction": case.option["reduction"],
-    }
-
-
-def _draw_binary_with_logits(case: Case) -> dict[str, Any]:
-    return {
-        "input": _real(case, "input", distributions.BINARY_LOGITS[case.values], case.shape),
-        "target": _draw_binary_target(case),
-        "weight": _draw_element_weight(case, "weight"),
-        "reduction": case.option["reduction"],
-        "pos_weight": _draw_element_weight(case, "pos_weight"),
-    }
-
-
-_ELEMENT_WEIGHTS = (None, "full", "last dimension", "rows")
-_BINARY_OPTIONS = {"reduction": REDUCTION, "weight": _ELEMENT_WEIGHTS, "target": ("hard", "soft")}
+BINARY_TARGETS = {"hard": "certain_probabilities", "soft": "uniform_probabilities"}
+EXTREME_BINARY_TARGETS = {"boundary": "boundary_probabilities", "extreme": "extreme_probabilities"}
+ELEMENT_WEIGHTS: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
+    "full": lambda shape: shape,
+    "last dimension": lambda shape: shape[-1:],
+    "rows": lambda shape: (*shape[:-1], 1)[: len(shape)],
+}
+EXTREME_ELEMENT_WEIGHTS: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
+    "scalar": lambda shape: (),
+    "one": lambda shape: (1,) * min(len(shape), 1),
+    "ones": lambda shape: (1,) * len(shape),
+    "without the first dimension": lambda shape: shape[1:],
+    "first dimension": lambda shape: shape[:1] + (1,) * len(shape[1:]),
+    "middle": lambda shape: tuple(1 if i in (0, len(shape) - 1) else n for i, n in enumerate(shape)),
+    "ends": lambda shape: tuple(n if i in (0, len(shape) - 1) else 1 for i, n in enumerate(shape)),
+}
+_BINARY_OPTIONS = {"reduction": REDUCTION, "weight": (None, *ELEMENT_WEIGHTS), "target": tuple(BINARY_TARGETS)}
+_SPECIAL_ELEMENT_WEIGHTS = (*EXTREME_ELEMENT_WEIGHTS, "some zero", *distributions.EXTREME_WEIGHTS)
+_EXTREME_BINARY_OPTIONS = {"weight": _SPECIAL_ELEMENT_WEIGHTS, "target": tuple(EXTREME_BINARY_TARGETS)}
 
 
 def _element_sizes(exact: str) -> tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]:
@@ -311,18 +348,23 @@ BINARY_CROSS_ENTROPY = Operator(
     values=distributions.PROBABILITIES,
     shapes=ELEMENT_SHAPES,
     sizes=_element_sizes("certain_probabilities"),
+    extreme_values=distributions.EXTREME_PROBABILITIES,
+    extreme_options=_EXTREME_BINARY_OPTIONS,
 )
 
 BINARY_CROSS_ENTROPY_WITH_LOGITS = Operator(
     name="binary_cross_entropy_with_logits",
     forward=reference.binary_cross_entropy_with_logits,
     backward=reference.binary_cross_entropy_with_logits_backward,
-    draw=_draw_binary_with_logits,
+    draw=_draw_binary,
     differentiable=lambda option: ("input", "target"),
-    options=_BINARY_OPTIONS | {"pos_weight": _ELEMENT_WEIGHTS},
+    options=_BINARY_OPTIONS | {"pos_weight": (None, *ELEMENT_WEIGHTS)},
     values=distributions.BINARY_LOGITS,
     shapes=ELEMENT_SHAPES,
     sizes=_element_sizes("signed_integer_losses"),
+    output_dtype=lambda case: promoted(case.dtype, dtypes_of(case).get("target", case.dtype)),
+    extreme_values=distributions.EXTREME_BINARY_LOGITS,
+    extreme_options=_EXTREME_BINARY_OPTIONS | {"pos_weight": _SPECIAL_ELEMENT_WEIGHTS},
 )
 
 OPERATORS: Mapping[str, Operator] = {

@@ -14,6 +14,7 @@ Note [The verdict]
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,17 +76,19 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
     refine : bool
         Whether a row that fails by the plain quotient of an element is worth finding its exact fraction.
     """
-    observed, value = np.asarray(observed), expected.value
+    observed, value = np.asarray(observed), np.asarray(expected.value)
     if observed.shape != value.shape:
         return Verdict(np.inf, reason=f"shape is {observed.shape}, expected {value.shape}", elements=value.size)
     if value.size == 0:
         return Verdict(0.0)
     with np.errstate(all="ignore"):
-        total = np.broadcast_to(expected.total_error(), value.shape)
+        total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
         undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
         wrong_kind = ~undecided & ~_same_kind(observed, value, total, format)
-        fractions = np.where(np.isfinite(observed) & np.isfinite(value) & ~undecided, _fractions(observed, expected, refine), 0.0)
-        fractions = np.where(wrong_kind, np.inf, fractions)
+        finite = np.isfinite(observed) & np.isfinite(value)
+        fractions = np.where(finite & ~undecided, _fractions(observed, expected, finite, total, refine), 0.0)
+        if wrong_kind.any():
+            fractions = np.where(wrong_kind, np.inf, fractions)
         worst = np.unravel_index(np.argmax(fractions), fractions.shape)
         error = np.abs(observed - value)[worst]
         reason = "the kind of value (finite, infinite, nan) is wrong" if wrong_kind[worst] else ""
@@ -102,6 +105,10 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
         )
 
 
+def _spread(bound: Any, shape: tuple[int, ...]) -> Any:
+    return bound if np.shape(bound) == shape else np.broadcast_to(bound, shape)
+
+
 def _rounds_to_infinity(observed: Any, value: Any, format: Format) -> Any:
     """An infinity of the right sign where the true value itself overflows the output's format."""
     return np.isinf(observed) & (np.abs(value) >= format.overflow_threshold) & (np.signbit(observed) == np.signbit(value))
@@ -109,6 +116,8 @@ def _rounds_to_infinity(observed: Any, value: Any, format: Format) -> Any:
 
 def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
     both_finite = np.isfinite(observed) & np.isfinite(value) & (np.abs(value) - total < format.overflow_threshold)
+    if both_finite.all():
+        return both_finite
     both_nan = np.isnan(observed) & np.isnan(value)
     same_infinity = np.isinf(observed) & (observed == value)
     beyond = format.largest + format.spacing(format.largest)  # what infinity stands for: the half ulp of storing is in the total
@@ -116,14 +125,13 @@ def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
     return both_finite | both_nan | same_infinity | may_overflow
 
 
-def _fractions(observed: Any, expected: Rounded, refine: bool) -> Any:
+def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine: bool) -> Any:
     """Error / allowed for each element, its row's shared error chosen to suit the row best."""
     error = expected.error
-    finite = np.isfinite(observed) & np.isfinite(expected.value)
     # The difference is taken in the wide type; from there on float64 is plenty.
     difference = np.where(finite, observed - expected.value, 0.0).astype(np.float64)
     value = np.where(finite, expected.value, 0.0).astype(np.float64)
-    plain = _ratio(np.abs(difference), np.broadcast_to(expected.total_error(), value.shape))
+    plain = _ratio(np.abs(difference), total)
     if not error.shared or (not refine and np.max(plain) > 1.0):
         return plain
     # One unknown is kept, the one that matters most; the others are folded into each element's own error.
@@ -132,7 +140,7 @@ def _fractions(observed: Any, expected: Rounded, refine: bool) -> Any:
     relative = error.relative + sum(np.abs(r) for k, (r, _) in error.shared.items() if k is not kept)
     absolute = error.absolute + sum(np.abs(a) for k, (_, a) in error.shared.items() if k is not kept)
     parts = (*error.shared[kept], relative, absolute)
-    r, a, relative, absolute = (np.broadcast_to(part, value.shape) for part in parts)
+    r, a, relative, absolute = (_spread(np.asarray(part, dtype=np.float64), value.shape) for part in parts)
     # Where relative and absolute errors mix, both are made absolute, with the second-order term in the own part.
     linear = (a != 0) | (r == 0) | (value == 0)
     own = np.where(linear, absolute + np.abs(value) * (np.expm1(relative + np.abs(r)) - np.abs(r)), absolute)
@@ -152,9 +160,14 @@ class _Row:
     linear: Any
     axis: int
 
-    @property
+    @cached_property
     def involved(self) -> Any:
         return self.slope != 0
+
+    @cached_property
+    def _all(self) -> tuple[bool, bool]:
+        """Whether every element is linear, and whether every element is involved."""
+        return bool(self.linear.all()), bool(self.involved.all())
 
     def fractions(self, plain: Any) -> Any:
         """The smallest scale of the bounds that explains each row, attributed to the element that limits it."""
@@ -179,13 +192,15 @@ class _Row:
     def explained(self, scale: Any) -> Any:
         """Whether some |tau| <= scale suits every element of the row."""
         low, high = self.interval(scale)
-        left = np.maximum(np.max(low, axis=self.axis, keepdims=True), -scale)
-        return left <= np.minimum(np.min(high, axis=self.axis, keepdims=True), scale)
+        left = np.maximum(np.maximum.reduce(low, axis=self.axis, keepdims=True), -scale)
+        return left <= np.minimum(np.minimum.reduce(high, axis=self.axis, keepdims=True), scale)
 
     def interval(self, scale: Any) -> tuple[Any, Any]:
         """The values of tau that suit each element."""
-        low, high = self.difference - scale * self.own, self.difference + scale * self.own
-        if not self.linear.all():
+        room = scale * self.own
+        low, high = self.difference - room, self.difference + room
+        all_linear, all_involved = self._all
+        if not all_linear:
             # log of (observed -+ own) / value, through log1p to keep what a small difference is
             nearer, farther = np.log1p(np.maximum(low / self.value, -1.0)), np.log1p(np.maximum(high / self.value, -1.0))
             room = scale * self.relative
@@ -193,6 +208,8 @@ class _Row:
             high = np.where(self.linear, high, np.maximum(nearer, farther) + room)
         low, high = low / self.slope, high / self.slope
         low, high = np.minimum(low, high), np.maximum(low, high)
+        if all_involved:
+            return low, high
         return np.where(self.involved, low, -np.inf), np.where(self.involved, high, np.inf)
 
 

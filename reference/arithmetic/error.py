@@ -48,8 +48,19 @@ class Error:
         return self.relative + sum(np.abs(r) for r, _ in self.shared.values()) if self.shared else self.relative
 
     @property
+    def growth(self) -> Any:
+        """The largest relative change that `total_relative` stands for."""
+        held = self.__dict__.get("_growth")  # functools.cached_property takes a lock before Python 3.12
+        if held is None:
+            self.__dict__["_growth"] = held = np.expm1(self.total_relative)
+        return held
+
+    @property
     def total_absolute(self) -> Any:
         return self.absolute + sum(np.abs(a) for _, a in self.shared.values()) if self.shared else self.absolute
+
+
+EXACT = Error()
 
 
 def merge(parts: Iterable[Mapping[Unknown, Any]]) -> dict[Unknown, Any]:

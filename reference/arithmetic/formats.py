@@ -62,6 +62,9 @@ class Format:
 
     def holds(self, x: Any) -> Any:
         """Whether each number of ``x`` is a number of this format (nan and infinities are)."""
+        if self.precision == 24 and isinstance(x, np.ndarray) and x.dtype == np.float64:  # NumPy has the format
+            with np.errstate(invalid="ignore", over="ignore"):
+                return (x.astype(np.float32) == x) | np.isnan(x)
         with np.errstate(invalid="ignore"):
             units = x / self.spacing(x)  # exact: a power of two
             inside = (np.rint(units) == units) & (np.abs(x) <= self.largest)
@@ -86,6 +89,13 @@ BFLOAT16 = Format("bfloat16", 8, -126, 127)
 FLOAT32 = Format("float32", 24, -126, 127)
 FLOAT64 = Format("float64", 53, -1022, 1023)
 FORMATS = {f.name: f for f in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
+
+
+def promoted(*dtypes: str) -> str:
+    """The dtype that holds every number of ``dtypes``, as array libraries promote: float32 for float16 with bfloat16."""
+    formats = [FORMATS[name] for name in dtypes]
+    holds = [f for f in FORMATS.values() if all(f.precision >= g.precision and f.max_exponent >= g.max_exponent for g in formats)]
+    return holds[0].name
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,11 @@ class Arithmetic:
     def evaluation_roundoff(self) -> float:
         """Unit roundoff of the evaluation itself: its error is part of every allowance."""
         return float(np.finfo(self.evaluation_dtype).eps) / 2
+
+    @cached_property
+    def evaluates_products_exactly(self) -> bool:
+        """Whether the product of two numbers of ``compute`` is a number of `evaluation_dtype`."""
+        return 2 * self.compute.precision <= int(np.finfo(self.evaluation_dtype).nmant) + 1
 
     def total_height(self, terms: Any) -> Any:
         """The largest number of additions that any one of ``terms`` losses passes through on the way into their sum.

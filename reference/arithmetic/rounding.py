@@ -10,19 +10,41 @@ Note [What cannot round]
     of equal values, few survivors among -inf and losses that are integers are therefore known to a few units of roundoff at any
     length.
 
+Note [What is remembered]
+    The same operation on the same arrays gives the same array, not an equal one: a derivative begins with what its definition
+    computed, and each is evaluated once. Arrays are never changed.
+
 Non-finite values carry no error: they are compared by kind. An intermediate result that may overflow carries an
 infinite error: such an element is not decided, and whoever judges must say so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from reference.arithmetic.error import Error, Unknown, merge
+from reference.arithmetic.error import EXACT, Error, Unknown, merge
 from reference.arithmetic.formats import Arithmetic, Format
+
+
+def remembered(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation whose result is kept beside its first operand, see Note [What is remembered]."""
+
+    @wraps(operation)
+    def look_up(x: Any, *others: Any, **options: Any) -> Any:
+        if not isinstance(x, Rounded) or any(isinstance(other, np.ndarray) for other in others):
+            return operation(x, *others, **options)
+        key = (operation, *(id(other) if isinstance(other, Rounded) else other for other in others), *options.items())
+        found = x.results.get(key)
+        if found is None:
+            found = x.results[key] = (operation(x, *others, **options), others)  # held, an operand keeps its id
+        return found[0]
+
+    return look_up
 
 
 class Rounded:
@@ -46,7 +68,8 @@ class Rounded:
         wide = arithmetic.evaluation_dtype
         self.value = value if value.dtype.kind != "f" or value.dtype == wide else value.astype(np.result_type(value, wide))
         self.arithmetic = arithmetic
-        self.error = Error() if error is None else error
+        self.error = EXACT if error is None else error
+        self.results: dict[Any, Any] = {}
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         from reference.arithmetic import rounding_functions
@@ -65,17 +88,16 @@ class Rounded:
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; 0 where the value is not finite."""
         with np.errstate(all="ignore"):
-            total = _total(self)
-            if np.isfinite(np.asarray(total).max(initial=0.0)):
-                return total
-            magnitude = np.abs(self.value)
-            relative = np.where(magnitude == 0, 0.0, np.expm1(self.error.total_relative) * magnitude)
-            return np.where(np.isfinite(magnitude), relative + self.error.total_absolute, 0.0).astype(np.float64)
+            magnitude = np.abs(self.value).astype(np.float64, copy=False)
+            total = self.error.growth * magnitude + self.error.total_absolute
+            return total if np.isfinite(np.maximum.reduce(total, axis=None, initial=0.0)) else _settled(self)
 
+    @remembered
     def __add__(self, other: Any) -> Rounded:
         other = coerce(other, self.arithmetic)
         return _add(self, other, other.value, 1.0)
 
+    @remembered
     def __sub__(self, other: Any) -> Rounded:
         other = coerce(other, self.arithmetic)
         return _add(self, other, -other.value, -1.0)
@@ -83,10 +105,12 @@ class Rounded:
     def __rsub__(self, other: Any) -> Rounded:
         return coerce(other, self.arithmetic) - self
 
+    @remembered
     def __neg__(self) -> Rounded:
         shared = {k: (r, -a) for k, (r, a) in self.error.shared.items()}
         return Rounded(-self.value, self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
 
+    @remembered
     def __abs__(self) -> Rounded:
         total = self.total_error()
         x = fold_where(self, np.asarray(total >= np.abs(self.value)), total)  # where the sign may be the other one
@@ -94,9 +118,11 @@ class Rounded:
         shared = {k: (r, a * sign) for k, (r, a) in x.error.shared.items()}
         return Rounded(np.abs(x.value), x.arithmetic, Error(x.error.relative, x.error.absolute, shared))
 
+    @remembered
     def __mul__(self, other: Any) -> Rounded:
         return _multiply(self, coerce(other, self.arithmetic))
 
+    @remembered
     def __truediv__(self, other: Any) -> Rounded:
         return _divide(self, coerce(other, self.arithmetic))
 
@@ -150,10 +176,11 @@ class Rounded:
             return Rounded(ufunc(self.value, coerce(other, self.arithmetic).value), self.arithmetic)
 
 
-def _total(x: Rounded) -> Any:
-    """`Rounded.total_error` where every value and bound is finite; elsewhere infinite or nan."""
-    magnitude = np.abs(x.value).astype(np.float64, copy=False)
-    return np.expm1(x.error.total_relative) * magnitude + x.error.total_absolute
+def _settled(x: Rounded) -> Any:
+    """`Rounded.total_error` where a value or a bound is not finite."""
+    magnitude = np.abs(x.value)
+    relative = np.where(magnitude == 0, 0.0, x.error.growth * magnitude)
+    return np.where(np.isfinite(magnitude), relative + x.error.total_absolute, 0.0).astype(np.float64)
 
 
 def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
@@ -161,7 +188,7 @@ def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
     if isinstance(x, Rounded):
         return x
     value = np.asarray(x)
-    if value.dtype.kind != "f":
+    if value.dtype.kind != "f" or arithmetic.compute.holds(value).all():
         return Rounded(value, arithmetic)
     exact = arithmetic.compute.holds(value)
     return Rounded(value, arithmetic, Error(np.where(exact, 0.0, arithmetic.compute.unit_roundoff)))
@@ -172,10 +199,20 @@ def absolute_form(x: Rounded) -> tuple[Any, dict[Unknown, Any]]:
 
     ``|exp(rho + r tau) - 1 - r tau| <= expm1(relative + |r|) - |r|`` puts the second-order term into the own bound.
     """
+    error = x.error
+    if is_exact(error):
+        return 0.0, {}
     magnitude = np.abs(x.value).astype(np.float64, copy=False)
-    rel_shared = x.error.total_relative - x.error.relative
-    own = x.error.absolute + magnitude * (np.expm1(x.error.total_relative) - rel_shared)
-    return own, {k: x.value * r + a for k, (r, a) in x.error.shared.items()}
+    growth = error.growth - (error.total_relative - error.relative) if error.shared else error.growth
+    grown = magnitude * growth
+    if np.isnan(np.maximum.reduce(grown, axis=None, initial=0.0)):
+        grown = np.where(magnitude == 0, 0.0, grown)  # a zero has no relative error, however large its bound
+    return error.absolute + grown, {k: x.value * r + a for k, (r, a) in error.shared.items()}
+
+
+def is_exact(error: Error) -> bool:
+    """Whether nothing at all is charged, known without a look at any element."""
+    return is_zero(error.relative) and is_zero(error.absolute) and not error.shared
 
 
 def round_result(
@@ -205,38 +242,55 @@ def round_result(
     evaluated_exactly : array of bool
         Where `value` itself is free of error.
     """
-    roundoff = arithmetic.evaluation_roundoff
-    kept = Error(error.relative + np.where(evaluated_exactly | np.asarray(exact), 0.0, roundoff), error.absolute, error.shared)
-    result = Rounded(value, arithmetic, kept)
+    free = evaluated_exactly is True or exact is True
+    if not free:
+        known, roundoff = evaluated_exactly | exact, arithmetic.evaluation_roundoff
+        error = Error(error.relative + (roundoff if known is False else np.where(known, 0.0, roundoff)), error.absolute, error.shared)
+    result = Rounded(value, arithmetic, error)
     result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
         unit = arithmetic.intermediate.unit_roundoff
         # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every format.
-        result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | np.asarray(exact_if_it_fits))
+        result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
     return result if tame else _clean(result)
 
 
 def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite without a look."""
-    magnitude, total = np.abs(x.value).astype(np.float64, copy=False), _total(x)
-    tame = bool((magnitude + total).max(initial=0.0) < format.overflow_threshold)  # nan is not
+    magnitude = np.abs(x.value).astype(np.float64, copy=False)
+    total = x.error.growth * magnitude + x.error.total_absolute
+    tame = bool(np.maximum.reduce(magnitude + total, axis=None, initial=0.0) < format.overflow_threshold)  # nan is not
     if not tame:
-        total = x.total_error()
+        total = _settled(x)
     tiny = format.smallest_normal
     flushes = x.arithmetic.flushes_subnormals and format == x.arithmetic.compute
-    exact = np.asarray(exact)
     if exact_if_it_fits is not False:
-        fits = _absorbs(format, x.value, total) & exact_if_it_fits
-        if flushes:
-            fits = fits & ((magnitude >= tiny) | (magnitude == 0))
-        exact, x = exact | fits, fold_where(x, fits, total)
-    ulps = max(1.0, charge / (2 * format.unit_roundoff))
-    underflow = np.where(~exact & (magnitude - total < tiny), tiny if flushes else ulps * format.smallest_subnormal, 0.0)
-    absolute = x.error.absolute + x.error.total_absolute * charge + underflow
+        fits = _absorbs(format, x.value, magnitude, total)
+        if fits is not None:
+            fits = fits & exact_if_it_fits
+            if flushes:
+                fits = fits & ((magnitude >= tiny) | (magnitude == 0))
+            exact, x = exact | fits, fold_where(x, fits, total)
+    # Arrays of zeros are not made: what is charged to no element stays a number.
+    absolute = x.error.absolute + x.error.total_absolute * charge
+    below = magnitude - total < tiny
+    if exact is not False:
+        below = below & ~np.asarray(exact)
+    if below.any():
+        ulps = max(1.0, charge / (2 * format.unit_roundoff))
+        absolute = absolute + np.where(below, tiny if flushes else ulps * format.smallest_subnormal, 0.0)
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
-    relative = x.error.relative + np.where(exact, 0.0, -np.log1p(-charge))
+    relative = x.error.relative
+    if charge:
+        relative = relative + (_exponent(charge) if exact is False else np.where(exact, 0.0, _exponent(charge)))
     return Rounded(x.value, x.arithmetic, Error(relative, absolute, x.error.shared)), tame
+
+
+@cache
+def _exponent(charge: float) -> Any:
+    """What a relative error of ``charge`` is in the exponent."""
+    return -np.log1p(-charge)
 
 
 def store(x: Rounded) -> Rounded:
@@ -245,21 +299,23 @@ def store(x: Rounded) -> Rounded:
     if arithmetic.storage in (arithmetic.compute, arithmetic.intermediate):
         return x
     with np.errstate(all="ignore"):
-        total = x.total_error()
+        total, magnitude = x.total_error(), np.abs(x.value)
         format = arithmetic.storage
-        exact = _absorbs(format, x.value, total)
-        x = fold_where(x, exact, total)
-        half_ulp = format.spacing(np.abs(x.value) + total) / 2
-        absolute = x.error.absolute + np.where(exact | ~np.isfinite(x.value), 0.0, half_ulp)
+        exact = _absorbs(format, x.value, magnitude, total)
+        free = ~np.isfinite(x.value)
+        if exact is not None:
+            x, free = fold_where(x, exact, total), exact | free
+        half_ulp = format.spacing(magnitude + total) / 2
+        absolute = x.error.absolute + np.where(free, 0.0, half_ulp)
         return _clean(Rounded(x.value, arithmetic, Error(x.error.relative, absolute, x.error.shared)))
 
 
-def _absorbs(format: Format, value: Any, total: Any) -> Any:
-    """Where rounding to ``format`` gives exactly ``value``, whatever the error on the way in."""
+def _absorbs(format: Format, value: Any, magnitude: Any, total: Any) -> Any:
+    """Where rounding to ``format`` gives exactly ``value``, whatever the error on the way in; None where it never does."""
     # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often none.
-    candidates = total <= np.maximum(np.abs(value) * format.unit_roundoff, format.smallest_subnormal)
+    candidates = total <= np.maximum(magnitude * format.unit_roundoff, format.smallest_subnormal)
     if not candidates.any():
-        return candidates
+        return None
     spacing = format.spacing(value)
     units = value / spacing
     return candidates & (np.rint(units) == units) & (total <= spacing / 4)
@@ -281,8 +337,14 @@ def _clean(x: Rounded) -> Rounded:
     def settle(bound: Any) -> Any:
         return np.where(finite, np.where(np.isnan(bound), np.inf, bound), 0.0)
 
+    if not x.error.shared and finite.all() and not _has_nan(x.error.relative) and not _has_nan(x.error.absolute):
+        return x
     shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
     return Rounded(x.value, x.arithmetic, Error(settle(x.error.relative), settle(x.error.absolute), shared))
+
+
+def _has_nan(bound: Any) -> bool:
+    return bool(np.isnan(bound).any())
 
 
 def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
@@ -290,7 +352,7 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         value = np.asarray(x.value + addend)
         own_x, shared_x = absolute_form(x)
         own_y, shared_y = absolute_form(y)
-        shared = merge([shared_x, {k: sign * a for k, a in shared_y.items()}])
+        shared = merge([shared_x, {k: sign * a for k, a in shared_y.items()}]) if shared_x or shared_y else {}
         # TwoSum (Knuth): what the evaluation's own addition missed, often nothing.
         back = value - x.value
         missed = np.abs((x.value - (value - back)) + (addend - back)).astype(np.float64, copy=False)
@@ -302,15 +364,9 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
 def _multiply(x: Rounded, y: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.asarray(x.value * y.value)
-        relative_x, relative_y = x.error.total_relative, y.error.total_relative
-        absolute_x, absolute_y = x.error.total_absolute, y.error.total_absolute
-        scale_x, scale_y = np.abs(x.value), np.abs(y.value)
-        own = (
-            (x.error.absolute * np.exp(relative_y) + (absolute_x - x.error.absolute) * np.expm1(relative_y)) * scale_y
-            + (y.error.absolute * np.exp(relative_x) + (absolute_y - y.error.absolute) * np.expm1(relative_x)) * scale_x
-            + absolute_x * absolute_y
-        )
-        shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value)
+        own = _grown(x.error, y.error) * np.abs(y.value) + _grown(y.error, x.error) * np.abs(x.value)
+        own = own + x.error.total_absolute * y.error.total_absolute
+        shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value) if x.error.shared or y.error.shared else {}
         error = Error(x.error.relative + y.error.relative, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
         powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
@@ -321,13 +377,14 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.asarray(x.value / y.value)
         # An absolute error of the divisor becomes a relative one: |log(1 + e)| <= -log(1 - |e|).
-        least = np.abs(y.value) * np.exp(-y.error.total_relative)
-        relative_y = y.error.relative - np.log1p(-np.minimum(y.error.total_absolute / least, 1.0))
+        relative_y = y.error.relative
+        if not is_zero(y.error.total_absolute):
+            least = np.abs(y.value) * np.exp(-y.error.total_relative)
+            relative_y = relative_y - np.log1p(-np.minimum(y.error.total_absolute / least, 1.0))
         shared_y = {k: (r, 0.0) for k, (r, _) in y.error.shared.items()}
         divisor = Rounded(y.value, y.arithmetic, Error(relative_y, 0.0, shared_y))
-        growth = divisor.error.total_relative
-        own = (x.error.absolute * np.exp(growth) + (x.error.total_absolute - x.error.absolute) * np.expm1(growth)) / np.abs(y.value)
-        shared = _combine(x, divisor, sign=-1.0, scale_x=1 / y.value, scale_y=0.0)
+        own = _grown(x.error, divisor.error) / np.abs(y.value)
+        shared = _combine(x, divisor, sign=-1.0, scale_x=1 / y.value, scale_y=0.0) if x.error.shared or shared_y else {}
         error = Error(x.error.relative + relative_y, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
         # A reciprocal and a product round twice; dividing by a power of two is exact.
@@ -338,6 +395,19 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)
         return Rounded(result.value, x.arithmetic, error)
+
+
+def _grown(error: Error, other: Error) -> Any:
+    """The absolute error of a factor, times what the other factor's relative error makes of it."""
+    if is_zero(error.total_absolute):
+        return 0.0 * other.growth  # nan where nothing bounds the other factor
+    own = error.absolute * np.exp(other.total_relative)
+    return own + (error.total_absolute - error.absolute) * other.growth if error.shared else own
+
+
+def is_zero(bound: Any) -> bool:
+    """Whether a bound is the number 0: known without a look at any element."""
+    return isinstance(bound, float) and bound == 0.0
 
 
 def _combine(x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any) -> dict[Unknown, tuple[Any, Any]]:
@@ -353,6 +423,6 @@ def _is_power_of_two(x: Any) -> Any:
 def _product_is_exact(x: Rounded, y: Rounded) -> Any:
     """Whether the evaluation's product has no error, as it is wide enough for the product of two numbers of the format."""
     arithmetic = x.arithmetic
-    if 2 * arithmetic.compute.precision > np.finfo(arithmetic.evaluation_dtype).nmant + 1:
+    if not arithmetic.evaluates_products_exactly:
         return False
     return arithmetic.compute.holds(x.value) & arithmetic.compute.holds(y.value)

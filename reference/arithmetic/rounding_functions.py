@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.rounding import Rounded, absolute_form, coerce, round_result
+from reference.arithmetic.rounding import Rounded, absolute_form, coerce, is_exact, remembered, round_result
 
 inf = np.inf
 nan = np.nan
@@ -54,7 +55,9 @@ def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) ->
     """Apply ``move`` to the value and to every bound; without ``keep_shared``, shared errors are folded into own ones."""
 
     def full(bound: Any) -> Any:
-        return move(np.broadcast_to(bound, x.shape))
+        if isinstance(bound, float):  # of every element, wherever it goes
+            return bound
+        return move(bound if bound.shape == x.shape else np.broadcast_to(bound, x.shape))
 
     if keep_shared:
         shared = {k: (full(r), full(a)) for k, (r, a) in x.error.shared.items()}
@@ -94,7 +97,7 @@ def where(condition: Any, x: Any, y: Any) -> Rounded:
     arithmetic = next(a.arithmetic for a in (x, y, condition) if isinstance(a, Rounded))
     chosen, x, y = coerce(condition, arithmetic).value, coerce(x, arithmetic), coerce(y, arithmetic)
     value = np.where(chosen, x.value, y.value)
-    if value.dtype.kind != "f":
+    if value.dtype.kind != "f" or (is_exact(x.error) and is_exact(y.error)):
         return Rounded(value, arithmetic)
     shared = {}
     for unknown in x.error.shared | y.error.shared:
@@ -128,30 +131,36 @@ def maximum(x: Any, y: Any) -> Rounded:
         return Rounded(value, arithmetic, Error(0.0, np.where(np.isfinite(value), error, 0.0)))
 
 
+@remembered
 def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
     value = np.max(x.value, axis=axis, keepdims=keepdims)
+    if is_exact(x.error):
+        return Rounded(value, x.arithmetic)
     return Rounded(value, x.arithmetic, Error(0.0, np.max(np.broadcast_to(x.total_error(), x.shape), axis=axis, keepdims=keepdims)))
 
 
 # --- elementary functions --------------------------------------------------------------------------------------------
 
 
+@remembered
 def exp(x: Rounded) -> Rounded:
     """An absolute error of the argument is a relative error of the result."""
     with np.errstate(all="ignore"):
         own, shared = absolute_form(x)
         value = np.exp(x.value)
-        exact = (x.value == 0) & (x.total_error() == 0)
+        exact, finite = x.value == 0, np.isfinite(x.value)
+        if exact.any():
+            exact = exact & (x.total_error() == 0)
+        if not (all_finite := finite.all()):
+            own, shared = np.where(finite, own, 0.0), {k: np.where(finite, a, 0.0) for k, a in shared.items()}
         ulps = 2 * x.arithmetic.exp_ulps
-        error = Error(
-            np.where(np.isfinite(x.value), own, 0.0) + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff),
-            0.0,
-            {k: (np.where(np.isfinite(x.value), a, 0.0), 0.0) for k, a in shared.items()},
-        )
-        exact = exact | ~np.isfinite(x.value)
+        error = Error(own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff), 0.0, {k: (a, 0.0) for k, a in shared.items()})
+        if not all_finite:
+            exact = exact | ~finite
         return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
 
 
+@remembered
 def log(x: Rounded) -> Rounded:
     """A relative error of the argument is an absolute error of the result."""
     with np.errstate(all="ignore"):
@@ -164,6 +173,7 @@ def log(x: Rounded) -> Rounded:
         return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
 
 
+@remembered
 def log1p(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.log1p(x.value)
@@ -177,6 +187,7 @@ def log1p(x: Rounded) -> Rounded:
 # --- sums ------------------------------------------------------------------------------------------------------------
 
 
+@remembered
 def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Rounded:
     """A sum in any order that the arithmetic allows. Its error is one unknown for each row (one axis, ``keepdims``)."""
     if x.value.dtype.kind != "f":
@@ -185,25 +196,32 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
     terms = prod(x.shape[a] for a in axes)
     if terms == 1:  # nothing is added
         return x if keepdims else restructure(x, lambda a: np.squeeze(a, axes), keep_shared=False)
+    add = partial(np.add.reduce, axis=axes, keepdims=keepdims)
     along: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
     with np.errstate(all="ignore"):
         finite = np.isfinite(x.value)
-        magnitude = np.where(finite, np.abs(x.value), 0.0)
+        all_finite = finite.all()
+
+        def where_finite(bound: Any) -> Any:
+            full = bound if np.shape(bound) == x.shape else np.broadcast_to(bound, x.shape)
+            return full if all_finite else np.where(finite, full, 0.0)
+
+        magnitude = where_finite(np.abs(x.value))
         own, coefficients = absolute_form(x)
         unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
         kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
         own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
-        errors = np.broadcast_to(np.where(finite, own + builtins.sum(np.abs(a) for a in kept.values()), 0.0), x.shape)
+        errors = where_finite(own + builtins.sum(np.abs(a) for a in kept.values()))
         at_most = magnitude + errors
-        carried = np.sum(np.broadcast_to(np.where(finite, own, 0.0), x.shape), **along)
-        kept = {k: np.sum(np.broadcast_to(np.where(finite, a, 0.0), x.shape), **along) for k, a in kept.items()}
+        carried = add(where_finite(own))
+        kept = {k: add(where_finite(a)) for k, a in kept.items()}
 
-        size = np.sum(magnitude, **along)
+        size = add(magnitude)
         roundoff = x.arithmetic.evaluation_roundoff
         over_losses = axis is None
         kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
         unit = kept_in.unit_roundoff
-        clear, value, absorbed = x.value, np.sum(x.value, **along), np.sum(errors, **along)
+        clear, value, absorbed = x.value, np.sum(x.value, **along), add(errors)
         noise: Any = False
         if over_losses and (negligible := magnitude * terms < size * unit * unit / 4).any():
             # A loss far below the others is absorbed by them, as errors are: exp(-256) among integers.
@@ -212,17 +230,18 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
             absorbed = absorbed + np.sum(np.where(negligible, magnitude, 0.0), **along) * (1 + terms * unit)
         smallest = kept_in.smallest_normal if x.arithmetic.flushes_subnormals else 0.0
         exact = _adds_exactly(clear, size, absorbed, unit, smallest, along)
-        carried = np.where(exact, absorbed, carried)  # rounded back to its value, a partial sum moves with no unknown
         height = x.arithmetic.total_height if over_losses else None
         rounding = _summation_error(at_most, unit, along, height) + _summation_error(magnitude, roundoff, along)
-        rounding = np.where(exact, noise * size * roundoff, rounding)
-        if x.arithmetic.flushes_subnormals:
+        if exact is not None:
+            carried = np.where(exact, absorbed, carried)  # rounded back to its value, a partial sum moves with no unknown
+            rounding = np.where(exact, noise * size * roundoff, rounding)
+        if x.arithmetic.flushes_subnormals and (underflows := size < kept_in.smallest_normal / unit).any():
             lost = terms * kept_in.smallest_normal
-            rounding = rounding + np.where(~exact & (size < kept_in.smallest_normal / unit), lost, 0.0)
+            rounding = rounding + np.where(underflows if exact is None else underflows & ~exact, lost, 0.0)
         overflow = np.where(size + carried + rounding >= kept_in.overflow_threshold, np.inf, 0.0)
         error = np.where(np.isfinite(value), carried + rounding + overflow, 0.0)
 
-        shared: dict[Unknown, tuple[Any, Any]] = {k: (0.0, np.where(exact, 0.0, a)) for k, a in kept.items()}
+        shared: dict[Unknown, tuple[Any, Any]] = {k: (0.0, a if exact is None else np.where(exact, 0.0, a)) for k, a in kept.items()}
         if unknown is not None:
             # Of one sign, the error is relative, and stays so through quotients and logarithms.
             relative = -np.log1p(-error / np.abs(value))
@@ -247,13 +266,14 @@ def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height:
     small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
     through at most ``height(terms)`` additions.
     """
-    size = np.sum(magnitude, **(along | {"keepdims": True}))
-    small = magnitude < unit * size
+    add = partial(np.add.reduce, **along)
+    size = np.add.reduce(magnitude, axis=along["axis"], keepdims=True)
+    small, positive = magnitude < unit * size, magnitude > 0
     size = size if along["keepdims"] else np.squeeze(size, along["axis"])
-    n_large = np.sum(~small & (magnitude > 0), **along)
-    n_small = np.sum(small & (magnitude > 0), **along)
-    lost = np.sum(np.where(small, magnitude, 0.0), **along)
-    terms = n_large + n_small
+    terms, n_small, lost = add(positive, dtype=np.int64), 0, 0.0
+    if small.any():
+        n_small, lost = add(small & positive, dtype=np.int64), add(np.where(small, magnitude, 0.0))
+    n_large = terms - n_small
     growth = 1 / (1 - np.minimum(terms * unit, 1.0))  # second order: the partial sums carry their errors
     by_size = (np.maximum(n_large - 1, 0) * unit * size + lost * (1 + n_small * unit)) * growth
     if height is None:
@@ -264,12 +284,13 @@ def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height:
 
 
 def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: float, along: dict[str, Any]) -> Any:
-    """Whether the addends are multiples of a quantum so coarse that every partial sum, in every order, is a number.
+    """Where the addends are multiples of a quantum so coarse that every partial sum, in every order, is a number.
 
-    The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum.
+    The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum. None where no
+    row can be.
     """
     if value.size == 0 or np.all(carried > size * unit / 2):  # a quantum is at most the sum: no need to look
-        return np.False_
+        return None
     mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0.0))
     units = np.ldexp(mantissa, 53)
     whole = units == np.rint(units)

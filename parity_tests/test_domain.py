@@ -1,0 +1,43 @@
+"""The domain: forward results and every gradient where an operator's arguments are long, thin, empty, extreme or of mixed dtypes.
+
+Random cases seldom meet the width at which a block ends, a vocabulary beyond 65535 or a row that is all -inf. The regions of
+`parity_tests.domain` meet each of them, and every result is judged by the bound that is derived for it: a case whose bound is
+infinite decides nothing, and is counted as undecided.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from parity_tests import huge, observe
+from parity_tests.check import check_cases
+from parity_tests.domain import LARGE, Region, regions
+from parity_tests.expect import FORWARD
+from parity_tests.operators import OPERATORS, Operator
+from parity_tests.settings import Settings
+from parity_tests.tally import Tally
+from parity_tests.verify import Mode, verify_in_modes
+
+verify_both = verify_in_modes([Mode("", observe.results)])  # one call gives the result and its gradients
+REGIONS = [(operator, region) for name, operator in OPERATORS.items() for region in regions(name)]
+
+
+@pytest.mark.parametrize(("operator", "region"), [pytest.param(*pair, id=f"{pair[0].name}: {pair[1].name}") for pair in REGIONS])
+def test_domain(operator: Operator, region: Region, dtype: str, knobs: Settings, findings: Tally) -> None:
+    if knobs.effort_name == "quick" and region.elements >= LARGE:
+        pytest.skip(f"quick effort leaves out {region.name} of {operator.name}: {region.elements} elements and more")
+    check_cases(region.cases(operator, dtype, knobs), verify_both, knobs, findings)
+
+
+def test_more_elements_than_a_32_bit_index_counts(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    free = huge.memory_free(knobs.device)
+    needed = {claim: huge.memory_needed(operator.name, dtype, claim) for claim in (FORWARD, "gradients")}
+    if knobs.effort_name != "thorough":
+        pytest.skip(f"{huge.ROWS} x {huge.WIDTH} elements are for thorough effort: minutes, and {needed[FORWARD]:.0f} GiB of memory")
+    for claim in (claim for claim, size in needed.items() if size <= free):
+        for name, row, verdict in huge.verdicts(knobs.subject, huge.huge_case(operator, dtype, knobs.seed), claim, knobs.device):
+            findings.count(verdict.passes)
+            assert verdict.passes, f"{name}, row {row} of {huge.ROWS} x {huge.WIDTH}: {verdict}"
+    left_out = ", ".join(f"{claim} needs {size:.0f} GiB" for claim, size in needed.items() if size > free)
+    if left_out:
+        pytest.skip(f"of {huge.ROWS} x {huge.WIDTH} elements, {left_out} of memory; {free:.0f} GiB are free")
