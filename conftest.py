@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -69,6 +70,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("operator", list(OPERATORS.values()), ids=list(OPERATORS))
     if "dtype" in asked:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take the tests and the libraries, a million objects, out of what the garbage collector goes through again and again."""
+    gc.freeze()
 
 
 def _names(argnames: str | Sequence[str]) -> list[str]:

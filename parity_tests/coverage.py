@@ -1,6 +1,6 @@
 """The README's section on what a run covers, and on what it knows about torch: written from a run's counts and from the ledger.
 
-    python -m pytest -n 2 --counts counts.json
+    python -m pytest -n 2 --counts=counts.json
     python -m parity_tests.coverage counts.json --check      # or --write
 
 ``--check`` fails if the README says anything else.

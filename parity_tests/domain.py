@@ -171,7 +171,6 @@ def _tables(kind: str, operator: Operator) -> Iterator[Region]:
         yield Region("every shape up to five dimensions", _shapes(0, False), named[:3], dealt_out=True)
         yield Region("every width from 1 to 300", [(n,) for n in WIDTHS], _REDUCED[:2], dealt_out=True)
         yield Region("widths around powers of two", [(n,) for n in AROUND_POWERS if n > 300], _REDUCED, dealt_out=True)
-        yield Region("vocabularies", [(n,) for n in VOCABULARIES], dealt_out=True)
         yield Region("a long dimension first, in the middle and last", LONG_SHAPES, named)
         yield Region("a hundred thousand elements", [(MANY_ROWS,)], named, dealt_out=True)
         targets = [{"reduction": r, "target": t} for r in ("none", "mean", "sum") for t in ("hard", "soft", "boundary", "extreme")]

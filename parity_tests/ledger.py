@@ -153,6 +153,12 @@ def entries() -> tuple[Divergence, ...]:
 
 
 @cache
+def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Divergence, ...]:
+    """The entries that speak of a subject on a device, and of an operator in a dtype; asked for with every result."""
+    return tuple(e for e in entries() if e.in_force(subject, device) and operator in e.operators and dtype in e.dtypes)
+
+
+@cache
 def shortfalls() -> tuple[Shortfall, ...]:
     """Every shortfall of the ledger.
 

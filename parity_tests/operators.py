@@ -129,7 +129,6 @@ _ROW_SIZES = (
     ((1, VOCABULARY), {"dim": 1}),
     ((VOCABULARY // 4, 2), {"dim": 0}),
     ((2, VOCABULARY // 16, 3), {"dim": -2}),
-    ((MANY_ROWS, 2), {"dim": -1}),
 )
 
 
@@ -332,7 +331,6 @@ _EXTREME_BINARY_OPTIONS = {"weight": _SPECIAL_ELEMENT_WEIGHTS, "target": tuple(E
 def _element_sizes(exact: str) -> tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]:
     return (
         *(((n,), {}) for n in AROUND_POWERS),
-        ((2, MANY_ROWS // 2), {"reduction": "none"}),
         ((MANY_ROWS,), {"values": exact}),
         ((MANY_ROWS,), {"values": exact, "reduction": "sum"}),
     )

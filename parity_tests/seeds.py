@@ -49,7 +49,7 @@ def run_seed(seed: int, claims: tuple[str, ...], subject: str, device: str, dtyp
         counts = Path(directory, "counts.json")
         files = [str(HERE / f"test_{claim.replace(' ', '_')}.py") for claim in claims]
         options = ["--subject", subject, "--device", device, "--dtype", dtype, "--effort", effort, "--seed", str(seed)]
-        command = [sys.executable, "-m", "pytest", *files, *options, "--counts", str(counts), "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *files, *options, f"--counts={counts}", "-q", "-p", "no:cacheprovider"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
         done = subprocess.run(command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):

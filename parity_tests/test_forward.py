@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity_tests.check import check_case, check_cases
-from parity_tests.generate import for_each_random_case, grid, random_cases, sizes
+from parity_tests.generate import for_each_random_case, grid, random_cases
 from parity_tests.operators import Operator
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
@@ -22,7 +22,3 @@ def test_random_cases_stay_within_the_bound(operator: Operator, dtype: str, knob
 
 def test_every_combination_of_options_stays_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
     check_cases(grid(operator, dtype, knobs.effort, knobs.seed), verify_forward, knobs, findings)
-
-
-def test_every_size_stays_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    check_cases(sizes(operator, dtype, knobs.effort, knobs.seed), verify_forward, knobs, findings)

@@ -123,7 +123,8 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
 
 
 def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) -> Iterator[Divergence]:
-    return (entry for entry in ledger.entries() if entry.in_force(subject.name, device) and entry.covers(call, claim, mode))
+    entries = ledger.in_force(subject.name, device, call.operator, call.dtype)
+    return (entry for entry in entries if entry.covers(call, claim, mode))
 
 
 def output_shape(call: Call) -> tuple[int, ...]:

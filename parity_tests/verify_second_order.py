@@ -117,7 +117,8 @@ def entries() -> tuple[Divergence, ...]:
 
 
 def _covering(subject: Subject, device: str, call: Call, claim: Claim, mode: str) -> Iterator[Divergence]:
-    return (entry for entry in entries() if entry.in_force(subject.name, device) and entry.covers(call, str(claim), mode))
+    candidates = ledger.in_force(subject.name, device, call.operator, call.dtype)
+    return (entry for entry in candidates if entry.covers(call, str(claim), mode))
 
 
 def smallest_probe(entry: Divergence, claim: Claim, dtype: str) -> tuple[Call, Probe]:

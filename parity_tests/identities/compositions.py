@@ -135,8 +135,8 @@ class Bounds(Functions):
 
     def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
         entry = None
-        for candidate in ledger.entries():
-            if candidate.in_force(self.subject, self.device) and candidate.covers(call, claim):
+        for candidate in ledger.in_force(self.subject, self.device, call.operator, call.dtype):
+            if candidate.covers(call, claim):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry
         arithmetic = arithmetic_of(call, claim, entry.arithmetic if entry else None)
