@@ -20,7 +20,7 @@ from reference.arithmetic.rounding import Rounded
 
 CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
-SAMPLED = 2**12  # elements: of cases that are only sampled, the small ones
+SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,10 @@ def settle(
     divergence, confirmed, size = "", False, bound.value.size
     if not strict.passes or strict.undecided:
         verdict, divergence = explained()
-    # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Those,
-    # every failure and a sample are confirmed by balls.
+    # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Every
+    # failure, and of the small cases those and a sample, are confirmed by balls: no failure is false, and no small one is missed.
     close = abs(verdict.fraction - 1.0) <= CLOSE
-    if 0 < size <= CERTIFIABLE and (close or not verdict.passes or (certify and size <= SAMPLED)):
+    if 0 < size <= CERTIFIABLE and (not verdict.passes or ((close or certify) and size <= SAMPLED)):
         true = truth()
         if true is not None:
             strict, confirmed = judge(observed, true, format), True

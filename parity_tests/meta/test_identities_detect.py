@@ -5,7 +5,7 @@ A planted subject is torch but for one thing; `FAULTS` says which identities see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -105,8 +105,11 @@ def wrong_subject(fault: Callable[..., Any], operator: str) -> Subject:
     return Subject("planted", SimpleNamespace(**functions), "")
 
 
-def failing(identity: Identity, operator: str, subject: Subject) -> Iterator[Any]:
-    for dtype in ("float32", "float64"):  # the two halves of a run at standard effort
+HALVES = ("float32", "float64")  # of a run at standard effort
+
+
+def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = HALVES) -> Iterator[Any]:
+    for dtype in dtypes:
         for variant in identity.variants(operator, dtype, "standard", 0):
             for comparison in verify_identity(identity, operator, dtype, variant, subject, "cpu"):
                 if not comparison.finding.verdict.passes:
@@ -128,7 +131,7 @@ def test_a_fault_is_one_thing(fault: Callable[..., Any], operator: str) -> None:
     """There are identities that the subject obeys: what rejects it sees what is wrong with it."""
     subject = wrong_subject(fault, operator)
     others = (identity for identity in IDENTITIES if operator in identity.operators)
-    assert any(next(failing(identity, operator, subject), None) is None for identity in others)
+    assert any(next(failing(identity, operator, subject, HALVES[:1]), None) is None for identity in others)
 
 
 def test_every_identity_of_every_operator_has_a_fault_that_it_rejects() -> None:
