@@ -72,19 +72,28 @@ def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
 
 
 def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
-    """``bound`` around the true value, from balls; None where balls cannot pin it down.
+    """``bound`` around the true value, from balls; None where balls cannot pin it down."""
+    return certify(bound, lambda: in_balls(call, claim, grad_output))
+
+
+def in_balls(call: Call, claim: str, grad_output: np.ndarray | None) -> Any:
+    """An array of balls that enclose the true value of ``claim``, at the precision in force."""
+    return _evaluate(call, (claim,), grad_output, None, balls.balls)[claim]
+
+
+def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
+    """``bound`` around the true value that the balls of ``evaluate`` enclose; None where they cannot pin it down.
 
     Precision is raised until the radius of every ball is a millionth of the allowed error; what radius is left is added to it.
     Elements whose true value is no finite number keep the value they have.
     """
     if not np.isfinite(bound.value).any():
         return None
-    total = np.asarray(bound.total_error())
-    room = np.maximum(total / 2**20, 2.0**-1074)
+    room = np.maximum(np.asarray(bound.total_error()) / 2**20, 2.0**-1074)
     bits = 128
     while bits <= 4096:
         with balls.precision(bits):
-            midpoint, remainder, radius = balls.enclosure(_evaluate(call, (claim,), grad_output, None, balls.balls)[claim])
+            midpoint, remainder, radius = balls.enclosure(evaluate())
         known = np.isfinite(midpoint) & np.isfinite(bound.value)
         if np.all(~known | (radius <= room)):
             truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)

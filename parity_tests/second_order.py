@@ -20,14 +20,14 @@ Note [One Hessian]
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from parity_tests.cases import Call, Case
-from parity_tests.expect import FORWARD, arithmetic_of
+from parity_tests.expect import FORWARD, arithmetic_of, certify
 from parity_tests.operators import OPERATORS
 from reference.arguments import namespace
 from reference.arithmetic import balls
@@ -113,22 +113,13 @@ def expected(
 
 
 def certified(call: Call, claim: Claim, probe: Probe, bound: Rounded) -> Rounded | None:
-    """``bound`` around the true value, from balls; None where balls cannot pin it down. As `parity_tests.expect.certified`."""
-    if not np.isfinite(bound.value).any():
-        return None
-    room = np.maximum(np.asarray(bound.total_error()) / 2**20, 2.0**-1074)
-    bits = 128
-    while bits <= 4096:
-        with balls.precision(bits):
-            midpoint, remainder, radius = balls.enclosure(_evaluate(call, claim, probe, None, balls.balls))
-        known = np.isfinite(midpoint) & np.isfinite(bound.value)
-        if np.all(~known | (radius <= room)):
-            truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)
-            left = radius + np.where(remainder == 0, 0.0, np.abs(midpoint) * 2.0**-64)
-            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, left, 0.0))
-            return Rounded(truth.astype(np.longdouble), bound.arithmetic, error)
-        bits *= 2
-    return None
+    """``bound`` around the true value, from balls; None where balls cannot pin it down."""
+    return certify(bound, lambda: in_balls(call, claim, probe))
+
+
+def in_balls(call: Call, claim: Claim, probe: Probe) -> Any:
+    """An array of balls that enclose the true value of ``claim``, at the precision in force."""
+    return _evaluate(call, claim, probe, None, balls.balls)
 
 
 def _evaluate(call: Call, claim: Claim, probe: Probe, function: Callable[..., Any] | None, wrap: Callable[[Any], Any]) -> Any:

@@ -13,38 +13,98 @@ import io
 import platform
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import torch
+from flint import arb
 
 from parity_tests import ledger, second_order
-from parity_tests.expect import FORWARD, certified, expected
+from parity_tests.expect import FORWARD, certify, expected, in_balls
 from parity_tests.ledger import Divergence, Shortfall
 from parity_tests.settings import environment
 from parity_tests.upstream_scripts import scripts_of
-from parity_tests.verdict import judge
+from parity_tests.verdict import Verdict, judge
 from parity_tests.verify_second_order import format_of, smallest_probe
+from reference.arithmetic import balls
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
 
 
-def script_of(entry: Divergence, claim: str, dtype: str) -> tuple[str, str]:
-    """A script whose result breaks the bound, and what it prints.
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What an entry's smallest input should give: the derived bound around the true value, its format, and its digits.
+
+    The digits are those that balls of 256 bits leave no doubt about, at most 17; of an element that is no finite number, its name.
+    """
+
+    bound: Rounded
+    format: Format
+    digits: tuple[str, ...]
+
+
+def truth_of(entry: Divergence, claim: str, dtype: str) -> Truth:
+    """The truth at the entry's smallest input for ``claim``.
+
+    Raises
+    ------
+    ArithmeticError
+        If balls cannot enclose it tightly enough.
+    """
+    enclose: Callable[[], Any]
+    if second_order.is_second_order(claim):
+        asked = second_order.Claim.parse(claim)
+        call, probe = smallest_probe(entry, asked, dtype)
+        bound, format = second_order.expected(call, asked, probe), format_of(call, asked)
+        enclose = partial(second_order.in_balls, call, asked, probe)
+    else:
+        call, grad_output = entry.smallest_call(claim, dtype)
+        bound, format = expected(call, (claim,), grad_output)[claim], FORMATS[call.dtype_of(claim)]
+        enclose = partial(in_balls, call, claim, grad_output)
+    truth = certify(bound, enclose)
+    if truth is None and np.isfinite(bound.value).any():
+        raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
+    with balls.precision(256):
+        found = np.asarray(enclose(), dtype=object).reshape(-1)
+    values = np.asarray(bound.value).reshape(-1)
+    digits = tuple(f.str(DIGITS, radius=False) if np.isfinite(v) else str(v) for f, v in zip(map(arb, found), values, strict=True))
+    return Truth(bound if truth is None else truth, format, digits)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A script, what it prints, what it should, and how the one stands against the other."""
+
+    claim: str
+    dtype: str
+    script: str
+    printed: str
+    truth: Truth
+    verdict: Verdict
+
+
+def shown_by(entry: Divergence, claim: str, dtype: str) -> Shown:
+    """The first script of the entry for ``claim`` whose result breaks the bound.
 
     Raises
     ------
     AssertionError
-        If no mode of the entry breaks the bound at its smallest input.
+        If in no mode of the entry the bound is broken at its smallest input.
     """
-    truth, format = truth_of(entry, claim, dtype)
+    truth = truth_of(entry, claim, dtype)
     printed = ""
     for _, script in scripts_of(entry, claim, dtype):
         printed = printed_by(script)
-        if not judge(parsed(printed), truth, format).passes:
-            return script, printed
+        verdict = judge(parsed(printed), truth.bound, truth.format)
+        if not verdict.passes:
+            return Shown(claim, dtype, script, printed, truth, verdict)
     raise AssertionError(f"{entry.id} no longer diverges: {claim} in {dtype} is {printed}, within the bound. Retire the entry.")
 
 
@@ -62,56 +122,30 @@ def printed_by(script: str) -> str:
     return out.getvalue().strip()
 
 
-def truth_of(entry: Divergence, claim: str, dtype: str) -> tuple[Rounded, Format]:
-    """The true value at the entry's smallest input with the derived bound around it, and the format of the result.
-
-    Raises
-    ------
-    ArithmeticError
-        If balls cannot enclose it tightly enough.
-    """
-    if second_order.is_second_order(claim):
-        asked = second_order.Claim.parse(claim)
-        call, probe = smallest_probe(entry, asked, dtype)
-        bound = second_order.expected(call, asked, probe)
-        truth = second_order.certified(call, asked, probe, bound)
-        format = format_of(call, asked)
-    else:
-        call, grad_output = entry.smallest_call(claim, dtype)
-        bound = expected(call, (claim,), grad_output)[claim]
-        truth = certified(call, claim, grad_output, bound)
-        format = FORMATS[call.dtype_of(claim)]
-    if truth is None and not np.isfinite(bound.value).any():
-        return bound, format  # no number, and known to be none
-    if truth is None:
-        raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
-    return truth, format
-
-
 def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str | None = None) -> str:
-    """The report as Markdown."""
-    return _shortfall(entry) if isinstance(entry, Shortfall) else _divergence(entry, claim or entry.claims[0], dtype or entry.dtypes[0])
+    """The report as Markdown: of the claim and dtype that are asked for, else of those that the entry breaks most."""
+    if isinstance(entry, Shortfall):
+        return _shortfall(entry)
+    claims, dtypes = (claim,) if claim else entry.claims, (dtype,) if dtype else entry.dtypes
+    return _divergence(entry, max((shown_by(entry, *each) for each in product(claims, dtypes)), key=lambda each: each.verdict.fraction))
 
 
-def _divergence(entry: Divergence, claim: str, dtype: str) -> str:
-    (script, printed), (truth, format) = script_of(entry, claim, dtype), truth_of(entry, claim, dtype)
+def _divergence(entry: Divergence, shown: Shown) -> str:
+    claim, truth, verdict = shown.claim, shown.truth, shown.verdict
     what = "result" if claim == FORWARD else claim if " " in claim else f"gradient with respect to {claim}"
-    values, allowed = np.atleast_1d(truth.value).reshape(-1), np.atleast_1d(truth.total_error()).reshape(-1)
-    ulp = format.spacing(values.astype(np.float64))
-    digits = [np.format_float_positional(value, DIGITS, fractional=False, trim="-") if value else "0" for value in values]
-    may_err = [f"{a / u:.3g}" if u else "0" for a, u in zip(allowed, ulp, strict=True)]
+    off = f"{verdict.ulps:.3g} ulp of {truth.format.name} off, {verdict.fraction:.3g} times what rounding may cost in the best form"
     return "\n".join(
         [
-            f"### {entry.operators[0]} ({dtype}): the {what} is off by more than rounding explains",
+            f"### {entry.operators[0]} ({shown.dtype}): the {what} is off by more than rounding explains",
             "",
             "```python",
-            script,
+            shown.script,
             "```",
             "",
-            f"prints `{printed}`",
+            f"prints `{shown.printed}`",
             "",
-            f"The true value, certified by ball arithmetic: `{', '.join(digits)}`. Evaluated in its best form, rounding may cost",
-            f"{', '.join(may_err)} ulp of {format.name}.",
+            f"The true value, certified by ball arithmetic, is `[{', '.join(shown.truth.digits)}]`: element {list(verdict.index)} is"
+            f" {verdict.reason or off}.",
             "",
             f"**Measured**, over {', '.join(entry.dtypes)}: {entry.measured}.",
             "",
@@ -159,8 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
     known = {entry.id: entry for entry in every}
     parser = argparse.ArgumentParser(prog="python -m parity_tests.upstream", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed")
-    parser.add_argument("--claim", help="forward, or the argument whose gradient is meant (default: the entry's first)")
-    parser.add_argument("--dtype", help="default: the entry's first")
+    parser.add_argument("--claim", help="forward, or the argument whose gradient is meant (default: what the entry breaks most)")
+    parser.add_argument("--dtype", help="default: the one that the entry breaks most")
     options = parser.parse_args(arguments)
     if options.id is None:
         print("\n".join(known))
