@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +97,30 @@ def knobs(request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture
-def findings(request: pytest.FixtureRequest, knobs: Settings, operator: Operator, dtype: str) -> Iterator[tally.Tally]:
-    """Counts what the test finds; an operator that the subject lacks is named as not offered."""
-    count = tally.Tally(operator.name, dtype, claim_of(request.path))
-    try:
+def findings_of(request: pytest.FixtureRequest, knobs: Settings, operator: Operator) -> Iterator[Callable[[str], tally.Tally]]:
+    """Counts what the test finds, in a tally for each dtype that it asks for; an operator that the subject lacks is not offered."""
+    counts: dict[str, tally.Tally] = {}
+
+    def of(dtype: str) -> tally.Tally:
+        count = counts.setdefault(dtype, tally.Tally(operator.name, dtype, claim_of(request.path)))
         if not knobs.subject.offers(operator.name):
-            count.not_offered += 1
+            count.not_offered = 1
             pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
-        yield count
+        return count
+
+    try:
+        yield of
         if request.node.stash.get(PASSED, False):
-            assert count.cases, "no case was run"
+            assert counts, "no case was run"
+            assert all(count.cases for count in counts.values()), "no case was run"
     finally:
-        request.node.user_properties.append((tally.PROPERTY, count.as_property()))
+        request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
+
+
+@pytest.fixture
+def findings(findings_of: Callable[[str], tally.Tally], dtype: str) -> tally.Tally:
+    """The tally of a test about one dtype."""
+    return findings_of(dtype)
 
 
 def claim_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from parity_tests.cases import Call
 from parity_tests.operators import OPERATORS
 from reference.arithmetic import balls
 from reference.arithmetic.formats import FORMATS, Arithmetic
-from reference.arithmetic.rounding import Rounded, store
+from reference.arithmetic.rounding import Rounded, coerce, store
 
 FORWARD = "forward"
 
@@ -21,9 +21,10 @@ FORWARD = "forward"
 def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
     """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
 
-    The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype are not rounded, but promise no
-    better accuracy. A gradient is stored in the dtype of its argument. Among the changes, a value ``"storage"`` stands for the
-    dtype in which the result is stored, ``"working"`` for that in which the work is done.
+    The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype, and an upstream gradient that was
+    promoted, may be rounded to the format it computes in, and promise no better accuracy. A gradient is stored in the dtype of its
+    argument. Among the changes, a value ``"storage"`` stands for the dtype in which the result is stored, ``"working"`` for that in
+    which the work is done.
     """
     working, stored = call.arguments.get("dtype") or call.dtype, call.dtype_of(claim)
     if not changes:
@@ -57,7 +58,9 @@ def expected(
         Evaluated in place of the definition or of its derivative.
     """
     arithmetic = arithmetic_of(call, claims[0], changes)
-    results = _evaluate(call, claims, grad_output, function, lambda array: Rounded(array, arithmetic), arithmetic)
+    wider = call.dtypes or call.output_dtype not in (call.dtype, call.arguments.get("dtype"))
+    wrap = coerce if wider else Rounded  # the one looks whether an argument is to be rounded to what is worked in
+    results = _evaluate(call, claims, grad_output, function, lambda array: wrap(array, arithmetic), arithmetic)
     return {claim: _stored(call, claim, result) for claim, result in results.items()}
 
 

@@ -16,7 +16,7 @@ from parity_tests.semantics_row import BCE_LOGITS, CE, LOG_SOFTMAX, SOFTMAX, Row
 ROWS: tuple[Row, ...] = (*semantics_classes.ROWS, *semantics_elements.ROWS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Promotion:
     """Arguments of two dtypes: the result has the dtype that both promote to, or the one that is asked for.
 

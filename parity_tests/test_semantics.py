@@ -11,7 +11,8 @@ At standard effort the rows about shapes alone take turns over the dtypes. At qu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -52,18 +53,16 @@ def chosen(rows: tuple[Row, ...], dtypes: list[str], effort: str) -> Iterator[tu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each row and dtype, named after the operator, the dtype and the row's sentence."""
+    """One test for each row, named after the operator and the row's sentence."""
     option = metafunc.config.getoption
     dtypes = [dtype.strip() for dtype in option("dtype").split(",")]
-    cases: list[tuple[str, str, Any]]
-    if "row" in metafunc.fixturenames:
-        cases = [(row.operator, dtype, row) for row, dtype in chosen(ROWS, dtypes, option("effort"))]
-    else:
-        cases = [(promotion.operator, dtype, promotion) for promotion in PROMOTIONS for dtype in dtypes]
     name = "row" if "row" in metafunc.fixturenames else "promotion"
-    parameters = [(OPERATORS[operator], dtype, case) for operator, dtype, case in cases]
-    ids = [f"{operator}, {dtype}: {case.sentence}" for operator, dtype, case in cases]
-    metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtype", name), parameters, ids=ids))
+    cases: dict[Any, list[str]] = {}
+    for case, dtype in chosen(ROWS, dtypes, option("effort")) if name == "row" else product(PROMOTIONS, dtypes):
+        cases.setdefault(case, []).append(dtype)
+    parameters = [(OPERATORS[case.operator], asked, case) for case, asked in cases.items()]
+    ids = [f"{case.operator}: {case.sentence}" for case in cases]
+    metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtypes", name), parameters, ids=ids))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,15 +75,17 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
-def test_semantics(operator: Operator, dtype: str, row: Row, knobs: Settings, findings: Tally) -> None:
+def test_semantics(operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: Callable[[str], Tally]) -> None:
     if row.torch_alone and knobs.subject.name not in TORCH:
         pytest.skip("what torch does where an argument is left out, which is deprecated; nobody else has to")
     if Version(torch.__version__) < Version(row.since):
         pytest.skip(f"torch {torch.__version__} is older than {row.since}, the oldest that is known to do so")
-    problem = ask(knobs.subject, knobs.device, row, dtype, findings)
-    settle(problem, knobs, row.operator, dtype, row.sentence, findings)
-    if problem:  # recorded
-        findings.count()
+    for dtype in dtypes:
+        findings = findings_of(dtype)
+        problem = ask(knobs.subject, knobs.device, row, dtype, findings)
+        settle(problem, knobs, row.operator, dtype, row.sentence, findings)
+        if problem:  # recorded
+            findings.count()
 
 
 def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: str, findings: Tally) -> None:
@@ -153,13 +154,15 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: n
     return ""
 
 
-def test_result_dtype(operator: Operator, dtype: str, promotion: Promotion, knobs: Settings, findings: Tally) -> None:
+def test_result_dtype(
+    operator: Operator, dtypes: list[str], promotion: Promotion, knobs: Settings, findings_of: Callable[[str], Tally]
+) -> None:
     """With arguments of two dtypes the result has the one that they promote to, and each gradient that of its argument."""
-    for other in promotion.others:
+    for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
             sentence, problem = promoted(knobs.subject, knobs.device, promotion, dtype, other)
-            settle(problem, knobs, promotion.operator, dtype, sentence, findings)
-            findings.count()
+            settle(problem, knobs, promotion.operator, dtype, sentence, findings_of(dtype))
+            findings_of(dtype).count()
 
 
 def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, other: str) -> tuple[str, str]:

@@ -137,7 +137,7 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
 def run(row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
     tally = Tally(row.operator, "float32")
     knobs = Settings(subject, device, DTYPES, "standard", 0)
-    errors.test_errors(OPERATORS[row.operator], "float32", row, knobs, tally)
+    errors.test_errors(OPERATORS[row.operator], ["float32"], row, knobs, lambda dtype: tally)
     return tally
 
 
