@@ -223,6 +223,14 @@ bce_jvp_in_float16 = partial(
 )  # likewise, so that a tangent of the target alone is nan at 0 and 1 too
 
 
+def bce_jvp_of_input_in_float16(
+    claim: Claim, direction: Any, grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """The kernel of the backward with the direction for an upstream gradient: v (x - t) first, which may be subnormal, then / x (1 - x)."""
+    xp = namespace(input=input)
+    return _weighted_last(xp, claim, direction * (input - target) / (input * (1 - input)), input, weight, reduction)
+
+
 def _cotangent(claim: Claim, direction: Any, grad_output: Any, input: Any, weight: Any, reduction: str) -> Any:
     """What reverse mode multiplies each element's derivative with: 1/N and the weight come first."""
     cotangent = reduce_backward(direction, reduction, prod(input.shape))
