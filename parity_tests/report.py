@@ -30,7 +30,7 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     unshared = ", of which most is an error that the whole row shares: its neighbours do not have this one's" if alone else ""
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
-        f"  case      {finding.case}" if finding.case else "  case      smallest input of a ledger entry",
+        f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         f"  worst     element {list(verdict.index)} of {verdict.elements}",
         f"  got       {verdict.observed!r}",
