@@ -9,9 +9,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from reference.arguments import namespace
+from reference.arguments import class_dim, namespace
 from reference.binary_cross_entropy import SMALLEST_VARIANCE, BinaryCrossEntropyGradients
 from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLogitsGradients, sigmoid, softplus
+from reference.nll_loss import NllLossGradients, classes_along, target_weights
 from reference.reduction import reduce, reduce_backward
 from reference.softmax import softmax
 
@@ -122,3 +123,19 @@ def bce_backward_with_another_constant(
     if weight is not None:
         grad_input = grad_input * weight
     return BinaryCrossEntropyGradients(reduce_backward(grad_input, reduction, prod(input.shape)))
+
+
+def nll_loss_multiplied_backward(
+    grad_output: Any, input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> NllLossGradients:
+    """The upstream gradient times the class weight, times -1 at the target and 0 elsewhere: 0 times 0/0 is nan."""
+    xp = namespace(input=input)
+    dim = class_dim(input)
+    g = reduce_backward(grad_output, reduction, xp.sum(target_weights(xp, input, target, weight, ignore_index)))
+    g = (xp.expand_dims(g, axis=dim) if reduction == "none" else g) + xp.zeros_like(input)
+    if weight is not None:
+        g = g * xp.reshape(weight, tuple(weight.shape) + (1,) * (input.ndim - dim - 1))
+    counted = xp.expand_dims(target != ignore_index, axis=dim) & (xp.zeros_like(input) == 0)
+    hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
+    zeros = xp.zeros_like(input)
+    return NllLossGradients(xp.where(hit & counted, zeros - 1, zeros) * xp.where(counted, g, zeros))

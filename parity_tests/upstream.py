@@ -144,7 +144,7 @@ def _divergence(entry: Divergence, shown: Shown) -> str:
             "",
             f"prints `{shown.printed}`",
             "",
-            f"The true value, certified by ball arithmetic, is `[{', '.join(shown.truth.digits)}]`: element {list(verdict.index)} is"
+            f"The true value, certified by ball arithmetic, is `[{', '.join(shown.truth.digits)}]`: element {list(verdict.index)}:"
             f" {verdict.reason or off}.",
             "",
             f"**Measured**, over {', '.join(entry.dtypes)}: {entry.measured}.",

@@ -47,7 +47,10 @@ def _body(operator: str, claim: str, mode: str, call: str) -> list[str]:
     if mode.startswith("under torch.func"):
         if claim == FORWARD:
             return [f"result = torch.func.vjp(lambda input: {call}, input)[0]"]
-        return [f"result = torch.func.vjp(lambda {claim}: {call}, {claim})[1](grad_output)[0]"]
+        gradient = f"torch.func.vjp(lambda {claim}: {call}, {claim})[1](grad_output)[0]"
+        if mode.startswith("under torch.func.vmap"):  # of a batch of one
+            return [f"gradient = lambda {claim}: {gradient}", f"result = torch.func.vmap(gradient)({claim}[None])[0]"]
+        return [f"result = {gradient}"]
     compiled = []
     if mode.startswith("under torch.compile"):
         backend = mode.removeprefix("under torch.compile with ")
