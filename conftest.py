@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "passive"
-)  # before torch is loaded: an idle thread of OpenMP would spin on a core that others need
+# Before torch is loaded: an idle thread of OpenMP would spin on a core that others need.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 

@@ -12,12 +12,13 @@ from parity_tests.tally import Tally
 from parity_tests.verify import Finding
 
 Verify = Callable[..., Iterable[Finding]]
+Explain = Callable[..., str]  # of a finding, the subject and the device
 CERTIFY_ONE_IN = 16  # of the passing cases, so that the float64 evaluation is itself watched
 SHOWN = 3
 
 
-def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally) -> None:
-    """Judge every case, count it, and fail if any fails; zero cases fail too."""
+def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
+    """Judge every case, count it, and fail if any fails; zero cases fail too. ``explain`` puts a failure into words."""
     failures: list[Finding] = []
     for case in cases:
         failures += [finding for finding in findings_of(case, verify, knobs, tally) if not finding.verdict.passes]
@@ -36,7 +37,7 @@ def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> li
     return found
 
 
-def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> None:
+def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
     """Judge one case and fail if it fails."""
     for finding in findings_of(case, verify, knobs, tally):
         if not finding.verdict.passes:

@@ -33,8 +33,20 @@ REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured"
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
 
+class Entry:
+    """What every entry of the ledger says of whom it speaks."""
+
+    torch: str
+    subjects: tuple[str, ...]
+    devices: tuple[str, ...]
+
+    def in_force(self, subject: str, device: str) -> bool:
+        """Whether the entry speaks of this subject and device, in the installed version of torch."""
+        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
+
+
 @dataclass(frozen=True)
-class Divergence:
+class Divergence(Entry):
     """One entry; the fields are described at the top of ``known_divergences.toml``."""
 
     id: str
@@ -53,10 +65,6 @@ class Divergence:
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     formula: str = ""
 
-    def in_force(self, subject: str, device: str) -> bool:
-        """Whether the entry speaks of this subject and device, in the installed version of torch."""
-        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
-
     def covers(self, call: Call, claim: str, mode: str = "") -> bool:
         return (
             call.operator in self.operators
@@ -74,7 +82,6 @@ class Divergence:
         """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
         recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
         del recorded["claim"]
-        recorded.pop("script", None)
         grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
         output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
         arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
@@ -83,7 +90,7 @@ class Divergence:
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class Shortfall(Entry):
     """A place where torch does something other than it should, that is no matter of rounding.
 
     Attributes
@@ -113,9 +120,6 @@ class Shortfall:
     dtypes: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ("torch", "torch.nn")
     devices: tuple[str, ...] = ("cpu",)
-
-    def in_force(self, subject: str, device: str) -> bool:
-        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
 
     def covers(self, claim: str, operator: str, dtype: str, sentence: str) -> bool:
         return (

@@ -9,7 +9,7 @@ At quick effort each row runs in one dtype: they take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters = [(OPERATORS[row.operator], [dtypes[i % len(dtypes)]] if quick else dtypes, row) for i, row in enumerate(asked)]
     ids = [f"{row.operator}: {row.sentence}" for row in asked]
     metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtypes", "refusal"), parameters, ids=ids))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """A few elements are not worth a second thread: on a busy machine, waiting for it takes longer than all the rest."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_errors(operator: Operator, dtypes: list[str], refusal: Refusal, knobs: Settings, findings_of: Callable[[str], Tally]) -> None:

@@ -9,14 +9,11 @@ definition and of the closed form, see `parity_tests.second_order`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from zlib import crc32
-
 import pytest
 
 from parity_tests import verify_second_order
 from parity_tests.cases import Case
-from parity_tests.check import CERTIFY_ONE_IN, SHOWN, check_case, check_cases
+from parity_tests.check import check_case, check_cases
 from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases
 from parity_tests.ledger import Divergence
 from parity_tests.modes import FIRST_ORDER
@@ -42,21 +39,6 @@ def pairs(operator: Operator, dtype: str, knobs: Settings, every: int = 1) -> li
     return cases[DTYPES.index(dtype) % step :: step]
 
 
-def check_second_order(cases: Iterable[Case], knobs: Settings, findings: Tally) -> None:
-    """Judge every case in every mode of second order, and fail with all that was found, the smallest first."""
-    failures = []
-    for case in cases:
-        certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
-        for finding in in_second_order(knobs.subject, case, knobs.device, certify=certify):
-            findings.add(finding)
-            if not finding.verdict.passes:
-                failures.append(finding)
-    if failures:
-        failures.sort(key=lambda finding: finding.verdict.elements)
-        shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
-        raise AssertionError(f"{len(failures)} of {findings.cases} cases fail; the smallest:\n\n{shown}")
-
-
 def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
     for_each_random_case(
         random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
@@ -74,7 +56,7 @@ def test_gradients_in_every_pair_of_options(operator: Operator, dtype: str, knob
 def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
     for_each_random_case(
         random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
-        lambda case: check_second_order([case], knobs, findings),
+        lambda case: check_case(case, in_second_order, knobs, findings, explain),
         examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
         base_seed=knobs.seed,
         name=f"second order {operator.name} {dtype}",
@@ -82,7 +64,7 @@ def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Set
 
 
 def test_second_order_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    check_second_order(pairs(operator, dtype, knobs, every=2), knobs, findings)
+    check_cases(pairs(operator, dtype, knobs, every=2), in_second_order, knobs, findings, explain)
 
 
 SMALLEST = [

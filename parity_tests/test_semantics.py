@@ -65,15 +65,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtypes", name), parameters, ids=ids))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """A few elements are not worth a second thread: on a busy machine, waiting for it takes longer than all the rest."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 def test_semantics(operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: Callable[[str], Tally]) -> None:
     if row.torch_alone and knobs.subject.name not in TORCH:

@@ -126,7 +126,7 @@ def smallest_probe(entry: Divergence, claim: Claim, dtype: str) -> tuple[Call, P
     recorded: Mapping[str, Any] = next(smallest for smallest in entry.smallest if smallest["claim"] == str(claim))
     arrays = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
     probe = Probe(*(np.asarray(recorded[name], dtype=np.float64) for name in ("grad_output", "direction")))
-    arguments = {name: value for name, value in arrays.items() if name not in ("claim", "grad_output", "direction", "script")}
+    arguments = {name: value for name, value in arrays.items() if name not in ("claim", "grad_output", "direction")}
     differentiable = tuple(dict.fromkeys((claim.along, claim.of or claim.along)))
     return Call(entry.operators[0], arguments, dtype, dtype, differentiable), probe
 

@@ -7,7 +7,7 @@ comes out exactly. `parity_tests.test_semantics` asks the same of torch, and of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,15 +65,6 @@ def allows_little(expected: dict[str, Rounded], row: Row) -> bool:
     largest = max([1.0, *(np.max(np.abs(a), where=np.isfinite(a), initial=0.0) for a in arrays)])
     bounds = [result.total_error() for result in expected.values()]
     return all(np.all((bound <= 2.0**-20 * largest) | np.isinf(bound)) for bound in bounds)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """A few elements are not worth a second thread: on a busy machine, waiting for it takes longer than all the rest."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("row", ASKED, ids=str)

@@ -6,7 +6,7 @@ A fault is a subject that is right but for one corner. The row named beside it m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -25,14 +25,6 @@ from parity_tests.subjects import Subject, builtin
 from parity_tests.tally import Tally
 
 Tensor = torch.Tensor
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def zero_for_nan(input: Tensor, target: Tensor, **options: Any) -> Tensor:
