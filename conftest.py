@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-# Before torch is loaded: an idle thread of OpenMP would spin on a core that others need.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from parity_tests.processes import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for workers too
 
 import torch
 

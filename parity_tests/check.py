@@ -13,7 +13,7 @@ from parity_tests.verify import Finding
 
 Verify = Callable[..., Iterable[Finding]]
 Explain = Callable[..., str]  # of a finding, the subject and the device
-CERTIFY_ONE_IN = 16  # of the passing cases, so that the float64 evaluation is itself watched
+CERTIFY_ONE_IN = 32  # of the passing cases, so that the float64 evaluation is itself watched
 SHOWN = 3
 
 

@@ -123,18 +123,17 @@ def _summed_softmax(input: Any, dim: int) -> Any:
 def chosen(knobs: Settings, backend: str) -> list[Program]:
     """The programs that a run compiles: every one in thorough effort, else the few that tell most for their time.
 
-    Standard effort decomposes in every dtype; inductor, whose kernels cost more, gets float32 and one call an operator in bfloat16.
-    Quick effort decomposes in one dtype.
+    Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an operator is decomposed alone,
+    and inductor gets that of bfloat16 too.
     """
     offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name)]
     single = "float32" if "float32" in knobs.dtypes else knobs.dtypes[0]
-    thorough, quick = knobs.effort_name == "thorough", knobs.effort_name == "quick"
     found = []
     for dtype in knobs.dtypes:
-        full = thorough or dtype == single or (dtype == "float64" and backend == DECOMPOSED and not quick)
-        if full or (not quick and (backend == DECOMPOSED or dtype == "bfloat16")):
+        full = knobs.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
+        if full or backend == DECOMPOSED or dtype == "bfloat16":
             found += [program for operator in offered for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)]
-        if thorough or (dtype == single and backend == INDUCTOR):
+        if full:
             found += [program for program in rewritten(dtype) if knobs.subject.offers(program.call.operator)]
     return found
 

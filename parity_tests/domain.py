@@ -16,14 +16,13 @@ from math import prod
 from typing import Any
 
 from parity_tests.cases import Case
-from parity_tests.generate import ABSENT, covering, fits
+from parity_tests.generate import ABSENT, covering, fits, hand
 from parity_tests.operators import DTYPES, OPERATORS, Operator
 from parity_tests.settings import Settings
 
 Shape = tuple[int, ...]
 Options = Mapping[str, Any]
 ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region
-LARGE = 2**14  # elements: quick effort leaves such cases out
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,8 @@ class Region:
         """The region's cases for a dtype, under the knobs of a run."""
         options, values = self.options_of.get(dtype, self.options), self.values or list(operator.values)
         numbers = range(max(len(self.shapes), len(options), len(self.values)))
-        if self.dealt_out and knobs.effort_name != "thorough":
-            others = len(knobs.dtypes)
-            first = knobs.dtypes.index(dtype) - list(OPERATORS).index(operator.name) - knobs.seed
-            numbers = numbers[first % others :: others]
+        if self.dealt_out and knobs.effort.shared:
+            numbers = numbers[hand(operator.name, dtype, knobs.dtypes, knobs.seed)]
         for number in numbers[:: ONE_IN[knobs.effort_name]]:
             shape, chosen = self.shapes[number % len(self.shapes)], dict(options[number % len(options)])
             # Each time round the distributions are moved on by one: they do not always meet the same shapes and options.

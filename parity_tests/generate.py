@@ -6,7 +6,7 @@ and every three of them with few cases (covering arrays), `sizes` the lengths at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations, product
@@ -26,19 +26,27 @@ ABSENT = ""  # the value of an option that a case does without
 
 @dataclass(frozen=True)
 class Effort:
-    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size."""
+    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size;
+    whether dtypes share what is costly: each such case is then dealt to one of them."""
 
     random_cases: int
     longest: int
     triples: bool
     largest_size: int
+    shared: bool
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8),
-    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30),
-    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30),
+    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True),
+    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True),
+    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False),
 }
+LARGE = 2**14  # elements: costly
+
+
+def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> slice:
+    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed, others for the next operator."""
+    return slice((dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes))
 
 
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
@@ -80,18 +88,19 @@ def for_each_random_case(
     run()
 
 
-def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
+def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
     """Cases in which every pair of option values meets; beyond quick effort every three of them, and every pair of options,
-    shapes and distributions.
+    shapes and distributions, which ``dtypes`` share where the effort says so.
 
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
-    rows = list(_together(operator.name, 3 if effort.triples else 2, False))
+    rows = list(enumerate(_together(operator.name, 2, False)))
     if effort.triples:
-        rows += _together(operator.name, 2, True)
+        more = list(enumerate([*_together(operator.name, 3, False), *_together(operator.name, 2, True)], len(rows)))
+        rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
     telling = [shape for shape in operator.shapes if prod(shape) > 1]  # where the grid is small, no row is spent on an empty input
     values = list(operator.values)
-    for number, row in enumerate(rows):
+    for number, row in rows:
         chosen = dict(row)
         shape = chosen.pop("shape", None)
         if shape is None:
@@ -138,10 +147,16 @@ def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
     return all(settled.get(name, ABSENT) == value for name, value in options.items())
 
 
-def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int) -> Iterator[Case]:
-    """The operator's sizes, each with another distribution; quick effort leaves out the large ones."""
+def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
+    """The operator's sizes, each with another distribution; quick effort leaves out the large ones, ``dtypes`` share them where the
+    effort says so."""
     values = list(operator.values)
-    for number, (shape, options) in enumerate(operator.sizes):
+    numbered = list(enumerate(operator.sizes))
+    if effort.shared and dtypes:
+        small = [(number, size) for number, size in numbered if prod(size[0]) < LARGE]
+        large = [(number, size) for number, size in numbered if prod(size[0]) >= LARGE]
+        numbered = small + large[hand(operator.name, dtype, dtypes, base_seed)]
+    for number, (shape, options) in numbered:
         if prod(shape) > effort.largest_size:
             continue
         drawn = options.get("values", values[number % len(values)])

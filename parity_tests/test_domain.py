@@ -11,9 +11,9 @@ import pytest
 
 from parity_tests import huge, observe
 from parity_tests.check import check_cases
-from parity_tests.domain import LARGE, Region, regions
+from parity_tests.domain import Region, regions
 from parity_tests.expect import FORWARD
-from parity_tests.generate import sizes
+from parity_tests.generate import LARGE, sizes
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
@@ -31,8 +31,8 @@ def test_domain(operator: Operator, region: Region, dtype: str, knobs: Settings,
 
 
 def test_sizes_of_the_record(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """What every dtype meets: widths around powers of two, a vocabulary, long reductions along every dim, sums that are exact."""
-    check_cases(sizes(operator, dtype, knobs.effort, knobs.seed), verify_both, knobs, findings)
+    """Widths around powers of two in every dtype; shared by the dtypes, a vocabulary, long reductions along every dim, exact sums."""
+    check_cases(sizes(operator, dtype, knobs.effort, knobs.seed, knobs.dtypes), verify_both, knobs, findings)
 
 
 def test_more_elements_than_a_32_bit_index_counts(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:

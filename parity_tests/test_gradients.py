@@ -21,4 +21,4 @@ def test_random_cases_stay_within_the_bound(operator: Operator, dtype: str, knob
 
 
 def test_every_combination_of_options_stays_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    check_cases(grid(operator, dtype, knobs.effort, knobs.seed), verify_gradients, knobs, findings)
+    check_cases(grid(operator, dtype, knobs.effort, knobs.seed, knobs.dtypes), verify_gradients, knobs, findings)

@@ -27,7 +27,7 @@ from parity_tests.verify_second_order import explain, judge_modes, smallest_prob
 from parity_tests.verify_second_order import verify_second_order as in_second_order
 
 verify_first_order = verify_in_modes(FIRST_ORDER)
-RANDOM_SHARE = 3  # one random case for so many of a plain claim: each is judged in a handful of modes
+RANDOM_SHARE, SECOND_SHARE = 3, 5  # one random case for so many of a plain claim: each is judged in a handful of modes
 LONGEST = 40
 
 
@@ -57,7 +57,7 @@ def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Set
     for_each_random_case(
         random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
         lambda case: check_case(case, in_second_order, knobs, findings, explain),
-        examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
+        examples=-(-knobs.effort.random_cases // SECOND_SHARE),
         base_seed=knobs.seed,
         name=f"second order {operator.name} {dtype}",
     )

@@ -12,9 +12,10 @@ from typing import Any
 from reference.arguments import class_dim, namespace
 from reference.binary_cross_entropy import SMALLEST_VARIANCE, BinaryCrossEntropyGradients
 from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLogitsGradients, sigmoid, softplus
-from reference.nll_loss import NllLossGradients, classes_along, target_weights
+from reference.cross_entropy import CrossEntropyGradients
+from reference.nll_loss import NllLossGradients, classes_along, nll_loss, nll_loss_backward, target_weights
 from reference.reduction import reduce, reduce_backward
-from reference.softmax import softmax
+from reference.softmax import log_softmax, softmax
 
 
 def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
@@ -139,3 +140,88 @@ def nll_loss_multiplied_backward(
     hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
     zeros = xp.zeros_like(input)
     return NllLossGradients(xp.where(hit & counted, zeros - 1, zeros) * xp.where(counted, g, zeros))
+
+
+def cross_entropy_in_order(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """(y t) w, all added up at once: below the smallest normal number what a product loses depends on the order of its factors."""
+    y = log_softmax(input, class_dim(input))
+    return cross_entropy_of_log_probabilities(y, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def cross_entropy_in_order_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> CrossEntropyGradients:
+    """The derivative of `cross_entropy_in_order`, from the last product to the first: the upstream gradient times w, then times t or y."""
+    xp, dim = namespace(input=input), class_dim(input)
+    y = log_softmax(input, dim)
+    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, ignore_index, reduction, label_smoothing)
+    grad_y = gradients.input
+    return gradients._replace(input=grad_y - xp.exp(y) * xp.sum(grad_y, axis=dim, keepdims=True))
+
+
+def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float) -> Any:
+    """`cross_entropy_in_order` of log-probabilities, in which it is linear."""
+    xp, dim = namespace(y=y), class_dim(y)
+    classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
+    share = label_smoothing / classes
+    weights = None if weight is None else xp.reshape(weight, tuple(weight.shape) + (1,) * (y.ndim - dim - 1))
+    if tuple(target.shape) == tuple(y.shape):
+        products = y * (target if label_smoothing == 0 else target * (1 - label_smoothing) + share)
+        products = products if weights is None else products * weights
+        loss = -xp.sum(products, axis=dim if reduction == "none" else None)
+        return loss / (prod(y.shape) // classes) if reduction == "mean" else loss
+    loss = nll_loss(y, target, weight, ignore_index, reduction)
+    if label_smoothing == 0:
+        return loss
+    uniform = -xp.sum(y if weights is None else y * weights, axis=dim)
+    uniform = xp.where(target == ignore_index, xp.zeros_like(uniform), uniform)
+    spread = reduce(xp, uniform, reduction, xp.sum(target_weights(xp, y, target, weight, ignore_index)))
+    return (1 - label_smoothing) * loss + share * spread
+
+
+def cross_entropy_of_log_probabilities_backward(
+    grad_output: Any, y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> CrossEntropyGradients:
+    """The derivative of `cross_entropy_of_log_probabilities`; ``input`` is the gradient with respect to the log-probabilities."""
+    xp, dim = namespace(y=y), class_dim(y)
+    classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
+    share = label_smoothing / classes
+    weights = None if weight is None else xp.reshape(weight, tuple(weight.shape) + (1,) * (y.ndim - dim - 1))
+
+    def to_products(grad: Any, denominator: Any) -> tuple[Any, Any]:
+        """What reaches the unweighted and the weighted products of each row."""
+        grad = -reduce_backward(grad, reduction, denominator)
+        grad = xp.expand_dims(grad, axis=dim) if reduction == "none" else grad
+        return grad, grad if weights is None else grad * weights
+
+    if tuple(target.shape) == tuple(y.shape):
+        smoothed = target if label_smoothing == 0 else target * (1 - label_smoothing) + share
+        to_rows, to_classes = to_products(grad_output, prod(y.shape) // classes)
+        grad_target = to_classes * y
+        grad_weight = None
+        if weight is not None:
+            axes = tuple(i for i in range(y.ndim) if i != dim)
+            grad_weight = to_rows * (y * smoothed)
+            grad_weight = xp.sum(grad_weight, axis=axes) if axes else grad_weight
+        return CrossEntropyGradients(
+            to_classes * smoothed, grad_target if label_smoothing == 0 else grad_target * (1 - label_smoothing), grad_weight
+        )
+    if label_smoothing == 0:
+        return CrossEntropyGradients(nll_loss_backward(grad_output, y, target, weight, ignore_index, reduction).input)
+    grad_y = nll_loss_backward(grad_output * (1 - label_smoothing), y, target, weight, ignore_index, reduction).input
+    _, to_classes = to_products(grad_output * share, xp.sum(target_weights(xp, y, target, weight, ignore_index)))
+    zeros = xp.zeros_like(y)
+    return CrossEntropyGradients(grad_y + xp.where(xp.expand_dims(target != ignore_index, axis=dim), to_classes + zeros, zeros))

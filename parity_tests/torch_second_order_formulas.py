@@ -11,11 +11,12 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from parity_tests.second_order import Claim, gradient_along, jvp
+from parity_tests.second_order import Claim
+from parity_tests.torch_formulas import cross_entropy_of_log_probabilities, cross_entropy_of_log_probabilities_backward
 from reference.arguments import class_dim, namespace
+from reference.arithmetic.dual import Dual, tangent_of
 from reference.binary_cross_entropy import SMALLEST_VARIANCE
 from reference.binary_cross_entropy_with_logits import sigmoid, softplus
-from reference.nll_loss import nll_loss_backward, target_weights
 from reference.reduction import reduce, reduce_backward
 from reference.softmax import log_softmax, softmax
 
@@ -88,49 +89,49 @@ def cross_entropy_double_backward(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """With p = exp(y) as in `log_softmax_double_backward`; what does not depend on p, or not on it alone, as the definition."""
-    options = {"weight": weight, "ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
-    if claim.along != "input" or not claim.of:
-        arguments = {"input": input, "target": target, **options}
-        if claim.of:
-            return gradient_along("cross_entropy", claim, direction, grad_output, arguments)
-        return jvp("cross_entropy", claim.along, direction, arguments)
+    """The log-probabilities as in `log_softmax_double_backward`; what is linear in them in torch's order, `cross_entropy_in_order`."""
     xp, dim = namespace(input=input), class_dim(input)
-    p = xp.exp(log_softmax(input, dim))
+    y = log_softmax(input, dim)
+    options = (ignore_index, reduction, label_smoothing)
+    if claim.along != "input":
+        return _cross_entropy_along(claim, direction, grad_output, Dual(y), target, weight, *options)
+    p = xp.exp(y)
     if claim.of == "input":
-        grad_y = _grad_log_probabilities(xp, dim, grad_output, input, target, **options)
-        c = -(xp.sum(grad_y, axis=dim, keepdims=True) * p) * direction
+        grad_y = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, *options).input
+        c = -xp.sum(grad_y, axis=dim, keepdims=True) * p * direction
         return c - p * xp.sum(c, axis=dim, keepdims=True)
     tangent = direction - xp.sum(direction * p, axis=dim, keepdims=True)
-    g = reduce_backward(grad_output, reduction, prod(input.shape) // input.shape[dim])
-    g = xp.expand_dims(g, axis=dim) if reduction == "none" else g
-    if claim.of == "target":
-        weights = 1 if weight is None else xp.reshape(weight, (-1,) + (1,) * (input.ndim - dim - 1))
-        return (1 - label_smoothing) * (-g * (tangent * weights))
-    smoothed = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / input.shape[dim]
-    axes = tuple(i for i in range(input.ndim) if i != dim)
-    products = -g * (smoothed * tangent)
-    return xp.sum(products, axis=axes) if axes else products
+    return _cross_entropy_along(claim, direction, grad_output, Dual(y, tangent), target, weight, *options)
 
 
-def _grad_log_probabilities(
-    xp: Any, dim: int, grad_output: Any, y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+def cross_entropy_jvp(
+    claim: Claim,
+    direction: Any,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Any:
-    """The gradient of the loss with respect to the log-probabilities, in which it is linear."""
-    share = label_smoothing / y.shape[dim]
-    weights = 1 if weight is None else xp.reshape(weight, (-1,) + (1,) * (y.ndim - dim - 1))
-    if tuple(target.shape) == tuple(y.shape):
-        g = reduce_backward(grad_output, reduction, prod(y.shape) // y.shape[dim])
-        smoothed = target if label_smoothing == 0 else target * (1 - label_smoothing) + share
-        return -(xp.expand_dims(g, axis=dim) if reduction == "none" else g) * (smoothed * weights)
-    grad_y = nll_loss_backward(grad_output, y, target, weight, ignore_index, reduction).input
-    if label_smoothing == 0:
-        return grad_y
-    g = reduce_backward(grad_output, reduction, xp.sum(target_weights(xp, y, target, weight, ignore_index)))
-    g = xp.expand_dims(g, axis=dim) if reduction == "none" else g
-    counted = xp.expand_dims(target != ignore_index, axis=dim)
-    uniform = xp.where(counted, -g * (xp.ones_like(y) * weights), xp.zeros_like(y))
-    return (1 - label_smoothing) * grad_y + share * uniform
+    """The log-probabilities as in `log_softmax_jvp`; what is linear in them in torch's order, `cross_entropy_in_order`."""
+    xp, dim = namespace(input=input), class_dim(input)
+    y = Dual(log_softmax(input, dim), direction - _logsumexp_jvp(xp, input, direction, dim) if claim.along == "input" else None)
+    return _cross_entropy_along(claim, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def _cross_entropy_along(claim: Claim, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any) -> Any:
+    """The claim, once the log-probabilities and their derivative are known."""
+    target = Dual(target, direction if claim.along == "target" else None)
+    weight = weight if weight is None else Dual(weight, direction if claim.along == "weight" else None)
+    if not claim.of:
+        return tangent_of(cross_entropy_of_log_probabilities(y, target, weight, *options))
+    gradients = cross_entropy_of_log_probabilities_backward(Dual(grad_output), y, target, weight, *options)
+    if claim.of != "input":
+        return tangent_of(getattr(gradients, claim.of))
+    xp, dim, grad_y = namespace(y=y), class_dim(y), gradients.input
+    return tangent_of(grad_y - xp.exp(y) * xp.sum(grad_y, axis=dim, keepdims=True))
 
 
 # --- binary_cross_entropy --------------------------------------------------------------------------------------------------
@@ -153,9 +154,11 @@ def bce_double_backward(
     slope = _bce_slope(xp, claim, input, target, epsilon)
     if claim in (Claim("input", "target"), Claim("target")):  # autograd through composed operations
         cotangent = _cotangent(claim, direction, grad_output, input, weight, reduction)
-        if claim == Claim("input", "target"):
-            return -(cotangent / (1 - input)) - cotangent / input
+        if claim == Claim("input", "target"):  # of logit(x)
+            return -(cotangent / (input * (1 - input)))
         return _from_cotangent(xp, claim, slope * cotangent, reduction)
+    if claim == Claim("target", "input"):
+        return _bce_input_along_target(xp, direction * grad_output, input, weight, reduction, epsilon)
     return _weighted_last(xp, claim, slope * (direction * grad_output if claim.of else direction), input, weight, reduction)
 
 
@@ -177,12 +180,15 @@ def bce_jvp_of_backward(
     """As `bce_double_backward`, with the term of the target's missing tangent; weight and 1/N come last."""
     xp = namespace(input=input)
     if claim == Claim("input", "target"):
-        value = (-(direction / (1 - input)) - direction / input) * grad_output
+        value = -(direction / (input * (1 - input))) * grad_output
+    elif claim == Claim("target", "input"):
+        return _bce_input_along_target(xp, direction * grad_output, input, weight, reduction, epsilon)
     else:
         value = _bce_slope(xp, claim, input, target, epsilon) * (direction * grad_output)
+    value = _weighted_last(xp, claim, value, input, weight, reduction)
     if claim == Claim("input", "input"):
-        value = value + _bce_slope(xp, Claim("target", "input"), input, target, epsilon) * (0 * direction * grad_output)
-    return _weighted_last(xp, claim, value, input, weight, reduction)
+        value = value + _bce_input_along_target(xp, 0 * direction * grad_output, input, weight, reduction, epsilon)
+    return value
 
 
 bce_jvp_of_backward_in_float16 = partial(bce_jvp_of_backward, epsilon=0.0)  # likewise
@@ -192,11 +198,15 @@ def _bce_slope(xp: Any, claim: Claim, input: Any, target: Any, epsilon: float) -
     left, right = input + epsilon, 1 - input + epsilon
     if claim == Claim("input", "input"):
         return (input * input - 2 * input * target + target) / (left * left * (right * right))
-    if claim == Claim("target", "input"):
-        return -1 / xp.maximum(input * (1 - input), xp.zeros_like(input) + epsilon)
     if claim == Claim("input"):
         return (input - target) / (left * right)
     return xp.log(1 - input) - xp.log(input) if claim == Claim("target") else xp.zeros_like(input)
+
+
+def _bce_input_along_target(xp: Any, cotangent: Any, input: Any, weight: Any, reduction: str, epsilon: float) -> Any:
+    """The product of all the others, which may be subnormal or 0, over max(x (1 - x), 1e-12)."""
+    value = -cotangent if weight is None else -cotangent * weight
+    return reduce_backward(value / xp.maximum(input * (1 - input), xp.zeros_like(input) + epsilon), reduction, prod(input.shape))
 
 
 def bce_jvp_with_a_zero_tangent(
@@ -296,7 +306,7 @@ def _logits_slope(xp: Any, claim: Claim, input: Any, target: Any, pos_weight: An
     return p * softplus(xp, -input) - softplus(xp, input) if claim == Claim("target") else xp.zeros_like(input)
 
 
-def bce_with_logits_decomposed(
+def bce_with_logits_decomposed_jvp(
     claim: Claim,
     direction: Any,
     grad_output: Any,
@@ -306,29 +316,109 @@ def bce_with_logits_decomposed(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Any:
-    """torch.func differentiates (1 - t) x + (1 + (p - 1) t) (m + log(exp(-m) + exp(-x - m))), m = max(-x, 0), term by term."""
+    """torch.func differentiates (1 - t) x + (1 + (p - 1) t) (m + log(exp(-m) + exp(-x - m))), m = max(-x, 0), term by term.
+
+    Here forward, the formula itself or its gradient; `bce_with_logits_decomposed_double_backward` is the other way. Each operation is
+    one of torch's, in torch's order: a product of many factors may pass through numbers below the smallest normal one.
+    """
     xp = namespace(input=input)
-    p = xp.ones_like(input) if pos_weight is None else pos_weight
-    factor = (p - 1) * target + 1
-    m = xp.maximum(-input, xp.zeros_like(input))
-    first, second = xp.exp(-m), xp.exp(-input - m)
-    grad = reduce_backward(grad_output, reduction, prod(input.shape))
-    grad = grad if weight is None else grad * weight
-    if claim == Claim("input", "input"):
-        share = second / (first + second)
-        return direction * grad * factor * ((1 - share) * share)
-    if claim in (Claim("target", "input"), Claim("input", "target")):
-        through_log = grad * ((p - 1) * direction)
-        through_first, through_second = through_log / (first + second) * first, through_log / (first + second) * second
-        through_m = through_log - through_first - through_second
-        return -direction * grad - through_second - xp.where(input <= 0, through_m, xp.zeros_like(input))
+    first, second, total, m, left, zeros = _two_exponentials(xp, input)
+    grad = _grad_losses(grad_output, input, weight, reduction) + zeros
+    if claim == Claim("target"):
+        value = -direction * input
+        value = value if pos_weight is None else value + (pos_weight - 1) * direction * (xp.log(total) + m)
+        return _weighted_last(xp, claim, value, input, weight, reduction)
+    if claim.along == "target":
+        return _decomposed_input_along_target(xp, direction, grad, input, pos_weight) if claim.of == "input" else zeros
+    m_tangent = xp.where(left, -direction, zeros)
+    first_tangent, second_tangent = -m_tangent * first, (-direction - m_tangent) * second
+    total_tangent = first_tangent + second_tangent
+    log_tangent = total_tangent / total
     if claim == Claim("input"):
-        m_tangent = xp.where(input <= 0, -direction, xp.zeros_like(direction))
-        log_tangent = (first * -m_tangent + second * (-direction - m_tangent)) / (first + second)
         value = (1 - target) * direction
-        value = value + m_tangent + log_tangent if pos_weight is None else value + factor * (log_tangent + m_tangent)
-    elif claim == Claim("target"):
-        value = -input * direction + (p - 1) * (m + xp.log(first + second)) * direction
-    else:
-        return xp.zeros_like(input)
-    return _weighted_last(xp, claim, value, input, weight, reduction)
+        if pos_weight is None:
+            value = value + m_tangent + log_tangent
+        else:
+            value = value + ((pos_weight - 1) * target + 1) * (log_tangent + m_tangent)
+        return _weighted_last(xp, claim, value, input, weight, reduction)
+    if claim == Claim("input", "target"):
+        value = -(grad * direction)
+        return value if pos_weight is None else value + grad * (log_tangent + m_tangent) * (pos_weight - 1)
+    quotient = (grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)) / total
+    quotient_tangent = -(total_tangent * quotient) / total
+    through_first = quotient_tangent * first + quotient * first_tangent
+    through_second = quotient_tangent * second + quotient * second_tangent
+    return -through_second - xp.where(left, -through_second - through_first, zeros)
+
+
+def bce_with_logits_decomposed_double_backward(
+    claim: Claim,
+    direction: Any,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:
+    """As `bce_with_logits_decomposed_jvp`, backward through the gradient: 1/N comes first, for the jvp before the sum."""
+    xp = namespace(input=input)
+    first, second, total, m, left, zeros = _two_exponentials(xp, input)
+    if claim == Claim("target"):
+        value = -direction * input
+        value = value if pos_weight is None else value + direction * (pos_weight - 1) * (xp.log(total) + m)
+        return _to_upstream(xp, value, input, weight, reduction)
+    grad = _grad_losses(grad_output, input, weight, reduction) + zeros
+    if claim == Claim("input", "target"):
+        return _decomposed_input_along_target(xp, direction, grad, input, pos_weight)
+    if claim == Claim("target", "target"):
+        return zeros
+    # What reaches m's gradient, the products with exp(-m) and exp(-x - m), their quotient by the sum, and the logarithm's gradient.
+    to_m = xp.where(left, -direction, zeros)
+    to_first, to_second = -to_m, -direction - to_m
+    to_quotient = to_first * first + to_second * second
+    if claim == Claim("input"):
+        value = direction * (1 - target)
+        if pos_weight is None:
+            value = value + to_m + to_quotient / total
+        else:
+            value = value + (to_m + to_quotient / total) * ((pos_weight - 1) * target + 1)
+        return _to_upstream(xp, value, input, weight, reduction)
+    if claim == Claim("target", "input"):
+        value = -(direction * grad)
+        return value if pos_weight is None else value + (to_m + to_quotient / total) * grad * (pos_weight - 1)
+    quotient = (grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)) / total
+    to_total = -to_quotient * (quotient / total)
+    through_first, through_second = (to_first * quotient + to_total) * first, (to_second * quotient + to_total) * second
+    return -through_second - xp.where(left, -through_second - through_first, zeros)
+
+
+def _two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """exp(-m), exp(-x - m), their sum, m = max(-x, 0), where it is not constant, and zeros."""
+    zeros = xp.zeros_like(input)
+    m = xp.maximum(-input, zeros)
+    first, second = xp.exp(-m), xp.exp(-input - m)
+    return first, second, first + second, m, input <= 0, zeros
+
+
+def _decomposed_input_along_target(xp: Any, direction: Any, grad: Any, input: Any, pos_weight: Any) -> Any:
+    """The gradient of the input is linear in the target, and forward and backward are the same."""
+    value = -direction * grad
+    if pos_weight is None:
+        return value
+    first, second, total, _, left, zeros = _two_exponentials(xp, input)
+    through_log = grad * ((pos_weight - 1) * direction)
+    through_first, through_second = through_log / total * first, through_log / total * second
+    return value - through_second - xp.where(left, through_log - through_second - through_first, zeros)
+
+
+def _grad_losses(grad_output: Any, input: Any, weight: Any, reduction: str) -> Any:
+    """The gradient that reaches each loss before it is weighted."""
+    grad = reduce_backward(grad_output, reduction, prod(input.shape))
+    return grad if weight is None else grad * weight
+
+
+def _to_upstream(xp: Any, value: Any, input: Any, weight: Any, reduction: str) -> Any:
+    """What reverse mode passes on to the upstream gradient: `_grad_losses` is linear in it."""
+    value = reduce_backward(value if weight is None else value * weight, reduction, prod(input.shape))
+    return value if reduction == "none" else xp.sum(value)
