@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,19 @@ os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for worke
 
 import torch
 
-from parity_tests import report, tally
+from parity_tests import report, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
 from parity_tests.settings import Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
+from parity_tests.subjects.declined import NotOffered
 
 META = Path(__file__).parent / "parity_tests" / "meta"
 SETTINGS = pytest.StashKey[Settings]()
 PASSED = pytest.StashKey[bool]()
+WATCH = pytest.StashKey[watch.Watch]()
+COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
+WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
+SHOWN = 3  # reasons
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,18 +45,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="cpu", help="where the subject runs: cpu, cuda, cuda:1, ... (default: cpu)")
     group.addoption("--dtype", default=",".join(DTYPES), metavar="A,B", help=f"dtypes to run (default: {','.join(DTYPES)})")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
+    group.addoption(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="how long a case may take before it fails (default: 60 at quick, 120 at standard, 1800 at thorough effort)",
+    )
     group.addoption("--counts", metavar="FILE", help="write the number of cases by operator, dtype and claim to FILE, as JSON")
     group.addoption("--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
+    asked = [option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit")]
     try:
-        config.stash[SETTINGS] = settings(option("subject"), option("device"), option("dtype"), option("effort"), option("seed"))
+        config.stash[SETTINGS] = settings(*asked)
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
+    worker = getattr(config, "workerinput", None)
+    directory = Path(worker[WATCHED] if worker else tempfile.mkdtemp(prefix="parity-"))
+    config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit)
+    if not worker and getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
     config.pluginmanager.register(Summary(config), "parity-summary")
     torch.set_num_threads(1)  # the same results in one process and in a worker of pytest-xdist; test_bits asks for more itself
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the others write down what they are doing."""
+    node.workerinput[WATCHED] = str(node.config.stash[WATCH].directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if WATCH in config.stash:
+        watch.stop()
+        if not hasattr(config, "workerinput"):
+            shutil.rmtree(config.stash[WATCH].directory, ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -90,6 +122,39 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if META not in item.path.parents]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run a test under watch; what the subject does not offer is a skip with a reason."""
+    if META in pyfuncitem.path.parents:
+        return (yield)
+    watching, operator = pyfuncitem.config.stash[WATCH], _operator_of(pyfuncitem)
+    watching.begin(operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.path))
+    counts = pyfuncitem.stash.setdefault(COUNTS, {})
+    try:
+        result = yield
+    except NotOffered as error:
+        for count in counts.values():
+            count.decline(str(error))
+    except watch.NotReturned as error:
+        watching.strike(operator)
+        case = f"\n  case      {watching.record['case']}" if "case" in watching.record else ""
+        pytest.fail(f"{operator or 'a function'} of {pyfuncitem.config.stash[SETTINGS].subject.name}: {error}{case}", pytrace=False)
+    else:
+        if not counts or any(count.cases for count in counts.values()):
+            return result
+    finally:
+        watching.end()
+    reasons = {reason for count in counts.values() for reason in count.declined}
+    if reasons or not counts:
+        pytest.skip(f"not offered: {'; '.join(sorted(reasons)[:SHOWN])}")
+    return None
+
+
+def _operator_of(item: pytest.Function) -> str:
+    operator = item.funcargs.get("operator")
+    return operator.name if isinstance(operator, Operator) else ""
+
+
 @pytest.fixture(scope="session")
 def knobs(request: pytest.FixtureRequest) -> Settings:
     """The knobs of this run."""
@@ -99,12 +164,14 @@ def knobs(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def findings_of(request: pytest.FixtureRequest, knobs: Settings, operator: Operator) -> Iterator[Callable[[str], tally.Tally]]:
     """Counts what the test finds, in a tally for each dtype that it asks for; an operator that the subject lacks is not offered."""
-    counts: dict[str, tally.Tally] = {}
+    counts: dict[str, tally.Tally] = request.node.stash.setdefault(COUNTS, {})
+    if request.config.stash[WATCH].strikes(operator.name) >= watch.STRIKES:
+        pytest.fail(f"not run: {watch.STRIKES} tests of {operator.name} did not return, or killed the process", pytrace=False)
 
     def of(dtype: str) -> tally.Tally:
         count = counts.setdefault(dtype, tally.Tally(operator.name, dtype, claim_of(request.path)))
         if not knobs.subject.offers(operator.name):
-            count.not_offered = 1
+            count.decline(f"{knobs.subject.name} has no {operator.name}")
             pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
         return count
 
@@ -112,7 +179,7 @@ def findings_of(request: pytest.FixtureRequest, knobs: Settings, operator: Opera
         yield of
         if request.node.stash.get(PASSED, False):
             assert counts, "no case was run"
-            assert all(count.cases for count in counts.values()), "no case was run"
+            assert all(count.cases or count.declined for count in counts.values()), "no case was run"
     finally:
         request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
 
@@ -154,6 +221,20 @@ class Summary:
                     unjudged = report.nodeid in self.failed and not value["failed"]
                     self.tallies.append(value | {"failed": value["failed"] + unjudged})
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """A worker died: name the case, and count a failure."""
+        watching = self.config.stash[WATCH]
+        record = watching.last(report.node.gateway.id)
+        watching.strike(record.get("operator", ""))
+        report.longrepr = f"{report.longrepr}: the process died, or was ended after {watching.limit * watch.GRACE:g} s"
+        if "case" in record:
+            report.longrepr += f"\n  case      {record['case']}"
+        if record.get("operator") and record["dtype"]:
+            count = tally.Tally(record["operator"], record["dtype"], record["claim"])
+            count.count(False)
+            self.tallies.append(count.as_property())
+
     @property
     def gaps(self) -> list[str]:
         """Claims that a whole run met somewhere but for some operator and dtype had no case at all."""
@@ -184,6 +265,10 @@ class Summary:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
             for line in report.table(rows):
                 terminalreporter.write_line(line)
+            if declined := tally.not_offered(self.tallies):
+                terminalreporter.section("not offered")
+                for reason, count in sorted(declined.items()):
+                    terminalreporter.write_line(f"{count:>6}  {reason}")
             terminalreporter.section("cases of each claim")
             for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)

@@ -10,11 +10,10 @@ from parity_tests.cases import Case
 from parity_tests.check import SHOWN, Verify, findings_of
 from parity_tests.report import explain
 from parity_tests.settings import Settings
-from parity_tests.subjects import BUILTIN
+from parity_tests.subjects.declined import reason_of
 from parity_tests.tally import Tally
 
 CLAIM = "transforms"
-UNTRACEABLE = "vmap: It looks like you're"  # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,21 @@ class Attempt:
     verify: Verify
 
 
-def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> list[str]:
+def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> None:
     """Judge every attempt and fail with all that is wrong.
 
     An exception is a failure that the ledger may explain as a shortfall; one that it explains and that no longer occurs is a
-    failure too.
-
-    Returns
-    -------
-    list of str
-        What the subject does not offer: one that is not built in says so with `NotImplementedError`; the reference checks the
-        values of its arguments, which functorch does not show.
+    failure too. What the subject says it does not offer is counted.
     """
-    failures, not_offered = [], []
+    failures = []
     for attempt in attempts:
         case = attempt.case
         known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence)
         try:
             found = findings_of(case, attempt.verify, knobs, tally)
         except Exception as error:
-            says_so = isinstance(error, NotImplementedError) and knobs.subject.name not in BUILTIN
-            if says_so or (knobs.subject.name == "reference" and UNTRACEABLE in str(error)):
-                not_offered.append(attempt.sentence)
+            if knobs.subject.declines(error):
+                tally.decline(f"{attempt.sentence}: {reason_of(error)}")
                 continue
             tally.count(passes=known is not None)
             if known is not None:
@@ -59,7 +51,6 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
         if known is not None:
             failures.append(f"{known.id} no longer falls short: {attempt.sentence}. Retire the entry, or restrict it.")
         failures += [explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes]
-    assert tally.cases or not_offered, "no case was run"
+    assert tally.cases or tally.declined, "no case was run"
     if failures:
         raise AssertionError(f"{len(failures)} of {tally.cases} cases fail:\n\n" + "\n\n".join(failures[:SHOWN]))
-    return not_offered

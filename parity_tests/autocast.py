@@ -15,11 +15,11 @@ import torch
 from parity_tests.cases import Call, Case
 from parity_tests.check import Verify
 from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.judging import Finding, judge_claim, output_shape
 from parity_tests.observe import TORCH_DTYPES, WrongResult, tensors
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import BUILTIN, Subject
 from parity_tests.transforms import cotangent_of, function_over, of_dtype
-from parity_tests.verify import Finding, judge_claim, output_shape
 
 AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
 POLICY: Mapping[str, Mapping[str, str]] = {

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from zlib import crc32
 
+from parity_tests import watch
 from parity_tests.cases import Case
+from parity_tests.judging import Finding
+from parity_tests.observe import WrongResult
 from parity_tests.report import explain
 from parity_tests.settings import Settings
+from parity_tests.subjects.declined import NotOffered
 from parity_tests.tally import Tally
-from parity_tests.verify import Finding
 
 Verify = Callable[..., Iterable[Finding]]
 Explain = Callable[..., str]  # of a finding, the subject and the device
@@ -21,15 +24,28 @@ def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: T
     """Judge every case, count it, and fail if any fails; zero cases fail too. ``explain`` puts a failure into words."""
     failures: list[Finding] = []
     for case in cases:
-        failures += [finding for finding in findings_of(case, verify, knobs, tally) if not finding.verdict.passes]
-    assert tally.cases, "no case was run"
+        failures += [finding for finding in judged(case, verify, knobs, tally) if not finding.verdict.passes]
+    assert tally.cases or tally.declined, "no case was run"
     if failures:
         failures.sort(key=lambda finding: finding.verdict.elements)
         shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
         raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
 
 
+def judged(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+    """The findings of a case, counted; that the subject raises, or does not offer it, is one too."""
+    try:
+        return findings_of(case, verify, knobs, tally)
+    except NotOffered as error:
+        found = Finding.of_declined(case, str(error))
+    except WrongResult as error:
+        found = Finding.of_failure(case, str(error))
+    tally.add(found)
+    return [found]
+
+
 def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+    watch.doing(str(case))
     certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
     found = list(verify(knobs.subject, case, knobs.device, certify=certify))
     for finding in found:
@@ -39,6 +55,6 @@ def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> li
 
 def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
     """Judge one case and fail if it fails."""
-    for finding in findings_of(case, verify, knobs, tally):
+    for finding in judged(case, verify, knobs, tally):
         if not finding.verdict.passes:
             raise AssertionError(explain(finding, knobs.subject, knobs.device))

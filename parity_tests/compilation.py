@@ -22,6 +22,7 @@ import torch
 
 from parity_tests import ledger
 from parity_tests.expect import FORWARD, expected
+from parity_tests.judging import Finding, judge_claim, output_shape
 from parity_tests.ledger import Divergence
 from parity_tests.observe import tensors
 from parity_tests.operators import DTYPES, OPERATORS
@@ -30,7 +31,6 @@ from parity_tests.settings import Settings, settings
 from parity_tests.subjects import BUILTIN, Subject
 from parity_tests.transforms import cotangent_of, of_dtype
 from parity_tests.verdict import judge
-from parity_tests.verify import Finding, judge_claim, output_shape
 from reference.arithmetic.formats import FORMATS
 
 INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"  # the second runs inductor's decompositions without its kernels

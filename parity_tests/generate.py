@@ -27,19 +27,20 @@ ABSENT = ""  # the value of an option that a case does without
 @dataclass(frozen=True)
 class Effort:
     """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size;
-    whether dtypes share what is costly: each such case is then dealt to one of them."""
+    whether dtypes share what is costly: each such case is then dealt to one of them; how many seconds a case may take."""
 
     random_cases: int
     longest: int
     triples: bool
     largest_size: int
     shared: bool
+    time_limit: float
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True),
-    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True),
-    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False),
+    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True, time_limit=60),
+    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120),
+    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800),
 }
 LARGE = 2**14  # elements: costly
 

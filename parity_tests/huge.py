@@ -16,10 +16,10 @@ import torch
 from parity_tests import observe
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.judging import output_shape
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.subjects import Subject
 from parity_tests.verdict import Verdict, judge
-from parity_tests.verify import output_shape
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded
 

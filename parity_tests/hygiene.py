@@ -13,13 +13,13 @@ import torch
 
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.judging import judge_claim, output_shape
 from parity_tests.layouts import GRAD_OUTPUT, bits, called
 from parity_tests.observe import TORCH_DTYPES, WrongResult, tensors, widen
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.report import explain
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
-from parity_tests.verify import judge_claim, output_shape
 from reference.arithmetic.rounding import Rounded
 
 MANY = 40  # calls: more than any warm-up

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from parity_tests.cases import Call
+from parity_tests.judging import Mode
 from parity_tests.observe import WrongResult, tensors, widen
 from parity_tests.subjects import Subject
-from parity_tests.verify import Mode
 
 SCALE = 0.25  # a power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow
 

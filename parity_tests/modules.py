@@ -12,10 +12,10 @@ import torch
 
 from parity_tests.cases import Call
 from parity_tests.expect import FORWARD
+from parity_tests.judging import Mode
 from parity_tests.observe import WrongResult, tensors
 from parity_tests.subjects import Subject
 from parity_tests.transforms import cotangent_of, function_over, of_dtype
-from parity_tests.verify import Mode
 
 CLASSES = {
     "softmax": "Softmax",

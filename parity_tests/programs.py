@@ -11,8 +11,8 @@ import torch
 
 from parity_tests.cases import Call, Case
 from parity_tests.expect import grad_output_of
+from parity_tests.judging import output_shape
 from parity_tests.operators import OPERATORS, Operator
-from parity_tests.verify import output_shape
 from reference.arithmetic.formats import FORMATS
 
 Rewrite = Callable[..., Any]

@@ -9,9 +9,9 @@ import numpy as np
 
 from parity_tests.cases import Call
 from parity_tests.expect import FORWARD
+from parity_tests.judging import Finding
 from parity_tests.subjects import Subject
 from parity_tests.tally import Row
-from parity_tests.verify import Finding
 from reference.arithmetic.formats import FORMATS
 
 INLINE = 64  # elements that a script spells out; longer arguments are drawn again from their case
@@ -28,15 +28,18 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
     alone = verdict.ulps * ulp <= verdict.allowed
     unshared = ", of which most is an error that the whole row shares: its neighbours do not have this one's" if alone else ""
-    lines = [
-        f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
-        f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
-        *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
+    compared = (
         f"  worst     element {list(verdict.index)} of {verdict.elements}",
         f"  got       {verdict.observed!r}",
         f"  expected  {verdict.expected!r} ({truth})",
         f"  error     {verdict.ulps:.6g} ulp of {format.name}",
         f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp{unshared}",
+    )
+    lines = [
+        f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
+        f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
+        *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
+        *(compared if verdict.elements else ()),
         "  reproduce with" + (f" (a plain call; the failure is {finding.mode})" if finding.mode else ""),
         *(f"    {line}" for line in script(finding, subject, device).splitlines()),
     ]

@@ -25,19 +25,20 @@ class Settings:
     dtypes: tuple[str, ...]
     effort_name: str
     seed: int
+    time_limit: float = 60.0
 
     @property
     def effort(self) -> Effort:
         return EFFORTS[self.effort_name]
 
 
-def settings(subject: str, device: str, dtype: str, effort: str, seed: int) -> Settings:
+def settings(subject: str, device: str, dtype: str, effort: str, seed: int, time_limit: float | None = None) -> Settings:
     """Check the options and load the subject.
 
     Raises
     ------
     WrongOption
-        If the dtype, the effort or the device is unknown, or the device is not there.
+        If the dtype, the effort or the device is unknown, the device is not there, or no time is allowed.
     SubjectError
         If the subject cannot be put under test.
     """
@@ -45,7 +46,11 @@ def settings(subject: str, device: str, dtype: str, effort: str, seed: int) -> S
     for name in dtypes:
         _among("--dtype", name, DTYPES)
     _among("--effort", effort, EFFORTS)
-    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed)
+    if time_limit is None:
+        time_limit = EFFORTS[effort].time_limit
+    if not time_limit > 0:
+        raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
+    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit)
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

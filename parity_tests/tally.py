@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from parity_tests import watch
 from parity_tests.expect import FORWARD
-from parity_tests.verify import Finding
+from parity_tests.judging import Finding
 
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
 
@@ -20,7 +21,8 @@ PROPERTY = "parity"  # the name under which a tally travels in a report's user p
 class Tally:
     """Findings of one operator and dtype, added up.
 
-    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
+    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ... ``declined`` counts what the
+    subject says it does not offer, by what it says.
     """
 
     operator: str
@@ -31,10 +33,13 @@ class Tally:
     undecided: int = 0
     failed: int = 0
     diverged: dict[str, int] = field(default_factory=dict)
-    not_offered: int = 0
+    declined: dict[str, int] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
+        if finding.declined:
+            self.decline(finding.declined)
+            return
         verdict = finding.verdict
         self.count(verdict.passes)
         self.undecided += verdict.undecided
@@ -47,10 +52,16 @@ class Tally:
         """Count a case that is right or wrong, with nothing in between: a refusal, a bit, a kind."""
         self.cases += 1
         self.failed += not passes
+        watch.feed()
 
     def diverge(self, entry: str) -> None:
         """Count a case that the ledger's ``entry`` explains."""
         self.diverged[entry] = self.diverged.get(entry, 0) + 1
+
+    def decline(self, reason: str) -> None:
+        """Count a case that the subject does not offer."""
+        self.declined[reason] = self.declined.get(reason, 0) + 1
+        watch.feed()
 
     def as_property(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -59,11 +70,12 @@ class Tally:
         self.cases += other["cases"]
         self.undecided += other["undecided"]
         self.failed += other["failed"]
-        self.not_offered += other["not_offered"]
         for kind, fraction in other["worst"].items():
             self.worst[kind] = max(self.worst.get(kind, 0.0), fraction)
         for entry, count in other["diverged"].items():
             self.diverged[entry] = self.diverged.get(entry, 0) + count
+        for reason, count in other["declined"].items():
+            self.declined[reason] = self.declined.get(reason, 0) + count
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,22 @@ class Row:
 
 
 def coverage(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:
-    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject lacks the operator."""
+    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject offers nothing of it."""
     counted: dict[tuple[str, str], dict[str, int]] = {}
     for reported in properties:
         cell = counted.setdefault((reported["operator"], reported["dtype"]), {})
-        before = cell.get(reported["claim"], 0)
-        cell[reported["claim"]] = -1 if reported["not_offered"] else before + reported["cases"]
+        before, cases = cell.get(reported["claim"]), reported["cases"]
+        nothing = not cases and reported["declined"]
+        cell[reported["claim"]] = (-1 if before is None else before) if nothing else max(before or 0, 0) + cases
+    return counted
+
+
+def not_offered(properties: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many cases were not offered, by what the subject says."""
+    counted: dict[str, int] = {}
+    for reported in properties:
+        for reason, count in reported["declined"].items():
+            counted[reason] = counted.get(reason, 0) + count
     return counted
 
 
@@ -117,9 +139,10 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
 def _verdict(tally: Tally) -> str:
     if tally.failed:
         return f"FAIL ({tally.failed} of {tally.cases})"
-    if tally.not_offered and not tally.cases:
+    if tally.declined and not tally.cases:
         return "not offered"
     if not tally.cases:
         return "FAIL (nothing was run)"
-    diverged = sum(tally.diverged.values())
-    return f"pass; {diverged} known to diverge" if diverged else "pass"
+    diverged, declined = sum(tally.diverged.values()), sum(tally.declined.values())
+    known = f"; {diverged} known to diverge" if diverged else ""
+    return f"pass{known}; {declined} not offered" if declined else f"pass{known}"

@@ -14,10 +14,10 @@ from parity_tests.check import check_cases
 from parity_tests.domain import Region, regions
 from parity_tests.expect import FORWARD
 from parity_tests.generate import LARGE, sizes
+from parity_tests.judging import Mode, verify_in_modes
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
-from parity_tests.verify import Mode, verify_in_modes
 
 verify_both = verify_in_modes([Mode("", observe.results)])  # one call gives the result and its gradients
 REGIONS = [(operator, region) for name, operator in OPERATORS.items() for region in regions(name)]

@@ -23,6 +23,7 @@ from parity_tests.operators import OPERATORS, Operator
 from parity_tests.refusals import REFUSALS, Refusal, is_own
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
+from parity_tests.subjects.declined import NotOffered
 from parity_tests.tally import Tally
 
 CLAIM = "errors"
@@ -84,6 +85,8 @@ def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, 
     try:
         result = function(*positional, **{name: value for name, value in made.items() if name not in ("input", "target")})
     except Exception as error:
+        if isinstance(error, NotOffered) and not isinstance(error, exception):
+            raise
         right = type(error) is exception if exactly else isinstance(error, exception)
         return "" if right else f"raises {type(error).__name__} ({error}), expected {exception.__name__}"
     return f"accepted, and returns {result}; expected {exception.__name__}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from parity_tests.check import check_case, check_cases
 from parity_tests.generate import for_each_random_case, grid, random_cases
+from parity_tests.judging import verify_forward
 from parity_tests.operators import Operator
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
-from parity_tests.verify import verify_forward
 
 
 def test_random_cases_stay_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:

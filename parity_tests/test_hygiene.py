@@ -18,12 +18,12 @@ import torch
 from parity_tests import observe
 from parity_tests.expect import FORWARD
 from parity_tests.hygiene import BETWEEN, MODES, Run, probes
+from parity_tests.judging import verify_forward, verify_gradients
 from parity_tests.layouts import bits, poison
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
-from parity_tests.verify import verify_forward, verify_gradients
 
 
 def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from parity_tests import ledger, observe
 from parity_tests.expect import FORWARD, expected
+from parity_tests.judging import judge_claim
 from parity_tests.report import explain
 from parity_tests.second_order import is_second_order
 from parity_tests.settings import Settings
-from parity_tests.verify import judge_claim
 
 PLAIN = [entry for entry in ledger.entries() if not entry.modes]  # the others are seen to diverge where their modes are driven
 SMALLEST = [(entry, claim, dtype) for entry in PLAIN for claim in entry.claims if not is_second_order(claim) for dtype in entry.dtypes]

@@ -21,6 +21,7 @@ from parity_tests.cases import Call, Case
 from parity_tests.check import check_cases
 from parity_tests.expect import FORWARD, expected, grad_output_of
 from parity_tests.generate import grid
+from parity_tests.judging import Finding, Mode, judge_claim, output_shape, verify_in_modes
 from parity_tests.layouts import (
     APART,
     CHANNELS_LAST,
@@ -44,7 +45,6 @@ from parity_tests.operators import OPERATORS, Operator
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
-from parity_tests.verify import Finding, Mode, judge_claim, output_shape, verify_in_modes
 
 CLAIM = "layouts"
 ARRAYS = ("input", "target", "weight", "pos_weight", GRAD_OUTPUT)

@@ -15,6 +15,7 @@ from parity_tests import verify_second_order
 from parity_tests.cases import Case
 from parity_tests.check import check_case, check_cases
 from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases
+from parity_tests.judging import verify_in_modes
 from parity_tests.ledger import Divergence
 from parity_tests.modes import FIRST_ORDER
 from parity_tests.modes_second_order import SECOND_ORDER
@@ -22,7 +23,6 @@ from parity_tests.operators import DTYPES, Operator
 from parity_tests.second_order import Claim, is_second_order
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally
-from parity_tests.verify import verify_in_modes
 from parity_tests.verify_second_order import explain, judge_modes, smallest_probe
 from parity_tests.verify_second_order import verify_second_order as in_second_order
 

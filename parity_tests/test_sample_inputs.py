@@ -18,10 +18,11 @@ import reference
 from parity_tests import observe, tally
 from parity_tests.cases import Call
 from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.judging import Finding, judge_claim, output_shape
 from parity_tests.operators import OPERATORS
 from parity_tests.report import explain
 from parity_tests.settings import Settings
-from parity_tests.verify import Finding, judge_claim, output_shape
+from parity_tests.subjects.declined import NotOffered
 
 NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
 
@@ -83,12 +84,15 @@ def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) ->
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
         for number, (operator, sample) in enumerate(samples(observe.TORCH_DTYPES[dtype])):
             if not knobs.subject.offers(operator):
-                counts[operator].not_offered = 1
+                counts[operator].decline(f"{knobs.subject.name} has no {operator}")
                 continue
-            for finding in judged(as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])):
-                counts[operator].add(finding)
-                if not finding.verdict.passes:
-                    failures.append(explain(finding, knobs.subject, knobs.device))
-        assert all(count.cases or count.not_offered for count in counts.values()), "an operator has no samples"
+            try:
+                for finding in judged(as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])):
+                    counts[operator].add(finding)
+                    if not finding.verdict.passes:
+                        failures.append(explain(finding, knobs.subject, knobs.device))
+            except NotOffered as error:
+                counts[operator].decline(str(error))
+        assert all(count.cases or count.declined for count in counts.values()), "an operator has no samples"
         request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
     assert not failures, f"{len(failures)} samples fail; the first:\n\n{failures[0]}"

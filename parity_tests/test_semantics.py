@@ -22,6 +22,7 @@ from packaging.version import Version
 
 from parity_tests import ledger, observe
 from parity_tests.expect import FORWARD, expected
+from parity_tests.judging import Finding, judge_claim
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.report import explain
 from parity_tests.semantics import PROMOTIONS, ROWS, Promotion
@@ -30,7 +31,6 @@ from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
 from parity_tests.verdict import judge
-from parity_tests.verify import Finding, judge_claim
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded
 

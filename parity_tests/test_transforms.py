@@ -21,12 +21,12 @@ from parity_tests.cases import Case
 from parity_tests.check import SHOWN
 from parity_tests.expect import FORWARD, expected
 from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import judge_claim, verify_in_modes
 from parity_tests.operators import CROSS_ENTROPY, DTYPES, NLL_LOSS, OPERATORS, REDUCTION, Operator
 from parity_tests.report import explain
 from parity_tests.settings import Settings
 from parity_tests.tally import PROPERTY, Tally
 from parity_tests.transforms import arrays_of
-from parity_tests.verify import judge_claim, verify_in_modes
 
 # Small: all arguments of a slice fit in a failure's script. None has a dimension of the size of the batch, so that two swapped show.
 SHAPES = {"row": ((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)), "class": ((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
@@ -68,12 +68,6 @@ def not_in_quick(knobs: Settings, what: str) -> None:
         pytest.skip(f"quick effort leaves out {what}")
 
 
-def finish(not_offered: list[str]) -> None:
-    """Name what a subject says it does not offer."""
-    if not_offered:
-        pytest.skip(f"not offered, says the subject: {'; '.join(not_offered)}")
-
-
 def sentence(what: str, names: tuple[str, ...], case: Case) -> str:
     options = " ".join(f"{name}={value}" for name, value in case.options)
     return f"{what} over {'+'.join(names)}: {options}"
@@ -92,7 +86,7 @@ def test_each_slice_of_a_mapped_call_is_right(operator: Operator, dtype: str, kn
         names = arrays_of(operator.call(empty))
         yield Attempt(sentence("vmap of nothing", names, empty), empty, transforms.verify_vmap(names))
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 def test_each_slice_mapped_twice_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
@@ -103,7 +97,7 @@ def test_each_slice_mapped_twice_is_right(operator: Operator, dtype: str, knobs:
             names = arrays_of(operator.call(case))
             yield Attempt(sentence("vmap of vmap", names, case), case, transforms.verify_nested_vmap(names))
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 def test_the_gradient_of_each_sample_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
@@ -113,7 +107,7 @@ def test_the_gradient_of_each_sample_is_right(operator: Operator, dtype: str, kn
             names = subsets(operator, case, used)
             yield Attempt(sentence("vmap of grad", names, case), case, transforms.verify_per_sample_gradients(names))
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 @pytest.mark.parametrize("index", IGNORE_INDEX.values(), ids=IGNORE_INDEX)
@@ -130,7 +124,7 @@ def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
             what = "vmap of grad" if number == 0 else "vmap"
             yield Attempt(sentence(what, ("input", "target"), case), case, verify(("input", "target")))
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 # --- torch.func and the modes without a graph --------------------------------------------------------------------------
@@ -143,7 +137,7 @@ def test_functions_of_torch_func_are_right(operator: Operator, dtype: str, knobs
             if case.option.get("reduction", "none") != "none":
                 yield Attempt(f"grad: {case}", case, transforms.verify_grad)
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 def test_each_row_of_the_jacobian_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
@@ -154,7 +148,7 @@ def test_each_row_of_the_jacobian_is_right(operator: Operator, dtype: str, knobs
             unreduced = operator.case(dtype, shape, case.values, options, case.seed)
             yield Attempt(f"jacrev: {unreduced}", unreduced, transforms.verify_jacobian)
 
-    finish(check_attempts(attempts(), knobs, findings))
+    check_attempts(attempts(), knobs, findings)
 
 
 # --- autocast --------------------------------------------------------------------------------------------------------
@@ -174,7 +168,7 @@ def test_autocast_computes_in_the_dtype_of_the_table(
             findings.count()
         return
     verify = verify_under_autocast(autocast_dtype)
-    finish(check_attempts((Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings))
+    check_attempts((Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings)
 
 
 # --- torch.nn --------------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ import torch
 from parity_tests.cases import Call, Case
 from parity_tests.check import Verify
 from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.judging import Finding, Mode, judge_claim, output_shape
 from parity_tests.observe import TORCH_DTYPES, WrongResult, forward, gradients, tensors, widen
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
-from parity_tests.verify import Finding, Mode, judge_claim, output_shape
 from reference.arithmetic.rounding import Rounded
 
 SLICES = 3

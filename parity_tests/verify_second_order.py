@@ -1,4 +1,4 @@
-"""Second-order claims, judged: as `parity_tests.verify` for results and gradients."""
+"""Second-order claims, judged: as `parity_tests.judging` for results and gradients."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 from parity_tests import ledger, report, second_order, torch_second_order_formulas
 from parity_tests.cases import Call, Case
 from parity_tests.expect import grad_output_of
+from parity_tests.judging import Finding, output_shape, settle
 from parity_tests.ledger import Divergence
 from parity_tests.modes_second_order import SECOND_ORDER, SecondOrder
 from parity_tests.observe import WrongResult
 from parity_tests.operators import OPERATORS
 from parity_tests.second_order import Claim, Probe
-from parity_tests.subjects import Subject
+from parity_tests.subjects import COMPLETE, Subject
+from parity_tests.subjects.declined import NO_SECOND_DERIVATIVE, reason_of
 from parity_tests.verdict import Verdict
-from parity_tests.verify import Finding, output_shape, settle
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
 
@@ -62,6 +63,9 @@ def judge_modes(
         except (NotImplementedError, RuntimeError) as error:  # what autograd raises for what it does not implement
             sentence = f"{mode.name} along {along}"
             missing = ledger.shortfall(subject.name, device, "modes", call.operator, call.dtype, sentence)
+            if missing is None and case is not None and _no_second_derivative(subject, error):
+                yield SecondOrderFinding.of_declined(case, f"{mode.name}: {reason_of(error)}")
+                continue
             if missing is None:
                 raise WrongResult(f"{sentence} of {call.operator} raises {type(error).__name__}: {error}") from error
             yield SecondOrderFinding(case, call, f"jvp along {along}", Verdict(0.0), Verdict(0.0), missing.id, False, mode=mode.name)
@@ -78,6 +82,11 @@ def judge_modes(
             yield replace(judged[key], mode=mode.name)
 
 
+def _no_second_derivative(subject: Subject, error: Exception) -> bool:
+    """Whether the subject says that it has none."""
+    return subject.declines(error) or (subject.name not in COMPLETE and NO_SECOND_DERIVATIVE in str(error))
+
+
 def judge_claim(
     case: Case | None,
     call: Call,
@@ -89,7 +98,7 @@ def judge_claim(
     *,
     certify: bool = False,
 ) -> SecondOrderFinding:
-    """Judge one result by the derived bound, and where it is broken by the ledger's; as `parity_tests.verify.judge_claim`."""
+    """Judge one result by the derived bound, and where it is broken by the ledger's; as `parity_tests.judging.judge_claim`."""
 
     def weaker(entry: Divergence) -> Rounded:
         return second_order.expected(call, claim, probe, changes=entry.arithmetic, function=formula_of(entry))

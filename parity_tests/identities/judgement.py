@@ -28,10 +28,10 @@ from parity_tests.cases import Call
 from parity_tests.expect import FORWARD
 from parity_tests.identities.compositions import WIDE, Bounds, Observed
 from parity_tests.identities.record import Identity, Pair, Variant
+from parity_tests.judging import Finding
 from parity_tests.report import INLINE
 from parity_tests.subjects import Subject
 from parity_tests.verdict import Verdict, judge
-from parity_tests.verify import Finding
 from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded

@@ -18,9 +18,9 @@ import reference
 from parity_tests.cases import Call
 from parity_tests.expect import FORWARD, certified, expected, grad_output_of
 from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
 from parity_tests.operators import OPERATORS
 from parity_tests.verdict import judge
-from parity_tests.verify import output_shape
 from reference.arithmetic import balls
 from reference.arithmetic.formats import FLOAT64
 from reference.arithmetic.rounding import Rounded

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from parity_tests.cases import Case
 from parity_tests.domain import regions
 from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases, sizes
+from parity_tests.judging import verify_forward
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
-from parity_tests.verify import verify_forward
 
 DTYPE = "float32"
 

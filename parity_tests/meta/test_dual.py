@@ -32,11 +32,11 @@ from parity_tests import second_order
 from parity_tests.cases import Call, Case
 from parity_tests.expect import grad_output_of
 from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
 from parity_tests.modes_second_order import SECOND_ORDER
 from parity_tests.operators import OPERATORS
 from parity_tests.second_order import Claim, Probe
 from parity_tests.subjects import load
-from parity_tests.verify import output_shape
 from reference import binary_cross_entropy_with_logits, nll_loss, softmax
 from reference.arithmetic import dual, dual_functions
 from reference.arithmetic.balls import balls, precision

@@ -27,13 +27,13 @@ from parity_tests import ledger, subjects
 from parity_tests import test_known_divergences as known_divergences
 from parity_tests.check import check_cases
 from parity_tests.expect import FORWARD, expected
+from parity_tests.judging import verify_forward, verify_gradients
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.report import script
 from parity_tests.settings import WrongOption, settings
 from parity_tests.subjects import Subject, SubjectError
 from parity_tests.tally import Tally, rows
 from parity_tests.verdict import judge
-from parity_tests.verify import verify_forward, verify_gradients
 from reference.arithmetic.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]

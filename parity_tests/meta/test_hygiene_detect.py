@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from parity_tests import hygiene, observe
 from parity_tests import test_hygiene as claim
+from parity_tests.judging import verify_forward, verify_gradients
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
-from parity_tests.verify import verify_forward, verify_gradients
 
 KNOBS = settings("torch", "cpu", "float32", "standard", 0)
 ROW, ELEMENT = "softmax", "binary_cross_entropy_with_logits"

@@ -20,12 +20,12 @@ from parity_tests.identities import IDENTITIES, Identity
 from parity_tests.identities.compositions import WIDE, Bounds
 from parity_tests.identities.inputs import CLASSES, ELEMENTS, LOSSES, ROWS
 from parity_tests.identities.judgement import compare, explain, verify_identity
+from parity_tests.judging import CLOSE
 from parity_tests.meta import planted_identities as planted
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
-from parity_tests.verify import CLOSE
 from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded

@@ -17,11 +17,11 @@ from torch.nn import functional
 from parity_tests import ledger
 from parity_tests import test_layouts as claim
 from parity_tests.cases import Case
+from parity_tests.judging import verify_forward, verify_gradients
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
 from parity_tests.tally import Tally
-from parity_tests.verify import verify_forward, verify_gradients
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = claim.test_views_give_the_right_results, claim.test_views_whose_elements_share_memory_give_the_right_results

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from parity_tests import ledger
 from parity_tests.cases import Case
+from parity_tests.judging import verify_in_modes
 from parity_tests.modes import FIRST_ORDER, splits
 from parity_tests.modes_second_order import SECOND_ORDER
 from parity_tests.observe import WrongResult
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject, load
-from parity_tests.verify import verify_in_modes
 from parity_tests.verify_second_order import explain, reproduce, verify_second_order
 
 CREATE_GRAPH, VJP_TWICE, JVP, FORWARD_AD, JVP_OF_VJP = (mode.name for mode in SECOND_ORDER)
@@ -162,7 +162,6 @@ def without_functorch(input: torch.Tensor, target: torch.Tensor) -> float:
 SOFTMAX, BCE = case_of("softmax"), case_of("binary_cross_entropy")
 FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [  # who must reject it, and who has no reason to
     ("a double backward of constants", of(WrongDoubleBackward), SOFTMAX, (CREATE_GRAPH,), FIRST),
-    ("a backward that cannot be differentiated", of(NoDoubleBackward), SOFTMAX, (CREATE_GRAPH,), FIRST),
     ("a wrong tangent", of(WrongTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
     ("an ignored tangent", of(IgnoredTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
     ("a backward that fails the second time", of(FailsTheSecondTime), SOFTMAX, (AGAIN,), tuple({*FIRST} - {AGAIN})),
@@ -198,10 +197,13 @@ def test_torch_is_accepted_on_the_same_cases(operator: str) -> None:
     assert not failing_modes(load("torch", ()), case_of(operator))
 
 
-def test_what_is_not_implemented_fails_unless_the_ledger_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_implemented_is_not_offered_and_fails_for_torch_unless_the_ledger_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     (mode,) = (mode for mode in SECOND_ORDER if mode.name == CREATE_GRAPH)
+    (finding,) = verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode])
+    assert finding.declined.startswith(f"{CREATE_GRAPH}: ")
+    torchs = replace(of(NoDoubleBackward), name="torch")
     with pytest.raises(WrongResult, match=f"{CREATE_GRAPH} along input of softmax raises NotImplementedError"):
-        list(verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode]))
+        list(verify_second_order(torchs, SOFTMAX, modes=[mode]))
     asked = []
 
     def shortfall(*sentence: str) -> Any:
@@ -209,9 +211,9 @@ def test_what_is_not_implemented_fails_unless_the_ledger_knows(monkeypatch: pyte
         return SimpleNamespace(id="known")
 
     monkeypatch.setattr(ledger, "shortfall", shortfall)
-    (finding,) = verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode])
+    (finding,) = verify_second_order(torchs, SOFTMAX, modes=[mode])
     assert (finding.divergence, finding.verdict.passes) == ("known", True)
-    assert asked == [("planted", "cpu", "modes", "softmax", "float32", f"{CREATE_GRAPH} along input")]
+    assert asked == [("torch", "cpu", "modes", "softmax", "float32", f"{CREATE_GRAPH} along input")]
 
 
 def test_a_failure_says_how_to_reproduce_it(capsys: pytest.CaptureFixture[str]) -> None:

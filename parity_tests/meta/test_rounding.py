@@ -17,9 +17,9 @@ import pytest
 
 from parity_tests.expect import FORWARD, expected, grad_output_of
 from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
 from parity_tests.operators import OPERATORS
 from parity_tests.verdict import judge
-from parity_tests.verify import output_shape
 from reference.arithmetic import rounding_functions as bounds
 from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Arithmetic, Format

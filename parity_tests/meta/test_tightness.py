@@ -12,8 +12,8 @@ import pytest
 
 from parity_tests import subjects
 from parity_tests.cases import Case
+from parity_tests.judging import Finding, verify_forward, verify_gradients
 from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.verify import Finding, verify_forward, verify_gradients
 
 TORCH = subjects.load("torch", tuple(OPERATORS))
 SHAPES = ((4, 5), (1, 1000))

@@ -7,10 +7,12 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from parity_tests.subjects import builtin
+from parity_tests.subjects.declined import NotOffered, is_declined, reason_of
 
 
 class SubjectError(ValueError):
@@ -39,9 +41,26 @@ class Subject:
         return callable(getattr(self.namespace, operator, None))
 
     def function(self, operator: str) -> Callable[..., Any]:
-        return getattr(self.namespace, operator)
+        """The subject's function; of any but torch's own, a `NotImplementedError` comes out as `NotOffered`."""
+        function: Callable[..., Any] = getattr(self.namespace, operator)
+        if self.name in COMPLETE:
+            return function
+
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return function(*arguments, **options)
+            except NotImplementedError as error:
+                raise NotOffered(f"{operator}: {reason_of(error)}") from error
+
+        return call
+
+    def declines(self, error: BaseException) -> bool:
+        """Whether an exception says that the subject does not offer what it was asked for."""
+        return self.name not in COMPLETE and is_declined(error)
 
 
+COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from parity_tests import ledger, observe
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, certified, expected, grad_output_of
 from parity_tests.ledger import Divergence
+from parity_tests.observe import WrongResult
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
+from parity_tests.subjects.declined import NotOffered, reason_of
 from parity_tests.verdict import Verdict, judge
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
@@ -21,6 +24,9 @@ from reference.arithmetic.rounding import Rounded
 CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
+
+
+AnyFinding = TypeVar("AnyFinding", bound="Finding")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Finding:
         Whether the expected value was confirmed by balls.
     mode : str
         How the subject was made to compute the claim; empty for a plain call.
+    declined : str
+        Why the subject does not offer it; empty where it does. Then nothing was judged.
     """
 
     case: Case | None
@@ -50,6 +58,39 @@ class Finding:
     certified: bool
     grad_output: np.ndarray | None = None
     mode: str = ""
+    declined: str = ""
+
+    @classmethod
+    def of_failure(cls, case: Case, reason: str) -> Finding:
+        """What is wrong with a case where there is nothing to compare."""
+        verdict = Verdict(np.inf, reason=reason)
+        return cls(case, OPERATORS[case.operator].call(case), FORWARD, verdict, verdict, "", False)
+
+    @classmethod
+    def of_declined(cls: type[AnyFinding], case: Case, reason: str) -> AnyFinding:
+        """A case that the subject does not offer."""
+        return cls(case, OPERATORS[case.operator].call(case), FORWARD, Verdict(0.0), Verdict(0.0), "", False, declined=reason)
+
+
+@contextmanager
+def of_the_subject(subject: Subject) -> Iterator[None]:
+    """Whatever is raised within is the subject's doing.
+
+    Raises
+    ------
+    NotOffered
+        If it says that it does not offer what it was asked for.
+    WrongResult
+        If it raises anything else.
+    """
+    try:
+        yield
+    except (WrongResult, NotOffered):
+        raise
+    except Exception as error:
+        if subject.declines(error):
+            raise NotOffered(reason_of(error)) from error
+        raise WrongResult(f"it raises {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -85,7 +126,12 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
         for mode in modes:
             if not mode.applies(call):
                 continue
-            observed = mode.observe(subject, call, device, grad_output)
+            try:
+                with of_the_subject(subject):
+                    observed = mode.observe(subject, call, device, grad_output)
+            except NotOffered as error:
+                yield Finding.of_declined(case, f"{mode.name}: {error}" if mode.name else str(error))
+                continue
             for claim in observed:
                 if claim not in bounds:
                     bounds |= expected(call, (claim,)) if claim == FORWARD else expected(call, call.differentiable, grad_output)
@@ -106,7 +152,8 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
 def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
     """Judge the forward result of one case."""
     call = OPERATORS[case.operator].call(case)
-    observed = observe.forward(subject, call, device)
+    with of_the_subject(subject):
+        observed = observe.forward(subject, call, device)
     bound = expected(call, (FORWARD,))[FORWARD]
     yield judge_claim(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
@@ -116,7 +163,8 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
     call = OPERATORS[case.operator].call(case)
     shape = output_shape(call)
     grad_output = grad_output_of(call, shape, case.generator("grad_output"))
-    observed = observe.gradients(subject, call, device, grad_output)
+    with of_the_subject(subject):
+        observed = observe.gradients(subject, call, device, grad_output)
     bounds = expected(call, call.differentiable, grad_output)
     for claim, bound in bounds.items():
         yield judge_claim(subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify)

@@ -1,0 +1,33 @@
+"""What a subject says it does not offer, as opposed to what it gets wrong."""
+
+from __future__ import annotations
+
+# How torch puts what the author of a function did not write, or ruled out.
+LIMITS = (
+    "marked with @once_differentiable",
+    "does not currently support double backward",
+    "You must implement the jvp function for custom autograd.Function",
+    "In order to use an autograd.Function with functorch transforms",
+    "but it does not have vmap support",
+    "does not support it because it has not been implemented yet",  # forward mode
+    "Cannot access data pointer of Tensor that doesn't have storage",  # a transform's tensor, handed to another library
+    "Can't call numpy() on Tensor that requires grad",
+    "vmap: It looks like you're",  # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
+)
+# Of a gradient that is differentiated once more: it came from elsewhere. Of a result, this would be a gradient that is missing.
+NO_SECOND_DERIVATIVE = "does not require grad and does not have a grad_fn"
+
+
+class NotOffered(NotImplementedError):
+    """The subject raised `NotImplementedError`: it does not offer what it was asked for."""
+
+
+def is_declined(error: BaseException) -> bool:
+    """Whether an exception says that something is not offered."""
+    return isinstance(error, NotImplementedError) or any(limit in str(error) for limit in LIMITS)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something is not offered, in one line."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else f"it raises {type(error).__name__}"
