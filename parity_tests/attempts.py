@@ -39,7 +39,7 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
             found = findings_of(case, attempt.verify, knobs, tally)
         except Exception as error:
             if knobs.subject.declines(error):
-                tally.decline(f"{attempt.sentence}: {reason_of(error)}")
+                tally.decline(reason_of(error))
                 continue
             tally.count(passes=known is not None)
             if known is not None:

@@ -22,14 +22,18 @@ Found = Mapping[Claim, np.ndarray]
 
 
 def create_graph(subject: Subject, call: Call, device: str, along: str, probe: Probe) -> Found:
-    """Double backward: the gradient of <v, grad> through ``create_graph=True``."""
+    """Double backward: the gradient of <v, grad> through ``create_graph=True``.
+
+    By backward() into ``.grad``, which goes through the whole graph: a function that can be differentiated once says so there, while
+    torch.autograd.grad finds no way to what it is asked for, and nothing wrong.
+    """
     bound = Bound.of(subject, call, device, probe.grad_output)
     leaves = bound.leaves(*call.differentiable)
     upstream = bound.grad_output.requires_grad_()
     (gradient,) = torch.autograd.grad(bound(**leaves), leaves[along], upstream, create_graph=True)
-    inputs = [*leaves.values(), upstream]
-    second = torch.autograd.grad(gradient, inputs, _direction(bound, along, probe), allow_unused=True, materialize_grads=True)
-    return {double_backward(call, along, by): widen(s) for by, s in zip((*leaves, "grad_output"), second, strict=True)}
+    torch.autograd.backward(gradient, _direction(bound, along, probe))
+    found = {by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for by, leaf in {**leaves, "grad_output": upstream}.items()}
+    return {double_backward(call, along, by): widen(second) for by, second in found.items()}
 
 
 def vjp_of_vjp(subject: Subject, call: Call, device: str, along: str, probe: Probe) -> Found:

@@ -1,0 +1,121 @@
+"""Right implementations, written as kernels are, for faults to be planted in.
+
+Half precision is computed in float32 and rounded once; the backward is the closed form and can be differentiated once. Nothing of
+torch's own operators is in them, so that a fault is judged by what it is, not by what torch gets wrong too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+import reference
+
+Forward = Callable[..., torch.Tensor]
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Half precision in float32, all else as it is."""
+    return tensor.float() if tensor.dtype in HALVES else tensor
+
+
+def result_dtype(operator: str, arguments: Mapping[str, Any]) -> torch.dtype:
+    """The dtype of the result, as torch promotes; the kernel computes in it, or in float32 where it is narrower."""
+    dtype: torch.dtype = arguments.get("dtype") or arguments["input"].dtype
+    others = {"cross_entropy": ("target", "weight"), "binary_cross_entropy_with_logits": ("target",)}.get(operator, ())
+    if operator == "cross_entropy" and not arguments["target"].is_floating_point():
+        others = ()
+    for name in others:
+        if arguments.get(name) is not None:
+            dtype = torch.promote_types(dtype, arguments[name].dtype)
+    return dtype
+
+
+def prepared(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the kernel computes with them; a ``dtype=`` has been followed."""
+    made = dict(arguments)
+    dtype = made.pop("dtype", None)
+    if dtype is not None:
+        made["input"] = made["input"].to(dtype)
+    return {name: wide(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value for name, value in made.items()}
+
+
+def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
+    """All arguments of a call by name, defaults among them."""
+    given = inspect.signature(getattr(reference, operator)).bind(*positional, **named)
+    given.apply_defaults()
+    return dict(given.arguments)
+
+
+def refuse(operator: str, arguments: Mapping[str, Any]) -> None:
+    """Raise what the definition raises for malformed arguments."""
+    with torch.no_grad():
+        getattr(reference, operator)(**arguments)
+
+
+def kernel(operator: str, forward: Forward | None = None, backward: Callable[..., Any] | None = None) -> Forward:
+    """An implementation with the definition's forward and closed-form backward, or with others in their places.
+
+    Parameters
+    ----------
+    forward : callable, optional
+        Takes the operator's arguments, prepared.
+    backward : callable, optional
+        Takes the upstream gradient first, and returns what the reference's ``..._backward`` returns.
+    """
+    forward = forward or getattr(reference, operator)
+    backward = backward or getattr(reference, f"{operator}_backward")
+
+    class Kernel(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, names: tuple[str, ...], options: dict[str, Any], *tensors: torch.Tensor) -> torch.Tensor:
+            ctx.names, ctx.options = names, options
+            ctx.save_for_backward(*tensors)
+            arguments = {**options, **dict(zip(names, tensors, strict=True))}
+            return forward(**prepared(operator, arguments)).to(result_dtype(operator, arguments))
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, ...]:
+            arguments = {**ctx.options, **dict(zip(ctx.names, ctx.saved_tensors, strict=True))}
+            found = backward(wide(grad_output), **prepared(operator, arguments))
+            gradients = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
+            through = arguments.get("dtype")
+            made = []
+            for name, tensor, needed in zip(ctx.names, ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True):
+                gradient = gradients.get(name) if needed else None
+                if gradient is not None and through is not None:
+                    gradient = gradient.to(through)
+                made.append(gradient if gradient is None else gradient.to(tensor.dtype))
+            return (None, None, *made)
+
+    def function(*positional: Any, **named: Any) -> torch.Tensor:
+        arguments = bound(operator, *positional, **named)
+        refuse(operator, arguments)
+        tensors = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
+        options = {name: value for name, value in arguments.items() if name not in tensors}
+        output: torch.Tensor = Kernel.apply(tuple(tensors), options, *tensors.values())
+        return output
+
+    return function
+
+
+def composed(operator: str, forward: Forward) -> Forward:
+    """An implementation composed of torch's elementary operations, differentiated by autograd; refuses what is to be refused."""
+
+    def function(*positional: Any, **named: Any) -> torch.Tensor:
+        arguments = bound(operator, *positional, **named)
+        refuse(operator, arguments)
+        return forward(**prepared(operator, arguments)).to(result_dtype(operator, arguments))
+
+    return function
+
+
+RIGHT: Mapping[str, Forward] = {
+    name: kernel(name)
+    for name in ("softmax", "log_softmax", "nll_loss", "cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+}
