@@ -32,6 +32,7 @@ WATCH = pytest.StashKey[watch.Watch]()
 COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
 SHOWN = 3  # reasons
+FIRST = ("forward", "gradients", "semantics", "errors", "domain", "hygiene", "layouts", "modes", "identities")  # of the claims
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--device", default="cpu", help="where the subject runs: cpu, cuda, cuda:1, ... (default: cpu)")
     group.addoption("--dtype", default=",".join(DTYPES), metavar="A,B", help=f"dtypes to run (default: {','.join(DTYPES)})")
+    group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
     group.addoption(
         "--time-limit",
@@ -57,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
-    asked = [option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit")]
+    asked = [option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
     try:
         config.stash[SETTINGS] = settings(*asked)
     except (WrongOption, SubjectError) as error:
@@ -114,7 +116,13 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Quick effort is about the subject: the suite's tests of itself are left out, and counted as deselected."""
+    """What is telling and cheap comes first. Other operators than those asked for are left out, and at quick effort, which is about
+    the subject, the suite's tests of itself: both are counted as deselected."""
+    items.sort(key=lambda item: FIRST.index(claim) if (claim := claim_of(item.path)) in FIRST else len(FIRST))
+    if asked := config.stash[SETTINGS].operators:
+        others = [item for item in items if META not in item.path.parents and _operator_of_parameters(item) not in ("", *asked)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
     if config.stash[SETTINGS].effort_name == "quick":
         own = [item for item in items if META in item.path.parents]
         if own and len(own) < len(items):  # asked for by name, they run
@@ -148,6 +156,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if reasons or not counts:
         pytest.skip(f"not offered: {'; '.join(sorted(reasons)[:SHOWN])}")
     return None
+
+
+def _operator_of_parameters(item: pytest.Item) -> str:
+    """The operator that a test is about, and "" for one that is about none or all."""
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    operator = given.get("operator")
+    return operator.name if isinstance(operator, Operator) else ""
 
 
 def _operator_of(item: pytest.Function) -> str:
@@ -237,14 +252,15 @@ class Summary:
 
     @property
     def gaps(self) -> list[str]:
-        """Claims that a whole run met somewhere but for some operator and dtype had no case at all."""
+        """Claims that a whole run met somewhere but for some operator and dtype had no case at all. Quick effort is no whole run:
+        dtypes take turns."""
         option, knobs = self.config.option, self.config.stash[SETTINGS]
         narrowed = option.keyword or option.markexpr or option.maxfail or any("::" in str(argument) for argument in self.config.args)
-        if narrowed or getattr(option, "lf", False) or getattr(option, "deselect", None):
+        if knobs.effort_name == "quick" or narrowed or getattr(option, "lf", False) or getattr(option, "deselect", None):
             return []
         counted = tally.coverage(self.tallies)
         claims = sorted({claim for cell in counted.values() for claim in cell})
-        cells = ((operator, dtype, claim) for operator in OPERATORS for dtype in knobs.dtypes for claim in claims)
+        cells = ((operator, dtype, claim) for operator in knobs.operators or OPERATORS for dtype in knobs.dtypes for claim in claims)
         return [f"{claim}: {operator}, {dtype}" for operator, dtype, claim in cells if not counted.get((operator, dtype), {}).get(claim)]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -9,26 +9,19 @@ never.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
 import re
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pytest
-
+from parity_tests import forked
 from parity_tests.generate import EFFORTS
 from parity_tests.operators import DTYPES
-from parity_tests.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
-CONTEXT = multiprocessing.get_context("forkserver")  # loads the libraries once; each seed is then a process of its own
-LOADED = ("pytest", "torch._dynamo", "hypothesis", "covertable", "flint", "parity_tests.verify_second_order", "parity_tests.identities")
 WRITTEN = "smallest_input"  # in the names of tests whose inputs are the ledger's: they draw nothing
 DRAWN = ("forward", "gradients", "domain", "modes", "transforms", "layouts", "identities")  # the other claims draw nothing
 
@@ -51,33 +44,16 @@ def run_seed(seed: int, claims: tuple[str, ...], subject: str, device: str, dtyp
     RuntimeError
         If pytest could not run, as opposed to finding failures.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        counts, log = Path(directory, "counts.json"), Path(directory, "log")
-        files = [str(HERE / f"test_{claim.replace(' ', '_')}.py") for claim in claims]
-        options = ["--subject", subject, "--device", device, "--dtype", dtype, "--effort", effort, "--seed", str(seed)]
-        # Assertions of a library that is already loaded are not rewritten: it has none to show.
-        quiet = ["-k", f"not {WRITTEN}", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        process = CONTEXT.Process(target=_pytest, args=([*files, *options, f"--counts={counts}", *quiet], log))
-        process.start()
-        process.join()
-        report = log.read_text(errors="replace") if log.exists() else ""
-        if process.exitcode not in (0, 1) or not counts.exists():
-            raise RuntimeError(f"seed {seed}: pytest ended with {process.exitcode}\n{report}")
-        counted = json.loads(counts.read_text())
-    cases = sum(max(n, 0) for dtypes in counted.values() for cell in dtypes.values() for n in cell.values())
-    failures = tuple(re.findall(r"^(?:FAILED|ERROR|FAIL:).*", report, re.MULTILINE))
-    if process.exitcode and not failures:
+    files = [str(HERE / f"test_{claim.replace(' ', '_')}.py") for claim in claims]
+    options = ["--subject", subject, "--device", device, "--dtype", dtype, "--effort", effort, "--seed", str(seed)]
+    run = forked.run_pytest([*files, *options, "-k", f"not {WRITTEN}"])
+    if run.exitcode not in (0, 1) or not run.counts:
+        raise RuntimeError(f"seed {seed}: pytest ended with {run.exitcode}\n{run.report}")
+    cases = sum(max(n, 0) for dtypes in run.counts.values() for cell in dtypes.values() for n in cell.values())
+    failures = tuple(re.findall(r"^(?:FAILED|ERROR|FAIL:).*", run.report, re.MULTILINE))
+    if run.exitcode and not failures:
         failures = ("pytest failed and named no test",)
-    return Outcome(seed, cases, failures, report if failures else "")
-
-
-def _pytest(arguments: list[str], log: Path) -> None:
-    """The work of a process: pytest from the project's folder, what it and its libraries print into a file."""
-    os.chdir(HERE.parent)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.exit(int(pytest.main(arguments)))
+    return Outcome(seed, cases, failures, run.report if failures else "")
 
 
 def main() -> int:
@@ -98,8 +74,7 @@ def main() -> int:
     job = partial(run_seed, claims=claims, subject=options.subject, device=options.device, dtype=options.dtype, effort=options.effort)
     seeds = range(options.first, options.first + options.seeds)
     cases, failed = 0, 0
-    os.environ.update(ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""})
-    CONTEXT.set_forkserver_preload(list(LOADED))
+    forked.prepare()
     with ThreadPoolExecutor(options.workers) as pool:
         for done, future in enumerate(as_completed([pool.submit(job, seed) for seed in seeds]), 1):
             outcome = future.result()

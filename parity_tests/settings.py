@@ -26,19 +26,22 @@ class Settings:
     effort_name: str
     seed: int
     time_limit: float = 60.0
+    operators: tuple[str, ...] = ()  # all of them unless some were asked for
 
     @property
     def effort(self) -> Effort:
         return EFFORTS[self.effort_name]
 
 
-def settings(subject: str, device: str, dtype: str, effort: str, seed: int, time_limit: float | None = None) -> Settings:
+def settings(
+    subject: str, device: str, dtype: str, effort: str, seed: int, time_limit: float | None = None, operator: str | None = None
+) -> Settings:
     """Check the options and load the subject.
 
     Raises
     ------
     WrongOption
-        If the dtype, the effort or the device is unknown, the device is not there, or no time is allowed.
+        If the dtype, the operator, the effort or the device is unknown, the device is not there, or no time is allowed.
     SubjectError
         If the subject cannot be put under test.
     """
@@ -46,11 +49,14 @@ def settings(subject: str, device: str, dtype: str, effort: str, seed: int, time
     for name in dtypes:
         _among("--dtype", name, DTYPES)
     _among("--effort", effort, EFFORTS)
+    operators = tuple(part.strip() for part in operator.split(",")) if operator else ()
+    for name in operators:
+        _among("--operator", name, OPERATORS)
     if time_limit is None:
         time_limit = EFFORTS[effort].time_limit
     if not time_limit > 0:
         raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
-    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit)
+    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit, operators)
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

@@ -27,13 +27,13 @@ from parity_tests.subjects.declined import NotOffered
 NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
 
 
-def samples(dtype: torch.dtype) -> Iterator[tuple[str, Any]]:
+def samples(dtype: torch.dtype, requires_grad: bool = False) -> Iterator[tuple[str, Any]]:
     """PyTorch's samples for each operator; every variant of an operator is met."""
     from torch.testing._internal.common_methods_invocations import op_db
 
     for info in op_db:
         if info.name in NAMES:
-            for sample in info.sample_inputs("cpu", dtype, requires_grad=False):
+            for sample in info.sample_inputs("cpu", dtype, requires_grad=requires_grad):
                 yield NAMES[info.name], sample
 
 

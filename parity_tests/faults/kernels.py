@@ -67,8 +67,8 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
     backward : callable, optional
         Takes the upstream gradient first, and returns what the reference's ``..._backward`` returns.
     """
-    forward = forward or getattr(reference, operator)
-    backward = backward or getattr(reference, f"{operator}_backward")
+    compute: Forward = forward or getattr(reference, operator)
+    differentiate: Callable[..., Any] = backward or getattr(reference, f"{operator}_backward")
 
     class Kernel(torch.autograd.Function):
         @staticmethod
@@ -76,13 +76,13 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
             ctx.names, ctx.options = names, options
             ctx.save_for_backward(*tensors)
             arguments = {**options, **dict(zip(names, tensors, strict=True))}
-            return forward(**prepared(operator, arguments)).to(result_dtype(operator, arguments))
+            return compute(**prepared(operator, arguments)).to(result_dtype(operator, arguments))
 
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, ...]:
             arguments = {**ctx.options, **dict(zip(ctx.names, ctx.saved_tensors, strict=True))}
-            found = backward(wide(grad_output), **prepared(operator, arguments))
+            found = differentiate(wide(grad_output), **prepared(operator, arguments))
             gradients = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
             through = arguments.get("dtype")
             made = []

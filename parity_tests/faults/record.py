@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from parity_tests.faults import kernels
+
 KINDS = {
     "DEN": "denominator of the mean",
     "IGN": "ignore_index",
@@ -45,11 +47,13 @@ class Fault:
     kind : str
         One of `KINDS`.
     thread : str
-        The report that it is modelled on: a thread on GitHub, or the study that found a check blind to it.
+        The report that it is modelled on: a thread on GitHub, or the suite that was seen to be blind to it.
     catches : tuple of str
         The claims that are expected to fail.
     effort : str
         The least effort that reaches what it gets wrong.
+    sentence : str
+        What it gets wrong.
     function : callable
         The implementation.
     """
@@ -60,38 +64,40 @@ class Fault:
     thread: str
     catches: tuple[str, ...]
     effort: str
+    sentence: str
     function: Callable[..., Any]
-
-    @property
-    def sentence(self) -> str:
-        """What it gets wrong."""
-        return (self.function.__doc__ or "").strip()
 
     def __str__(self) -> str:
         return self.name
 
 
 FAULTS: dict[str, Fault] = {}
+Written = Callable[..., Any]
+Build = Callable[[str, Written], Written]
 
 
-def fault(
-    operator: str, kind: str, thread: str, *catches: str, effort: str = "quick"
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Record the decorated implementation.
+def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
+    def decorator(operator: str, kind: str, thread: str, *catches: str, effort: str = "quick") -> Callable[[Written], Written]:
+        def record(function: Written) -> Written:
+            name, sentence = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
+            if kind not in KINDS or not catches or not sentence or name in FAULTS:
+                raise ValueError(
+                    f"fault {name}: it needs a kind among {', '.join(KINDS)}, what catches it, a docstring, and a name of its own"
+                )
+            FAULTS[name] = Fault(name, operator, kind, thread, catches, effort, sentence, build(operator, function))
+            return function
 
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, no check is expected to catch it, there is no docstring, or the name is taken.
-    """
+        return record
 
-    def record(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = Fault(function.__name__.replace("_", "-"), operator, kind, thread, catches, effort, function)
-        if kind not in KINDS or not catches or not made.sentence or made.name in FAULTS:
-            raise ValueError(
-                f"the fault {made.name} needs a kind among {', '.join(KINDS)}, what catches it, a docstring and a name of its own"
-            )
-        FAULTS[made.name] = made
-        return function
+    return decorator
 
-    return record
+
+# What is wrong, and so what a function is written for: (operator, kind, thread, claims that are to catch it).
+composed = _recorded(kernels.composed)
+"""The result, and with it the gradient that autograd finds."""
+forward = _recorded(lambda operator, function: kernels.kernel(operator, forward=function))
+"""The result; the gradient is right."""
+backward = _recorded(lambda operator, function: kernels.kernel(operator, backward=function))
+"""The gradient; the result is right. Takes the upstream gradient first."""
+whole = _recorded(lambda operator, function: function)
+"""Everything: it takes what a caller gives."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from parity_tests.subjects import builtin
@@ -61,6 +62,7 @@ class Subject:
 
 
 COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
+FAULT = "fault:"  # ... and the name of a planted one
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),
@@ -80,6 +82,8 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
     if name in BUILTIN:
         imports, make = BUILTIN[name]
         return Subject(name, make(), imports)
+    if name.startswith(FAULT):
+        return _fault(name.removeprefix(FAULT))
     if name.endswith(".py"):
         namespace, imports = _from_file(name), f"import runpy, types; subject = types.SimpleNamespace(**runpy.run_path({name!r}))"
     else:
@@ -90,8 +94,17 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
     return subject
 
 
+def _fault(name: str) -> Subject:
+    from parity_tests.faults import FAULTS
+
+    if name not in FAULTS:
+        raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
+    imports = f"from parity_tests.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
+    return Subject(FAULT + name, SimpleNamespace(**{**builtin.right(), FAULTS[name].operator: FAULTS[name].function}), imports)
+
+
 def _choices() -> str:
-    return f"choose {', '.join(BUILTIN)}, a path to a .py file or a dotted module"
+    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, a path to a .py file or a dotted module"
 
 
 def _from_file(name: str) -> Any:

@@ -1,0 +1,211 @@
+"""What is a pass worth? Run the suite against every planted fault, and against none.
+
+    python -m parity_tests.campaign --write
+
+puts each fault of `parity_tests.faults` under test, prints the matrix of claims and faults, the mutation score, the time to the first
+failure, the faults that no check caught and the claims that caught nothing, and records the matrix. The same faults are judged by
+what people use today, `parity_tests.faults.practice`. The kernels without a fault are put under test too: they must pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from parity_tests import forked
+from parity_tests.faults import FAULTS, KINDS, Fault
+from parity_tests.subjects import FAULT
+
+MATRIX = Path(__file__).parent / "faults" / "matrix.json"
+SUITE = str(Path(__file__).parent)
+TIME_LIMIT = 20  # seconds for a case: no fault of the catalogue is slow
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A fault, and who caught it.
+
+    Attributes
+    ----------
+    claims : mapping of str to int
+        The claims that failed, with the number of their tests that did.
+    passed : tuple of str
+        The claims that ran, and of which no test failed.
+    first_failure : float or None
+        Seconds from the start of pytest, imports included.
+    assert_close, gradcheck : bool
+        Whether it is caught by what people use today.
+    exitcode : int
+        Of pytest.
+    """
+
+    claims: Mapping[str, int]
+    passed: tuple[str, ...]
+    first_failure: float | None
+    assert_close: bool
+    gradcheck: bool
+    exitcode: int
+
+
+def judge(fault: Fault, start: float) -> Judged:
+    """Run the suite against one fault; ``start`` is what starting pytest takes."""
+    options = ["--subject", FAULT + fault.name, "--operator", fault.operator, "--effort", fault.effort]
+    claims = () if fault.effort == "quick" else ("-k", " or ".join(f"test_{claim}" for claim in fault.catches))
+    run = forked.run_pytest([SUITE, *options, *claims, "--time-limit", str(TIME_LIMIT)])
+    first = None if run.first_failure is None else start + run.first_failure
+    passed = tuple(sorted(claim for claim in run.passed if claim not in run.failed))
+    practice = forked.call(_practice, fault.name)
+    return Judged(run.failed, passed, first, practice["assert_close"], practice["gradcheck"], run.exitcode)
+
+
+def _practice(name: str) -> dict[str, bool]:
+    from parity_tests.faults.practice import caught_by_assert_close, caught_by_gradcheck
+
+    fault = FAULTS[name]
+    return {
+        "assert_close": caught_by_assert_close(fault.function, fault.operator),
+        "gradcheck": caught_by_gradcheck(fault.function, fault.operator),
+    }
+
+
+def passes_without_a_fault() -> forked.Run:
+    """The kernels that faults are planted in, under the same suite."""
+    return forked.run_pytest([SUITE, "--subject", "parity_tests.faults.right", "--effort", "quick"])
+
+
+def start_of_pytest() -> float:
+    """Seconds from the start of pytest to its first test, in a fresh process."""
+    command = [sys.executable, "-m", "pytest", SUITE, "--collect-only", "-q", "--effort", "quick", "--subject", FAULT + next(iter(FAULTS))]
+    began = time.monotonic()
+    subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, check=True, cwd=Path(SUITE).parent)
+    return time.monotonic() - began
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------------
+
+
+def caught(judged: Judged) -> bool:
+    return judged.exitcode == 1 and bool(judged.claims)
+
+
+def table(matrix: Mapping[str, Judged]) -> list[str]:
+    """The matrix: a row for each fault, with the number of failing tests of each claim."""
+    claims = sorted({claim for judged in matrix.values() for claim in (*judged.claims, *judged.passed)})
+    width = max(map(len, matrix))
+    lines = [f"{'fault':<{width}} " + " ".join(f"{claim[:9]:>9}" for claim in claims) + "  first failure"]
+    for name, judged in matrix.items():
+        cells = (judged.claims.get(claim, 0) if claim in (*judged.claims, *judged.passed) else None for claim in claims)
+        first = "" if judged.first_failure is None else f"{judged.first_failure:>11.1f} s"
+        lines.append(f"{name:<{width}} " + " ".join(f"{'' if cell is None else cell or '.':>9}" for cell in cells) + f"  {first}")
+    return lines
+
+
+def summary(matrix: Mapping[str, Judged]) -> list[str]:
+    """The score, by kind and in all, of the suite and of what people use today."""
+    lines = [f"{'kind':<46}{'faults':>8}{'this suite':>12}{'assert_close':>14}{'gradcheck':>11}"]
+    for kind, meaning in KINDS.items():
+        of_kind = [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]
+        if of_kind:
+            lines.append(_row(f"{kind} {meaning}", of_kind))
+    lines.append(_row("all", list(matrix.values())))
+    times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
+    missed = [name for name, judged in matrix.items() if not caught(judged)]
+    telling = {claim for judged in matrix.values() for claim in judged.claims}
+    silent = sorted({claim for judged in matrix.values() for claim in judged.passed} - telling)
+    alone = {claim: sum(list(judged.claims) == [claim] for judged in matrix.values()) for claim in sorted(telling)}
+    return [
+        *lines,
+        f"median time to the first failure: {median(times):.1f} s" if times else "no failure",
+        f"caught by no check: {', '.join(missed) or 'none'}",
+        f"claims that caught nothing: {', '.join(silent) or 'none'}",
+        f"faults that one claim alone caught: {', '.join(f'{claim} {n}' for claim, n in alone.items() if n)}",
+    ]
+
+
+def _row(name: str, of_kind: Sequence[Judged]) -> str:
+    by = (sum(map(caught, of_kind)), sum(j.assert_close for j in of_kind), sum(j.gradcheck for j in of_kind))
+    return f"{name:<46}{len(of_kind):>8}{by[0]:>12}{by[1]:>14}{by[2]:>11}"
+
+
+# --- the record ------------------------------------------------------------------------------------------------------------
+
+
+def write(matrix: Mapping[str, Judged]) -> None:
+    """Record the matrix; times are no part of it."""
+    kept = {name: {k: v for k, v in asdict(judged).items() if k not in ("first_failure", "exitcode")} for name, judged in matrix.items()}
+    MATRIX.write_text(json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n")
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """The matrix as it was recorded, by fault."""
+    return dict(json.loads(MATRIX.read_text())["faults"])
+
+
+def drift(matrix: Mapping[str, Judged]) -> list[str]:
+    """What no longer holds of the record: a fault that is new to it, not caught, or caught by other claims."""
+    known, found = recorded(), []
+    for name, judged in matrix.items():
+        if not caught(judged):
+            found.append(f"{name} is caught by no check")
+        elif name not in known:
+            found.append(f"{name} is not in the record")
+        elif set(known[name]["claims"]) != set(judged.claims):
+            found.append(f"{name} is caught by {', '.join(sorted(judged.claims))}; recorded: {', '.join(sorted(known[name]['claims']))}")
+    return [*found, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
+
+
+def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
+    """Claims that were expected to catch a fault and did not."""
+    return [
+        f"{name}: {claim} was expected to catch it, and did not"
+        for name, judged in matrix.items()
+        for claim in FAULTS[name].catches
+        if claim not in judged.claims
+    ]
+
+
+def main() -> int:
+    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m parity_tests.campaign", description=__doc__)
+    parser.add_argument("--faults", help="names, separated by commas (default: all)")
+    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
+    parser.add_argument("--check", action="store_true", help="compare with the record")
+    parser.add_argument("--write", action="store_true", help="record the matrix")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
+    if unknown := [name for name in names if name not in FAULTS]:
+        parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    if options.write and len(names) < len(FAULTS):
+        parser.error("--write is for all faults")
+    began, start = time.monotonic(), start_of_pytest()
+    forked.prepare("torch.testing._internal.common_methods_invocations", "parity_tests.faults")
+    with ThreadPoolExecutor(options.workers) as pool:
+        control = pool.submit(passes_without_a_fault)
+        matrix = dict(zip(names, pool.map(lambda name: judge(FAULTS[name], start), names), strict=True))
+        right = control.result()
+    problems = [*unexpected(matrix), *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged))]
+    if right.exitcode:
+        problems.append(f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}")
+    if options.write:
+        write(matrix)
+    elif options.check:
+        problems = [*problems, *drift(matrix)]
+    print("\n".join([*table(matrix), "", *summary(matrix), f"{len(names)} faults in {time.monotonic() - began:.0f} s", *problems]))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
