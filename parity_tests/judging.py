@@ -130,7 +130,7 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
                 with of_the_subject(subject):
                     observed = mode.observe(subject, call, device, grad_output)
             except NotOffered as error:
-                yield Finding.of_declined(case, f"{mode.name}: {error}" if mode.name else str(error))
+                yield Finding.of_declined(case, str(error))
                 continue
             for claim in observed:
                 if claim not in bounds:

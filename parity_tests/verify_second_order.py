@@ -18,7 +18,7 @@ from parity_tests.observe import WrongResult
 from parity_tests.operators import OPERATORS
 from parity_tests.second_order import Claim, Probe
 from parity_tests.subjects import COMPLETE, Subject
-from parity_tests.subjects.declined import NO_SECOND_DERIVATIVE, reason_of
+from parity_tests.subjects.declined import NO_SECOND_DERIVATIVE, NotOffered, reason_of
 from parity_tests.verdict import Verdict
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
@@ -64,7 +64,8 @@ def judge_modes(
             sentence = f"{mode.name} along {along}"
             missing = ledger.shortfall(subject.name, device, "modes", call.operator, call.dtype, sentence)
             if missing is None and case is not None and _no_second_derivative(subject, error):
-                yield SecondOrderFinding.of_declined(case, f"{mode.name}: {reason_of(error)}")
+                own = isinstance(error, NotOffered)  # and no matter of the mode
+                yield SecondOrderFinding.of_declined(case, reason_of(error) if own else f"{mode.name}: {reason_of(error)}")
                 continue
             if missing is None:
                 raise WrongResult(f"{sentence} of {call.operator} raises {type(error).__name__}: {error}") from error
