@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from parity_tests import forked
+from parity_tests import forked, readme
 from parity_tests.faults import FAULTS, KINDS, Fault
 from parity_tests.subjects import FAULT
 
@@ -142,8 +142,24 @@ def _row(name: str, of_kind: Sequence[Judged]) -> str:
 # --- the record ------------------------------------------------------------------------------------------------------------
 
 
+def section(matrix: Mapping[str, Judged]) -> str:
+    """The README's section: the score by kind, beside that of what people use today."""
+    lines = ["| | faults | caught by this suite | `assert_close` | `gradcheck` |", "|---|---|---|---|---|"]
+    for kind, meaning in KINDS.items():
+        lines.append(_markdown(meaning, [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]))
+    times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
+    said = f"The median time from the start of pytest to the first failure was {median(times):.1f} s, imports included."
+    return "\n".join([*lines, _markdown("**all**", list(matrix.values())), "", said])
+
+
+def _markdown(name: str, judged: Sequence[Judged]) -> str:
+    by = (sum(map(caught, judged)), sum(j.assert_close for j in judged), sum(j.gradcheck for j in judged))
+    return f"| {name} | {len(judged)} | {by[0]} | {by[1]} | {by[2]} |"
+
+
 def write(matrix: Mapping[str, Judged]) -> None:
-    """Record the matrix; times are no part of it."""
+    """Record the matrix, and write its section of the README; times are no part of the record."""
+    readme.write("campaign", section(matrix))
     kept = {name: {k: v for k, v in asdict(judged).items() if k not in ("first_failure", "exitcode")} for name, judged in matrix.items()}
     MATRIX.write_text(json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n")
 

@@ -20,11 +20,10 @@ from typing import Any
 import hypothesis
 import torch
 
-from parity_tests import ledger
+from parity_tests import ledger, readme
 from parity_tests.operators import DTYPES, OPERATORS, Operator
 
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
+SECTION = "coverage"
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]  # operator -> dtype -> claim -> cases
 
 
@@ -87,21 +86,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str
         yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
 
 
-def split(text: str) -> tuple[str, str, str]:
-    """What stands before, in and after the section of a README.
-
-    Raises
-    ------
-    ValueError
-        If the README lacks the marks that enclose the section.
-    """
-    before, begin, rest = text.partition(BEGIN + "\n")
-    inside, end, after = rest.partition("\n" + END)
-    if not begin or not end:
-        raise ValueError(f"README.md has no section between {BEGIN} and {END}")
-    return before + begin, inside, end + after
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Print the section, write it into the README, or check that the README has it."""
     parser = argparse.ArgumentParser(prog="python -m parity_tests.coverage", description=__doc__.splitlines()[0] if __doc__ else None)
@@ -114,9 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not (options.write or options.check):
         print(made)
         return 0
-    before, inside, after = split(README.read_text())
+    inside = readme.section(SECTION)
     if options.write:
-        README.write_text(before + made + after)
+        readme.write(SECTION, made)
         return 0
     if made_with() not in inside:
         print(f"not compared: README.md was written with other versions than {made_with()}")

@@ -49,6 +49,7 @@ class Watch:
     limit: float
     record: dict[str, Any] = field(default_factory=dict)
     _armed: float = 0.0
+    _file: int = -1
 
     def begin(self, **record: Any) -> None:
         """A test begins; ``record`` says which."""
@@ -82,10 +83,17 @@ class Watch:
         faulthandler.cancel_dump_traceback_later()
         self._armed = 0.0
 
+    def close(self) -> None:
+        """The run is over."""
+        self.end()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
     def last(self, process: str) -> dict[str, Any]:
         """What a process was doing when it last wrote it down."""
         path = self._path(process)
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return dict(json.loads(path.read_text().partition("\n")[0])) if path.exists() else {}
 
     def strike(self, operator: str) -> None:
         """An operator did not return, or killed a process."""
@@ -96,9 +104,9 @@ class Watch:
         return len(list(self.directory.glob(f"strike {operator} *")))
 
     def _write(self) -> None:
-        temporary = self._path(f"{self.process} next")
-        temporary.write_text(json.dumps(self.record))
-        os.replace(temporary, self._path(self.process))  # whoever reads it, reads a whole one
+        if self._file < 0:
+            self._file = os.open(self._path(self.process), os.O_RDWR | os.O_CREAT)
+        os.pwrite(self._file, f"{json.dumps(self.record)}\n".encode(), 0)  # up to the line's end: what a longer one left comes after it
 
     def _path(self, process: str) -> Path:
         return self.directory / f"process {process}"
@@ -117,7 +125,7 @@ def start(directory: Path, process: str, limit: float) -> Watch:
 
 def stop() -> None:
     """The run is over."""
-    _watches.pop().end()
+    _watches.pop().close()
 
 
 def doing(what: str) -> None:

@@ -74,8 +74,8 @@ COUNTS: dict[str, dict[str, dict[str, int]]] = {name: {key: {"forward": 7, "layo
 @pytest.fixture
 def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{coverage.BEGIN}\nold\n{coverage.END}\nafter\n")
-    monkeypatch.setattr(coverage, "README", path)
+    path.write_text("before\n<!-- coverage: begin -->\nold\n<!-- coverage: end -->\nafter\n")
+    monkeypatch.setattr("parity_tests.readme.README", path)
     return path
 
 
@@ -88,7 +88,7 @@ def test_the_readme_must_say_what_the_run_counted(
     assert coverage.main([str(counts), "--check"]) == 0
     written = readme.read_text()
     assert written.startswith("before\n")
-    assert written.endswith(f"\n{coverage.END}\nafter\n")
+    assert written.endswith("\n<!-- coverage: end -->\nafter\n")
     counts.write_text(json.dumps(COUNTS | {"softmax": {key: {"forward": 8} for key in DTYPES}}))
     capsys.readouterr()
     assert coverage.main([str(counts), "--check"]) == 1

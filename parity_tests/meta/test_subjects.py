@@ -75,9 +75,9 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
 
 def test_a_subject_that_never_returns_fails_and_the_run_goes_on(tmp_path: Path) -> None:
     source = RIGHT + "def softmax(input, dim, dtype=None):\n    while True: pass"
-    code, output = run(tmp_path, source, "--time-limit", "1", claims=("forward", "gradients"))
+    code, output = run(tmp_path, source, "--time-limit", "3", claims=("forward", "gradients"))
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "it did not return within 1 s" in output
+    assert "it did not return within 3 s" in output
     assert re.search(r"case      softmax float32", output)
     assert "not run: 2 tests of softmax did not return" in output
     assert verdict(output, "log_softmax").endswith("pass")
@@ -85,7 +85,7 @@ def test_a_subject_that_never_returns_fails_and_the_run_goes_on(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("dies", "limit"),
-    [("import os; os.abort()", "60"), ("sum(range(10**15))", "1")],
+    [("import os; os.abort()", "60"), ("sum(range(10**15))", "3")],
     ids=["kills the process", "hangs where no exception can be raised"],
 )
 def test_a_process_that_dies_fails_by_name_and_the_run_goes_on(dies: str, limit: str, tmp_path: Path) -> None:
