@@ -105,7 +105,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
     asked = set(metafunc.fixturenames) - own
     if "operator" in asked:
-        metafunc.parametrize("operator", list(OPERATORS.values()), ids=list(OPERATORS))
+        names = metafunc.config.stash[SETTINGS].operators or tuple(OPERATORS)
+        metafunc.parametrize("operator", [OPERATORS[name] for name in names], ids=names)
     if "dtype" in asked:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
 

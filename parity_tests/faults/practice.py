@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from parity_tests.observe import TORCH_DTYPES
 from parity_tests.test_sample_inputs import samples
 
 
@@ -30,8 +29,11 @@ def _of(operator: str, dtype: torch.dtype) -> Iterator[Any]:
 
 
 def caught_by_assert_close(function: Callable[..., Any], operator: str) -> bool:
-    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances, in any dtype."""
-    for dtype in TORCH_DTYPES.values():
+    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances.
+
+    In float32 and float64: in half precision torch itself is off by so much that the kernels without a fault are rejected too.
+    """
+    for dtype in (torch.float32, torch.float64):
         for sample in _of(operator, dtype):
             theirs, ours = _fresh(sample), _fresh(sample)
             expected = getattr(torch.nn.functional, operator)(ours.input, *ours.args, **ours.kwargs)
