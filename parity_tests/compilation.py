@@ -126,7 +126,8 @@ def chosen(knobs: Settings, backend: str) -> list[Program]:
     Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an operator is decomposed alone,
     and inductor gets that of bfloat16 too.
     """
-    offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name)]
+    asked = knobs.operators or OPERATORS
+    offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name) and operator.name in asked]
     single = "float32" if "float32" in knobs.dtypes else knobs.dtypes[0]
     found = []
     for dtype in knobs.dtypes:
@@ -134,7 +135,8 @@ def chosen(knobs: Settings, backend: str) -> list[Program]:
         if full or backend == DECOMPOSED or dtype == "bfloat16":
             found += [program for operator in offered for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)]
         if full:
-            found += [program for program in rewritten(dtype) if knobs.subject.offers(program.call.operator)]
+            names = {operator.name for operator in offered}
+            found += [program for program in rewritten(dtype) if program.call.operator in names]
     return found
 
 

@@ -22,7 +22,8 @@ from parity_tests.settings import Settings
 
 Shape = tuple[int, ...]
 Options = Mapping[str, Any]
-ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region
+ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region,
+AT_LEAST = 3  # where there are so many
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Region:
         numbers = range(max(len(self.shapes), len(options), len(self.values)))
         if self.dealt_out and knobs.effort.shared:
             numbers = numbers[hand(operator.name, dtype, knobs.dtypes, knobs.seed)]
-        for number in numbers[:: ONE_IN[knobs.effort_name]]:
+        for number in numbers[:: min(ONE_IN[knobs.effort_name], max(1, len(numbers) // AT_LEAST))]:
             shape, chosen = self.shapes[number % len(self.shapes)], dict(options[number % len(options)])
             # Each time round the distributions are moved on by one: they do not always meet the same shapes and options.
             drawn = chosen.pop("values", values[(number + number // len(values) + knobs.seed) % len(values)])
@@ -114,6 +115,15 @@ def _mixed(*named: tuple[str, str, Options]) -> Mapping[str, list[Options]]:
     return made
 
 
+_SQUARE: Mapping[str, Sequence[Options]] = {
+    "rows": ({"dim": 0}, {"dim": 1}, {"dim": -2}),
+    "classes": ({"reduction": "none", "weight": "positive"}, {"weight": "positive"}, {"reduction": "sum", "weight": "positive"}),
+    "elements": (
+        {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},
+        {"weight": "last dimension", "pos_weight": "rows", "target": "soft"},
+        {"reduction": "sum", "weight": "first dimension", "pos_weight": "first dimension", "target": "soft"},
+    ),
+}
 MIXED: Mapping[str, Mapping[str, list[Options]]] = {
     "nll_loss": _mixed((",".join(DTYPES), "target=uint8", {"ignore_index": 255, "ignored": "some"})),
     "cross_entropy": _mixed(
@@ -172,6 +182,8 @@ def _tables(kind: str, operator: Operator) -> Iterator[Region]:
         yield Region("a hundred thousand elements", [(MANY_ROWS,)], named, dealt_out=True)
         targets = [{"reduction": r, "target": t} for r in ("none", "mean", "sum") for t in ("hard", "soft", "boundary", "extreme")]
         yield Region("extreme values", _SPECIAL_ELEMENTS, targets, values=extremes * 2)
+    square = [{name: value for name, value in options.items() if name in operator.options} for options in _SQUARE[kind]]
+    yield Region("square shapes, in which one dimension may be taken for another", ((4, 4), (3, 3, 3)), square)
     shapes = [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)]
     yield Region("every pair of options, and of each with extreme values", shapes, pairs(operator.name), dealt_out=True)
     if operator.name in MIXED:

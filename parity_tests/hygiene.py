@@ -184,6 +184,14 @@ def probes(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> 
     return made[:1] if knobs.effort_name == "quick" else made
 
 
+def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
+    """The first of the small calls with every distribution: of values that are clamped, infinite or equal too."""
+    shape, options = OPTIONS[0]
+    chosen = {name: value for name, value in options.items() if value in operator.options.get(name, ())}
+    names = [*operator.values, *operator.extreme_values][:: 4 if knobs.effort_name == "quick" else 1]
+    return [Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names]
+
+
 # --- what may come in between ----------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import torch
 
 from parity_tests import observe
 from parity_tests.expect import FORWARD
-from parity_tests.hygiene import BETWEEN, MODES, Run, probes
+from parity_tests.hygiene import BETWEEN, MODES, Run, of_all_values, probes
 from parity_tests.judging import verify_forward, verify_gradients
 from parity_tests.layouts import bits, poison
 from parity_tests.operators import OPERATORS, Operator
@@ -27,8 +27,8 @@ from parity_tests.tally import Tally
 
 
 def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient."""
-    for probe in probes(operator, dtype, knobs, findings):
+    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient; whatever the values are."""
+    for probe in [*probes(operator, dtype, knobs, findings), *of_all_values(operator, dtype, knobs, findings)]:
         run = probe.start()
         for after in ("forward", "backward"):
             changed = run.changed()
@@ -38,7 +38,13 @@ def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Set
 
 
 def test_results_share_memory_with_nothing(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns neither here."""
+    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns neither here. What needs no
+    gradient is asked for first: a result of its own is easiest to spare there."""
+    for probe in probes(operator, dtype, knobs, findings):
+        earlier, run = probe.start(()), probe.start(())
+        shared = _memory(earlier.output) == _memory(run.output)
+        findings.count(not shared)
+        assert not shared, f"{probe.case}: without gradients, two results lie in the same memory"
     strict = knobs.subject.name in ("torch", "torch.nn") and knobs.device == "cpu"
     for probe in probes(operator, dtype, knobs, findings):
         earlier, run = probe.run(), probe.run()
@@ -55,6 +61,11 @@ def test_results_share_memory_with_nothing(operator: Operator, dtype: str, knobs
 
 def test_results_stay_when_everything_else_is_overwritten(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
     for probe in probes(operator, dtype, knobs, findings):
+        without = probe.start(())
+        before = {FORWARD: bits(without.output).clone()}
+        for claim, result in probe.with_other_values.start(()).results.items():
+            probe.with_other_values.judge(claim, result, "after a call with other numbers, without gradients")
+        _unchanged(probe.case, without, before, "a second call without gradients", findings)
         run = probe.run()
         kept = {name: bits(result).clone() for name, result in run.results.items()}
         probe.with_other_values.run()

@@ -91,7 +91,7 @@ SHAPES: Mapping[str, Shapes] = {
         for (shape, options), kind in zip(_ELEMENTS, ("last dimension", "full", "rows", "last dimension", "full"), strict=True)
     ),
 }
-SMALL = (5, 4)  # of what shares memory: the script of a failure spells such arrays out
+SMALL, SMALL_OF_CLASSES = (5, 4), (3, 4, 5)  # of what shares memory: the script of a failure spells such arrays out
 MIXED: Mapping[str, Mapping[str, Layout]] = {
     "of all kinds": {"input": TRANSPOSED, "target": STRIDED, "weight": OFFSET, "pos_weight": PADDED, GRAD_OUTPUT: ROTATED},
     "of all other kinds": {"input": PADDED, "target": CHANNELS_LAST, "weight": STRIDED, "pos_weight": TRANSPOSED, GRAD_OUTPUT: APART},
@@ -195,7 +195,9 @@ def test_views_whose_elements_share_memory_give_the_right_results(operator: Oper
         {"reduction": "mean", "target": "probabilities", "label_smoothing": 0.1, "dim": 0},
     ]
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
-    made = [operator.case(dtype, SMALL, next(iter(operator.values)), each, knobs.seed) for each in chosen]
+    # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
+    shape = SMALL_OF_CLASSES if operator.targets_classes else SMALL
+    made = [operator.case(dtype, shape, next(iter(operator.values)), each, knobs.seed) for each in chosen]
     check_cases(made[:1] if knobs.effort_name == "quick" else made, verify, knobs, findings)
 
 
@@ -221,7 +223,9 @@ def _verify_shared(
 
     mode = f"from {sharing} {' and '.join(present)}"
     results = from_views(subject, call, device, grad_output, strides)
-    observed = recorded_or_right(results, subject, device, call, f"{call.operator} {mode}", f"2-D {sharing} input", findings)
+    observed = recorded_or_right(
+        results, subject, device, call, f"{call.operator} {mode}", f"{call.arguments['input'].ndim}-D {sharing} input", findings
+    )
     bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
     for claim, result in observed.items():
         upstream = None if claim == FORWARD else grad_output

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import reference
-from parity_tests.faults.kernels import HALVES, RIGHT, bound, prepared
+from parity_tests.faults.kernels import HALVES, RIGHT, bound, functorch, prepared
 from parity_tests.faults.parts import (
     Tensor,
     class_dim,
@@ -20,7 +20,7 @@ from parity_tests.faults.parts import (
     softplus,
     weighted,
 )
-from parity_tests.faults.record import backward, composed, forward, whole
+from parity_tests.faults.record import backward, composed, differentiable, forward, whole
 
 # --- REP -------------------------------------------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ def rows_are_added_up_in_another_order_each_time(input: Tensor, dim: int) -> Ten
 @whole("nll_loss", "REP", "pytorch/pytorch#46024", "hygiene")
 def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """A result is kept, and returned for other numbers in the same shapes; without gradients."""
-    if input.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(input):
+    if input.requires_grad or functorch(input):
         return RIGHT["nll_loss"](input, target, *args, **options)
     key = ("nll_loss", input.shape, target.shape, input.dtype, str(args), str(sorted(options.items(), key=str)))
     if key not in _kept:
@@ -63,7 +63,7 @@ def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **optio
 def without_gradients_the_loss_is_zero(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The loss is computed only where the logits require a gradient."""
     output = RIGHT["cross_entropy"](input, target, *args, **options)
-    return output if input.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(input) else output * 0
+    return output if input.requires_grad or functorch(input) else output * 0
 
 
 @forward("softmax", "REP", "vllm-project/vllm#55249", "forward", "domain")
@@ -81,13 +81,13 @@ def large_batches_take_another_path(input: Tensor, dim: int) -> Tensor:
 def the_result_is_always_the_same_memory(*args: Any, **options: Any) -> Tensor:
     """Results without gradients are handed out of one buffer for each shape."""
     output = RIGHT["binary_cross_entropy"](*args, **options)
-    if output.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(output):
+    if output.requires_grad or functorch(output):
         return output
     buffer = _kept.setdefault(("binary", output.shape, output.dtype), torch.empty_like(output))
     return buffer.copy_(output) if not buffer.is_inference() or output.is_inference() else output
 
 
-@whole("binary_cross_entropy_with_logits", "REP", "pytorch/pytorch#70348", "hygiene", "transforms")
+@whole("binary_cross_entropy_with_logits", "REP", "pytorch/pytorch#70348", "errors")
 def the_switch_for_gradients_is_left_off(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """After a call that fails, results are detached once."""
     try:
@@ -107,7 +107,7 @@ def _compiled() -> bool:
     return torch.compiler.is_compiling()
 
 
-@composed("softmax", "CMP", "pytorch/pytorch#163932", "transforms", effort="standard")
+@differentiable("softmax", "CMP", "pytorch/pytorch#163932", "transforms", effort="standard")
 def compiled_rows_are_not_shifted(input: Tensor, dim: int) -> Tensor:
     """Under torch.compile rows are not shifted by their maximum."""
     if _compiled():
@@ -152,7 +152,7 @@ class _FirstOrderOnly(torch.autograd.Function):
         return None, grad_output * gradient, None
 
 
-@composed("binary_cross_entropy_with_logits", "HOD", "pytorch/pytorch#79609", "modes")
+@differentiable("binary_cross_entropy_with_logits", "HOD", "pytorch/pytorch#79609", "modes")
 def the_second_derivative_is_zero(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
     """The gradient is a constant to whoever differentiates it."""
     losses = weighted(weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input), weight)
@@ -176,7 +176,7 @@ class _SoftmaxOfConstants(torch.autograd.Function):
         return ctx.p * (grad_output - inner), None
 
 
-@composed("softmax", "HOD", "pytorch/pytorch#162350", "modes")
+@differentiable("softmax", "HOD", "pytorch/pytorch#162350", "modes")
 def probabilities_are_constants_in_the_backward(input: Tensor, dim: int) -> Tensor:
     """Differentiated twice, the probabilities in the gradient are constants."""
     output: Tensor = _SoftmaxOfConstants.apply(input, dim)
@@ -203,7 +203,7 @@ class _WithTangent(torch.autograd.Function):
         return tangent.clone()
 
 
-@composed("log_softmax", "HOD", "jax-ml/jax: check_close", "modes")
+@differentiable("log_softmax", "HOD", "jax-ml/jax: check_close", "modes")
 def the_tangent_comes_through(input: Tensor, dim: int) -> Tensor:
     """Forward mode returns the tangent of the input."""
     output: Tensor = _WithTangent.apply(input, dim)
@@ -242,11 +242,11 @@ def the_gradient_of_the_target_has_the_other_sign(grad_output: Tensor, *args: An
     return found._replace(target=-found.target)
 
 
-@composed("nll_loss", "HOD", "pytorch/pytorch#2210", "modes")
+@differentiable("nll_loss", "HOD", "pytorch/pytorch#2210", "modes")
 def the_upstream_gradient_is_detached(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
     """Differentiated twice, the gradient does not depend on the upstream gradient."""
     output: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
-    if output.requires_grad and not torch._C._functorch.is_functorch_wrapped_tensor(output):
+    if output.requires_grad and not functorch(output):
         output.register_hook(lambda grad: grad.detach().requires_grad_(grad.requires_grad))
     return output
 
@@ -390,7 +390,7 @@ def the_last_class_is_never_asked_for(input: Tensor, target: Tensor, **options: 
 def half_precision_is_off_in_one_element(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """In half precision the last element of the result is one unit in the last place too large."""
     output = RIGHT["softmax"](input, dim, dtype)
-    if output.dtype not in HALVES or not output.numel() or output.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(output):
+    if output.dtype not in HALVES or not output.numel() or output.requires_grad or functorch(output):
         return output
     flat = output.reshape(-1).clone()
     flat[-1] = torch.nextafter(flat[-1], flat.new_tensor(2.0))

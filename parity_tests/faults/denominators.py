@@ -10,6 +10,7 @@ import reference
 from parity_tests.faults.parts import (
     Tensor,
     along_classes,
+    binary_cross_entropy_with_logits,
     class_dim,
     cross_entropy,
     holds_probabilities,
@@ -68,7 +69,7 @@ def the_gradient_of_the_mean_divides_twice(grad_output: Tensor, input: Tensor, t
     return found._replace(input=found.input / counted.sum().clamp(min=1))
 
 
-@composed("cross_entropy", "DEN", "PaddlePaddle/Paddle#76033", "forward", "gradients")
+@composed("cross_entropy", "DEN", "PaddlePaddle/Paddle#76033", "semantics")
 def ignored_rows_count_where_ignore_index_is_negative(
     input: Tensor, target: Tensor, weight: Any, ignore_index: int, **options: Any
 ) -> Tensor:
@@ -105,7 +106,7 @@ def the_mean_divides_by_the_weights(input: Tensor, target: Tensor, weight: Any, 
 @composed("binary_cross_entropy_with_logits", "DEN", "paiml/aprender#2182", "forward", "gradients")
 def the_mean_divides_by_the_batch(input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
     """The mean divides by the first dimension, not by the number of elements."""
-    found: Tensor = reference.binary_cross_entropy_with_logits(input, target, reduction=reduction, **options)
+    found = binary_cross_entropy_with_logits(input, target, reduction=reduction, **options)
     return found * input[0].numel() if reduction == "mean" and input.ndim > 1 and len(input) else found
 
 

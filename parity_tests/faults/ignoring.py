@@ -19,7 +19,7 @@ from parity_tests.faults.parts import (
     reduced,
     rows,
 )
-from parity_tests.faults.record import backward, composed, whole
+from parity_tests.faults.record import backward, composed, differentiable, whole
 
 NO_CLASS = -12345  # an ignore_index that no target has
 
@@ -117,7 +117,7 @@ def weights_smoothing_and_an_ignored_row_raise(
     return cross_entropy(input, target, weight, label_smoothing=label_smoothing, **options)
 
 
-@composed("cross_entropy", "IGN", "pytorch/pytorch#105736", "transforms")
+@differentiable("cross_entropy", "IGN", "pytorch/pytorch#105736", "transforms")
 def vmap_drops_ignore_index(input: Tensor, target: Tensor, ignore_index: int, **options: Any) -> Tensor:
     """Under vmap nothing is ignored but -100."""
     mapped = torch._C._functorch.is_batchedtensor(input) or torch._C._functorch.is_batchedtensor(target)

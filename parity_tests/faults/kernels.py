@@ -7,12 +7,13 @@ torch's own operators is in them, so that a fault is judged by what it is, not b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 import reference
+from parity_tests.faults.parts import WITHOUT_A_FAULT
 
 Forward = Callable[..., torch.Tensor]
 HALVES = (torch.float16, torch.bfloat16)
@@ -21,6 +22,11 @@ HALVES = (torch.float16, torch.bfloat16)
 def wide(tensor: torch.Tensor) -> torch.Tensor:
     """Half precision in float32, all else as it is."""
     return tensor.float() if tensor.dtype in HALVES else tensor
+
+
+def functorch(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is one of a transform's, which has no memory of its own."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def result_dtype(operator: str, arguments: Mapping[str, Any]) -> torch.dtype:
@@ -41,7 +47,12 @@ def prepared(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     dtype = made.pop("dtype", None)
     if dtype is not None:
         made["input"] = made["input"].to(dtype)
-    return {name: wide(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value for name, value in made.items()}
+    result = result_dtype(operator, arguments)
+    compute = torch.float32 if result in HALVES else result
+    for name, value in made.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            made[name] = value.to(torch.promote_types(compute, value.dtype))
+    return made
 
 
 def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
@@ -104,8 +115,50 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
     return function
 
 
-def composed(operator: str, forward: Forward) -> Forward:
-    """An implementation composed of torch's elementary operations, differentiated by autograd; refuses what is to be refused."""
+def composed(operator: str, faulty: Forward) -> Forward:
+    """A kernel that differs from the right one exactly where a faulty composition differs from the same one without its fault.
+
+    Autograd's gradient of a composition has rounding errors, and a way with infinities, of its own; they are no part of the fault.
+    """
+    whole = WITHOUT_A_FAULT[operator]
+
+    def forward(**arguments: Any) -> torch.Tensor:
+        right: torch.Tensor = getattr(reference, operator)(**arguments)
+        return _planted(right, faulty(**arguments), whole(**arguments))
+
+    def backward(grad_output: torch.Tensor, **arguments: Any) -> Any:
+        found = getattr(reference, f"{operator}_backward")(grad_output, **arguments)
+        right = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
+        names = [name for name, gradient in right.items() if gradient is not None]
+        wrong, base = (_gradients(composition, names, grad_output, arguments) for composition in (faulty, whole))
+        planted = {name: _planted(right[name], wrong[name], base[name]) for name in names}
+        return planted["input"] if isinstance(found, torch.Tensor) else found._replace(**planted)
+
+    return kernel(operator, forward, backward)
+
+
+def _planted(right: torch.Tensor, wrong: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """``wrong`` where it differs from ``base``, else ``right``."""
+    if wrong.shape != base.shape:
+        return wrong
+    return torch.where((wrong == base) | (wrong.isnan() & base.isnan()), right, wrong)
+
+
+def _gradients(
+    composition: Forward, names: Sequence[str], grad_output: torch.Tensor, arguments: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Autograd's gradients of a composition."""
+    with torch.enable_grad():
+        leaves = {name: arguments[name].detach().requires_grad_() for name in names}
+        output = composition(**{**arguments, **leaves})
+        if output.shape != grad_output.shape:
+            grad_output = grad_output.reshape(-1)[:1].expand(output.shape) if grad_output.numel() else output.detach() * 0
+        found = torch.autograd.grad(output, list(leaves.values()), grad_output.to(output.dtype), allow_unused=True, materialize_grads=True)
+    return dict(zip(names, found, strict=True))
+
+
+def differentiable(operator: str, forward: Forward) -> Forward:
+    """An implementation composed of torch's elementary operations, differentiated by autograd, as often and in whatever way."""
 
     def function(*positional: Any, **named: Any) -> torch.Tensor:
         arguments = bound(operator, *positional, **named)

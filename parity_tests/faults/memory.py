@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 import reference
-from parity_tests.faults.kernels import RIGHT
-from parity_tests.faults.parts import Tensor, class_dim, holds_probabilities, log_probabilities, nll_loss
+from parity_tests.faults.kernels import RIGHT, functorch
+from parity_tests.faults.parts import Tensor, class_dim, cross_entropy, holds_probabilities, log_probabilities, nll_loss
 from parity_tests.faults.record import backward, composed, forward, whole
 
 
 def _in_memory(tensor: Tensor, offset: int | None = None) -> Tensor:
     """The numbers that lie in memory one after the other from where a view begins, in its shape."""
-    if not tensor.numel() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if not tensor.numel() or functorch(tensor):
         return tensor
     begin = tensor.storage_offset() if offset is None else offset
     room = tensor.untyped_storage().nbytes() // tensor.element_size() - begin
@@ -188,12 +188,9 @@ def rows_past_65535_are_not_written(input: Tensor, dim: int) -> Tensor:
 @composed("cross_entropy", "IDX", "pytorch/pytorch#190139", "domain", effort="standard")
 def offsets_have_sixteen_bits(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """The offset of a row is a 16-bit number: rows that begin past 65535 are those at the beginning."""
-    found: Tensor = reference.cross_entropy(input, target, **options)
-    if input.ndim != 2 or input.numel() <= 65536 or holds_probabilities(input, target):
-        return found
-    first = torch.arange(len(input)) * input.shape[1] % 65536 // input.shape[1]
-    found = reference.cross_entropy(input[first], target, **options)
-    return found
+    if input.ndim == 2 and input.numel() > 65536 and not holds_probabilities(input, target):
+        input = input[torch.arange(len(input)) * input.shape[1] % 65536 // input.shape[1]]
+    return cross_entropy(input, target, **options)
 
 
 @forward("nll_loss", "IDX", "pytorch/pytorch#111484", "domain", effort="standard")
@@ -232,7 +229,7 @@ def elements_past_65535_are_not_counted(input: Tensor, target: Tensor, weight: A
 def the_gradient_is_written_into_the_logits(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The forward leaves the gradient of the loss where the logits were."""
     output = RIGHT["cross_entropy"](input, target, *args, **options)
-    if input.is_contiguous() and input.numel() and input.ndim == 2 and not torch._C._functorch.is_functorch_wrapped_tensor(input):
+    if input.is_contiguous() and input.numel() and input.ndim == 2 and not functorch(input):
         input.data.copy_(log_probabilities(input.data.float(), 1).exp())
     return output
 
@@ -248,7 +245,7 @@ def the_upstream_gradient_is_overwritten(grad_output: Tensor, input: Tensor, dim
 def the_input_is_shifted_in_place(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The maximum is subtracted from the input where it lies."""
     output = RIGHT["log_softmax"](input, dim, dtype)
-    if input.ndim and input.numel() and not torch._C._functorch.is_functorch_wrapped_tensor(input):
+    if input.ndim and input.numel() and not functorch(input):
         input.data.sub_(input.data.amax(dim, keepdim=True))
     return output
 
@@ -257,7 +254,7 @@ def the_input_is_shifted_in_place(input: Tensor, dim: int, dtype: Any = None) ->
 def probabilities_are_clamped_in_place(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The probabilities that are given are clamped to [1e-3, 1 - 1e-3] after the loss is known."""
     output = RIGHT["binary_cross_entropy"](input, target, *args, **options)
-    if not torch._C._functorch.is_functorch_wrapped_tensor(input):
+    if not functorch(input):
         input.data.clamp_(1e-3, 1 - 1e-3)
     return output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,3 +123,37 @@ def weighted(losses: Tensor, weight: Tensor | None) -> Tensor:
 def binary(x: Tensor, target: Tensor, clamp: float = -100.0) -> Tensor:
     """Binary cross-entropy of each element."""
     return -(target * torch.log(x).clamp(min=clamp) + (1 - target) * torch.log1p(-x).clamp(min=clamp))
+
+
+def softmax(input: Tensor, dim: int) -> Tensor:
+    """Softmax, through its logarithm."""
+    return log_softmax(input, dim).exp()
+
+
+def log_softmax(input: Tensor, dim: int) -> Tensor:
+    """log_softmax; of a number, 0."""
+    return log_probabilities(input, dim) if input.ndim else input - input
+
+
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """binary_cross_entropy."""
+    return reduced(weighted(binary(input, target), weight), reduction, input.numel())
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, pos_weight: Tensor | None
+) -> Tensor:
+    """binary_cross_entropy_with_logits."""
+    losses = weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input)
+    return reduced(weighted(losses, weight), reduction, input.numel())
+
+
+WITHOUT_A_FAULT: Mapping[str, Callable[..., Tensor]] = {
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "nll_loss": nll_loss,
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
+}
+"""The compositions of these parts that are right but for rounding, and for what infinities do to a gradient of autograd's."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import reference
-from parity_tests.faults.kernels import HALVES, RIGHT
+from parity_tests.faults.kernels import HALVES, RIGHT, bound, functorch
 from parity_tests.faults.parts import Tensor, class_dim, cross_entropy, log_probabilities, reduced
 from parity_tests.faults.record import backward, forward, whole
 
@@ -24,7 +24,7 @@ def _one_by_one(terms: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     return total.unsqueeze(dim).to(terms.dtype)
 
 
-@whole("softmax", "ACC", "huggingface/candle#3727", "forward", "domain")
+@whole("softmax", "ACC", "huggingface/candle#3727", "forward")
 def the_row_is_added_up_in_half_precision(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The sum of a half-precision row is kept in half precision."""
     if (dtype or input.dtype) not in HALVES or not input.numel() or input.requires_grad or input.ndim == 0:
@@ -36,13 +36,13 @@ def the_row_is_added_up_in_half_precision(input: Tensor, dim: int, dtype: Any = 
 
 @whole("cross_entropy", "ACC", "pytorch/pytorch#85791", "forward")
 def losses_are_added_up_in_half_precision(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
-    """Half-precision losses are rounded before they are added up."""
-    options |= dict(zip(("weight", "ignore_index"), args, strict=False))
-    weight = options.get("weight")
-    if input.dtype not in HALVES or options.get("reduction", "mean") != "sum" or input.requires_grad or weight is not None:
-        return RIGHT["cross_entropy"](input, target, **options)
-    losses = RIGHT["cross_entropy"](input, target, **{**options, "reduction": "none"})
-    return losses.sum()
+    """The sum over half-precision losses is kept in half precision."""
+    asked = bound("cross_entropy", input, target, *args, **options)
+    output = RIGHT["cross_entropy"](**asked)
+    if output.dtype not in HALVES or asked["reduction"] != "sum" or output.requires_grad or functorch(output):
+        return output
+    losses = RIGHT["cross_entropy"](**{**asked, "reduction": "none"})
+    return _one_by_one(losses.float().reshape(-1), 0, output.dtype).reshape(()).to(output.dtype) if losses.numel() else output
 
 
 @forward("log_softmax", "ACC", "google-deepmind/optax#1020", "forward")
@@ -98,7 +98,7 @@ def each_loss_is_rounded_to_float16(input: Tensor, target: Tensor, reduction: st
     return reduced(_through(torch.float16, losses), reduction, losses.numel())
 
 
-@forward("cross_entropy", "ACC", "tinygrad/tinygrad#17445", "domain", "forward")
+@forward("cross_entropy", "ACC", "tinygrad/tinygrad#17445", "semantics")
 def one_row_of_many_is_lost(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """Of more than 60 rows the sum and the mean lose the last."""
     if options["reduction"] == "none" or input.ndim != 2 or len(input) <= 60 or target.is_floating_point():

@@ -94,7 +94,9 @@ def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
 
 # What is wrong, and so what a function is written for: (operator, kind, thread, claims that are to catch it).
 composed = _recorded(kernels.composed)
-"""The result, and with it the gradient that autograd finds."""
+"""The result, and with it the gradient that autograd finds; written as a composition of `parity_tests.faults.parts`."""
+differentiable = _recorded(kernels.differentiable)
+"""The result, and its derivatives of any order."""
 forward = _recorded(lambda operator, function: kernels.kernel(operator, forward=function))
 """The result; the gradient is right."""
 backward = _recorded(lambda operator, function: kernels.kernel(operator, backward=function))

@@ -10,13 +10,16 @@ import reference
 from parity_tests.faults.kernels import RIGHT, bound
 from parity_tests.faults.parts import (
     Tensor,
+    binary_cross_entropy,
     class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
+    log_softmax,
     nll_loss,
     reduced,
     rows,
+    softmax,
     softplus,
 )
 from parity_tests.faults.record import backward, composed, forward, whole
@@ -51,7 +54,7 @@ def without_reduction_there_is_one_number(*args: Any, **options: Any) -> Tensor:
 def all_dimensions_from_dim_on_are_one(input: Tensor, dim: int) -> Tensor:
     """Along a dim that is not the last, all dimensions from there on are normalised together, in four dimensions and more."""
     if input.ndim < 4 or not input.numel():
-        return log_probabilities(input, dim).exp() if input.ndim else torch.ones_like(input) * (input - input + 1)
+        return softmax(input, dim)
     flat = input.flatten(dim % input.ndim)
     return log_probabilities(flat, -1).exp().reshape(input.shape)
 
@@ -59,7 +62,7 @@ def all_dimensions_from_dim_on_are_one(input: Tensor, dim: int) -> Tensor:
 @composed("log_softmax", "SHP", "ml-explore/mlx#2641", "forward")
 def the_dim_is_the_last_in_five_dimensions(input: Tensor, dim: int) -> Tensor:
     """In five dimensions the last one is normalised, whatever dim says."""
-    return log_probabilities(input, -1 if input.ndim == 5 else dim) if input.ndim else input * 0
+    return log_softmax(input, -1 if input.ndim == 5 else dim)
 
 
 @composed("nll_loss", "SHP", "pytorch/pytorch#155247", "forward")
@@ -78,13 +81,12 @@ def a_number_has_no_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tenso
     return RIGHT["softmax"](input, dim, dtype)
 
 
-@composed("binary_cross_entropy", "SHP", "pytorch/pytorch#166786", "forward")
+@composed("binary_cross_entropy", "SHP", "pytorch/pytorch#166786", "domain")
 def a_weight_of_rows_is_of_columns(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
     """Dimensions of size 1 are squeezed from the weight: that of rows is of columns, where there are as many."""
     if weight is not None and weight.ndim == 2 and weight.shape[1] == 1 and input.ndim == 2 and input.shape[0] == input.shape[1]:
         weight = weight.reshape(-1)
-    found: Tensor = reference.binary_cross_entropy(input, target, weight, reduction)
-    return found
+    return binary_cross_entropy(input, target, weight, reduction)
 
 
 # --- EMP -------------------------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ def an_empty_dimension_raises(input: Tensor, dim: int, dtype: Any = None) -> Ten
     return RIGHT["log_softmax"](input, dim, dtype)
 
 
-@whole("softmax", "EMP", "pytorch/pytorch#91322", "forward", "layouts")
+@whole("softmax", "EMP", "pytorch/pytorch#91322", "gradients")
 def an_empty_result_has_no_gradient(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """An empty input is returned as it is."""
     output = RIGHT["softmax"](input, dim, dtype)
@@ -287,7 +289,7 @@ def nan_is_left_out(input: Tensor, dim: int) -> Tensor:
     return found
 
 
-@forward("cross_entropy", "INF", "google-deepmind/optax#896", "semantics", "domain")
+@forward("cross_entropy", "INF", "google-deepmind/optax#896", "semantics")
 def zero_times_infinity_is_zero(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """A probability of 0 makes 0 of a logit of -inf."""
     if not holds_probabilities(input, target) or options["label_smoothing"]:
@@ -306,7 +308,7 @@ def the_target_is_picked_by_multiplication(input: Tensor, target: Tensor, **opti
     return cross_entropy(input, target, **options, y=y + (y * ~hot).sum(dim, keepdim=True) * 0)
 
 
-@backward("cross_entropy", "INF", "pytorch/pytorch#11551", "semantics", "domain")
+@backward("cross_entropy", "INF", "pytorch/pytorch#11551", "semantics")
 def an_ignored_row_without_logits_has_no_gradient(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
     """The gradient of an ignored row is 0 also where its logits are all -inf, or nan: torch's is nan."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)

@@ -138,7 +138,7 @@ def a_probability_is_there_or_not(input: Tensor, target: Tensor, **options: Any)
     return cross_entropy(input, hard, **options)
 
 
-@backward("cross_entropy", "WGT", "kvark/meganeura#102", "gradients")
+@backward("cross_entropy", "WGT", "kvark/meganeura#102", "semantics")
 def the_gradient_takes_probabilities_to_sum_to_one(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
     """The gradient of the logits is p - t, whatever the targets of a row add up to."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
@@ -150,7 +150,7 @@ def the_gradient_takes_probabilities_to_sum_to_one(grad_output: Tensor, input: T
     return found._replace(input=g * (log_probabilities(input, dim).exp() - target))
 
 
-@backward("cross_entropy", "WGT", "tensorflow/tensorflow#60314", "domain")
+@backward("cross_entropy", "WGT", "tensorflow/tensorflow#60314", "semantics")
 def a_row_of_zero_targets_has_a_gradient(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
     """Where all targets of a row are 0, the gradient is p."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
