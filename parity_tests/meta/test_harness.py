@@ -136,7 +136,7 @@ def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() ->
         ({"dtype": "float32,"}, "--dtype is ''; choose from float16, bfloat16, float32, float64"),
         ({"effort": "slow"}, "--effort is 'slow'; choose from quick, standard, thorough"),
         ({"device": "tpu"}, "--device is 'tpu'; on this machine there is cpu"),
-        ({"subject": "nowhere.py"}, "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, reference, a path"),
+        ({"subject": "nowhere.py"}, "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, reference, fault:NAME, a path"),
         ({"subject": "no.such.module"}, "'no.such.module' cannot be imported .*; choose torch, torch.nn"),
         ({"subject": "math"}, "'math' offers none of the functions softmax, log_softmax, nll_loss"),
     ],
