@@ -2,7 +2,7 @@
 
     python -m parity_tests.campaign --write
 
-puts each fault of `parity_tests.faults` under test, prints the matrix of claims and faults, the mutation score, the time to the first
+puts each fault of `parity_tests.faults` under test, in one dtype that shows it, prints the matrix of claims and faults, the mutation score, the time to the first
 failure, the faults that no check caught and the claims that caught nothing, and records the matrix. The same faults are judged by
 what people use today, `parity_tests.faults.practice`. The kernels without a fault are put under test too: they must pass.
 """
@@ -61,7 +61,7 @@ class Judged:
 
 def judge(fault: Fault, start: float, practice: bool) -> Judged:
     """Run the suite against one fault, and where asked what people use today; ``start`` is what starting pytest takes."""
-    options = ["--subject", FAULT + fault.name, "--operator", fault.operator, "--effort", fault.effort]
+    options = ["--subject", FAULT + fault.name, "--operator", fault.operator, "--effort", fault.effort, "--dtype", fault.dtype]
     files = [SUITE] if fault.effort == "quick" else [f"{SUITE}/test_{claim}.py" for claim in fault.catches]
     run = forked.run_pytest([*files, *options, "--time-limit", str(TIME_LIMIT)])
     print(f"{fault.name}: caught by {', '.join(run.failed) or 'nothing'}", file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ def _one_by_one(terms: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     return total.unsqueeze(dim).to(terms.dtype)
 
 
-@whole("softmax", "ACC", "huggingface/candle#3727", "forward")
+@whole("softmax", "ACC", "huggingface/candle#3727", "forward", dtype="float16")
 def the_row_is_added_up_in_half_precision(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The sum of a half-precision row is kept in half precision."""
     if (dtype or input.dtype) not in HALVES or not input.numel() or input.requires_grad or input.ndim == 0:
@@ -34,7 +34,7 @@ def the_row_is_added_up_in_half_precision(input: Tensor, dim: int, dtype: Any = 
     return (exponentials / _one_by_one(exponentials, dim, half)).to(half)
 
 
-@whole("cross_entropy", "ACC", "pytorch/pytorch#85791", "forward")
+@whole("cross_entropy", "ACC", "pytorch/pytorch#85791", "forward", dtype="float16")
 def losses_are_added_up_in_half_precision(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The sum over half-precision losses is kept in half precision."""
     asked = bound("cross_entropy", input, target, *args, **options)
@@ -70,14 +70,14 @@ def the_backward_adds_up_in_float16(grad_output: Tensor, input: Tensor, dim: int
     return grad_output - reference.softmax(input, dim) * _through(torch.float16, grad_output.sum(dim, keepdim=True))
 
 
-@forward("nll_loss", "ACC", "pytorch/pytorch#64163", "forward")
+@forward("nll_loss", "ACC", "pytorch/pytorch#64163", "forward", dtype="float64")
 def the_total_of_float64_is_kept_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """The accumulator is a float32, for float64 losses too."""
     found: Tensor = reference.nll_loss(input, target, **options)
     return _through(torch.float32, found) if options["reduction"] != "none" else found
 
 
-@forward("softmax", "ACC", "torch.testing.assert_close: float64", "forward")
+@forward("softmax", "ACC", "torch.testing.assert_close: float64", "forward", dtype="float64")
 def float64_is_computed_in_float32(input: Tensor, dim: int) -> Tensor:
     """A float64 row is computed in float32: right to seven digits, as a default tolerance allows."""
     found: Tensor = reference.softmax(input.float(), dim)
@@ -138,14 +138,14 @@ def _raise(message: str) -> None:
     raise RuntimeError(message)
 
 
-@whole("binary_cross_entropy_with_logits", "DTY", "Modalities/modalities#464", "forward")
+@whole("binary_cross_entropy_with_logits", "DTY", "Modalities/modalities#464", "forward", dtype="float16")
 def the_loss_of_half_precision_is_a_float32(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """The loss of half-precision logits is returned in float32."""
     found = RIGHT["binary_cross_entropy_with_logits"](input, *args, **options)
     return found.float() if found.dtype in HALVES else found
 
 
-@whole("nll_loss", "DTY", "pytorch/pytorch#123328", "forward")
+@whole("nll_loss", "DTY", "pytorch/pytorch#123328", "forward", dtype="float16")
 def half_precision_is_not_implemented_and_raises(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """float16 raises a RuntimeError."""
     if input.dtype == torch.float16:

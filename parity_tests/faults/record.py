@@ -50,8 +50,8 @@ class Fault:
         The report that it is modelled on: a thread on GitHub, or the suite that was seen to be blind to it.
     catches : tuple of str
         The claims that are expected to fail.
-    effort : str
-        The least effort that reaches what it gets wrong.
+    effort, dtype : str
+        The least effort, and a dtype, that reach what it gets wrong.
     sentence : str
         What it gets wrong.
     function : callable
@@ -64,6 +64,7 @@ class Fault:
     thread: str
     catches: tuple[str, ...]
     effort: str
+    dtype: str
     sentence: str
     function: Callable[..., Any]
 
@@ -77,14 +78,16 @@ Build = Callable[[str, Written], Written]
 
 
 def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
-    def decorator(operator: str, kind: str, thread: str, *catches: str, effort: str = "quick") -> Callable[[Written], Written]:
+    def decorator(
+        operator: str, kind: str, thread: str, *catches: str, effort: str = "quick", dtype: str = "float32"
+    ) -> Callable[[Written], Written]:
         def record(function: Written) -> Written:
             name, sentence = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
             if kind not in KINDS or not catches or not sentence or name in FAULTS:
                 raise ValueError(
                     f"fault {name}: it needs a kind among {', '.join(KINDS)}, what catches it, a docstring, and a name of its own"
                 )
-            FAULTS[name] = Fault(name, operator, kind, thread, catches, effort, sentence, build(operator, function))
+            FAULTS[name] = Fault(name, operator, kind, thread, catches, effort, dtype, sentence, build(operator, function))
             return function
 
         return record

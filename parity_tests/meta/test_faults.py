@@ -14,7 +14,7 @@ from parity_tests import campaign, readme
 from parity_tests.campaign import Judged
 from parity_tests.faults import FAULTS, KINDS, record
 from parity_tests.generate import EFFORTS
-from parity_tests.operators import OPERATORS
+from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.subjects import SubjectError, load
 
 CLAIMS = {path.stem.removeprefix("test_").replace("_", " ") for path in Path(campaign.SUITE).glob("test_*.py")}
@@ -28,6 +28,7 @@ def test_there_are_faults_of_every_kind_in_every_operator_and_each_says_what_it_
     for fault in FAULTS.values():
         assert set(fault.catches) <= CLAIMS, fault
         assert fault.effort in EFFORTS, fault
+        assert fault.dtype in DTYPES, fault
         assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+|[\w./-]+: .+", fault.thread), fault
         assert fault.sentence.endswith("."), fault
 
