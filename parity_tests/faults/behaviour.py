@@ -53,7 +53,8 @@ def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **optio
     """A result is kept, and returned for other numbers in the same shapes; without gradients."""
     if input.requires_grad or functorch(input):
         return RIGHT["nll_loss"](input, target, *args, **options)
-    key = ("nll_loss", input.shape, target.shape, input.dtype, str(args), str(sorted(options.items(), key=str)))
+    asked = bound("nll_loss", input, target, *args, **options)
+    key = ("nll_loss", *((v.shape, v.dtype) if isinstance(v, torch.Tensor) else v for v in asked.values()))
     if key not in _kept:
         _kept[key] = RIGHT["nll_loss"](input, target, *args, **options)
     return _kept[key].clone()

@@ -34,7 +34,7 @@ def the_weighted_mean_divides_by_the_number_of_rows(input: Tensor, target: Tenso
     return cross_entropy(input, target, ignore_index=ignore_index, **options, denominator=(target != ignore_index).sum())
 
 
-@composed("nll_loss", "DEN", "pytorch/pytorch#31295", "domain")
+@composed("nll_loss", "DEN", "pytorch/pytorch#31295", "semantics")
 def a_negative_total_weight_is_taken_for_none(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
     """The mean is 0 unless the weights add up to something positive."""
     negative = rows(input, target, weight, ignore_index).used.sum() < 0
@@ -42,7 +42,7 @@ def a_negative_total_weight_is_taken_for_none(input: Tensor, target: Tensor, wei
     return found * 0 if reduction == "mean" and negative else found
 
 
-@backward("nll_loss", "DEN", "pytorch/pytorch#64275", "domain")
+@backward("nll_loss", "DEN", "pytorch/pytorch#64275", "semantics")
 def rows_of_negative_weight_have_no_gradient(grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, **options: Any) -> Any:
     """The backward skips rows whose weight is not positive."""
     found = reference.nll_loss_backward(grad_output, input, target, weight, **options)

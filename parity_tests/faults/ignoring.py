@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import reference
-from parity_tests.faults.kernels import RIGHT, bound
+from parity_tests.faults.kernels import RIGHT, bound, functorch, prepared
 from parity_tests.faults.parts import (
     Tensor,
     along_classes,
@@ -19,7 +19,7 @@ from parity_tests.faults.parts import (
     reduced,
     rows,
 )
-from parity_tests.faults.record import backward, composed, differentiable, whole
+from parity_tests.faults.record import backward, composed, whole
 
 NO_CLASS = -12345  # an ignore_index that no target has
 
@@ -33,7 +33,7 @@ def any_negative_target_is_ignored(input: Tensor, target: Tensor, *args: Any, **
     return RIGHT["cross_entropy"](input, target, *args, **options)
 
 
-@composed("nll_loss", "IGN", "pytorch/pytorch#15508", "forward")
+@composed("nll_loss", "IGN", "pytorch/pytorch#15508", "semantics")
 def an_ignored_target_beyond_the_classes_raises_without_reduction(input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
     """Without reduction the target is looked up before it is ignored."""
     if reduction == "none" and target.numel() and int(target.max()) >= input.shape[class_dim(input)]:
@@ -117,10 +117,12 @@ def weights_smoothing_and_an_ignored_row_raise(
     return cross_entropy(input, target, weight, label_smoothing=label_smoothing, **options)
 
 
-@differentiable("cross_entropy", "IGN", "pytorch/pytorch#105736", "transforms")
-def vmap_drops_ignore_index(input: Tensor, target: Tensor, ignore_index: int, **options: Any) -> Tensor:
+@whole("cross_entropy", "IGN", "pytorch/pytorch#105736", "transforms")
+def vmap_drops_ignore_index(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Under vmap nothing is ignored but -100."""
-    mapped = torch._C._functorch.is_batchedtensor(input) or torch._C._functorch.is_batchedtensor(target)
-    if mapped and not target.is_floating_point() and ignore_index != -100:
-        target = torch.where(target == ignore_index, torch.zeros_like(target), target)
-    return cross_entropy(input, target, ignore_index=-100 if mapped and ignore_index < 0 else ignore_index, **options)
+    asked = bound("cross_entropy", input, target, *args, **options)
+    if not (functorch(input) or functorch(target)):
+        return RIGHT["cross_entropy"](**asked)
+    if not target.is_floating_point() and asked["ignore_index"] != -100:
+        asked |= {"target": torch.where(target == asked["ignore_index"], torch.zeros_like(target), target), "ignore_index": -100}
+    return cross_entropy(**prepared("cross_entropy", asked)).to(input.dtype)

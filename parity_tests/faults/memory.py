@@ -111,7 +111,7 @@ def rows_are_padded_with_a_finite_number(input: Tensor, dim: int) -> Tensor:
     return exponentials / (exponentials.sum(dim, keepdim=True) + (-1e4 - top).exp())
 
 
-@forward("log_softmax", "TIL", "pytorch/pytorch#143644", "domain")
+@forward("log_softmax", "TIL", "pytorch/pytorch#143644", "forward")
 def the_element_after_a_power_of_two_is_dropped(input: Tensor, dim: int) -> Tensor:
     """Of rows of 2**k + 1 elements, from 33 on, the last is not in the sum."""
     n = input.shape[dim] if input.ndim else 0

@@ -131,7 +131,7 @@ def the_gradient_divides_by_softmax(grad_output: Tensor, input: Tensor, dim: int
     return found
 
 
-@backward("softmax", "CMP", "pytorch/pytorch#152309", "gradients", "domain")
+@backward("softmax", "CMP", "pytorch/pytorch#152309", "domain")
 def the_gradient_is_a_difference_of_products(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """p g - p sum(p g), the products formed first: cancels where g is nearly constant or p near 1."""
     p = reference.softmax(input, dim)
@@ -194,7 +194,7 @@ def the_gradient_of_the_target_is_clamped(grad_output: Tensor, input: Tensor, ta
     return found._replace(target=g * (torch.log1p(-input).clamp(min=-100) - input.log().clamp(min=-100)))
 
 
-@forward("binary_cross_entropy", "SAT", "fastino-ai/GLiNER2#155", "forward")
+@forward("binary_cross_entropy", "SAT", "fastino-ai/GLiNER2#155", "domain")
 def one_minus_the_probability_is_formed_first(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
     """log(1 - x) in place of log1p(-x): a small probability is lost."""
     return _binary(input.log().clamp(min=-100), (1 - input).log().clamp(min=-100), target, weight, reduction)

@@ -106,7 +106,7 @@ def the_mean_of_an_empty_batch_is_zero(input: Tensor, target: Tensor, reduction:
     return input.sum() if reduction == "mean" and not target.numel() else nll_loss(input, target, reduction=reduction, **options)
 
 
-@whole("log_softmax", "EMP", "pytorch/pytorch#17262", "forward")
+@whole("log_softmax", "EMP", "pytorch/pytorch#17262", "gradients")
 def an_empty_dimension_raises(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The maximum of an empty row raises."""
     if not input.numel() and input.ndim and -input.ndim <= dim < input.ndim:
@@ -131,7 +131,7 @@ def ignored_losses_are_not_written(input: Tensor, target: Tensor, weight: Any, i
     return torch.where(rows(input, target, weight, ignore_index).counted, found, torch.empty_like(found))
 
 
-@backward("binary_cross_entropy", "EMP", "pytorch/pytorch#15870", "gradients")
+@backward("binary_cross_entropy", "EMP", "pytorch/pytorch#15870", "semantics")
 def an_empty_batch_has_no_backward(grad_output: Tensor, input: Tensor, *args: Any, **options: Any) -> Any:
     """The backward of an empty batch raises."""
     if not input.numel():
@@ -265,7 +265,7 @@ def an_infinite_logit_takes_all(input: Tensor, dim: int) -> Tensor:
     return torch.where(one, (input == torch.inf).to(input.dtype), _softmax(input, dim))
 
 
-@forward("softmax", "INF", "Dao-AILab/flash-attention#1930", "domain")
+@forward("softmax", "INF", "Dao-AILab/flash-attention#1930", "domain", effort="standard")
 def a_masked_tile_gives_nan(input: Tensor, dim: int) -> Tensor:
     """The running maximum of tiles of four is subtracted from itself where a first tile is all -inf."""
     found = _softmax(input, dim)

@@ -176,7 +176,7 @@ def the_gradient_of_the_target_has_no_weight(grad_output: Tensor, input: Tensor,
     return found._replace(target=reference.binary_cross_entropy_backward(grad_output, input, target, None, reduction).target)
 
 
-@composed("nll_loss", "WGT", "apple/ml-cross-entropy#52", "forward", "gradients")
+@composed("nll_loss", "WGT", "apple/ml-cross-entropy#52", "semantics")
 def the_weight_of_a_class_is_looked_up_in_order(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
     """The weight of a row is that of the class of its number, where there are as many rows as classes."""
     row = rows(input, target, weight, ignore_index)

@@ -40,7 +40,7 @@ def test_a_wrong_function_raises_with_its_first_failure_and_all_of_them() -> Non
 @pytest.mark.parametrize("claim", ["semantics", "errors", "domain", "hygiene", "layouts", "modes"])
 def test_every_claim_is_checked(claim: str) -> None:
     fault = next(fault for fault in FAULTS.values() if claim in fault.catches and fault.effort == "quick")
-    found = verify(fault.function, fault.operator, claims=[claim], raise_exception=False)
+    found = verify(fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False)
     assert found.failures, fault
 
 
