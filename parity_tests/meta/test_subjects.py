@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from parity_tests import watch
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 2  # seconds
 MISBEHAVING = """
@@ -43,9 +45,16 @@ from torch.nn.functional import log_softmax
 
 def softmax(input, dim, dtype=None):
     os.abort()
+"""
+HANGING = """
+import sys
+from pathlib import Path
+from parity_tests import watch
 
-def nll_loss(input, target, *args, **options):
-    sum(range(10**15))
+watching = watch.start(Path(sys.argv[1]), "main", 0.2)
+watching.begin(operator="softmax")
+watching.doing("a case")
+sum(range(10**15))
 """
 
 
@@ -69,14 +78,6 @@ def run(directory: Path, source: str, *options: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def misbehaving(tmp_path_factory: pytest.TempPathFactory) -> str:
     code, output = run(tmp_path_factory.mktemp("misbehaving"), MISBEHAVING)
-    assert code == pytest.ExitCode.TESTS_FAILED
-    return output
-
-
-@pytest.fixture(scope="module")
-def deadly(tmp_path_factory: pytest.TempPathFactory) -> str:
-    pytest.importorskip("xdist", reason="without workers (extra: parallel) the process that dies is the run's own")
-    code, output = run(tmp_path_factory.mktemp("deadly"), DEADLY, "-n", "1", "-k", "forward and random")
     assert code == pytest.ExitCode.TESTS_FAILED
     return output
 
@@ -119,9 +120,18 @@ def test_what_never_returns_fails_and_the_run_goes_on(misbehaving: str) -> None:
     assert "FAIL" in verdict(misbehaving, "cross_entropy")
 
 
-@pytest.mark.parametrize("operator", ["softmax", "nll_loss"], ids=["aborts", "hangs where no exception can be raised"])
-def test_a_process_that_dies_fails_by_name_and_the_run_goes_on(operator: str, deadly: str) -> None:
-    assert re.search(rf"crashed while running .*\[{operator}-float32\]", deadly)
-    assert re.search(rf"the process died, or was ended after {2 * LIMIT} s\s+case +{operator} float32", deadly)
-    assert "FAIL" in verdict(deadly, operator)
-    assert verdict(deadly, "log_softmax").endswith("pass")
+def test_a_process_that_dies_fails_by_name_and_the_run_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("xdist", reason="without workers (extra: parallel) the process that dies is the run's own")
+    code, output = run(tmp_path, DEADLY, "-n", "1", "-k", "forward and random")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert re.search(r"crashed while running .*\[softmax-float32\]", output)
+    assert re.search(rf"the process died, or was ended after {2 * LIMIT} s\s+case +softmax float32", output)
+    assert "FAIL" in verdict(output, "softmax")
+    assert verdict(output, "log_softmax").endswith("pass")
+
+
+def test_a_process_that_hangs_where_no_exception_can_be_raised_is_ended(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr  # and the stack: faulthandler's
+    assert watch.Watch(tmp_path, "", 1.0).last("main") == {"operator": "softmax", "case": "a case"}
