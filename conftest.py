@@ -26,9 +26,8 @@ from parity_tests.settings import Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
-# Subjects whose library is not here: their examples cannot be collected.
-NEEDS = {"parity_tests/subjects/jax_optax.py": "jax", "parity_tests/subjects/liger.py": "liger_kernel"}
-collect_ignore = [path for path, library in NEEDS.items() if find_spec(library) is None]
+# Where its library is not here, the examples of a subject cannot be collected.
+collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
 SETTINGS = pytest.StashKey[Settings]()
 PASSED = pytest.StashKey[bool]()
@@ -125,9 +124,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     the subject, the suite's tests of itself: both are counted as deselected."""
     items.sort(key=lambda item: FIRST.index(claim) if (claim := claim_of(item.path)) in FIRST else len(FIRST))
     if asked := config.stash[SETTINGS].operators:
-        others = [item for item in items if META not in item.path.parents and _operator_of_parameters(item) not in ("", *asked)]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+        others = {item for item in items if META not in item.path.parents and _operator_of(item) not in ("", *asked)}
+        config.hook.pytest_deselected(items=[item for item in items if item in others])
+        items[:] = [item for item in items if item not in others]
     if config.stash[SETTINGS].effort_name == "quick":
         own = [item for item in items if META in item.path.parents]
         if own and len(own) < len(items):  # asked for by name, they run
@@ -163,15 +162,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return None
 
 
-def _operator_of_parameters(item: pytest.Item) -> str:
+def _operator_of(item: pytest.Item) -> str:
     """The operator that a test is about, and "" for one that is about none or all."""
-    given = getattr(getattr(item, "callspec", None), "params", {})
-    operator = given.get("operator")
-    return operator.name if isinstance(operator, Operator) else ""
-
-
-def _operator_of(item: pytest.Function) -> str:
-    operator = item.funcargs.get("operator")
+    operator = getattr(getattr(item, "callspec", None), "params", {}).get("operator")
     return operator.name if isinstance(operator, Operator) else ""
 
 

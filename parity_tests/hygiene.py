@@ -179,15 +179,19 @@ def probes(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> 
     values = next(iter(operator.values))
     made = []
     for number, (shape, options) in enumerate(OPTIONS):
-        chosen = {name: value for name, value in options.items() if value in operator.options.get(name, ())}
-        made.append(Probe(operator.case(dtype, shape, values, chosen, knobs.seed + number), knobs, findings))
+        made.append(Probe(operator.case(dtype, shape, values, _offered(operator, options), knobs.seed + number), knobs, findings))
     return made[:1] if knobs.effort_name == "quick" else made
+
+
+def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that the operator has."""
+    return {name: value for name, value in options.items() if value in operator.options.get(name, ())}
 
 
 def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
     """The first of the small calls with every distribution: of values that are clamped, infinite or equal too."""
     shape, options = OPTIONS[0]
-    chosen = {name: value for name, value in options.items() if value in operator.options.get(name, ())}
+    chosen = _offered(operator, options)
     names = [*operator.values, *operator.extreme_values][:: 4 if knobs.effort_name == "quick" else 1]
     return [Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names]
 

@@ -96,11 +96,12 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
 
 def _fault(name: str) -> Subject:
     from parity_tests.faults import FAULTS
+    from parity_tests.faults.kernels import RIGHT
 
     if name not in FAULTS:
         raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
     imports = f"from parity_tests.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
-    return Subject(FAULT + name, SimpleNamespace(**{**builtin.right(), FAULTS[name].operator: FAULTS[name].function}), imports)
+    return Subject(FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports)
 
 
 def _choices() -> str:

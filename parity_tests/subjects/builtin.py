@@ -22,13 +22,6 @@ def definitions() -> Any:
     return reference
 
 
-def right() -> dict[str, Callable[..., Any]]:
-    """The kernels that faults are planted in, without a fault."""
-    from parity_tests.faults.kernels import RIGHT
-
-    return dict(RIGHT)
-
-
 def compiled() -> Any:
     """torch.nn.functional under torch.compile, with dynamic shapes: a case does not cost a compilation of its own."""
     from parity_tests.operators import OPERATORS
