@@ -136,9 +136,14 @@ def summary(matrix: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def _row(name: str, of_kind: Sequence[Judged]) -> str:
-    by = (sum(map(caught, of_kind)), sum(j.assert_close for j in of_kind), sum(j.gradcheck for j in of_kind))
-    return f"{name:<46}{len(of_kind):>8}{by[0]:>12}{by[1]:>14}{by[2]:>11}"
+def _scores(judged: Sequence[Judged]) -> tuple[int, int, int, int]:
+    """How many there are; how many are caught by the suite, by assert_close and by gradcheck."""
+    return len(judged), sum(map(caught, judged)), sum(j.assert_close for j in judged), sum(j.gradcheck for j in judged)
+
+
+def _row(name: str, judged: Sequence[Judged]) -> str:
+    faults, suite, assert_close, gradcheck = _scores(judged)
+    return f"{name:<46}{faults:>8}{suite:>12}{assert_close:>14}{gradcheck:>11}"
 
 
 # --- the record ------------------------------------------------------------------------------------------------------------
@@ -155,8 +160,7 @@ def section(matrix: Mapping[str, Judged]) -> str:
 
 
 def _markdown(name: str, judged: Sequence[Judged]) -> str:
-    by = (sum(map(caught, judged)), sum(j.assert_close for j in judged), sum(j.gradcheck for j in judged))
-    return f"| {name} | {len(judged)} | {by[0]} | {by[1]} | {by[2]} |"
+    return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
 
 
 def write(matrix: Mapping[str, Judged]) -> None:

@@ -135,7 +135,7 @@ def nll_loss_multiplied_backward(
     g = reduce_backward(grad_output, reduction, xp.sum(target_weights(xp, input, target, weight, ignore_index)))
     g = (xp.expand_dims(g, axis=dim) if reduction == "none" else g) + xp.zeros_like(input)
     if weight is not None:
-        g = g * xp.reshape(weight, tuple(weight.shape) + (1,) * (input.ndim - dim - 1))
+        g = g * _along_classes(xp, weight, input)
     counted = xp.expand_dims(target != ignore_index, axis=dim) & (xp.zeros_like(input) == 0)
     hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
     zeros = xp.zeros_like(input)
@@ -165,11 +165,24 @@ def cross_entropy_in_order_backward(
     label_smoothing: float = 0.0,
 ) -> CrossEntropyGradients:
     """The derivative of `cross_entropy_in_order`, from the last product to the first: the upstream gradient times w, then times t or y."""
-    xp, dim = namespace(input=input), class_dim(input)
-    y = log_softmax(input, dim)
+    y = log_softmax(input, class_dim(input))
     gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, ignore_index, reduction, label_smoothing)
-    grad_y = gradients.input
-    return gradients._replace(input=grad_y - xp.exp(y) * xp.sum(grad_y, axis=dim, keepdims=True))
+    return gradients._replace(input=through_log_softmax(y, gradients.input))
+
+
+def through_log_softmax(y: Any, grad_y: Any) -> Any:
+    """The gradient of the logits, from that of the log-probabilities ``y``."""
+    xp, dim = namespace(y=y), class_dim(y)
+    return grad_y - xp.exp(y) * xp.sum(grad_y, axis=dim, keepdims=True)
+
+
+def _along_classes(xp: Any, weight: Any, x: Any) -> Any:
+    """The weight of each class, to broadcast against ``x``."""
+    return xp.reshape(weight, tuple(weight.shape) + (1,) * (x.ndim - class_dim(x) - 1))
+
+
+def _smooth(target: Any, label_smoothing: float, share: float) -> Any:
+    return target if label_smoothing == 0 else target * (1 - label_smoothing) + share
 
 
 def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float) -> Any:
@@ -177,9 +190,9 @@ def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_
     xp, dim = namespace(y=y), class_dim(y)
     classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
     share = label_smoothing / classes
-    weights = None if weight is None else xp.reshape(weight, tuple(weight.shape) + (1,) * (y.ndim - dim - 1))
+    weights = None if weight is None else _along_classes(xp, weight, y)
     if tuple(target.shape) == tuple(y.shape):
-        products = y * (target if label_smoothing == 0 else target * (1 - label_smoothing) + share)
+        products = y * _smooth(target, label_smoothing, share)
         products = products if weights is None else products * weights
         loss = -xp.sum(products, axis=dim if reduction == "none" else None)
         return loss / (prod(y.shape) // classes) if reduction == "mean" else loss
@@ -199,7 +212,7 @@ def cross_entropy_of_log_probabilities_backward(
     xp, dim = namespace(y=y), class_dim(y)
     classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
     share = label_smoothing / classes
-    weights = None if weight is None else xp.reshape(weight, tuple(weight.shape) + (1,) * (y.ndim - dim - 1))
+    weights = None if weight is None else _along_classes(xp, weight, y)
 
     def to_products(grad: Any, denominator: Any) -> tuple[Any, Any]:
         """What reaches the unweighted and the weighted products of each row."""
@@ -208,7 +221,7 @@ def cross_entropy_of_log_probabilities_backward(
         return grad, grad if weights is None else grad * weights
 
     if tuple(target.shape) == tuple(y.shape):
-        smoothed = target if label_smoothing == 0 else target * (1 - label_smoothing) + share
+        smoothed = _smooth(target, label_smoothing, share)
         to_rows, to_classes = to_products(grad_output, prod(y.shape) // classes)
         grad_target = to_classes * y
         grad_weight = None

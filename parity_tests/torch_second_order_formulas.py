@@ -12,7 +12,11 @@ from math import prod
 from typing import Any
 
 from parity_tests.second_order import Claim
-from parity_tests.torch_formulas import cross_entropy_of_log_probabilities, cross_entropy_of_log_probabilities_backward
+from parity_tests.torch_formulas import (
+    cross_entropy_of_log_probabilities,
+    cross_entropy_of_log_probabilities_backward,
+    through_log_softmax,
+)
 from reference.arguments import class_dim, namespace
 from reference.arithmetic.dual import Dual, tangent_of
 from reference.binary_cross_entropy import SMALLEST_VARIANCE
@@ -130,8 +134,7 @@ def _cross_entropy_along(claim: Claim, direction: Any, grad_output: Any, y: Dual
     gradients = cross_entropy_of_log_probabilities_backward(Dual(grad_output), y, target, weight, *options)
     if claim.of != "input":
         return tangent_of(getattr(gradients, claim.of))
-    xp, dim, grad_y = namespace(y=y), class_dim(y), gradients.input
-    return tangent_of(grad_y - xp.exp(y) * xp.sum(grad_y, axis=dim, keepdims=True))
+    return tangent_of(through_log_softmax(y, gradients.input))
 
 
 # --- binary_cross_entropy --------------------------------------------------------------------------------------------------

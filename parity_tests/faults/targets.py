@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,12 +23,15 @@ from parity_tests.faults.parts import (
 from parity_tests.faults.record import backward, composed
 
 
-def _with_uniform_part(
-    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float, *, hard: float, share: float,
-    masked: bool = True, heavy: bool = True
+def _smoothed_otherwise(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float,
+    shares: Callable[[float, int], tuple[float, float]], *, masked: bool = True, heavy: bool = True
 ) -> Tensor:  # fmt: skip
-    """Index targets with other shares of the hard and the uniform part, and other ways to add up the uniform one."""
+    """Index targets whose smoothing has other shares of the hard and the uniform part, or adds up the uniform one otherwise."""
+    if holds_probabilities(input, target) or not label_smoothing:
+        return cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     dim = class_dim(input)
+    hard, share = shares(label_smoothing, input.shape[dim])
     y = log_probabilities(input, dim)
     row = rows(y, target, weight, ignore_index)
     uniform = -(y * along_classes(weight if heavy else None, input)).sum(dim)
@@ -37,50 +41,45 @@ def _with_uniform_part(
     return hard * reduced(row.weighted, reduction, below) + share * reduced(uniform, reduction, below)
 
 
+def _right_shares(label_smoothing: float, classes: int) -> tuple[float, float]:
+    return 1 - label_smoothing, label_smoothing / classes
+
+
 @composed("cross_entropy", "SMO", "pytorch/pytorch#73205", "forward", "gradients")
-def the_smoothed_part_counts_ignored_rows(input: Tensor, target: Tensor, label_smoothing: float, **options: Any) -> Tensor:
+def the_smoothed_part_counts_ignored_rows(**arguments: Any) -> Tensor:
     """The uniform part is added up over ignored rows too."""
-    if holds_probabilities(input, target) or not label_smoothing:
-        return cross_entropy(input, target, label_smoothing=label_smoothing, **options)
-    share = label_smoothing / input.shape[class_dim(input)]
-    return _with_uniform_part(input, target, **options, label_smoothing=0, hard=1 - label_smoothing, share=share, masked=False)
+    return _smoothed_otherwise(**arguments, shares=_right_shares, masked=False)
 
 
 @composed("cross_entropy", "SMO", "pytorch/pytorch#148884", "forward", "gradients")
-def smoothing_spreads_over_the_other_classes(input: Tensor, target: Tensor, label_smoothing: float, **options: Any) -> Tensor:
+def smoothing_spreads_over_the_other_classes(**arguments: Any) -> Tensor:
     """Smoothing is spread over the C - 1 other classes."""
-    classes = input.shape[class_dim(input)]
-    if holds_probabilities(input, target) or not label_smoothing or classes < 2:
-        return cross_entropy(input, target, label_smoothing=label_smoothing, **options)
-    share = label_smoothing / (classes - 1)
-    return _with_uniform_part(input, target, **options, label_smoothing=0, hard=1 - label_smoothing - share, share=share)
+
+    def shares(smoothing: float, classes: int) -> tuple[float, float]:
+        if classes < 2:
+            return _right_shares(smoothing, classes)
+        share = smoothing / (classes - 1)
+        return 1 - smoothing - share, share
+
+    return _smoothed_otherwise(**arguments, shares=shares)
 
 
 @composed("cross_entropy", "SMO", "pytorch/pytorch#104776", "forward", "gradients")
-def the_smoothed_part_has_no_weights(input: Tensor, target: Tensor, label_smoothing: float, **options: Any) -> Tensor:
+def the_smoothed_part_has_no_weights(**arguments: Any) -> Tensor:
     """Class weights are left out of the uniform part."""
-    if holds_probabilities(input, target) or not label_smoothing:
-        return cross_entropy(input, target, label_smoothing=label_smoothing, **options)
-    share = label_smoothing / input.shape[class_dim(input)]
-    return _with_uniform_part(input, target, **options, label_smoothing=0, hard=1 - label_smoothing, share=share, heavy=False)
+    return _smoothed_otherwise(**arguments, shares=_right_shares, heavy=False)
 
 
 @composed("cross_entropy", "SMO", "paiml/aprender#2199", "forward", "gradients")
-def the_smoothed_part_gets_the_other_share(input: Tensor, target: Tensor, label_smoothing: float, **options: Any) -> Tensor:
+def the_smoothed_part_gets_the_other_share(**arguments: Any) -> Tensor:
     """Each class gets (1 - smoothing) / C."""
-    if holds_probabilities(input, target) or not label_smoothing:
-        return cross_entropy(input, target, label_smoothing=label_smoothing, **options)
-    share = (1 - label_smoothing) / input.shape[class_dim(input)]
-    return _with_uniform_part(input, target, **options, label_smoothing=0, hard=1 - label_smoothing, share=share)
+    return _smoothed_otherwise(**arguments, shares=lambda smoothing, classes: (1 - smoothing, (1 - smoothing) / classes))
 
 
 @composed("cross_entropy", "SMO", "ildoonet/pytorch-randaugment#30", "forward", "gradients")
-def the_smoothed_target_sums_to_more_than_one(input: Tensor, target: Tensor, label_smoothing: float, **options: Any) -> Tensor:
+def the_smoothed_target_sums_to_more_than_one(**arguments: Any) -> Tensor:
     """The hard part keeps 1 - smoothing / C."""
-    if holds_probabilities(input, target) or not label_smoothing:
-        return cross_entropy(input, target, label_smoothing=label_smoothing, **options)
-    share = label_smoothing / input.shape[class_dim(input)]
-    return _with_uniform_part(input, target, **options, label_smoothing=0, hard=1 - share, share=share)
+    return _smoothed_otherwise(**arguments, shares=lambda smoothing, classes: (1 - smoothing / classes, smoothing / classes))
 
 
 @composed("cross_entropy", "SMO", "TimDettmers/ConvE#55", "forward", "gradients")
