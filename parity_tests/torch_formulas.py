@@ -70,7 +70,7 @@ def bce_divided_last_backward(
 def bce_with_logits_under_functorch(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
     """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what log1p keeps."""
     xp = namespace(input=input)
-    _, _, total, m = _two_exponentials(xp, input)
+    _, _, total, m = two_exponentials(xp, input)
     if pos_weight is None:
         losses = (1 - target) * input + m + xp.log(total)
     else:
@@ -85,7 +85,7 @@ def bce_with_logits_under_functorch_backward(
 ) -> BinaryCrossEntropyWithLogitsGradients:
     """The derivative of `bce_with_logits_under_functorch`, term by term: what flows through m is 0, and cancels."""
     xp = namespace(input=input)
-    first, second, total, m = _two_exponentials(xp, input)
+    first, second, total, m = two_exponentials(xp, input)
     grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
     if weight is not None:
         grad = grad * weight
@@ -99,7 +99,7 @@ def bce_with_logits_under_functorch_backward(
     return BinaryCrossEntropyWithLogitsGradients(grad_input, grad_target)
 
 
-def _two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
+def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
     """exp(-m), exp(-x - m), their sum, and m = max(-x, 0)."""
     m = xp.maximum(-input, xp.zeros_like(input))
     first, second = xp.exp(-m), xp.exp(-input - m)

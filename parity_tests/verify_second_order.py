@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from parity_tests import ledger, report, second_order, torch_second_order_formulas
+from parity_tests import ledger, report, second_order, torch_second_order
 from parity_tests.cases import Call, Case
 from parity_tests.expect import grad_output_of
 from parity_tests.judging import Finding, output_shape, settle
@@ -118,7 +118,7 @@ def format_of(call: Call, claim: Claim) -> Format:
 
 def formula_of(entry: Divergence) -> Any:
     """The formula that torch in fact evaluates, according to an entry of the ledger."""
-    return getattr(torch_second_order_formulas, entry.formula) if entry.formula else None
+    return getattr(torch_second_order, entry.formula) if entry.formula else None
 
 
 def entries() -> tuple[Divergence, ...]:
