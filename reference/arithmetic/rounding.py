@@ -14,14 +14,17 @@ Note [What is remembered]
     The same operation on the same arrays gives the same array, not an equal one: a derivative begins with what its definition
     computed, and each is evaluated once. Arrays are never changed.
 
-Non-finite values carry no error: they are compared by kind. An intermediate result that may overflow carries an
-infinite error: such an element is not decided, and whoever judges must say so.
+Note [Kinds of value]
+    Non-finite values carry no error: they are compared by kind (finite, infinite, nan). An intermediate result that may overflow
+    carries an infinite error: such an element is not decided, and whoever judges must say so. What is made of it is not decided
+    either, nor is a non-finite value that an implementation may miss: infinity over a sum that may overflow may be nan, and so
+    may a number that may underflow over 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -86,11 +89,14 @@ class Rounded:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
 
     def total_error(self) -> Any:
-        """Largest distance of a computed element from its value, shared errors folded in; 0 where the value is not finite."""
+        """Largest distance of a computed element from its value, shared errors folded in; where that is not finite, 0, or infinite if
+        its kind is not known, see Note [Kinds of value]."""
         with np.errstate(all="ignore"):
             magnitude = np.abs(self.value).astype(np.float64, copy=False)
             total = self.error.growth * magnitude + self.error.total_absolute
-            return total if np.isfinite(np.maximum.reduce(total, axis=None, initial=0.0)) else _settled(self)
+            if np.isfinite(np.maximum.reduce(total, axis=None, initial=0.0)):
+                return total
+            return np.where(np.isfinite(magnitude) | ~np.isinf(self.error.absolute), _settled(self), np.inf)
 
     @remembered
     def __add__(self, other: Any) -> Rounded:
@@ -177,7 +183,7 @@ class Rounded:
 
 
 def _settled(x: Rounded) -> Any:
-    """`Rounded.total_error` where a value or a bound is not finite."""
+    """The total error where a value or a bound is not finite: 0 of every value that is not."""
     magnitude = np.abs(x.value)
     relative = np.where(magnitude == 0, 0.0, x.error.growth * magnitude)
     return np.where(np.isfinite(magnitude), relative + x.error.total_absolute, 0.0).astype(np.float64)
@@ -224,6 +230,7 @@ def round_result(
     exact: Any = False,
     exact_if_it_fits: Any = False,
     evaluated_exactly: Any = False,
+    doubt: Callable[[], Any],
 ) -> Rounded:
     """Finish an operation: what it carries from its operands, plus its own roundings.
 
@@ -241,6 +248,8 @@ def round_result(
         Where it is exact if the result is a number of the format, see Note [What cannot round].
     evaluated_exactly : array of bool
         Where `value` itself is free of error.
+    doubt : callable
+        Says where the kind of the result is not known, see Note [Kinds of value]; asked only where something is not finite.
     """
     free = evaluated_exactly is True or exact is True
     if not free:
@@ -252,7 +261,28 @@ def round_result(
         unit = arithmetic.intermediate.unit_roundoff
         # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every format.
         result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
-    return result if tame else _clean(result)
+    return result if tame else _clean(result, doubt())
+
+
+def in_doubt(x: Rounded) -> Any:
+    """Where it is not known whether an element is finite, infinite or nan."""
+    return np.isinf(x.total_error())
+
+
+def is_nan(x: Rounded) -> Any:
+    """Where an element is nan, whatever else is not known."""
+    return np.isnan(x.value) & ~in_doubt(x)
+
+
+def _either_in_doubt(x: Rounded, y: Rounded, because: Any = False) -> Any:
+    """Where the kind of a result is not known, as that of an operand is not, or ``because``; what is made of a nan is nan."""
+    return (in_doubt(x) | in_doubt(y) | because) & ~(is_nan(x) | is_nan(y))
+
+
+def _may_vanish(x: Rounded) -> Any:
+    """Where an element that is not 0 for sure may be, and may have either sign."""
+    total = x.total_error()
+    return (total > 0) & (total >= np.abs(x.value))
 
 
 def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any) -> tuple[Rounded, bool]:
@@ -307,7 +337,7 @@ def store(x: Rounded) -> Rounded:
             x, free = fold_where(x, exact, total), exact | free
         half_ulp = format.spacing(magnitude + total) / 2
         absolute = x.error.absolute + np.where(free, 0.0, half_ulp)
-        return _clean(Rounded(x.value, arithmetic, Error(x.error.relative, absolute, x.error.shared)))
+        return _clean(Rounded(x.value, arithmetic, Error(x.error.relative, absolute, x.error.shared)), np.isinf(total))
 
 
 def _absorbs(format: Format, value: Any, magnitude: Any, total: Any) -> Any:
@@ -330,8 +360,8 @@ def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
     return Rounded(x.value, x.arithmetic, error)
 
 
-def _clean(x: Rounded) -> Rounded:
-    """No error where the value is not finite; an infinite one where it cannot be said (inf * 0)."""
+def _clean(x: Rounded, doubt: Any) -> Rounded:
+    """No error where the value is not finite; an infinite one where it cannot be said (inf * 0), and where the kind is in ``doubt``."""
     finite = np.isfinite(x.value)
 
     def settle(bound: Any) -> Any:
@@ -340,7 +370,8 @@ def _clean(x: Rounded) -> Rounded:
     if not x.error.shared and finite.all() and not _has_nan(x.error.relative) and not _has_nan(x.error.absolute):
         return x
     shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
-    return Rounded(x.value, x.arithmetic, Error(settle(x.error.relative), settle(x.error.absolute), shared))
+    absolute = np.where(doubt & ~finite, np.inf, settle(x.error.absolute))
+    return Rounded(x.value, x.arithmetic, Error(settle(x.error.relative), absolute, shared))
 
 
 def _has_nan(bound: Any) -> bool:
@@ -358,7 +389,8 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         missed = np.abs((x.value - (value - back)) + (addend - back)).astype(np.float64, copy=False)
         error = Error(0.0, own_x + own_y + missed, {k: (0.0, a) for k, a in shared.items()})
         unit = x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=True)
+        doubt = partial(_either_in_doubt, x, y)
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
 
 def _multiply(x: Rounded, y: Rounded) -> Rounded:
@@ -370,7 +402,12 @@ def _multiply(x: Rounded, y: Rounded) -> Rounded:
         error = Error(x.error.relative + y.error.relative, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
         powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=powers | _product_is_exact(x, y))
+        exactly = powers | _product_is_exact(x, y)
+
+        def doubt() -> Any:  # infinity times 0 is nan
+            return _either_in_doubt(x, y, (np.isinf(x.value) & _may_vanish(y)) | (np.isinf(y.value) & _may_vanish(x)))
+
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=exactly, doubt=doubt)
 
 
 def _divide(x: Rounded, y: Rounded) -> Rounded:
@@ -390,7 +427,11 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
         fits = power_of_two | (x.value == 0)
-        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=fits, evaluated_exactly=fits)
+
+        def doubt() -> Any:  # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number
+            return _either_in_doubt(x, y, _may_vanish(y) | ((y.value == 0) & _may_vanish(x)))
+
+        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=fits, evaluated_exactly=fits, doubt=doubt)
         second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.rounding import Rounded, absolute_form, coerce, is_exact, remembered, round_result
+from reference.arithmetic.rounding import Rounded, absolute_form, coerce, in_doubt, is_exact, is_nan, remembered, round_result
 
 inf = np.inf
 nan = np.nan
@@ -128,7 +128,8 @@ def maximum(x: Any, y: Any) -> Rounded:
         value = np.maximum(x.value, y.value)
         apart_x, apart_y = x.value - error_x > y.value + error_y, y.value - error_y > x.value + error_x
         error = np.where(apart_x, error_x, np.where(apart_y, error_y, np.maximum(error_x, error_y)))
-        return Rounded(value, arithmetic, Error(0.0, np.where(np.isfinite(value), error, 0.0)))
+        decided = ~np.isfinite(value) & np.isfinite(error)
+        return Rounded(value, arithmetic, Error(0.0, np.where(decided, 0.0, error)))
 
 
 @remembered
@@ -151,13 +152,17 @@ def exp(x: Rounded) -> Rounded:
         exact, finite = x.value == 0, np.isfinite(x.value)
         if exact.any():
             exact = exact & (x.total_error() == 0)
+        doubtful: Any = 0.0
         if not (all_finite := finite.all()):
             own, shared = np.where(finite, own, 0.0), {k: np.where(finite, a, 0.0) for k, a in shared.items()}
+            doubtful = np.where(in_doubt(x) & ~finite, np.inf, 0.0)  # absolute: 0 knows no relative error
         ulps = 2 * x.arithmetic.exp_ulps
-        error = Error(own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff), 0.0, {k: (a, 0.0) for k, a in shared.items()})
+        own = own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff)
+        error = Error(own, doubtful, {k: (a, 0.0) for k, a in shared.items()})
         if not all_finite:
             exact = exact | ~finite
-        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+        charge = ulps * x.arithmetic.compute.unit_roundoff
+        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 
 @remembered
@@ -169,8 +174,12 @@ def log(x: Rounded) -> Rounded:
         own = x.error.relative - np.log1p(-np.minimum(x.error.total_absolute / least, 1.0))
         ulps = 2 * x.arithmetic.log_ulps
         error = Error(ulps * x.arithmetic.evaluation_roundoff, own, {k: (0.0, r) for k, (r, _) in x.error.shared.items()})
-        exact = ~np.isfinite(value)
-        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+        exact, charge = ~np.isfinite(value), ulps * x.arithmetic.compute.unit_roundoff
+
+        def doubt() -> Any:  # what is 0 within its error has a logarithm that is finite, infinite or nan
+            return in_doubt(x) | ((x.value == 0) & (x.total_error() > 0))
+
+        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=doubt)
 
 
 @remembered
@@ -181,7 +190,8 @@ def log1p(x: Rounded) -> Rounded:
         ulps = 2 * x.arithmetic.log1p_ulps
         error = Error(ulps * x.arithmetic.evaluation_roundoff, np.where(np.isfinite(value), own, 0.0))
         exact = ~np.isfinite(value) | (x.value == 0)
-        return round_result(value, error, x.arithmetic, ulps * x.arithmetic.compute.unit_roundoff, exact=exact)
+        charge = ulps * x.arithmetic.compute.unit_roundoff
+        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 
 # --- sums ------------------------------------------------------------------------------------------------------------
@@ -250,12 +260,12 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
             bound = Error(0.0, 0.0, shared)
         else:
             bound = Error(0.0, error, shared)
-        return _round_total(value, bound, x)
+        # The total is rounded to the intermediate format, where that is narrower than the one sums are kept in.
 
+        def doubt() -> Any:
+            return np.any(np.broadcast_to(in_doubt(x), x.shape), **along) & ~np.any(is_nan(x), **along)
 
-def _round_total(value: Any, bound: Error, x: Rounded) -> Rounded:
-    """The total is rounded to the intermediate format, where it is narrower than the one sums are kept in."""
-    return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True)
+        return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
 
 def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
