@@ -26,6 +26,7 @@ from parity_tests.settings import Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
+pytest_plugins = ("benchmarks.plugin",)
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
