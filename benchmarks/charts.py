@@ -77,7 +77,9 @@ BAR, LEFT, BARS = 22, 90, 330  # pixels: of a bar and its gap, of the names, of 
 def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> Iterator[Panel]:
     """A panel for each group, all of one axis so that they compare."""
     axis = scale((result.times_floor for result in results), LEFT, BARS, least=1.0)
-    groups = {name: list(members) for name, members in groupby(results, key=lambda result: result.group_name)}
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.group_name, []).append(result)
     for each in wrong:
         groups.setdefault(", ".join(each.group), [])
     for number, (name, members) in enumerate(groups.items()):
@@ -100,7 +102,7 @@ def _bar(result: Result, axis: Scale, y: int, apart: Noise) -> Bar:
         width=round(max(end - LEFT, 1.0), 1),
         low=axis(result.times_floor * max(1 - half, 0.01)),
         high=axis(result.times_floor * (1 + half)),
-        label=f"{summary.figure(result.times_floor)} × · {summary.seconds(result.median)}",
+        label=f"{summary.figure(result.times_floor)} x, {summary.seconds(result.median)}",
         title=title,
         noisy=speed == UNKNOWN,
     )
@@ -138,16 +140,14 @@ def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
         x = scale((max(result.ulps, 0.1) for result in members), 60, 620)
         y = scale((result.speed for result in members), 300, -280)
         points = tuple(
-            Point(
-                result.path,
-                x(max(result.ulps, 0.1)),
-                y(result.speed),
-                mark[result.path],
-                f"{result.path}, {result.group_name}: {summary.figure(result.speed)} times torch's speed, {summary.figure(result.ulps)} ulps",
-            )
-            for result in members
+            Point(result.path, x(max(result.ulps, 0.1)), y(result.speed), mark[result.path], _told(result)) for result in members
         )
         yield Scatter(dtype, x, y, points)
+
+
+def _told(result: Result) -> str:
+    speed, ulps, share = (summary.figure(value) for value in (result.speed, result.ulps, result.fraction))
+    return f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of what rounding allows"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ ROWS: tuple[Shape, ...] = tuple((2**k, 1024) for k in range(3, 12, 2))  # the la
 WORKHORSE = "float32"
 
 
+def shape_name(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
 @dataclass(frozen=True)
 class Cell:
     """What one test measures."""
@@ -77,20 +81,19 @@ class Effort:
 
 BY_ELEMENT = tuple(name for name in PLAIN if WORKS[name].by_element)
 BY_ROW = tuple(name for name in PLAIN if name not in BY_ELEMENT)
-ONE_SHAPE_IS_ENOUGH = f"binary_cross_entropy* at {WIDE[0]}x{WIDE[1]}: as many elements as at {WIDEST[0]}x{WIDEST[1]}, and rows mean nothing"
 
 EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(
         sheets=(
             Sheet(PLAIN, (TRAINING,), (SQUARE,), (WORKHORSE,)),
-            Sheet(PLAIN, (FORWARD,), (SQUARE,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
+            Sheet(BY_ROW[:2], (FORWARD,), (SQUARE,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
         ),
         seconds=0.1,
         rounds=(5, 15),
         limit=45,
         left_out=(
-            f"all shapes but {SQUARE[0]}x{SQUARE[1]}, all dtypes but float32, backward apart from forward",
-            "torch.compile forward alone",
+            f"all shapes but {shape_name(SQUARE)}, all dtypes but {WORKHORSE}",
+            "forward apart from backward, but softmax and log_softmax without torch.compile",
             "class weights, smoothing, class probabilities",
             "scaling with rows and classes",
         ),
@@ -101,22 +104,23 @@ EFFORTS: Mapping[str, Effort] = {
             Sheet(PLAIN, (FORWARD, TRAINING), (NARROW,), (WORKHORSE,)),
             Sheet(BY_ROW, (TRAINING,), (WIDEST,), (WORKHORSE,)),
             Sheet(BY_ROW, (FORWARD,), (WIDEST,), (WORKHORSE,), ("torch", "numpy", "scipy", "subject")),
-            Sheet(BY_ELEMENT, (TRAINING,), (WIDEST,), (WORKHORSE,)),
             Sheet(PLAIN, (TRAINING,), (SQUARE,), ("bfloat16",), ("torch", "compile", "subject")),
             Sheet(VARIANTS, (TRAINING,), (NARROW,), (WORKHORSE,)),
-            Sheet(BY_ROW, (TRAINING,), (WIDE,), (WORKHORSE,), ("torch", "numpy", "subject")),
             Sheet(PLAIN, (TRAINING,), (NARROW,), ("float16",), ("torch", "subject")),
             Sheet(PLAIN, (TRAINING,), (NARROW,), ("float64",), ("torch", "numpy", "subject")),
+            Sheet(BY_ROW, (TRAINING,), (WIDE,), (WORKHORSE,), ("torch", "numpy", "subject")),
         ),
         seconds=0.2,
         rounds=(5, 15),
         limit=260,
         left_out=(
-            ONE_SHAPE_IS_ENOUGH,
-            "dtypes but float32: bfloat16 at 2048x1024, float16 and float64 at 8192x32, forward+backward of torch and of what is fast",
-            "backward apart from forward, but at 2048x1024",
-            "torch.compile and composed at 256x32768, and forward alone at 64x131072",
-            "class weights, smoothing, class probabilities but at 8192x32",
+            f"binary_cross_entropy* at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing to them",
+            f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
+            f"float16, float64 but forward+backward of torch, and in float64 of numpy, at {shape_name(NARROW)}",
+            f"backward apart from forward, but at {shape_name(SQUARE)}",
+            f"torch.compile and composed at {shape_name(WIDE)}, and in forward alone at {shape_name(WIDEST)}",
+            f"forward alone at {shape_name(WIDE)}",
+            f"class weights, smoothing, class probabilities but forward+backward at {shape_name(NARROW)}",
             "scaling with rows and classes",
         ),
     ),
@@ -176,10 +180,6 @@ def _of_work(sheet: Sheet, work: Work, shape: Shape, dtype: str, paths: Mapping[
         for path in paths.values():
             if (not sheet.paths or path.name in sheet.paths) and not path.why_not(work, mode, dtype, device):
                 yield Cell(work.name, mode, shape, dtype, path.name)
-
-
-def shape_name(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def shape_from(text: str) -> Shape:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.allocator import page_faults
 from benchmarks.clock import Clock, synchronize
 from benchmarks.floor import Movers, Rates
 from benchmarks.paths import Step
@@ -47,6 +48,7 @@ class Rounds:
     rates: list[Rates] = field(default_factory=list)
     baseline: list[float] = field(default_factory=list)
     exponentials: list[float] = field(default_factory=list)
+    page_faults: int = 0  # in all rounds of the path
 
 
 class Bench:
@@ -68,6 +70,7 @@ class Bench:
         self.output: Any = None
         self.last = 0  # the buffer that the last call of the path was on
         self._start = 0
+        self._faults = 0
         self._moves: dict[Callable[[int], object], Block] = {}
         self._flush = torch.zeros(FLUSHED // 8, dtype=torch.float64, device=device) if cold else None
 
@@ -101,14 +104,16 @@ class Bench:
 
     def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
         """The block that pytest-benchmark times; the last result is kept to be judged."""
+        output = None
         for argument in prepared:
-            self.output = None  # its memory may be used again, as where a result is used up
-            self.output = call(argument)
+            output = None  # its memory may be used again, as where a result is used up
+            output = call(argument)
+        self.output = output
 
     def next_round(self, block: Block, baseline: Block, movers: Movers, rounds: Rounds, exponentials: bool) -> tuple[tuple[Any, ...], dict]:
         """What goes before a round of the path: everything that it is compared with, measured now."""
         self.output = None
-        self._start = (self._start + 1) % self.buffers
+        self._start = (self.last + 1) % self.buffers  # never twice in a row on one buffer
         moved = [self.seconds(each) for each in self._movers(movers)]
         rounds.rates.append(Rates(movers.size, *moved))
         rounds.baseline.append(self.seconds(baseline))
@@ -118,7 +123,11 @@ class Bench:
         self.last = (self._start + block.calls - 1) % self.buffers
         self.clock.calls = block.calls
         self.empty_caches()
+        self._faults = page_faults()
         return (block.step.call, prepared), {}
+
+    def after_round(self, rounds: Rounds) -> None:
+        rounds.page_faults += page_faults() - self._faults
 
     def _movers(self, movers: Movers) -> list[Block]:
         return [self._of(each) for each in (movers.copy, movers.read, movers.write)]

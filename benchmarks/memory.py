@@ -7,7 +7,6 @@ The kernel counts pages in batches for each core, so small operands are below it
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +37,6 @@ def peak(call: Callable[[], object], device: str, operand: int) -> int:
     NotMeasurable
         If the system does not count it, or not finely enough.
     """
-    gc.collect()
     if device.startswith("cuda"):
         synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

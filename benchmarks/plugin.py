@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import allocator, machine, progress, summary
+from benchmarks import allocator, machine, page, progress, summary
 from benchmarks.clock import Clock
 from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name
 from benchmarks.paths import PATHS, SUBJECT, of_subject
@@ -209,21 +209,24 @@ class Timed:
             if self.progress:
                 self.progress.advance()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """What was interrupted or is wrong has no time: pytest-benchmark, which saves next, is not shown it."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """What was interrupted or is wrong has no time: pytest-benchmark, which saves in a wrapper within this one, is not shown it."""
         if self.progress:
             self.progress.close()
         held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
         held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
+        return (yield)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        results = self.run.results
-        for line, markup in summary.lines(self.run):
-            terminalreporter.write_line(line, **markup)
-        target = self.config.option.benchmark_report
-        if target and (results or self.run.wrong):
-            from benchmarks import page
-
-            Path(target).write_text(page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8")
-            terminalreporter.write_line(f"wrote {target}")
+    @pytest.hookimpl(wrapper=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        """Below pytest-benchmark's table, also where that ends in a regression."""
+        try:
+            return (yield)
+        finally:
+            for line, markup in summary.lines(self.run):
+                terminalreporter.write_line(line, **markup)
+            target = self.config.option.benchmark_report
+            if target and (self.run.results or self.run.wrong):
+                Path(target).write_text(page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8")
+                terminalreporter.write_line(f"wrote {target}")

@@ -26,8 +26,6 @@ from parity_tests.compilation import UNCOMPILABLE, NoCompiler
 from parity_tests.judging import of_the_subject
 from parity_tests.subjects import Subject
 
-FAULTS_IN = 3  # calls over which page faults are counted
-
 
 class WrongPath(AssertionError):
     """What was timed is wrong, so it has no time; the message says in what."""
@@ -115,6 +113,7 @@ class Benchmarks:
             fixture.pedantic(
                 bench.run,
                 setup=lambda: bench.next_round(block, baseline, moving, rounds, work.transcendental(cell.mode) > 0),
+                teardown=lambda *_: bench.after_round(rounds),
                 rounds=number,
             )
         output, bench.output = bench.output, None
@@ -126,7 +125,6 @@ class Benchmarks:
         except BelowFloor as error:
             self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, str(error)))
             raise
-        faults = self._page_faults(step)
         peak, no_peak = self._peak(step, held)
         middle = median(times)
         exponentials = median(rounds.exponentials or [0.0]) * work.transcendental(cell.mode)
@@ -151,7 +149,7 @@ class Benchmarks:
             copy_bandwidth=median([rate.bandwidth for rate in rounds.rates]),
             speed=median([b / t for b, t in zip(rounds.baseline, times, strict=True)]),
             first_call=first,
-            page_faults=faults,
+            page_faults=rounds.page_faults / (number * block.calls),
             peak=peak,
             peak_over_input=None if peak is None else peak / held.operand,
             no_peak=no_peak,
@@ -180,7 +178,7 @@ class Benchmarks:
                     raise NoCompiler(f"torch.compile finds no compiler on this machine ({type(error).__name__})") from error
                 raise
 
-    def judge(self, cell: Cell, step: Step, output: Any, buffer: int) -> tuple[Judgement, ...]:
+    def judge(self, cell: Cell, step: Step, output: Any, buffer: int) -> list[Judgement]:
         """Judge the last result of the rounds, and then of each buffer once it holds other numbers, see Note [Rotating inputs].
 
         Raises
@@ -195,7 +193,7 @@ class Benchmarks:
         with self._of(path):
             for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
                 found += self._judged(cell, step.read(step.call(step.prepare(number))), inputs, number, path, exchanged=True)
-        return tuple(found)
+        return found
 
     def _judged(self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False) -> Iterator[Judgement]:
         truth = inputs.truths[inputs.buffers.order[buffer]]
@@ -208,14 +206,6 @@ class Benchmarks:
                 self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, reason))
                 raise WrongPath(f"{cell.path} has no time in {cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}: {reason}")
             yield judgement
-
-    def _page_faults(self, step: Step) -> float:
-        step.call(step.prepare(0))
-        prepared = [step.prepare(i % 2) for i in range(FAULTS_IN)]
-        before = allocator.page_faults()
-        for argument in prepared:
-            step.call(argument)
-        return (allocator.page_faults() - before) / FAULTS_IN
 
     def _peak(self, step: Step, held: Buffers) -> tuple[int | None, str]:
         argument = step.prepare(0)

@@ -12,6 +12,7 @@ from benchmarks.session import Benchmarks
 from parity_tests.compilation import NoCompiler
 
 
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")  # where the path fails before it is timed
 def test_path(
     benchmarks: Benchmarks, cell: Cell, clock: Clock, benchmark: Any, operator: str, mode: str, shape: str, dtype: str, path: str
 ) -> None:
@@ -20,15 +21,13 @@ def test_path(
         benchmarks.check(cell, benchmark)
         return
     if benchmarks.late(cell):
-        benchmark.skipped = True
         pytest.skip(f"not begun: the {benchmarks.effort.limit:g} s of this effort are used up")
     try:
         result = benchmarks.measure(cell, benchmark, clock)
     except NoCompiler as error:
-        benchmark.has_error = True
         pytest.skip(str(error))
     except BaseException:
-        benchmark.has_error = True  # whatever was timed until here is no result
+        benchmark.has_error = benchmark.skipped = True  # whatever was timed until here is no result
         raise
     benchmark.extra_info.update(result.as_info())
     benchmarks.results.append(result)

@@ -32,7 +32,7 @@ from reference.arithmetic.error import Error
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded
 
-WHOLE = 2**18  # elements
+WHOLE = 2**16  # elements
 
 
 @dataclass(frozen=True)

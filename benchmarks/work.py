@@ -64,7 +64,9 @@ class Work:
         return not self.record.targets_classes and "target" in self.record.options
 
     def case(self, dtype: str, shape: tuple[int, ...], seed: int) -> Case:
-        return self.record.case(dtype, shape, self.values, {"reduction": "mean"} | dict(self.options), seed)
+        """A case of this work, its loss the mean over a batch, as in training."""
+        mean = {"reduction": "mean"} if "reduction" in self.record.options else {}
+        return self.record.case(dtype, shape, self.values, mean | dict(self.options), seed)
 
     def transcendental(self, mode: str) -> float:
         forward, backward = self.exponentials
