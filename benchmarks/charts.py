@@ -50,6 +50,7 @@ class Bar:
     """One path of a group: how many times the floor, with the spread of its rounds."""
 
     path: str
+    colour: int
     y: int
     width: float
     low: float
@@ -71,38 +72,41 @@ class Panel:
     height: int
 
 
+LONGEST = 10  # letters of a name beside a bar
 BAR, LEFT, BARS = 22, 90, 330  # pixels: of a bar and its gap, of the names, of the axis
 
 
 def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> Iterator[Panel]:
     """A panel for each group, all of one axis so that they compare."""
     axis = scale((result.times_floor for result in results), LEFT, BARS, least=1.0)
+    colours = list(marks(results))
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.group_name, []).append(result)
     for each in wrong:
         groups.setdefault(", ".join(each.group), [])
     for number, (name, members) in enumerate(groups.items()):
-        bars = tuple(_bar(result, axis, BAR * i, apart) for i, result in enumerate(members))
+        bars = tuple(_bar(result, axis, BAR * i, apart, colours.index(result.path)) for i, result in enumerate(members))
         refused = tuple(each for each in wrong if ", ".join(each.group) == name)
         yield Panel(name, f"group-{number}", axis, bars, refused, BAR * len(bars) + 20)
 
 
-def _bar(result: Result, axis: Scale, y: int, apart: Noise) -> Bar:
+def _bar(result: Result, axis: Scale, y: int, apart: Noise, colour: int) -> Bar:
     end = axis(result.times_floor)
     half = result.spread / 2
     speed = apart.speed(result)
     title = (
-        f"{result.path}: {summary.seconds(result.median)}, {summary.figure(result.times_floor)} times the floor, "
+        f"{result.path}: {summary.seconds(result.median)}, {summary.times(result)} times the floor, "
         f"spread {result.spread:.0%}, speed against torch {speed}, {summary.figure(result.ulps)} ulps"
     )
     return Bar(
-        path=result.path,
+        path=result.path if len(result.path) <= LONGEST else f"{result.path[:LONGEST]}...",
+        colour=colour,
         y=y,
         width=round(max(end - LEFT, 1.0), 1),
         low=axis(result.times_floor * max(1 - half, 0.01)),
         high=axis(result.times_floor * (1 + half)),
-        label=f"{summary.figure(result.times_floor)} x, {summary.seconds(result.median)}",
+        label=f"{summary.times(result)} x, {summary.seconds(result.median)}",
         title=title,
         noisy=speed == UNKNOWN,
     )

@@ -7,7 +7,7 @@ from statistics import geometric_mean
 
 from benchmarks.paths import BASELINE
 from benchmarks.result import Result
-from benchmarks.summary import figure
+from benchmarks.summary import figure, times
 from benchmarks.work import PLAIN, TRAINING
 
 OPERAND = 2**20  # elements: below, a call costs more than moving its bytes
@@ -37,7 +37,7 @@ def sentences(results: Sequence[Result]) -> list[str]:
     typical = geometric_mean([result.times_floor for result in own])
     farthest = max(own, key=lambda result: result.times_floor)
     where = f"Forward and backward at {own[0].shape} in {own[0].dtype}"
-    said = [f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {figure(nearest.times_floor)} times the floor."]
+    said = [f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {times(nearest)} times the floor."]
     gains = [_gain(result, steps) for result in own]
     better = max((gain for gain in gains if gain), key=lambda gain: gain[1], default=None)
     left = (

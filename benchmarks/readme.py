@@ -22,7 +22,7 @@ from benchmarks import findings
 from benchmarks.noise import noise
 from benchmarks.paths import BASELINE, PATHS
 from benchmarks.result import Result
-from benchmarks.summary import figure, seconds
+from benchmarks.summary import seconds, times
 from benchmarks.work import PLAIN
 from parity_tests import readme
 
@@ -88,7 +88,7 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cell(result: Result | None) -> str:
-    return "" if result is None else f"{figure(result.times_floor)} ({seconds(result.median)})"
+    return "" if result is None else f"{times(result)} ({seconds(result.median)})"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -30,6 +30,8 @@ class Result:
         Seconds of one call; interquartile range over median.
     floor, times_floor : float
         Seconds that the bytes which must move take; the median of the rounds' quotients.
+    at_floor : bool
+        Whether noise put that median below 1; it is then given as 1.
     times_exponentials : float or None
         Over the time of the exponentials alone; None where there are none.
     bytes : int
@@ -58,6 +60,7 @@ class Result:
     calls: int
     floor: float
     times_floor: float
+    at_floor: bool
     times_exponentials: float | None
     bytes: int
     bandwidth: float
@@ -110,13 +113,13 @@ class Wrong:
     reason: str
 
 
-def times_floor(times: Sequence[float], rates: Sequence[Rates], traffic: Traffic) -> float:
-    """The median quotient of a round and its floor.
+def times_floor(times: Sequence[float], rates: Sequence[Rates], traffic: Traffic) -> tuple[float, bool]:
+    """The median quotient of a round and its floor, and whether noise put it below 1: it is then 1.
 
     Raises
     ------
     BelowFloor
-        If nine of ten rounds are below it: one that a neighbour disturbed is not enough.
+        If nine of ten rounds are below the floor: those that a neighbour disturbed are not enough.
     """
     quotients = np.asarray([t / rate.floor(traffic) for t, rate in zip(times, rates, strict=True)])
     if np.quantile(quotients, BELOW) < 1:
@@ -125,7 +128,8 @@ def times_floor(times: Sequence[float], rates: Sequence[Rates], traffic: Traffic
             f"{np.median(quotients):.2f} times the floor: {traffic.bytes} bytes cannot be moved in {median(times):.3g} s, when moving as "
             f"many beside it takes {least:.3g} s. The work was not done in the time that was taken"
         )
-    return float(np.median(quotients))
+    middle = float(np.median(quotients))
+    return max(middle, 1.0), middle < 1
 
 
 def spread(times: Sequence[float]) -> float:

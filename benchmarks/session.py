@@ -121,7 +121,7 @@ class Benchmarks:
         del output
         times = list(fixture.stats.stats.data)
         try:
-            over_floor = times_floor(times, rounds.rates, must)
+            over_floor, at_floor = times_floor(times, rounds.rates, must)
         except BelowFloor as error:
             self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, str(error)))
             raise
@@ -143,6 +143,7 @@ class Benchmarks:
             calls=block.calls,
             floor=median([rate.floor(must) for rate in rounds.rates]),
             times_floor=over_floor,
+            at_floor=at_floor,
             times_exponentials=middle / exponentials if exponentials else None,
             bytes=must.bytes,
             bandwidth=must.bytes / middle,

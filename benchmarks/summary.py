@@ -16,9 +16,9 @@ HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "spe
 WIDTHS = (10, 10, 7, 8, 8, 7, 8, 10, 9, 8)
 Line = tuple[str, Mapping[str, Any]]
 LEGEND = (
-    "spread: interquartile range / median.  GB/s: bytes that must move / median.  x floor: over the time that moving them takes.",
-    "x exp: over the time of the exponentials alone.  memory: peak beyond the inputs / input.  speed: against torch.",
-    "ulps: worst error, of result and gradient.  faults: page faults a call.",
+    "spread: interquartile range / median.  GB/s: bytes that must move / median.",
+    "x floor: over the time that moving them takes; ~1: not told from it.  x exp: over the time of the exponentials alone.",
+    "memory: peak beyond the inputs / input.  speed: against torch.  ulps: worst error, of result and gradient.  faults: page faults a call.",
 )
 
 
@@ -57,9 +57,9 @@ def cells(result: Result, apart: Noise) -> tuple[str, ...]:
         seconds(result.median),
         f"{result.spread:.0%}",
         figure(result.bandwidth / 1e9),
-        figure(result.times_floor),
+        times(result),
         figure(result.times_exponentials),
-        figure(result.peak_over_input),
+        "-" if result.peak_over_input is None else f"{result.peak_over_input:.2f}",
         apart.speed(result),
         figure(result.ulps),
         figure(result.page_faults),
@@ -110,6 +110,11 @@ def seconds(value: float) -> str:
         if value >= size:
             return f"{figure(value / size)} {unit}"
     return f"{figure(value * 1e9)} ns"
+
+
+def times(result: Result) -> str:
+    """The multiple of the floor; ~1 where it is at the floor as far as this run can tell."""
+    return "~1" if result.at_floor else figure(result.times_floor)
 
 
 def figure(value: float | None) -> str:

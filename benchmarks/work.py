@@ -6,11 +6,10 @@ Note [What must move]
 
         forward             reads input and target, writes the result
         backward            reads the upstream gradient and as much as the input (the input itself, or what forward saved in its
-                            place), writes the gradient of the input
+                            place, up to the finished gradient of a loss), writes the gradient of the input
         forward + backward  reads input, target and upstream gradient, writes result and gradient
 
-    A backward that forward has prepared may do less; forward + backward tells. nll_loss looks at one element of a row, so it reads
-    one cache line of each. Its gradient does not depend on its input.
+    nll_loss looks at one element of a row, so it reads one cache line of each. Its gradient does not depend on its input.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def traffic(work: Work, mode: str, shape: tuple[int, ...], dtype: str) -> Traffi
     if work.operator == "nll_loss":  # its gradient is a matrix of zeros, but for one element in each row
         return Traffic(read + result + (operand if mode == TRAINING else 0), whole + (result if mode == TRAINING else 0))
     if mode == BACKWARD:
-        return Traffic(operand + read + result, whole)
+        return Traffic(operand + result, whole)
     return Traffic(operand + read + result, whole + result)
 
 

@@ -32,6 +32,7 @@ def result(
         calls=1,
         floor=seconds / floor,
         times_floor=floor,
+        at_floor=False,
         times_exponentials=None,
         bytes=1000,
         bandwidth=1.0,

@@ -69,12 +69,19 @@ def test_a_time_below_the_floor_is_rejected() -> None:
 def test_a_few_disturbed_rounds_are_no_error() -> None:
     """A neighbour slows the copy of some rounds: their quotients are small and say nothing."""
     slowed = Rates(1000, 20.0, 5.0, 7.5)
-    assert times_floor([1.5] * 9, [RATES] * 7 + [slowed] * 2, Traffic(1000, 1000)) == pytest.approx(1.2)
+    figure, at_floor = times_floor([1.5] * 9, [RATES] * 7 + [slowed] * 2, Traffic(1000, 1000))
+    assert figure == pytest.approx(1.2)
+    assert not at_floor
+
+
+def test_a_figure_that_noise_puts_below_one_is_not_given() -> None:
+    """Neither is it an error: some rounds are above."""
+    assert times_floor([1.0] * 6 + [2.0] * 3, [RATES] * 9, Traffic(1000, 1000)) == (1.0, True)
 
 
 def test_quotients_are_taken_within_a_round() -> None:
     """The machine gets twice as slow half-way: times spread, quotients do not."""
     slow = Rates(1000, 4.0, 1.0, 1.5)
     times = [2.5] * 4 + [5.0] * 5
-    assert times_floor(times, [RATES] * 4 + [slow] * 5, Traffic(1000, 1000)) == pytest.approx(2.0)
+    assert times_floor(times, [RATES] * 4 + [slow] * 5, Traffic(1000, 1000))[0] == pytest.approx(2.0)
     assert spread(times) == pytest.approx(0.5)
