@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import geometric_mean
 
+from benchmarks.noise import Noise, noise
 from benchmarks.paths import BASELINE
 from benchmarks.result import Result
 from benchmarks.summary import figure, times
@@ -38,7 +39,8 @@ def sentences(results: Sequence[Result]) -> list[str]:
     farthest = max(own, key=lambda result: result.times_floor)
     where = f"Forward and backward at {own[0].shape} in {own[0].dtype}"
     said = [f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {times(nearest)} times the floor."]
-    gains = [_gain(result, steps) for result in own]
+    apart = noise(results)
+    gains = [_gain(result, steps, apart) for result in own]
     better = max((gain for gain in gains if gain), key=lambda gain: gain[1], default=None)
     left = (
         f"The fused operators of torch take {figure(typical)} times the floor (geometric mean of {len(own)}), at most "
@@ -49,8 +51,8 @@ def sentences(results: Sequence[Result]) -> list[str]:
     return [*said, left + "."]
 
 
-def _gain(own: Result, steps: Sequence[Result]) -> tuple[str, float, str] | None:
-    """The fastest other path of a group, its speed against torch, and the work; None where torch is the fastest."""
+def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, float, str] | None:
+    """The fastest other path of a group, its speed against torch, and the work; None where torch is as fast, or noise hides it."""
     others = [result for result in steps if result.group == own.group and result.path != BASELINE]
     fastest = max(others, key=lambda result: result.speed, default=None)
-    return (fastest.path, fastest.speed, own.work) if fastest and fastest.speed > 1 else None
+    return (fastest.path, fastest.speed, own.work) if fastest and fastest.speed > 1 + apart.of(own.group) else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from math import prod
 from typing import Any
 
 from benchmarks import scaling
-from benchmarks.matrix import shape_name
+from benchmarks.matrix import shape_from, shape_name
 from benchmarks.noise import Noise, noise
 from benchmarks.result import Result
 from benchmarks.session import Benchmarks
+from benchmarks.verify import WHOLE
 
 HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "ulps", "faults")
 WIDTHS = (10, 10, 7, 8, 8, 7, 8, 10, 9, 8)
@@ -18,7 +20,7 @@ Line = tuple[str, Mapping[str, Any]]
 LEGEND = (
     "spread: interquartile range / median.  GB/s: bytes that must move / median.",
     "x floor: over the time that moving them takes; ~1: not told from it.  x exp: over the time of the exponentials alone.",
-    "memory: peak beyond the inputs / input.  speed: against torch.  ulps: worst error, of result and gradient.  faults: page faults a call.",
+    "memory: peak beyond the inputs / input.  speed: against torch.  ulps: worst error of result and gradient.  faults: page faults.",
 )
 
 
@@ -73,6 +75,11 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         yield f"known divergences of torch met (parity_tests/known_divergences.toml): {', '.join(half)}"
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
+    if large := sum(prod(shape_from(result.shape)) > WHOLE for result in run.results):
+        yield (
+            f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that the seed picks; a mean over "
+            "all elements is judged whole"
+        )
     for sentence in run.left_out:
         yield f"left out at this effort: {sentence}"
     for group, members in groupby(run.not_begun, key=lambda cell: cell.group):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,33 +55,49 @@ def test_prepared_graphs_do_not_fill_the_memory() -> None:
     assert bench.sized(step_of(lambda i: i), 2**25, holds=True).calls <= 2
 
 
-def test_the_cost_of_the_harness_is_below_one_per_cent() -> None:
-    """An empty function takes nothing, so what is measured of it is the harness: once a round, and in every call.
+CALLS = 200
 
-    Once a round, against the shortest round; in every call, against the fastest function of all that is timed. The smallest of many
-    measurements, since others run on this machine.
+
+def cost_of_a_round(bench: Bench) -> float:
+    """What the harness does once a round, over the shortest round: an empty function takes nothing itself.
+
+    The smallest of many measurements, here and below, since others run on this machine.
     """
-    bench = Bench("cpu", Clock("cpu"), 2)
-    empty = step_of(lambda i: None)
-    once = min(timed(bench, Block(empty, 1)) for _ in range(300))
-    assert once < 0.01 * LEAST
-    held = buffers(draw(WORKS["nll_loss"], "float32", (64, 64), 0), "cpu")
+    return min(timed(bench, Block(step_of(lambda i: None), 1)) for _ in range(300)) / LEAST
+
+
+def cost_of_a_call(bench: Bench) -> float:
+    """What the harness does in every call, over the fastest call of all that is timed: beyond what calling an empty function costs."""
+    empty, held = step_of(lambda i: None), buffers(draw(WORKS["nll_loss"], "float32", (64, 64), 0), "cpu")
     fastest = PATHS[BASELINE].step(WORKS["nll_loss"], FORWARD, held)
-    calls = Block(empty, 200), Block(fastest, 200)
-    bare = min(timed(bench, calls[0]) - _call_alone(200) for _ in range(50))
-    assert bare < 0.01 * min(timed(bench, calls[1]) for _ in range(50))
+    measured = min(timed(bench, Block(empty, CALLS)) for _ in range(100))
+    own = min(_called(empty.call) for _ in range(100))
+    return (measured - own) / min(timed(bench, Block(fastest, CALLS)) for _ in range(50))
 
 
-def _call_alone(calls: int) -> float:
-    """What calling an empty function costs where nobody measures: that is the function's own."""
-    from time import perf_counter
-
-    function: Callable[[Any], Any] = lambda i: None  # noqa: E731
-    arguments = list(range(calls))
+def _called(function: Callable[[Any], Any]) -> float:
+    """Seconds of one call, where nobody measures anything else."""
+    arguments = list(range(CALLS))
     start = perf_counter()
     for argument in arguments:
         function(argument)
-    return (perf_counter() - start) / calls
+    return (perf_counter() - start) / CALLS
+
+
+def test_the_cost_of_the_harness_is_below_one_per_cent() -> None:
+    bench = Bench("cpu", Clock("cpu"), 2)
+    assert cost_of_a_round(bench) < 0.01
+    assert cost_of_a_call(bench) < 0.01
+
+
+def test_a_harness_that_costs_more_is_found() -> None:
+    """One that looks at every argument, which takes a microsecond or two."""
+
+    class Slow(Bench):
+        def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
+            super().run(lambda argument: (repr([argument] * 20), call(argument))[1], prepared)
+
+    assert cost_of_a_call(Slow("cpu", Clock("cpu"), 2)) > 0.01
 
 
 def test_inputs_rotate_from_call_to_call_and_from_round_to_round() -> None:
