@@ -1,0 +1,89 @@
+"""The arguments that a path is called with, in two places in turn.
+
+Note [Rotating inputs]
+    An implementation that remembers its last result by the address of its input would be fast and right for ever on one buffer. So
+    calls alternate between two buffers that hold different numbers; and once the time is taken, the buffers exchange their contents
+    and each is called once more: whoever remembers by address now returns what belongs to other numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.work import Work
+from parity_tests.cases import Call, Case
+from parity_tests.expect import grad_output_of
+from parity_tests.judging import output_shape
+from parity_tests.observe import TORCH_DTYPES, tensors
+
+NUMBER = 2
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A call as it is drawn, and its upstream gradient."""
+
+    case: Case
+    call: Call
+    grad_output: np.ndarray
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Datasets on the device that they are worked on; ``order[i]`` is the dataset that buffer i holds."""
+
+    datasets: tuple[Dataset, ...]
+    arguments: tuple[dict[str, Any], ...]
+    grad_outputs: tuple[torch.Tensor, ...]
+    order: list[int]
+
+    @property
+    def operand(self) -> int:
+        """The bytes of ``input``."""
+        input = self.arguments[0]["input"]
+        return input.numel() * input.element_size()
+
+    def require_grad(self, required: bool) -> None:
+        """Whether autograd is to record what happens to ``input``."""
+        for arguments in self.arguments:
+            arguments["input"].grad = None
+            arguments["input"].requires_grad_(required)
+
+    def exchange(self) -> None:
+        """Each buffer gets what the next one holds, at the same address."""
+        held = [{**arguments, "grad_output": g} for arguments, g in zip(self.arguments, self.grad_outputs, strict=True)]
+        with torch.no_grad():
+            for name, first in held[0].items():
+                if isinstance(first, torch.Tensor):
+                    kept = first.clone()
+                    for here, after in pairwise(held):
+                        here[name].copy_(after[name])
+                    held[-1][name].copy_(kept)
+        self.order[:] = [*self.order[1:], self.order[0]]
+
+
+def draw(work: Work, dtype: str, shape: tuple[int, ...], seed: int, number: int = NUMBER) -> tuple[Dataset, ...]:
+    """Datasets of a work, each with other numbers; only the gradient of ``input`` is asked for, as in training."""
+    drawn = []
+    for i in range(number):
+        case = work.case(dtype, shape, seed + i)
+        call = replace(work.record.call(case), differentiable=("input",))
+        drawn.append(Dataset(case, call, grad_output_of(call, output_shape(call), case.generator("grad_output"))))
+    return tuple(drawn)
+
+
+def buffers(datasets: tuple[Dataset, ...], device: str) -> Buffers:
+    """The datasets on a device."""
+    return Buffers(
+        datasets=datasets,
+        arguments=tuple(tensors(each.call, device) for each in datasets),
+        grad_outputs=tuple(
+            torch.from_numpy(np.array(each.grad_output)).to(device=device, dtype=TORCH_DTYPES[each.call.output_dtype]) for each in datasets
+        ),
+        order=list(range(len(datasets))),
+    )

@@ -1,0 +1,189 @@
+"""Where things lie in the pictures of the page: bars against the floor, speed against accuracy, curves over size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil, floor, log10
+
+from benchmarks import scaling, summary
+from benchmarks.noise import UNKNOWN, Noise
+from benchmarks.result import Result, Wrong
+
+MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")  # told apart without colour, too
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A logarithmic axis from ``low`` to ``high`` over ``length`` pixels from ``start``."""
+
+    low: float
+    high: float
+    start: float
+    length: float
+
+    def __call__(self, value: float) -> float:
+        if value <= 0:
+            return self.start
+        share = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
+        return round(self.start + self.length * min(max(share, 0.0), 1.0), 1)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Powers of ten, and where there are few of them 2 and 5 times as much."""
+        low, high = floor(log10(self.low)), ceil(log10(self.high))
+        steps = (1, 2, 5) if high - low <= 2 else (1,)
+        values = [step * 10.0**k for k in range(low, high + 1) for step in steps]
+        return [(self(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+
+
+def scale(values: Iterable[float], start: float, length: float, *, least: float | None = None) -> Scale:
+    """An axis that holds ``values``, from ``least`` on if given."""
+    positive = [value for value in values if 0 < value < float("inf")] or [1.0]
+    low = min(positive) / 1.3 if least is None else least
+    return Scale(low, max(*positive, low * 2) * 1.3, start, length)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One path of a group: how many times the floor, with the spread of its rounds."""
+
+    path: str
+    colour: int
+    y: int
+    width: float
+    low: float
+    high: float
+    label: str
+    title: str
+    noisy: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The bars of one group, and the paths that have none."""
+
+    name: str
+    id: str
+    axis: Scale
+    bars: tuple[Bar, ...]
+    wrong: tuple[Wrong, ...]
+    height: int
+
+
+LONGEST = 10  # letters of a name beside a bar
+BAR, LEFT, BARS = 22, 90, 330  # pixels: of a bar and its gap, of the names, of the axis
+
+
+def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> Iterator[Panel]:
+    """A panel for each group, all of one axis so that they compare."""
+    axis = scale((result.times_floor for result in results), LEFT, BARS, least=1.0)
+    colours = list(marks(results))
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.group_name, []).append(result)
+    for each in wrong:
+        groups.setdefault(", ".join(each.group), [])
+    for number, (name, members) in enumerate(groups.items()):
+        bars = tuple(_bar(result, axis, BAR * i, apart, colours.index(result.path)) for i, result in enumerate(members))
+        refused = tuple(each for each in wrong if ", ".join(each.group) == name)
+        yield Panel(name, f"group-{number}", axis, bars, refused, BAR * len(bars) + 20)
+
+
+def _bar(result: Result, axis: Scale, y: int, apart: Noise, colour: int) -> Bar:
+    end = axis(result.times_floor)
+    half = result.spread / 2
+    speed = apart.speed(result)
+    title = (
+        f"{result.path}: {summary.seconds(result.median)}, {summary.times(result)} times the floor, "
+        f"spread {result.spread:.0%}, speed against torch {speed}, {summary.figure(result.ulps)} ulps"
+    )
+    return Bar(
+        path=result.path if len(result.path) <= LONGEST else f"{result.path[:LONGEST]}...",
+        colour=colour,
+        y=y,
+        width=round(max(end - LEFT, 1.0), 1),
+        low=axis(result.times_floor * max(1 - half, 0.01)),
+        high=axis(result.times_floor * (1 + half)),
+        label=f"{summary.times(result)} x, {summary.seconds(result.median)}",
+        title=title,
+        noisy=speed == UNKNOWN,
+    )
+
+
+@dataclass(frozen=True)
+class Point:
+    path: str
+    x: float
+    y: float
+    mark: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Speed against torch over the worst error: fast and right is up and to the left."""
+
+    dtype: str
+    x: Scale
+    y: Scale
+    points: tuple[Point, ...]
+
+
+def marks(results: Sequence[Result]) -> dict[str, str]:
+    """A mark for each path."""
+    return {path: MARKS[i % len(MARKS)] for i, path in enumerate(dict.fromkeys(result.path for result in results))}
+
+
+def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
+    """One for each dtype: an ulp is another error in each."""
+    mark = marks(results)
+    for dtype in dict.fromkeys(result.dtype for result in results):
+        members = [result for result in results if result.dtype == dtype]
+        x = scale((max(result.ulps, 0.1) for result in members), 60, 620)
+        y = scale((result.speed for result in members), 300, -280)
+        points = tuple(
+            Point(result.path, x(max(result.ulps, 0.1)), y(result.speed), mark[result.path], _told(result)) for result in members
+        )
+        yield Scatter(dtype, x, y, points)
+
+
+def _told(result: Result) -> str:
+    speed, ulps, share = (summary.figure(value) for value in (result.speed, result.ulps, result.fraction))
+    return f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of what rounding allows"
+
+
+@dataclass(frozen=True)
+class Line:
+    path: str
+    points: str
+    dots: tuple[tuple[float, float, str], ...]
+    label: str
+    end: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """The curves of one work in one mode."""
+
+    name: str
+    x: Scale
+    y: Scale
+    lines: tuple[Line, ...]
+
+
+def plots(results: Sequence[Result]) -> Iterator[Plot]:
+    """Time against size, for what was swept."""
+    found = scaling.curves(results)
+    for (work, mode, dtype, along), members in groupby(found, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)):
+        each = list(members)
+        x = scale((n for curve in each for n, _ in curve.points), 60, 380)
+        y = scale((t for curve in each for _, t in curve.points), 240, -220)
+        yield Plot(f"{work}, {mode}, {dtype}, along {along}", x, y, tuple(_line(curve, x, y) for curve in each))
+
+
+def _line(curve: scaling.Curve, x: Scale, y: Scale) -> Line:
+    dots = tuple((x(n), y(t), f"{curve.path}: {n} elements, {summary.seconds(t)}") for n, t in curve.points)
+    exponent = "" if curve.exponent is None else f" n^{curve.exponent:.2f}"
+    return Line(curve.path, " ".join(f"{px},{py}" for px, py, _ in dots), dots, f"{curve.path}{exponent}", dots[-1][:2])

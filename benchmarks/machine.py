@@ -1,0 +1,41 @@
+"""Where times come from: what pytest-benchmark's machine_info does not say."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy
+import torch
+
+from benchmarks.session import Benchmarks
+
+LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")  # of py-cpuinfo: they differ in every run
+ENVIRONMENT = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "ATEN_", "TORCHINDUCTOR_")
+
+
+def complete(machine_info: dict[str, Any], *, threads: int, allocator: str, device: str) -> None:
+    """Add what times depend on, and take out what changes between two looks at one machine."""
+    for live in LIVE:
+        machine_info.get("cpu", {}).pop(live, None)
+    machine_info.update(_libraries(threads, allocator, device))
+
+
+def of(run: Benchmarks) -> dict[str, Any]:
+    """The machine, as a page shows it."""
+    import cpuinfo
+
+    found = cpuinfo.get_cpu_info() or {}
+    return {"cpu": found.get("brand_raw", "unknown"), "cores": os.cpu_count(), **_libraries(run.threads, run.allocator, run.device)}
+
+
+def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:
+    return {
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+        "allocator": allocator,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)},
+    }

@@ -1,0 +1,196 @@
+"""Which cells a run measures, by effort, and what it leaves out.
+
+The whole product of works, modes, shapes, dtypes and paths takes an hour. Each effort takes whole sheets of it, the telling ones first,
+and says what is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from benchmarks.paths import Path
+from benchmarks.work import FORWARD, MODES, PLAIN, TRAINING, VARIANTS, WORKS, Work
+from parity_tests.operators import DTYPES
+
+Shape = tuple[int, int]
+NARROW, SQUARE, WIDE, WIDEST = (8192, 32), (2048, 1024), (256, 32768), (64, 131072)
+SHAPES: tuple[Shape, ...] = (NARROW, SQUARE, WIDE, WIDEST)
+UNTIMED: Shape = (7, 33)
+CLASSES: tuple[Shape, ...] = tuple((64, 2**k) for k in range(7, 18, 2))  # the last is WIDEST
+ROWS: tuple[Shape, ...] = tuple((2**k, 1024) for k in range(3, 12, 2))  # the last is SQUARE
+WORKHORSE = "float32"
+
+
+def shape_name(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one test measures."""
+
+    work: str
+    mode: str
+    shape: Shape
+    dtype: str
+    path: str
+
+    @property
+    def group(self) -> tuple[str, str, Shape, str]:
+        """What is compared with each other."""
+        return self.work, self.mode, self.shape, self.dtype
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A part of the product of works, modes, shapes, dtypes and paths; empty ``paths`` means all."""
+
+    works: Sequence[str]
+    modes: Sequence[str]
+    shapes: Sequence[Shape]
+    dtypes: Sequence[str]
+    paths: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a run measures.
+
+    Attributes
+    ----------
+    sheets : tuple of Sheet
+        In the order in which they are measured.
+    seconds : float
+        What a cell's rounds take together, roughly.
+    rounds : (int, int)
+        The fewest and the most of them.
+    limit : float
+        After so many seconds no further cell is begun; those that remain are named.
+    left_out : tuple of str
+        Sentences on what is not measured.
+    """
+
+    sheets: tuple[Sheet, ...]
+    seconds: float
+    rounds: tuple[int, int]
+    limit: float
+    left_out: tuple[str, ...]
+
+
+BY_ELEMENT = tuple(name for name in PLAIN if WORKS[name].by_element)
+BY_ROW = tuple(name for name in PLAIN if name not in BY_ELEMENT)
+
+EFFORTS: Mapping[str, Effort] = {
+    "quick": Effort(
+        sheets=(
+            Sheet(PLAIN, (TRAINING,), (SQUARE,), (WORKHORSE,)),
+            Sheet(BY_ROW[:2], (FORWARD,), (SQUARE,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
+        ),
+        seconds=0.1,
+        rounds=(5, 15),
+        limit=45,
+        left_out=(
+            f"all shapes but {shape_name(SQUARE)}, all dtypes but {WORKHORSE}",
+            "forward apart from backward, but softmax and log_softmax without torch.compile",
+            "class weights, smoothing, class probabilities",
+            "scaling with rows and classes",
+        ),
+    ),
+    "standard": Effort(
+        sheets=(
+            Sheet(PLAIN, MODES, (SQUARE,), (WORKHORSE,)),
+            Sheet(PLAIN, (FORWARD, TRAINING), (NARROW,), (WORKHORSE,)),
+            Sheet(BY_ROW, (TRAINING,), (WIDEST,), (WORKHORSE,)),
+            Sheet(BY_ROW, (FORWARD,), (WIDEST,), (WORKHORSE,), ("torch", "numpy", "scipy", "subject")),
+            Sheet(PLAIN, (TRAINING,), (SQUARE,), ("bfloat16",), ("torch", "compile", "subject")),
+            Sheet(VARIANTS, (TRAINING,), (NARROW,), (WORKHORSE,)),
+            Sheet(PLAIN, (TRAINING,), (NARROW,), ("float16",), ("torch", "subject")),
+            Sheet(PLAIN, (TRAINING,), (NARROW,), ("float64",), ("torch", "numpy", "subject")),
+            Sheet(BY_ROW, (TRAINING,), (WIDE,), (WORKHORSE,), ("torch", "numpy", "subject")),
+        ),
+        seconds=0.2,
+        rounds=(5, 15),
+        limit=260,
+        left_out=(
+            f"binary_cross_entropy* at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing to them",
+            f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
+            f"float16, float64 but forward+backward of torch, and in float64 of numpy, at {shape_name(NARROW)}",
+            f"backward apart from forward, but at {shape_name(SQUARE)}",
+            f"torch.compile and composed at {shape_name(WIDE)}, and in forward alone at {shape_name(WIDEST)}",
+            f"forward alone at {shape_name(WIDE)}",
+            f"class weights, smoothing, class probabilities but forward+backward at {shape_name(NARROW)}",
+            "scaling with rows and classes",
+        ),
+    ),
+    "thorough": Effort(
+        sheets=(
+            Sheet(tuple(WORKS), MODES, SHAPES, DTYPES),
+            Sheet(BY_ROW, MODES, CLASSES, (WORKHORSE,)),
+            Sheet(PLAIN, MODES, ROWS, (WORKHORSE,)),
+        ),
+        seconds=1.0,
+        rounds=(7, 41),
+        limit=float("inf"),
+        left_out=(),
+    ),
+}
+
+# Without times every path computes every work once, on a few numbers, so that none can rot.
+CORRECTNESS = (
+    Sheet(tuple(WORKS), MODES, (UNTIMED,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
+    Sheet(tuple(WORKS), (TRAINING,), (UNTIMED,), tuple(d for d in DTYPES if d != WORKHORSE), ("torch", "numpy", "subject")),
+    Sheet(("softmax",), (TRAINING,), (UNTIMED,), (WORKHORSE,), ("compile",)),  # the parity tests compile the others
+)
+
+
+def cells(
+    sheets: Sequence[Sheet],
+    paths: Mapping[str, Path],
+    device: str,
+    *,
+    operators: Sequence[str] = (),
+    dtypes: Sequence[str] = DTYPES,
+    shapes: Sequence[Shape] = (),
+) -> Iterator[Cell]:
+    """The cells of ``sheets`` that the paths offer and that were asked for, each once, grouped by what shares its inputs.
+
+    Parameters
+    ----------
+    operators, dtypes : sequence of str
+        Those asked for; no operators means all.
+    shapes : sequence
+        Measured instead of those of the sheets, if there are any.
+    """
+    met: set[Cell] = set()
+    for sheet in sheets:
+        for shape in shapes or sheet.shapes:
+            for dtype in sheet.dtypes:
+                for name in sheet.works:
+                    if dtype in dtypes and (not operators or WORKS[name].operator in operators):
+                        for cell in _of_work(sheet, WORKS[name], shape, dtype, paths, device):
+                            if cell not in met:
+                                met.add(cell)
+                                yield cell
+
+
+def _of_work(sheet: Sheet, work: Work, shape: Shape, dtype: str, paths: Mapping[str, Path], device: str) -> Iterator[Cell]:
+    for mode in sheet.modes:
+        for path in paths.values():
+            if (not sheet.paths or path.name in sheet.paths) and not path.why_not(work, mode, dtype, device):
+                yield Cell(work.name, mode, shape, dtype, path.name)
+
+
+def shape_from(text: str) -> Shape:
+    """The shape that ``--shape`` names.
+
+    Raises
+    ------
+    ValueError
+        If it is not ROWSxCLASSES, or has fewer than 8 elements.
+    """
+    rows, _, classes = text.partition("x")
+    if not (rows.isdecimal() and classes.isdecimal()) or prod((int(rows), int(classes))) < 8:
+        raise ValueError(f"--shape is {text!r}; it must be ROWSxCLASSES with at least 8 elements, such as 2048x1024")
+    return int(rows), int(classes)

@@ -1,0 +1,51 @@
+"""The peak of the resident set is that of the call."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import memory
+from benchmarks.buffers import buffers, draw
+from benchmarks.paths import PATHS
+from benchmarks.work import FORWARD, WORKS
+
+BYTES = 2**25
+
+
+def measured(call: object) -> float:
+    """The peak in operands of `BYTES`."""
+    try:
+        return memory.peak(call, "cpu", BYTES) / BYTES  # type: ignore[arg-type]
+    except memory.NotMeasurable as error:
+        pytest.skip(f"memory cannot be measured here: {error}")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_the_peak_is_what_is_held_at_once(number: int) -> None:
+    """Blocks that are held together add up; each page that is written counts once."""
+    assert measured(lambda: [torch.ones(BYTES // 4) for _ in range(number)]) == pytest.approx(number, abs=0.05)
+
+
+def test_memory_that_is_used_again_counts_once() -> None:
+    def in_turn() -> None:
+        for _ in range(5):
+            torch.ones(BYTES // 4)
+
+    assert measured(in_turn) == pytest.approx(1, abs=0.05)
+
+
+def test_what_was_held_before_does_not_count() -> None:
+    held = torch.ones(BYTES // 4)
+    assert measured(lambda: held.add_(1)) == pytest.approx(0, abs=0.05)
+
+
+def test_softmax_holds_its_result() -> None:
+    held = buffers(draw(WORKS["softmax"], "float32", (64, 2**15), 0, 1), "cpu")
+    step = PATHS["torch"].step(WORKS["softmax"], FORWARD, held)
+    assert measured(lambda: step.call(step.prepare(0))) * BYTES == pytest.approx(held.operand, rel=0.2)
+
+
+def test_small_operands_are_not_measured() -> None:
+    with pytest.raises(memory.NotMeasurable, match="below 4 MiB"):
+        memory.peak(lambda: None, "cpu", 2**20)

@@ -1,0 +1,204 @@
+"""What is timed against each other: one record a path. Adding one is an entry in `PATHS`.
+
+A path turns a work and its buffers into a `Step`: what is prepared for a call and not timed, the call that is, and what it returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from benchmarks.buffers import Buffers
+from benchmarks.work import BACKWARD, FORWARD, TRAINING, Work
+from parity_tests import expect
+from parity_tests.compilation import INDUCTOR, UNDER_COMPILE
+from parity_tests.operators import DTYPES
+from parity_tests.subjects import Subject
+
+SINGLE_AND_DOUBLE = ("float32", "float64")
+RESULT, GRADIENT = expect.FORWARD, "input"
+BASELINE, SUBJECT = "torch", "subject"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a path in one mode.
+
+    Attributes
+    ----------
+    prepare : callable
+        Takes the number of a buffer and returns what ``call`` takes; not timed.
+    call : callable
+        What is timed.
+    read : callable
+        What ``call`` returned, by claim: RESULT, GRADIENT.
+    """
+
+    prepare: Callable[[int], Any]
+    call: Callable[[Any], Any]
+    read: Callable[[Any], Mapping[str, Any]]
+
+
+Maker = Callable[[Work, str, Buffers], Step]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A way of computing a work.
+
+    Attributes
+    ----------
+    name, what : str
+        As it is shown, and described.
+    step : callable
+        Makes the `Step` of a work in a mode on buffers.
+    dtypes : tuple of str
+        Those that it has.
+    judged_as, judged_under : str
+        The subject and the mode whose entries in the ledger explain what it does; none unless given.
+    compiles : bool
+        Whether the first call makes what the others run.
+    cpu_only : bool
+    lacks : callable
+        Why it does not offer a work in a mode; empty where it does.
+    """
+
+    name: str
+    what: str
+    step: Maker
+    dtypes: tuple[str, ...] = DTYPES
+    judged_as: str = ""
+    judged_under: str = ""
+    compiles: bool = False
+    cpu_only: bool = False
+    lacks: Callable[[Work, str], str] = lambda work, mode: ""
+
+    def why_not(self, work: Work, mode: str, dtype: str, device: str) -> str:
+        """Why this path does not compute a work; empty where it does."""
+        if dtype not in self.dtypes:
+            return f"{self.name} has no {dtype}"
+        if self.cpu_only and device != "cpu":
+            return f"{self.name} runs on the CPU only"
+        return self.lacks(work, mode)
+
+
+def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
+    """The steps of a function on torch tensors that autograd differentiates. A graph is built for each backward, as in training."""
+
+    def step(work: Work, mode: str, buffers: Buffers) -> Step:
+        function, inputs = function_of(work), [arguments["input"] for arguments in buffers.arguments]
+        buffers.require_grad(mode != FORWARD)
+        positional = [[each[name] for name in ("input", "target") if name in each] for each in buffers.arguments]
+        named = [{k: v for k, v in each.items() if k not in ("input", "target")} for each in buffers.arguments]
+        upstream = buffers.grad_outputs
+
+        def forward(i: int) -> Any:
+            return function(*positional[i], **named[i])
+
+        def training(i: int) -> tuple[Any, Any]:
+            output = function(*positional[i], **named[i])
+            return output, torch.autograd.grad(output, inputs[i], upstream[i])[0]
+
+        def backward(prepared: tuple[Any, Any, Any]) -> Any:
+            return torch.autograd.grad(*prepared)[0]
+
+        return {
+            FORWARD: Step(lambda i: i, forward, lambda output: {RESULT: output}),
+            BACKWARD: Step(lambda i: (forward(i), inputs[i], upstream[i]), backward, lambda gradient: {GRADIENT: gradient}),
+            TRAINING: Step(lambda i: i, training, lambda both: {RESULT: both[0], GRADIENT: both[1]}),
+        }[mode]
+
+    return step
+
+
+def written_out(seen_as: Callable[[Any], Any]) -> Maker:
+    """The steps of the reference: the definition, and the derivative beside it, which begins from the inputs.
+
+    ``seen_as`` turns a tensor of the buffers into the array on the same memory that they are evaluated on.
+    """
+
+    def step(work: Work, mode: str, buffers: Buffers) -> Step:
+        forward, derivative = work.record.forward, work.record.backward
+        arguments = [
+            {name: seen_as(value) if isinstance(value, torch.Tensor) else value for name, value in each.items() if name != "dtype"}
+            for each in buffers.arguments
+        ]
+        upstream = [seen_as(each) for each in buffers.grad_outputs]
+
+        def backward(i: int) -> Any:
+            found: Any = derivative(upstream[i], **arguments[i])
+            return getattr(found, GRADIENT) if isinstance(found, tuple) else found
+
+        return {
+            FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),
+            BACKWARD: Step(lambda i: i, backward, lambda gradient: {GRADIENT: gradient}),
+            TRAINING: Step(
+                lambda i: i, lambda i: (forward(**arguments[i]), backward(i)), lambda both: {RESULT: both[0], GRADIENT: both[1]}
+            ),
+        }[mode]
+
+    return step
+
+
+def _numpy(tensor: torch.Tensor) -> Any:
+    return tensor.detach().numpy()
+
+
+def on_scipy(work: Work, mode: str, buffers: Buffers) -> Step:
+    import scipy.special
+
+    function = getattr(scipy.special, work.operator)
+    inputs = [(_numpy(each["input"]), each["dim"]) for each in buffers.arguments]
+    return Step(lambda i: i, lambda i: function(inputs[i][0], axis=inputs[i][1]), lambda output: {RESULT: output})
+
+
+def _scipy_lacks(work: Work, mode: str) -> str:
+    if find_spec("scipy") is None:
+        return "SciPy is not installed"
+    if work.operator not in ("softmax", "log_softmax"):
+        return f"scipy.special has no {work.operator}"
+    return "" if mode == FORWARD else "scipy.special has no gradients"
+
+
+def of_subject(subject: Subject) -> Path:
+    """What ``--subject`` names, as a path."""
+
+    def lacks(work: Work, mode: str) -> str:
+        return "" if subject.offers(work.operator) else f"{subject.name} has no {work.operator}"
+
+    step = differentiated(lambda work: subject.function(work.operator))
+    return Path(SUBJECT, f"--subject {subject.name}", step, judged_as=subject.name, lacks=lacks)
+
+
+PATHS: Mapping[str, Path] = {
+    path.name: path
+    for path in (
+        Path(
+            BASELINE,
+            "torch.nn.functional, eager: one fused kernel, or a few",
+            differentiated(lambda work: getattr(torch.nn.functional, work.operator)),
+            judged_as="torch",
+        ),
+        Path(
+            "compile",
+            "torch.nn.functional under torch.compile with inductor, for the shape at hand",
+            differentiated(lambda work: torch.compile(getattr(torch.nn.functional, work.operator), dynamic=False)),
+            judged_as="torch",
+            judged_under=f"{UNDER_COMPILE} with {INDUCTOR}",
+            compiles=True,
+        ),
+        Path(
+            "composed",
+            "the reference on torch tensors: its formulas, composed of primitives. Each primitive stores what it returns, so none in half "
+            "precision keeps within what rounding allows",
+            written_out(torch.Tensor.detach),
+            SINGLE_AND_DOUBLE,
+        ),
+        Path("numpy", "the reference on NumPy arrays", written_out(_numpy), SINGLE_AND_DOUBLE, cpu_only=True),
+        Path("scipy", "scipy.special", on_scipy, SINGLE_AND_DOUBLE, cpu_only=True, lacks=_scipy_lacks),
+    )
+}

@@ -1,0 +1,232 @@
+"""pytest's side of the benchmarks: options, which tests there are, when they are timed, what is printed and saved.
+
+Note [When times are taken]
+    ``pytest benchmarks`` times, and leaves out the benchmarks' tests of themselves. ``pytest`` alone, and any run that names something
+    else too, checks that every path is right and takes no times: beside other tests, or in several processes, they would mean nothing.
+    ``--benchmark-disable``, ``--benchmark-skip`` and ``-n`` switch them off as usual, ``--benchmark-enable`` and ``--benchmark-only`` on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import allocator, machine, page, progress, summary
+from benchmarks.clock import Clock
+from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name
+from benchmarks.paths import PATHS, SUBJECT, of_subject
+from benchmarks.session import Benchmarks
+from parity_tests.settings import Settings, WrongOption, settings
+
+HERE = Path(__file__).parent
+META = HERE / "meta"
+RUN = pytest.StashKey[Benchmarks]()
+CELL = pytest.StashKey[Cell]()
+PARAMETERS = "operator, mode, shape, dtype, path"
+MODULE = "test_paths.py"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("benchmarks", "timing of loss functions")
+    group.addoption("--threads", type=int, default=1, metavar="N", help="threads of torch on the CPU while timing (default: 1)")
+    group.addoption("--path", metavar="A,B", help=f"paths to time: {', '.join(PATHS)}, {SUBJECT} (default: all)")
+    group.addoption("--shape", metavar="ROWSxCLASSES,...", help="shapes to time, instead of those of the effort")
+    group.addoption("--cold-cache", action="store_true", help="empty the caches before each call")
+    group.addoption("--benchmark-report", metavar="FILE.html", help="write what was measured as one page")
+
+
+def _times_are_taken(config: pytest.Config) -> bool:
+    """See Note [When times are taken]."""
+    option, said = config.option, config.invocation_params.args
+    if option.benchmark_skip or "--benchmark-disable" in said or getattr(option, "numprocesses", None) or hasattr(config, "workerinput"):
+        return False
+    if option.benchmark_enable or option.benchmark_only:
+        return True
+    paths = [(config.invocation_params.dir / str(argument).partition("::")[0]).resolve() for argument in config.args]
+    return all(path == HERE or (HERE in path.parents and META not in (path, *path.parents)) for path in paths)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest-benchmark looks at its options."""
+    option = config.option
+    timed = _times_are_taken(config)
+    option.benchmark_disable, option.benchmark_enable = not timed, timed
+    try:
+        knobs = _settings(config)
+        config.stash[RUN] = run = _benchmarks(config, knobs, timed)
+    except (WrongOption, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    if timed:
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool would wait, spinning, beside what is timed
+        run.allocator = allocator.keep_memory()
+        config.pluginmanager.register(Timed(config, run), "benchmarks-timed")
+
+
+def _settings(config: pytest.Config) -> Settings:
+    asked = [config.getoption(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
+    return settings(*asked)
+
+
+def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmarks:
+    option = config.option
+    if option.threads < 1:
+        raise WrongOption(f"--threads is {option.threads}; it must be at least 1")
+    if option.benchmark_report and not Path(option.benchmark_report).absolute().parent.is_dir():
+        raise WrongOption(f"--benchmark-report is {option.benchmark_report!r}; its folder must exist")
+    paths = dict(PATHS)
+    if knobs.subject.name != "torch":
+        paths[SUBJECT] = of_subject(knobs.subject)
+    if option.path:
+        asked = [name.strip() for name in option.path.split(",")]
+        for name in asked:
+            if name not in paths:
+                hint = " (name it with --subject)" if name == SUBJECT else ""
+                raise WrongOption(f"--path is {name!r}{hint}; choose from {', '.join(paths)}")
+        paths = {name: path for name, path in paths.items() if name in asked}
+    shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
+    effort = EFFORTS[knobs.effort_name]
+    sheets = effort.sheets if timed else CORRECTNESS
+    chosen = cells(sheets, paths, knobs.device, operators=knobs.operators, dtypes=knobs.dtypes, shapes=shapes if timed else ())
+    return Benchmarks(
+        subject=knobs.subject,
+        paths=paths,
+        effort=effort,
+        device=knobs.device,
+        threads=option.threads,
+        seed=knobs.seed,
+        cold=option.cold_cache,
+        timed=timed,
+        cells=tuple(chosen),
+        left_out=effort.left_out if timed else (),
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    run = config.stash[RUN]
+    if not run.timed:
+        return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times"]
+    return [
+        f"benchmarks: {len(run.cells)} cells, {run.threads} threads, caches {'emptied' if run.cold else 'warm'}, memory {run.allocator}",
+        "benchmarks: their tests of themselves, benchmarks/meta, are left out of a run that times",
+    ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The cells of this run, as parameters that JSON can hold: `--benchmark-group-by=param:dtype` works.
+
+    Given as a mark, since the project's own operators and dtypes are given to whoever does not say so himself.
+    """
+    if metafunc.definition.path != HERE / MODULE or "path" not in metafunc.fixturenames:
+        return
+    rows = [
+        pytest.param(cell.work, cell.mode, shape_name(cell.shape), cell.dtype, cell.path, id=_id(cell))
+        for cell in metafunc.config.stash[RUN].cells
+    ]
+    metafunc.definition.add_marker(pytest.mark.parametrize(PARAMETERS, rows))
+
+
+def _id(cell: Cell) -> str:
+    return f"{cell.work}-{cell.mode}-{shape_name(cell.shape)}-{cell.dtype}-{cell.path}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    run = config.stash[RUN]
+    by_id = {_id(cell): cell for cell in run.cells}
+    for item in items:
+        if item.path == HERE / MODULE and (callspec := getattr(item, "callspec", None)):
+            item.stash[CELL] = cell = by_id[callspec.id]
+            group = f"{cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}"
+            item.add_marker(pytest.mark.benchmark(group=group, timer=Clock(run.device)))
+    if run.timed:
+        own = [item for item in items if META in item.path.parents]
+        config.hook.pytest_deselected(items=own)
+        items[:] = [item for item in items if META not in item.path.parents]
+
+
+@pytest.fixture
+def benchmarks(request: pytest.FixtureRequest) -> Benchmarks:
+    """The run."""
+    return request.config.stash[RUN]
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """What a test is to measure."""
+    return request.node.stash[CELL]
+
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest) -> Clock:
+    """pytest-benchmark's timer in this test."""
+    marker = request.node.get_closest_marker("benchmark")
+    assert marker is not None
+    return marker.kwargs["timer"]
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    run = config.stash[RUN]
+    machine.complete(machine_info, threads=run.threads, allocator=run.allocator, device=run.device)
+
+
+class Timed:
+    """A run that times: threads, progress, and what is shown at the end, or when it is interrupted."""
+
+    def __init__(self, config: pytest.Config, run: Benchmarks) -> None:
+        self.config, self.run = config, run
+        self.progress: progress.Progress | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        torch.set_num_threads(self.run.threads)
+        total = sum(CELL in item.stash for item in session.items)
+        if total and not session.config.option.collectonly and self.config.get_verbosity() == 0:
+            self.progress = progress.Progress(self.config.get_terminal_writer(), total)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if self.progress and "[" in nodeid:
+            self.progress.begin(nodeid.partition("[")[2].removesuffix("]"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """No dots between the progress lines; failures and skips are told at the end."""
+        if self.progress and isinstance(report, pytest.TestReport):
+            category = "error" if report.failed and report.when != "call" else report.outcome
+            return ("" if report.passed and report.when != "call" else category, "", "")
+        return None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        try:
+            return (yield)
+        finally:
+            if self.progress:
+                self.progress.advance()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """What was interrupted or is wrong has no time: pytest-benchmark, which saves in a wrapper within this one, is not shown it."""
+        if self.progress:
+            self.progress.close()
+        held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
+        held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        """Below pytest-benchmark's table, also where that ends in a regression."""
+        try:
+            return (yield)
+        finally:
+            for line, markup in summary.lines(self.run):
+                terminalreporter.write_line(line, **markup)
+            target = self.config.option.benchmark_report
+            if target and (self.run.results or self.run.wrong):
+                Path(target).write_text(page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8")
+                terminalreporter.write_line(f"wrote {target}")

@@ -1,0 +1,135 @@
+"""What is printed below pytest-benchmark's table: path by path, against the limit, and what the run does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from math import prod
+from typing import Any
+
+from benchmarks import scaling
+from benchmarks.matrix import shape_from, shape_name
+from benchmarks.noise import Noise, noise
+from benchmarks.result import Result
+from benchmarks.session import Benchmarks
+from benchmarks.verify import WHOLE
+
+HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "ulps", "faults")
+WIDTHS = (10, 10, 7, 8, 8, 7, 8, 10, 9, 8)
+Line = tuple[str, Mapping[str, Any]]
+LEGEND = (
+    "spread: interquartile range / median.  GB/s: bytes that must move / median.",
+    "x floor: over the time that moving them takes; ~1: not told from it.  x exp: over the time of the exponentials alone.",
+    "memory: peak beyond the inputs / input.  speed: against torch.  ulps: worst error of result and gradient.  faults: page faults.",
+)
+
+
+def lines(run: Benchmarks) -> Iterator[Line]:
+    """The summary, each line with its markup."""
+    if not (run.results or run.wrong or run.not_begun):
+        return
+    apart = noise(run.results)
+    yield "", {}
+    yield "multiples of the floor, by group", {"bold": True}
+    yield from table(run.results, apart)
+    yield "", {}
+    yield from ((line, {}) for line in LEGEND)
+    yield apart.verdict, {"yellow": "too noisy" in apart.verdict}
+    for wrong in run.wrong:
+        yield f"WRONG, no time: {wrong.path} in {', '.join(wrong.group)}: {wrong.reason}", {"red": True}
+    yield from ((line, {}) for line in _compilation(run.results))
+    yield from ((line, {}) for line in scaling.lines(run.results))
+    yield from ((line, {}) for line in omissions(run))
+
+
+def table(results: Sequence[Result], apart: Noise) -> Iterator[Line]:
+    yield _row(HEADER), {}
+    for group, members in groupby(results, key=lambda result: result.group_name):
+        found = list(members)
+        own = apart.groups.get(found[0].group)
+        yield f"{group}{'' if own is None else f'  (A/A {own:.1%})'}", {"bold": True}
+        for result in found:
+            yield _row(cells(result, apart)), {}
+
+
+def cells(result: Result, apart: Noise) -> tuple[str, ...]:
+    """A result as it is printed, in the order of `HEADER`."""
+    return (
+        result.path,
+        seconds(result.median),
+        f"{result.spread:.0%}",
+        figure(result.bandwidth / 1e9),
+        times(result),
+        figure(result.times_exponentials),
+        "-" if result.peak_over_input is None else f"{result.peak_over_input:.2f}",
+        apart.speed(result),
+        figure(result.ulps),
+        figure(result.page_faults),
+    )
+
+
+def omissions(run: Benchmarks) -> Iterator[str]:
+    """What the figures do not cover, each thing by name."""
+    half = sorted({entry for result in run.results for entry in result.divergences})
+    if half:
+        yield f"known divergences of torch met (parity_tests/known_divergences.toml): {', '.join(half)}"
+    for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
+        yield f"memory not measured in {count} cells: {reason}"
+    if large := sum(prod(shape_from(result.shape)) > WHOLE for result in run.results):
+        yield (
+            f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that the seed picks; a mean over "
+            "all elements is judged whole"
+        )
+    for sentence in run.left_out:
+        yield f"left out at this effort: {sentence}"
+    for group, members in groupby(run.not_begun, key=lambda cell: cell.group):
+        work, mode, shape, dtype = group
+        yield f"not begun, as the time of this effort was used up: {work}, {mode}, {shape_name(shape)}, {dtype}: " + ", ".join(
+            cell.path for cell in members
+        )
+    unfinished = len(run.cells) - len(run.results) - len(run.wrong) - len(run.not_begun)
+    if unfinished > 0:
+        yield f"{unfinished} of {len(run.cells)} cells have no result: not selected, interrupted, failed or not offered"
+
+
+def _compilation(results: Sequence[Result]) -> Iterator[str]:
+    first = [result.first_call for result in results if result.compiles]
+    if first:
+        yield (
+            f"torch.compile: the first calls of {len(first)} cells took {sum(first):.1f} s, the longest {max(first):.1f} s; compilation is "
+            "in them and in no other figure"
+        )
+
+
+def _counted(reasons: Iterator[str]) -> list[tuple[str, int]]:
+    found = list(reasons)
+    return [(reason, found.count(reason)) for reason in dict.fromkeys(found)]
+
+
+def _row(parts: Sequence[str]) -> str:
+    first, *others = (f"{part:>{width}}" for part, width in zip(parts, WIDTHS, strict=True))
+    return f"  {first.strip():<{WIDTHS[0]}}{''.join(others)}"
+
+
+def seconds(value: float) -> str:
+    """A time in the unit that suits it, three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{figure(value / size)} {unit}"
+    return f"{figure(value * 1e9)} ns"
+
+
+def times(result: Result) -> str:
+    """The multiple of the floor; ~1 where it is at the floor as far as this run can tell."""
+    return "~1" if result.at_floor else figure(result.times_floor)
+
+
+def figure(value: float | None) -> str:
+    """Three digits; nothing for what was not measured."""
+    if value is None:
+        return "-"
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if abs(value) >= 1e5:
+        return f"{value:.1e}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,38 @@
+"""Every path computes every work, and is right; ``pytest benchmarks`` times it, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.clock import Clock
+from benchmarks.matrix import Cell
+from benchmarks.session import Benchmarks
+from parity_tests.compilation import NoCompiler
+
+
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")  # where the path fails before it is timed
+def test_path(
+    benchmarks: Benchmarks, cell: Cell, clock: Clock, benchmark: Any, operator: str, mode: str, shape: str, dtype: str, path: str
+) -> None:
+    """The result is right by the parity tests' verdict, and took no less time than moving its bytes takes."""
+    if not benchmark.enabled:
+        benchmarks.check(cell, benchmark)
+        return
+    if benchmarks.late(cell):
+        pytest.skip(f"not begun: the {benchmarks.effort.limit:g} s of this effort are used up")
+    try:
+        result = benchmarks.measure(cell, benchmark, clock)
+    except NoCompiler as error:
+        pytest.skip(str(error))
+    except BaseException:
+        benchmark.has_error = benchmark.skipped = True  # whatever was timed until here is no result
+        raise
+    benchmark.extra_info.update(result.as_info())
+    benchmarks.results.append(result)
+
+
+def test_something_is_measured(benchmarks: Benchmarks) -> None:
+    """No cell at all would be a pass of nothing."""
+    assert benchmarks.cells, "no path offers what was asked for with --operator, --dtype and --path"

@@ -1,0 +1,196 @@
+"""Is what was timed right? The parity tests' verdict on what a path returned, by the same derived bound.
+
+Note [Sampled rows]
+    Evaluating the bound costs more than most of what is timed. A result as large as the input is judged whole up to `WHOLE` elements;
+    of a larger one, rows that the seed picks are. Rows do not depend on each other, so the picked ones are evaluated alone, with the
+    upstream gradient of a mean scaled by their share, which is a power of two and so exact. Where they do depend on each other (a
+    mean divided by a sum of class weights, a total that is kept in half precision) all rows are evaluated and the picked ones judged.
+    A mean over everything is always evaluated over everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from benchmarks.buffers import Dataset
+from benchmarks.paths import GRADIENT, RESULT, Path
+from parity_tests import ledger
+from parity_tests.cases import Call
+from parity_tests.expect import certified, expected
+from parity_tests.judging import settle
+from parity_tests.ledger import Divergence
+from parity_tests.observe import TORCH_DTYPES, widen
+from reference.arithmetic.error import Error
+from reference.arithmetic.formats import FORMATS
+from reference.arithmetic.rounding import Rounded
+
+WHOLE = 2**16  # elements
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How one claim about a timed result stands.
+
+    Attributes
+    ----------
+    passes : bool
+    fraction : float
+        Worst error / allowed, by the derived bound.
+    ulps : float
+        The worst error of any element, in ulps of the output's format.
+    divergence : str
+        The entry of the ledger that explains a broken bound.
+    reason : str
+        What is wrong, empty if nothing is.
+    """
+
+    claim: str
+    passes: bool
+    fraction: float
+    ulps: float
+    divergence: str = ""
+    reason: str = ""
+
+
+class Truth:
+    """What a dataset's result and gradient are; evaluated when first asked for, and once for all paths."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._bounds: dict[tuple[str, str], Rounded] = {}
+
+    @cached_property
+    def rows(self) -> np.ndarray | None:
+        """The rows that are judged of a result as large as the input; None for all. Their share is a power of two."""
+        shape = self.dataset.call.arguments["input"].shape
+        count = shape[0]
+        while count > 1 and count % 2 == 0 and count * prod(shape[1:]) > WHOLE:
+            count //= 2
+        if count == shape[0]:
+            return None
+        return np.sort(self.dataset.case.generator("rows that are judged").permutation(shape[0])[:count])
+
+    def sampled(self, claim: str) -> bool:
+        return (claim == GRADIENT or "reduction" not in self.dataset.call.arguments) and self.rows is not None
+
+    @cached_property
+    def _alone(self) -> tuple[Call, np.ndarray] | None:
+        """The picked rows as a call of their own; None where they depend on the others."""
+        call, rows, g = self.dataset.call, self.rows, self.dataset.grad_output
+        half = FORMATS[call.dtype].precision < FORMATS["float32"].precision
+        if rows is None or call.arguments.get("weight") is not None or (half and call.arguments["input"].ndim and _adds_rows(call)):
+            return None
+        whole = call.arguments["input"].shape
+        arguments = {k: v[rows] if isinstance(v, np.ndarray) and v.shape[:1] == whole[:1] else v for k, v in call.arguments.items()}
+        upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
+        return replace(call, arguments=arguments), upstream
+
+    def bound(self, claim: str, entry: Divergence | None = None) -> Rounded:
+        """The expected value with its bound, of the rows that are judged; by what an entry of the ledger says, if one is given."""
+        key = claim, entry.id if entry else ""
+        if key not in self._bounds:
+            self._bounds[key] = self._evaluate(claim, entry)
+        return self._bounds[key]
+
+    def _evaluate(self, claim: str, entry: Divergence | None) -> Rounded:
+        call, g = self.dataset.call, self.dataset.grad_output
+        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
+        if not self.sampled(claim):
+            return expected(call, (claim,), g, changes=changes, function=function)[claim]
+        if self._alone:
+            return expected(self._alone[0], (claim,), self._alone[1], changes=changes, function=function)[claim]
+        return rows_of(expected(call, (claim,), g, changes=changes, function=function)[claim], self.rows)
+
+    def judge(self, claim: str, returned: Any, path: Path, device: str) -> Judgement:
+        """Judge what ``path`` returned for a claim."""
+        call = self.dataset.call
+        wrong = _wrong_kind(returned, self._shape(claim), call.dtype_of(claim))
+        if wrong:
+            return Judgement(claim, False, np.inf, np.inf, reason=wrong)
+        observed = _numbers(returned, self.rows if self.sampled(claim) else None)
+        bound, format = self.bound(claim), FORMATS[call.dtype_of(claim)]
+        alone = self._alone if self.sampled(claim) else (call, self.dataset.grad_output)
+
+        def truth() -> Rounded | None:
+            return certified(alone[0], claim, alone[1], bound) if alone else None
+
+        verdict, strict, divergence, _ = settle(
+            observed, bound, format, self._entries(path, device, claim), lambda entry: self.bound(claim, entry), truth
+        )
+        reason = "" if verdict.passes else verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
+        return Judgement(claim, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason)
+
+    def _entries(self, path: Path, device: str, claim: str) -> tuple[Divergence, ...]:
+        call = self.dataset.call
+        entries = ledger.in_force(path.judged_as, device, call.operator, call.dtype) if path.judged_as else ()
+        return tuple(entry for entry in entries if entry.covers(call, claim, path.judged_under))
+
+    def _shape(self, claim: str) -> tuple[int, ...]:
+        return self.dataset.grad_output.shape if claim == RESULT else self.dataset.call.arguments["input"].shape
+
+
+def _adds_rows(call: Call) -> bool:
+    """Whether an entry of the ledger may speak of how the total over the rows is kept."""
+    return call.operator in ("nll_loss", "cross_entropy") and call.facts.get("target", "indices") == "indices"
+
+
+def rows_of(bound: Rounded, rows: np.ndarray | None) -> Rounded:
+    """Some rows of an expected value. Errors that a row shares stay shared: they lie along it."""
+    shape = bound.value.shape
+
+    def picked(array: Any) -> Any:
+        return np.broadcast_to(array, shape)[rows]
+
+    error = bound.error
+    shared = {unknown: (picked(r), picked(a)) for unknown, (r, a) in error.shared.items()}
+    return Rounded(picked(bound.value), bound.arithmetic, Error(picked(error.relative), picked(error.absolute), shared))
+
+
+def worst_ulps(observed: np.ndarray, bound: Rounded, format: Any) -> float:
+    """The worst error of any element in ulps of the true value; infinite where one is not finite and the other is."""
+    value = np.asarray(bound.value, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        ulps = np.abs(observed - bound.value).astype(np.float64) / format.spacing(value)
+        ulps = np.where((observed == value) | (np.isnan(observed) & np.isnan(value)), 0.0, ulps)
+    return float(np.max(np.where(np.isnan(ulps), np.inf, ulps), initial=0.0))
+
+
+def _wrong_kind(returned: Any, shape: tuple[int, ...], dtype: str) -> str:
+    """What cannot be compared: another type, shape or dtype than expected."""
+    if isinstance(returned, torch.Tensor):
+        if returned.dtype != TORCH_DTYPES[dtype]:
+            return f"it has dtype {returned.dtype}, expected {TORCH_DTYPES[dtype]}"
+    elif not isinstance(returned, (np.ndarray, np.generic)):
+        return f"it is a {type(returned).__name__}, expected a tensor or an array"
+    elif str(returned.dtype) != dtype:
+        return f"it has dtype {returned.dtype}, expected {dtype}"
+    return "" if tuple(returned.shape) == shape else f"it has shape {tuple(returned.shape)}, expected {shape}"
+
+
+def _numbers(returned: Any, rows: np.ndarray | None) -> np.ndarray:
+    """What was returned, widened exactly; of sampled rows those only."""
+    if isinstance(returned, torch.Tensor):
+        return widen(returned if rows is None else returned.detach()[torch.from_numpy(rows).to(returned.device)])
+    array = np.asarray(returned)
+    return np.asarray(array if rows is None else array[rows], dtype=np.float64)
+
+
+def stale(returned: Mapping[str, Any], other: Truth, path: Path, device: str) -> bool:
+    """Whether what was returned is right for the numbers that lay at the same address before."""
+    return all(other.judge(claim, value, path, device).passes for claim, value in returned.items())
+
+
+def seeded(text: str, seed: int) -> int:
+    """A seed of its own for each work, the same on every machine."""
+    return crc32(f"{seed} {text}".encode())
+
+
+Judge = Callable[[Truth, Mapping[str, Any]], tuple[Judgement, ...]]
