@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from parity_tests import bits
-from parity_tests.bits import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Family, Measurement, Row, Size, size_of
+from parity_tests.bits import Row, size_of
+from parity_tests.bits_families import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Family, Size
+from parity_tests.bits_measured import Measurement
 from parity_tests.operators import Operator
 from parity_tests.settings import Settings
 from parity_tests.tally import Tally

@@ -18,7 +18,9 @@ from torch.nn import functional
 
 from parity_tests import bits
 from parity_tests import test_bits as claim
-from parity_tests.bits import FAMILIES, INVARIANCES, SIZES, Measurement, Row
+from parity_tests.bits import Row
+from parity_tests.bits_families import FAMILIES, INVARIANCES, SIZES
+from parity_tests.bits_measured import Measurement, threads
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
@@ -199,7 +201,7 @@ def test_the_number_of_threads_is_restored() -> None:
     inside = []
 
     def fail() -> None:
-        with bits.threads(before + 1):
+        with threads(before + 1):
             inside.append(torch.get_num_threads())
             raise ZeroDivisionError
 
