@@ -9,6 +9,7 @@ Note [When times are taken]
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,16 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
     shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
     effort = EFFORTS[knobs.effort_name]
     sheets = effort.sheets if timed else CORRECTNESS
-    chosen = cells(sheets, paths, knobs.device, operators=knobs.operators, dtypes=knobs.dtypes, shapes=shapes if timed else ())
+    refused: Counter[str] = Counter()
+    chosen = cells(
+        sheets,
+        paths,
+        knobs.device,
+        operators=knobs.operators,
+        dtypes=knobs.dtypes,
+        shapes=shapes if timed else (),
+        refused=refused,
+    )
     return Benchmarks(
         subject=knobs.subject,
         paths=paths,
@@ -104,6 +114,7 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         timed=timed,
         cells=tuple(chosen),
         left_out=effort.left_out if timed else (),
+        not_offered=refused,
     )
 
 
