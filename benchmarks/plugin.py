@@ -9,6 +9,7 @@ Note [When times are taken]
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from benchmarks import allocator, machine, page, progress, summary
 from benchmarks.clock import Clock
@@ -227,7 +229,9 @@ class Timed:
             self.progress.close()
         held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
         held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
-        return (yield)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", PytestBenchmarkWarning)  # that nothing is left to be saved is no reason to end in a traceback
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:

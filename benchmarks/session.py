@@ -136,9 +136,9 @@ class Benchmarks:
             fixture.pedantic(
                 bench.run,
                 setup=lambda: bench.next_round(block, baseline, moving, rounds, work.transcendental(cell.mode) > 0),
-                teardown=lambda *_: bench.after_round(rounds),
                 rounds=number,
             )
+        bench.count_faults(rounds)
         output, bench.output = bench.output, None
         judged = self.judge(cell, step, output, bench.last)
         del output
