@@ -12,6 +12,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         raise WrongOption(f"--threads is {option.threads}; it must be at least 1")
     if option.benchmark_report and not Path(option.benchmark_report).absolute().parent.is_dir():
         raise WrongOption(f"--benchmark-report is {option.benchmark_report!r}; its folder must exist")
+    if option.benchmark_report and find_spec("jinja2") is None:
+        raise WrongOption("--benchmark-report needs Jinja2, which is not installed; it is in the extra 'report' of this project")
     paths = dict(PATHS)
     if knobs.subject.name != "torch":
         paths[SUBJECT] = of_subject(knobs.subject)
