@@ -6,6 +6,7 @@ and says what is left out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -67,7 +68,7 @@ class Effort:
     rounds : (int, int)
         The fewest and the most of them.
     limit : float
-        After so many seconds no further cell is begun; those that remain are named.
+        After so many seconds, from the start of pytest, no further cell is begun; those that remain are named.
     left_out : tuple of str
         Sentences on what is not measured.
     """
@@ -90,7 +91,7 @@ EFFORTS: Mapping[str, Effort] = {
         ),
         seconds=0.1,
         rounds=(5, 15),
-        limit=45,
+        limit=48,
         left_out=(
             f"all shapes but {shape_name(SQUARE)}, all dtypes but {WORKHORSE}",
             "forward apart from backward, but softmax and log_softmax without torch.compile",
@@ -112,7 +113,7 @@ EFFORTS: Mapping[str, Effort] = {
         ),
         seconds=0.2,
         rounds=(5, 15),
-        limit=260,
+        limit=270,
         left_out=(
             f"binary_cross_entropy* at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing to them",
             f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
@@ -153,6 +154,7 @@ def cells(
     operators: Sequence[str] = (),
     dtypes: Sequence[str] = DTYPES,
     shapes: Sequence[Shape] = (),
+    refused: Counter[str] | None = None,
 ) -> Iterator[Cell]:
     """The cells of ``sheets`` that the paths offer and that were asked for, each once, grouped by what shares its inputs.
 
@@ -162,24 +164,29 @@ def cells(
         Those asked for; no operators means all.
     shapes : sequence
         Measured instead of those of the sheets, if there are any.
+    refused : Counter, optional
+        Counts why paths do not offer cells that they were asked for.
     """
+    refused = Counter() if refused is None else refused
     met: set[Cell] = set()
     for sheet in sheets:
         for shape in shapes or sheet.shapes:
             for dtype in sheet.dtypes:
                 for name in sheet.works:
                     if dtype in dtypes and (not operators or WORKS[name].operator in operators):
-                        for cell in _of_work(sheet, WORKS[name], shape, dtype, paths, device):
-                            if cell not in met:
-                                met.add(cell)
+                        for cell in _of_work(sheet, WORKS[name], shape, dtype, paths):
+                            reason = paths[cell.path].why_not(WORKS[name], cell.mode, dtype, device)
+                            refused[reason] += bool(reason) and cell not in met
+                            if cell not in met and not reason:
                                 yield cell
+                            met.add(cell)
 
 
-def _of_work(sheet: Sheet, work: Work, shape: Shape, dtype: str, paths: Mapping[str, Path], device: str) -> Iterator[Cell]:
+def _of_work(sheet: Sheet, work: Work, shape: Shape, dtype: str, paths: Mapping[str, Path]) -> Iterator[Cell]:
     for mode in sheet.modes:
-        for path in paths.values():
-            if (not sheet.paths or path.name in sheet.paths) and not path.why_not(work, mode, dtype, device):
-                yield Cell(work.name, mode, shape, dtype, path.name)
+        for path in paths:
+            if not sheet.paths or path in sheet.paths:
+                yield Cell(work.name, mode, shape, dtype, path)
 
 
 def shape_from(text: str) -> Shape:

@@ -70,7 +70,7 @@ class Bench:
         self.output: Any = None
         self.last = 0  # the buffer that the last call of the path was on
         self._start = 0
-        self._faults = 0
+        self._faults: int | None = None
         self._moves: dict[Callable[[int], object], Block] = {}
         self._flush = torch.zeros(FLUSHED // 8, dtype=torch.float64, device=device) if cold else None
 
@@ -113,6 +113,7 @@ class Bench:
     def next_round(self, block: Block, baseline: Block, movers: Movers, rounds: Rounds, exponentials: bool) -> tuple[tuple[Any, ...], dict]:
         """What goes before a round of the path: everything that it is compared with, measured now."""
         self.output = None
+        self.count_faults(rounds)
         self._start = (self.last + 1) % self.buffers  # never twice in a row on one buffer
         moved = [self.seconds(each) for each in self._movers(movers)]
         rounds.rates.append(Rates(movers.size, *moved))
@@ -126,8 +127,11 @@ class Bench:
         self._faults = page_faults()
         return (block.step.call, prepared), {}
 
-    def after_round(self, rounds: Rounds) -> None:
-        rounds.page_faults += page_faults() - self._faults
+    def count_faults(self, rounds: Rounds) -> None:
+        """Add the page faults of the last round, if there was one, just after it."""
+        if self._faults is not None:
+            rounds.page_faults += page_faults() - self._faults
+            self._faults = None
 
     def _movers(self, movers: Movers) -> list[Block]:
         return [self._of(each) for each in (movers.copy, movers.read, movers.write)]

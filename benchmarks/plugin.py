@@ -9,12 +9,16 @@ Note [When times are taken]
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from benchmarks import allocator, machine, page, progress, summary
 from benchmarks.clock import Clock
@@ -79,6 +83,8 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         raise WrongOption(f"--threads is {option.threads}; it must be at least 1")
     if option.benchmark_report and not Path(option.benchmark_report).absolute().parent.is_dir():
         raise WrongOption(f"--benchmark-report is {option.benchmark_report!r}; its folder must exist")
+    if option.benchmark_report and find_spec("jinja2") is None:
+        raise WrongOption("--benchmark-report needs Jinja2, which is not installed; it is in the extra 'report' of this project")
     paths = dict(PATHS)
     if knobs.subject.name != "torch":
         paths[SUBJECT] = of_subject(knobs.subject)
@@ -92,7 +98,16 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
     shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
     effort = EFFORTS[knobs.effort_name]
     sheets = effort.sheets if timed else CORRECTNESS
-    chosen = cells(sheets, paths, knobs.device, operators=knobs.operators, dtypes=knobs.dtypes, shapes=shapes if timed else ())
+    refused: Counter[str] = Counter()
+    chosen = cells(
+        sheets,
+        paths,
+        knobs.device,
+        operators=knobs.operators,
+        dtypes=knobs.dtypes,
+        shapes=shapes if timed else (),
+        refused=refused,
+    )
     return Benchmarks(
         subject=knobs.subject,
         paths=paths,
@@ -104,6 +119,7 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         timed=timed,
         cells=tuple(chosen),
         left_out=effort.left_out if timed else (),
+        not_offered=refused,
     )
 
 
@@ -216,7 +232,9 @@ class Timed:
             self.progress.close()
         held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
         held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
-        return (yield)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", PytestBenchmarkWarning)  # that nothing is left to be saved is no reason to end in a traceback
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:

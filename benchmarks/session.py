@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 from time import monotonic
@@ -24,7 +25,9 @@ from benchmarks.verify import Judgement, Truth, seeded, stale
 from benchmarks.work import FORWARD, WORKS, traffic
 from parity_tests.compilation import UNCOMPILABLE, NoCompiler
 from parity_tests.judging import of_the_subject
+from parity_tests.observe import WrongResult
 from parity_tests.subjects import Subject
+from parity_tests.subjects.declined import NotOffered
 
 
 class WrongPath(AssertionError):
@@ -46,8 +49,8 @@ class Benchmarks:
 
     Attributes
     ----------
-    limit : float
-        No cell begins later than so many seconds after the first.
+    started : float
+        When the run began, on the monotonic clock: the time of the effort counts from there.
     """
 
     subject: Subject
@@ -64,16 +67,13 @@ class Benchmarks:
     results: list[Result] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     not_begun: list[Cell] = field(default_factory=list)
-    not_offered: dict[str, int] = field(default_factory=dict)
-    started: float | None = None
+    not_offered: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=monotonic)
     _inputs: Inputs | None = None
 
     def late(self, cell: Cell) -> bool:
         """Whether the time of the effort is used up; ``cell`` is then noted as not begun."""
-        if not self.timed:
-            return False
-        self.started = monotonic() if self.started is None else self.started
-        if monotonic() - self.started < self.effort.limit:
+        if not self.timed or monotonic() - self.started < self.effort.limit:
             return False
         self.not_begun.append(cell)
         return True
@@ -88,16 +88,39 @@ class Benchmarks:
             self._inputs = Inputs(key, buffers(datasets, self.device), tuple(Truth(each) for each in datasets))
         return self._inputs
 
+    @contextmanager
+    def _noted(self, cell: Cell) -> Iterator[None]:
+        """What a subject raises, or does not offer, is told at the end too."""
+        try:
+            yield
+        except (NotOffered, NoCompiler) as error:
+            self.not_offered[str(error)] += 1
+            raise
+        except (WrongResult, BelowFloor) as error:
+            self._refuse(cell, str(error))
+            raise
+
+    def _refuse(self, cell: Cell, reason: str) -> None:
+        self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, reason))
+
     def check(self, cell: Cell, fixture: Any) -> None:
         """Compute a cell once, untimed, and judge it."""
+        with self._noted(cell):
+            self._check(cell, fixture)
+
+    def measure(self, cell: Cell, fixture: Any, clock: Clock) -> Result:
+        """Time a cell, judge what it returned, and only then believe the time."""
+        with self._noted(cell):
+            return self._measure(cell, fixture, clock)
+
+    def _check(self, cell: Cell, fixture: Any) -> None:
         path, inputs = self.paths[cell.path], self.inputs(cell)
         with self._of(path):
             step, _ = self._first(path, cell, inputs.buffers)
             output = fixture.pedantic(step.call, setup=lambda: ((step.prepare(0),), {}))
         self.judge(cell, step, output, 0)
 
-    def measure(self, cell: Cell, fixture: Any, clock: Clock) -> Result:
-        """Time a cell, judge what it returned, and only then believe the time."""
+    def _measure(self, cell: Cell, fixture: Any, clock: Clock) -> Result:
         path, work, inputs = self.paths[cell.path], WORKS[cell.work], self.inputs(cell)
         held, must = inputs.buffers, traffic(work, cell.mode, cell.shape, cell.dtype)
         bench, rounds = Bench(self.device, clock, len(held.order), cold=self.cold), Rounds()
@@ -113,18 +136,14 @@ class Benchmarks:
             fixture.pedantic(
                 bench.run,
                 setup=lambda: bench.next_round(block, baseline, moving, rounds, work.transcendental(cell.mode) > 0),
-                teardown=lambda *_: bench.after_round(rounds),
                 rounds=number,
             )
+        bench.count_faults(rounds)
         output, bench.output = bench.output, None
         judged = self.judge(cell, step, output, bench.last)
         del output
         times = list(fixture.stats.stats.data)
-        try:
-            over_floor, at_floor = times_floor(times, rounds.rates, must)
-        except BelowFloor as error:
-            self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, str(error)))
-            raise
+        over_floor, at_floor = times_floor(times, rounds.rates, must)
         peak, no_peak = self._peak(step, held)
         middle = median(times)
         exponentials = median(rounds.exponentials or [0.0]) * work.transcendental(cell.mode)
@@ -191,9 +210,11 @@ class Benchmarks:
         found = list(self._judged(cell, step.read(output), inputs, buffer, path))
         del output
         inputs.buffers.exchange()
-        with self._of(path):
-            for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
-                found += self._judged(cell, step.read(step.call(step.prepare(number))), inputs, number, path, exchanged=True)
+        for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
+            with self._of(path):
+                output = step.call(step.prepare(number))
+            found += self._judged(cell, step.read(output), inputs, number, path, exchanged=True)
+            del output
         return found
 
     def _judged(self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False) -> Iterator[Judgement]:
@@ -204,7 +225,7 @@ class Benchmarks:
                 reason = f"{'the result' if claim == FORWARD else 'the gradient'} is wrong: {judgement.reason}"
                 if exchanged and any(stale(returned, other, path, self.device) for other in inputs.truths if other is not truth):
                     reason += "; it is what belongs to other numbers, which lay at the same address before"
-                self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, reason))
+                self._refuse(cell, reason)
                 raise WrongPath(f"{cell.path} has no time in {cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}: {reason}")
             yield judgement
 

@@ -80,6 +80,8 @@ def omissions(run: Benchmarks) -> Iterator[str]:
             f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that the seed picks; a mean over "
             "all elements is judged whole"
         )
+    for reason, count in (+run.not_offered).items():
+        yield f"not offered in {count} cells: {reason}"
     for sentence in run.left_out:
         yield f"left out at this effort: {sentence}"
     for group, members in groupby(run.not_begun, key=lambda cell: cell.group):

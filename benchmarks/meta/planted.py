@@ -46,3 +46,10 @@ def nll_loss(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch
     if len(_calls) == INTERRUPT:
         raise KeyboardInterrupt
     return torch.nn.functional.nll_loss(input, target, **options)
+
+
+def binary_cross_entropy_with_logits(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Offers no float64, and fails otherwise."""
+    if input.dtype == torch.float64:
+        raise NotImplementedError("no float64 here")
+    raise RuntimeError("out of order")

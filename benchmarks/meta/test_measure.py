@@ -121,7 +121,7 @@ def test_page_faults_are_counted_in_rounds() -> None:
     block = Block(step_of(lambda i: kept.append(bytearray(2**24))), 1)  # 4096 pages that nobody had before
     arguments, named = bench.next_round(block, block, moving, rounds, False)
     bench.run(*arguments, **named)
-    bench.after_round(rounds)
+    bench.count_faults(rounds)
     assert rounds.page_faults > 0
 
 
