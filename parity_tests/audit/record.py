@@ -178,10 +178,18 @@ class Axis(Record):
 
 
 class Missing(Record):
-    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher effort, interrupted."""
+    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher effort, interrupted.
+
+    Attributes
+    ----------
+    what, why : str
+    failed : bool
+        Whether the subject is to blame: it raised, did not return, or ended the process. Then the audit fails.
+    """
 
     what: str
     why: str
+    failed: bool = False
 
 
 class Divergence(Record):
