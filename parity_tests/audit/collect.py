@@ -42,12 +42,13 @@ TORCH = "torch"
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every unit of a run has in common."""
+    """What every unit of a run has in common; ``source`` is a hash of the subject's file, for what is kept of an earlier run."""
 
     subject: str
     device: str
     seed: int
     time_limit: float
+    source: str = ""
 
 
 class Part(Record):

@@ -1,6 +1,12 @@
 """A process of its own for what a subject does: one that does not return, or dies, costs what it was asked and nothing else.
 
 Beside that, variables that a library reads once, when it is loaded, take other values here than in the process that asks.
+
+Note [Fork or start]
+    A fork has the libraries loaded, but only the thread that forks goes on in it, and it reads no variable anew. So a process with one
+    thread, a worker of the local pool, forks; where other variables are asked for, and in a worker of a cluster, which has threads, a
+    process is started. The subject is loaded in the sandbox in any case, so that what it loads (a driver, threads of its own) is
+    not forked.
 """
 
 from __future__ import annotations
@@ -11,9 +17,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -44,8 +52,8 @@ class Sandbox:
     """
 
     def __init__(self, subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> None:
-        self.subject, self.limit, self.environment = subject, limit, environment or {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self.subject, self.limit, self.environment = subject, limit, environment
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
         self._connection: Connection | None = None
 
     def call(self, function: str, *arguments: Any) -> Any:
@@ -72,11 +80,9 @@ class Sandbox:
 
     def close(self) -> None:
         """End the process, whatever it does."""
-        if self._process is not None and self._connection is not None:
-            self._connection.close()
+        if self._process is not None:
             self._process.kill()
-            self._process.wait()
-        self._process = self._connection = None
+            self._ended()
 
     def _receive(self, limit: float) -> tuple[str, Any]:
         assert self._connection is not None
@@ -89,26 +95,20 @@ class Sandbox:
                 return kind, result
 
     def _ended(self) -> str:
+        """How the process ended; it is over."""
         assert self._process is not None
+        assert self._connection is not None
         code = self._process.wait()
-        self.close()
+        self._connection.close()
+        self._process = self._connection = None
         return f"ended the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process (exit status {code})"
 
     def _start(self) -> None:
-        ours, theirs = Pipe()
-        # As the standard library starts processes: they find modules where this one does, wherever it was started.
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()}, {self.subject!r})"
-        variables = {**ENVIRONMENT, **os.environ, **self.environment}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            pass_fds=(theirs.fileno(),),
-            env={name: value for name, value in variables.items() if value is not None},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        """See Note [Fork or start]."""
+        self._connection, theirs = Pipe()
+        forks = self.environment is None and threading.active_count() == 1
+        self._process = _fork(theirs, self.subject) if forks else _started(theirs, self.subject, self.environment or {})
         theirs.close()
-        self._connection = ours
         try:
             kind, result = self._receive(START_LIMIT)
         except EOFError:
@@ -116,6 +116,53 @@ class Sandbox:
         if kind == RAISED:
             self.close()
             raise RuntimeError(result)
+
+
+@dataclass(frozen=True)
+class _Forked:
+    """A forked process, with what `subprocess.Popen` says of a started one."""
+
+    pid: int
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _fork(theirs: Connection, subject: str) -> _Forked:
+    process = os.fork()
+    if process:
+        return _Forked(process)
+    try:
+        descriptor = theirs.fileno()
+        for number in (0, 1, 2):
+            os.dup2(_nowhere(), number)
+        # Nothing of the owner is held open: whoever waits for its end shall hear of it.
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+        serve(descriptor, subject)
+    finally:
+        os._exit(0)
+
+
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_RDWR)
+
+
+def _started(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> subprocess.Popen[bytes]:
+    # As the standard library starts processes: they find modules where this one does, wherever it was started.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()}, {subject!r})"
+    variables = {**ENVIRONMENT, **os.environ, **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        pass_fds=(theirs.fileno(),),
+        env={name: value for name, value in variables.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 # --- within ----------------------------------------------------------------------------------------------------------
