@@ -143,6 +143,8 @@ class Figure(Record):
         """What is compared with what in another audit."""
         options = " ".join(f"{name}={value}" for name, value in sorted(self.options.items()))
         size = f"{self.rows}x{self.classes}" if self.classes else str(self.rows)
+        if self.how == "searched":  # its size is found, not chosen
+            size = ""
         return " ".join(part for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options) if part)
 
 
