@@ -69,9 +69,15 @@ class _Place:
         return np.random.default_rng(zlib.crc32(repr(self).encode()))
 
 
-def audit(subject: str = "torch", *, sizes: Sequence[tuple[int, int]] = SIZES, values: Sequence[str] = VALUES) -> Audit:
-    """A whole audit of ``subject``; torch is measured beside it where it is another."""
+def audit(
+    subject: str = "torch", *, sizes: Sequence[tuple[int, int]] = SIZES, values: Sequence[str] = VALUES, failing: bool = False
+) -> Audit:
+    """A whole audit of ``subject``; torch is measured beside it where it is another. A failing one is wrong once, and raises once."""
     figures = tuple(_figure(place, subject) for place in _places(sizes, values))
+    if failing:
+        first, *rest = figures
+        wrong = {"standing": "fail", "divergence": "", "fraction": 6.25, "max_ulp": 3.0}
+        figures = (first.model_copy(update={"subject": first.subject.model_copy(update=wrong)}), *rest)
     met = sorted({measures.divergence for figure in figures if (measures := figure.subject).divergence})
     return Audit(
         settings=Settings(subject=subject, device="cpu", dtypes=DTYPES, operators=tuple(CLAIMS), effort="standard", seed=0),
@@ -99,6 +105,7 @@ def audit(subject: str = "torch", *, sizes: Sequence[tuple[int, int]] = SIZES, v
             for name in met
         ),
         missing=(
+            *([Missing(what="nll_loss float64 input 2x32000", why="raised RuntimeError: not contiguous", failed=True)] if failing else []),
             Missing(what="cuda", why="not on this machine: no CUDA device"),
             Missing(what="all 2^32 float32 logits of binary_cross_entropy_with_logits", why="left to --effort thorough"),
             Missing(what="ATEN_CPU_CAPABILITY=avx512 against avx2, bfloat16", why="not on this machine: no avx512_bf16"),
