@@ -22,14 +22,15 @@ import torch
 
 from parity_tests import report, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
-from parity_tests.settings import Settings, WrongOption, environment, settings
+from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
+pytest_plugins = ("parity_tests.audit.plugin",)
 META = Path(__file__).parent / "parity_tests" / "meta"
-SETTINGS = pytest.StashKey[Settings]()
+AUDIT = Path(__file__).parent / "parity_tests" / "audit"
 PASSED = pytest.StashKey[bool]()
 WATCH = pytest.StashKey[watch.Watch]()
 COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
@@ -137,7 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run a test under watch; what the subject does not offer is a skip with a reason."""
-    if META in pyfuncitem.path.parents:
+    if META in pyfuncitem.path.parents or AUDIT in pyfuncitem.path.parents:  # an audit watches its own processes
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], _operator_of(pyfuncitem)
     watching.begin(operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.path))

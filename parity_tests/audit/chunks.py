@@ -26,7 +26,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,8 @@ ALONE = 60.0  # seconds for which a cluster may be without a worker
 LOOK = 1.0  # seconds between two looks at a cluster
 PROJECT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+")
+VARIABLES = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}  # of workers
+LOADED = (__name__, "parity_tests.audit.work")  # by what they are forked from
 _ONE_AT_A_TIME = threading.Lock()  # the precision of balls belongs to the process, and a worker of Dask may have several threads
 
 
@@ -107,6 +109,16 @@ class Pool(Protocol):
         """Raise `ChunkError` if nothing will ever come back."""
 
 
+def prepare() -> bool:
+    """Start the process that local workers are forked from, where the system has one: it loads the libraries while this one goes on."""
+    if "forkserver" not in get_all_start_methods():
+        return False
+    get_context("forkserver").set_forkserver_preload(list(LOADED))
+    with _inherited(VARIABLES):
+        forkserver.ensure_running()
+    return True
+
+
 class LocalPool:
     """Processes of this machine, one thread of torch each."""
 
@@ -116,11 +128,8 @@ class LocalPool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         if self._executor is None:
-            forks = "forkserver" in get_all_start_methods()
-            context = get_context("forkserver" if forks else "spawn")
-            if forks:
-                context.set_forkserver_preload([__name__])
-            with _inherited({**ENVIRONMENT, "OMP_NUM_THREADS": "1"}):
+            context = get_context("forkserver" if prepare() else "spawn")
+            with _inherited(VARIABLES):
                 self._executor = ProcessPoolExecutor(self.size, mp_context=context, initializer=_begin)
                 return self._executor.submit(function, *arguments)  # starts the processes
         try:
