@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from parity_tests.audit.cells import BIN, HALF, INFINITE, LOWER, PRINTED, cells_of
+from parity_tests.audit.cells import BIN, FLOOR, HALF, INFINITE, LOWER, PRINTED, cells_of
 from parity_tests.audit.certify import HIGHEST, Truth
 from parity_tests.audit.record import EDGES, Count, Measures, Record, Size
 from parity_tests.verdict import kinds
@@ -30,7 +30,6 @@ from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
 MEDIAN, P999 = 0.5, 0.999
-_BATCH = 16  # candidates for a maximum that go to balls at once
 _EDGES = np.asarray([0.0, *EDGES, np.inf])
 _WIDER = 2.0**-49  # relative: of the handful of operations that make an error in ulps from an enclosure
 
@@ -192,7 +191,8 @@ def _across(low: np.ndarray, high: np.ndarray, edges: np.ndarray) -> np.ndarray:
 class _Part:
     """The elements of a result that have an error to speak of, with the interval that it lies in; balls narrow it down.
 
-    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign.
+    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign. ``relative_low`` and
+    ``relative_high`` enclose the relative error; that of a true value which balls do not tell from zero is 0.
     """
 
     def __init__(self, observed: np.ndarray, truth: Truth, indices: np.ndarray) -> None:
@@ -203,7 +203,7 @@ class _Part:
         self.observed = observed if whole else observed[indices]
         with np.errstate(all="ignore"):
             difference = (self.observed - value).astype(np.float64, copy=False)
-            magnitude = np.abs(value).astype(np.float64, copy=False)
+            self.magnitude = magnitude = np.abs(value).astype(np.float64, copy=False)
             distance = np.abs(difference)
             inexact = np.where(error > 2.0**-1074, error, 0.0)  # what was evaluated exactly has no error but this number
             room = inexact + distance * _WIDER
@@ -258,12 +258,15 @@ class _Part:
             exact = (rest == 0) & (radius == 0)
             clear = np.isfinite(ulps) & (~power | exact | (radius < np.abs(rest))) & (magnitude > radius)
             clear &= exact | (room <= distance * 2.0**-30) & (cells_of(low) == cells_of(high))
+            # Where the unit is the smallest there is, nothing need be known of a true value that is next to nothing.
+            nothing = ~clear & (magnitude + radius < self.truth.format.smallest_normal) & (high < FLOOR)
+        self.low[chosen[nothing]], self.high[chosen[nothing]] = low[nothing], high[nothing]
         at, kept = chosen[clear], ulps[clear]
         self.low[at] = self.high[at] = kept
         self.tied[at] = kept == HALF
         self.signed[at] = np.copysign(kept, difference[clear])
         self.relative_low[at] = self.relative_high[at] = relative[clear]
-        return clear
+        return clear | nothing
 
     def settle_rank(self, rank: int) -> None:
         """Certify elements until the cell of the element with this rank (from 1) is certain."""
@@ -276,30 +279,42 @@ class _Part:
             self.certify(np.flatnonzero((self.low < self.high) & (self.high >= least) & (self.low <= most)))
 
     def largest_ulp(self) -> tuple[float, int]:
-        return self._largest(lambda: (self.low, self.high))
+        return self._largest(lambda: (self.low, self.high), self.certify)
 
     def largest_relative(self) -> float:
-        return self._largest(lambda: (self.relative_low, self.relative_high))[0]
+        return self._largest(lambda: (self.relative_low, self.relative_high), self._certify_relative)[0]
 
-    def _largest(self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[float, int]:
+    def _certify_relative(self, chosen: np.ndarray) -> None:
+        """`certify`, until the true value is told from zero, or counts as zero."""
+        self.certify(chosen)
+        left, bits = chosen[self.relative_low[chosen] < self.relative_high[chosen]], 256
+        while len(left):
+            for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
+                if not ball.contains(0):
+                    quotient = float((abs(ball - float(self.observed[at])) / abs(ball)).mid())
+                    self.relative_low[at] = self.relative_high[at] = quotient
+                elif bits >= HIGHEST:
+                    self.relative_low[at] = self.relative_high[at] = 0.0
+            left, bits = left[self.relative_low[left] < self.relative_high[left]], bits * 2
+
+    def _largest(self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]], certify: Callable[[np.ndarray], None]) -> tuple[float, int]:
         """The largest, certified, and where: no other could print other digits."""
-        certain: set[int] = set()
+        certain, batch = np.zeros(len(self.indices), dtype=bool), 1
         while True:
             low, high = bounds()
             if not len(high) or not high.max() > 0:
                 return 0.0, 0 if len(high) else -1
-            rivals = np.flatnonzero(high >= low.max())
-            rivals = rivals[np.argsort(-high[rivals], kind="stable")]
-            if certain:
-                best = min((at for at in certain), key=lambda at: (-low[at], at))
-                others = [at for at in rivals[: len(certain) + _BATCH] if at not in certain]
-                if not others or f"{high[others[0]]:.3g}" == f"{low[best]:.3g}" or high[others[0]] <= low[best]:
-                    return float(low[best]), int(best)
-            else:
-                others = list(rivals[:_BATCH])
-            chosen = others[:_BATCH] if certain else others[:1]
-            self.certify(np.asarray(chosen))
-            certain |= {int(at) for at in chosen}
+            rivals = np.flatnonzero((high >= low.max()) & ~certain)
+            if certain.any():
+                best = int(np.argmax(np.where(certain, low, -1.0)))
+                most = high[rivals].max(initial=0.0)
+                if most <= low[best] or f"{most:.3g}" == f"{low[best]:.3g}":
+                    return float(low[best]), best
+            # Of those that may be as large, the largest true values are the easiest to tell from zero.
+            rivals = rivals[np.lexsort((-self.magnitude[rivals], -high[rivals]))][:batch]
+            certify(rivals)
+            certain[rivals] = True
+            batch = min(2 * batch, 1024)
 
 
 class _Error(Record):
