@@ -31,7 +31,7 @@ _LONG = int(np.finfo(np.longdouble).nmant) + 1
 # The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
 EXTENDED = Format("longdouble", _LONG, FLOAT64.min_exponent - FLOAT64.precision + _LONG, FLOAT64.max_exponent)
 IN_LONGDOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
-HIGHEST = 4096  # bits; what they do not tell from an edge lies on it
+HIGHEST = 4096  # bits; what they do not tell from zero is zero
 ROWS = ("softmax", "log_softmax")
 LONG = 64  # a row that may be worth shortening
 HELD = 2**19  # balls of rows that are kept, in case more of their elements are asked for

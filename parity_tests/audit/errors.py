@@ -2,9 +2,10 @@
 
 Note [What is certified]
     The true value of every element is enclosed, and so is its error, in ulps of the result's format at the true value. An element whose
-    enclosure lies across the edge of a cell (`parity_tests.audit.cells`) goes to balls, at a precision that is raised until they tell
-    its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
-    4096 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. The largest errors, in ulps and relative,
+    enclosure lies across the edge of a cell (`parity_tests.audit.cells`) goes to balls, at a precision that is raised where they do not
+    tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
+    512 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. A true value that 4096 bits do not tell from
+    zero has no relative error. The largest errors, in ulps and relative,
     go to balls until nothing is left that could print other digits than the one that is reported. The mean is that of the enclosures'
     midpoints: it is known to `Errors.slack` of an ulp, 2**-20 and less for all but float64.
 
@@ -15,8 +16,8 @@ Note [What is certified]
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
-from typing import Any, Literal
+from math import ceil, frexp, inf, nextafter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +31,7 @@ from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
 MEDIAN, P999 = 0.5, 0.999
+ENOUGH = 512  # bits to tell an element from an edge
 _EDGES = np.asarray([0.0, *EDGES, np.inf])
 _WIDER = 2.0**-49  # relative: of the handful of operations that make an error in ulps from an enclosure
 
@@ -228,19 +230,21 @@ class _Part:
             return
         balls = np.empty(len(chosen), dtype=object)
         balls[:] = self.truth.balls(self.indices[chosen], 128)
-        left, bits = chosen[~self._narrow(chosen, enclosure(balls))], 256
-        while len(left):
+        left = chosen[~self._narrow(chosen, enclosure(balls))]
+        for bits in (ENOUGH, HIGHEST):
+            if not len(left):
+                return
             unclear = []
             for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
-                found = _in_ulps(float(self.observed[at]), ball, self.truth.format, last=bits >= HIGHEST)
-                if found is None:
+                found = _in_ulps(float(self.observed[at]), ball, self.truth.format)
+                if found.relative is None and found.ulps >= FLOOR and bits < HIGHEST:  # next to zero, in the smallest of units
                     unclear.append(at)
                     continue
                 self.low[at] = self.high[at] = found.ulps
-                self.tied[at] = found.tied
-                self.signed[at] = found.signed
-                self.relative_low[at] = self.relative_high[at] = found.relative
-            left, bits = np.asarray(unclear, dtype=np.int64), bits * 2
+                self.tied[at], self.signed[at] = found.tied, found.signed
+                if found.relative is not None:
+                    self.relative_low[at] = self.relative_high[at] = found.relative
+            left = np.asarray(unclear, dtype=np.int64)
 
     def _narrow(self, chosen: np.ndarray, true: Enclosure) -> np.ndarray:
         """Narrow the intervals where an enclosure of 106 bits is enough; says where it is."""
@@ -317,40 +321,29 @@ class _Part:
             batch = min(2 * batch, 1024)
 
 
-class _Error(Record):
+class _Error(NamedTuple):
     ulps: float
     signed: float
-    relative: float
+    relative: float | None  # None where the true value is not told from zero
     tied: bool
 
 
-def _in_ulps(observed: float, ball: Any, format: Format, *, last: bool) -> _Error | None:
-    """The error against a ball, nearest float64 numbers; None where the ball is too wide to tell, unless it is the ``last``."""
+def _in_ulps(observed: float, ball: Any, format: Format) -> _Error:
+    """The error against a ball, the nearest float64 numbers; what it does not tell from an edge is on it."""
     apart, size = ball - observed, abs(ball)
     if apart == 0:
-        return _Error(ulps=0.0, signed=0.0, relative=0.0, tied=False)
-    nearest = float(size.mid())
-    unit = float(format.spacing(np.float64(nearest)))
-    power = float(2.0 ** np.floor(np.log2(nearest))) if nearest > 0 else 0.0
-    if nearest >= format.smallest_normal and size < power:  # the midpoint was rounded up to a power of two
-        unit /= 2
-    elif not last and nearest >= format.smallest_normal and not (size >= power and size < 2 * power):
-        return None
+        return _Error(0.0, 0.0, 0.0, False)
+    nearest, lowest = float(size.mid()), format.min_exponent - format.precision + 1
+    mantissa, exponent = frexp(nearest)
+    below = mantissa == 0.5 and size < nearest  # the midpoint was rounded up to a power of two
+    unit = 2.0 ** (max(exponent - format.precision - below, lowest) if nearest else lowest)
     error = abs(apart) / unit
     low, high = _bounds(error)
-    zero = bool(ball.contains(0)) and not size > 0
-    relative = (0.0 if observed == 0 else np.inf) if zero else float((abs(apart) / size).mid())
-    cells = cells_of(np.asarray([low, high]))
-    if cells[0] != cells[1] or zero or high - low > high * 2.0**-30:
-        if not last:
-            return None
-        edge = float(LOWER[cells[1]])
-        low = high = edge if cells[0] != cells[1] else high
-    middle = float(error.mid())
-    ulps = middle if low <= middle <= high and cells_of(np.asarray([middle]))[0] == cells[1] else high
-    tied = ulps == HALF and not error > HALF
-    # An exact zero has no relative error to speak of.
-    return _Error(ulps=ulps, signed=-ulps if apart > 0 else ulps, relative=0.0 if zero else relative, tied=tied)
+    cell = int(LOWER.searchsorted(high, side="right")) - 1
+    across = low < LOWER[cell]
+    ulps = float(LOWER[cell]) if across else min(max(float(error.mid()), low, float(LOWER[cell])), high)
+    relative = None if ball.contains(0) else float((abs(apart) / size).mid())
+    return _Error(ulps, -ulps if apart > 0 else ulps, relative, ulps == HALF and not error > HALF)
 
 
 def _bounds(ball: Any) -> tuple[float, float]:
@@ -359,11 +352,7 @@ def _bounds(ball: Any) -> tuple[float, float]:
     if ball == middle:
         return middle, middle
     low, high = float(ball.abs_lower()), float(ball.abs_upper())
-    if ball < low:
-        low = float(np.nextafter(low, 0.0))
-    if ball > high:
-        high = float(np.nextafter(high, np.inf))
-    return low, high
+    return nextafter(low, 0.0) if ball < low else low, nextafter(high, inf) if ball > high else high
 
 
 def spacing(format: Format, magnitude: np.ndarray) -> np.ndarray:
