@@ -31,8 +31,9 @@ _LONG = int(np.finfo(np.longdouble).nmant) + 1
 # The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
 EXTENDED = Format("longdouble", _LONG, FLOAT64.min_exponent - FLOAT64.precision + _LONG, FLOAT64.max_exponent)
 IN_LONGDOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
-HIGHEST = 4096  # bits; what they do not tell from an edge lies on it
+HIGHEST = 4096  # bits; what they do not tell from zero is zero
 ROWS = ("softmax", "log_softmax")
+LONG = 64  # a row that may be worth shortening
 HELD = 2**19  # balls of rows that are kept, in case more of their elements are asked for
 
 
@@ -119,19 +120,26 @@ def chosen_balls(
     def of_rows(indices: np.ndarray, bits: int) -> Sequence[Any]:
         found: list[Any] = [None] * len(indices)
         row_of, column_of = _places(call, claim, shape, indices)
-        for row in np.unique(row_of):
-            positions = np.flatnonzero(row_of == row)
-            result, columns = rows.get((row, bits)), column_of[positions]
-            if result is None:
-                part, upstream, columns, is_whole = _row(call, claim, grad_output, int(row), columns, bits)
+        order = np.argsort(row_of, kind="stable")
+        asked, begins = np.unique(row_of[order], return_index=True)
+        positions = dict(zip(asked.tolist(), np.split(order, begins[1:]), strict=True))
+        if sum(map(len, rows.values())) > HELD:
+            rows.clear()
+        missing = [row for row in positions if (row, bits) not in rows]
+        long = [row for row in missing if _repeats(call, row)]
+        if plain := sorted(set(missing) - set(long)):
+            part, upstream = several(call, grad_output, np.asarray(plain))
+            with balls.precision(bits):
+                result = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(len(plain), -1)
+            rows.update(((row, bits), line) for row, line in zip(plain, result, strict=True))
+        for row, at in positions.items():
+            line, columns = rows.get((row, bits)), column_of[at]
+            if line is None:
+                part, upstream, columns = _short_row(call, claim, grad_output, row, columns, bits)
                 with balls.precision(bits):
-                    result = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(-1)
-                if is_whole:
-                    if sum(map(len, rows.values())) > HELD:
-                        rows.clear()
-                    rows[row, bits] = result
-            for position, column in zip(positions, columns, strict=True):
-                found[position] = flint.arb(result[column])
+                    line = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(-1)
+            for position, column in zip(at, columns, strict=True):
+                found[position] = flint.arb(line[column])
         return found
 
     if call.operator in ROWS and shape:
@@ -158,6 +166,41 @@ def elements(call: Call, indices: np.ndarray) -> Call:
     return replace(call, arguments=picked)
 
 
+def alone(call: Call, claim: str, grad_output: np.ndarray | None, index: int) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
+    """The element with this flat index, of a call that reduces nothing: the call on that element or its row, and where it is there."""
+    indices = np.asarray([index])
+    if call.operator not in ROWS and not OPERATORS[call.operator].targets_classes:
+        return elements(call, indices), None if grad_output is None else grad_output.reshape(-1)[indices], (0,)
+    shape = call.arguments["input"].shape
+    row, column = _places(call, claim, shape if call.operator in ROWS or claim != FORWARD else _without(shape, _along(call)), indices)
+    part, g = several(call, grad_output, row)
+    return part, g, (0,) if call.operator not in ROWS and claim == FORWARD else (0, int(column[0]))
+
+
+def several(call: Call, grad_output: np.ndarray | None, rows: np.ndarray) -> tuple[Call, np.ndarray | None]:
+    """The call on chosen rows, of one that reduces nothing; they lie along the last of two dimensions."""
+    arguments, axis = call.arguments, _along(call)
+    input = arguments["input"]
+    place = np.unravel_index(rows, _without(input.shape, axis))
+    changed: dict[str, Any] = {"input": np.moveaxis(input, axis, -1)[place]}
+    if call.operator in ROWS:
+        changed["dim"] = 1
+        upstream = None if grad_output is None else np.moveaxis(grad_output, axis, -1)[place]
+    else:
+        changed["target"] = arguments["target"][place]
+        upstream = None if grad_output is None else grad_output[place]
+    return replace(call, arguments={**arguments, **changed}), upstream
+
+
+def _repeats(call: Call, row: int) -> bool:
+    """Whether a row is worth shortening."""
+    input, axis = call.arguments["input"], _along(call)
+    if input.shape[axis] < LONG:
+        return False
+    x = np.moveaxis(input, axis, -1)[np.unravel_index(row, _without(input.shape, axis))]
+    return 2 * len(np.unique(x)) <= len(x)
+
+
 def _along(call: Call) -> int:
     return 1 if call.operator not in ROWS else call.arguments["dim"] % call.arguments["input"].ndim
 
@@ -171,30 +214,23 @@ def _places(call: Call, claim: str, shape: tuple[int, ...], indices: np.ndarray)
     return np.ravel_multi_index([p for i, p in enumerate(places) if i != axis], others), places[axis]
 
 
-def _row(
+def _short_row(
     call: Call, claim: str, grad_output: np.ndarray | None, row: int, columns: np.ndarray, bits: int
-) -> tuple[Call, np.ndarray | None, np.ndarray, bool]:
-    """One row, shortened where that helps: the call, its upstream gradient, where ``columns`` are, and whether it is the whole row."""
-    arguments, axis = call.arguments, _along(call)
-    input, place = np.moveaxis(arguments["input"], axis, -1), np.unravel_index(row, _without(arguments["input"].shape, axis))
-    x = input[place]
-    if arguments.get("dtype"):
+) -> tuple[Call, np.ndarray | None, np.ndarray]:
+    """One row, shortened: the call, its upstream gradient, and where ``columns`` are."""
+    part, upstream = several(call, grad_output, np.asarray([row]))
+    arguments = {name: value for name, value in part.arguments.items() if name != "dtype"}
+    x = arguments["input"][0]
+    if call.arguments.get("dtype"):  # the input is converted
         x = FORMATS[call.output_dtype].round(x)
-    kept = {name: value for name, value in arguments.items() if name != "dtype"}  # the input is converted
-    short = 2 * len(np.unique(x)) <= len(x)
     if call.operator in ROWS:
-        upstream = None if grad_output is None else np.moveaxis(grad_output, axis, -1)[place]
-        if not short:
-            return replace(call, arguments=kept | {"input": x, "dim": 0}), upstream, columns, True
         chosen = np.unique(columns)
         # log_softmax adds up the upstream gradient as it is, softmax weighs it with the probability of all that were put together.
-        x, upstream = _shortened(x, upstream, chosen, bits, averaged=call.operator == "softmax")
-        return replace(call, arguments=kept | {"input": x, "dim": 0}), upstream, np.searchsorted(chosen, columns), False
-    upstream = None if grad_output is None else grad_output[place].reshape(1)
-    target, weight, ignored = int(arguments["target"][place]), arguments["weight"], arguments["ignore_index"]
-    if not short:
-        return replace(call, arguments=kept | {"input": x[None], "target": np.asarray([target])}), upstream, columns, True
-    chosen = np.unique(columns) if target == ignored else np.unique(np.append(columns, target))
+        x, g = _shortened(x, None if upstream is None else upstream[0], chosen, bits, averaged=call.operator == "softmax")
+        return replace(call, arguments=arguments | {"input": x, "dim": 0}), g, np.searchsorted(chosen, columns)
+    target, weight, ignored = int(arguments["target"][0]), arguments["weight"], arguments["ignore_index"]
+    named = columns if claim != FORWARD else columns[:0]
+    chosen = np.unique(named if target == ignored else np.append(named, target))
     x, _ = _shortened(x, None, chosen, bits)
     changed = {
         "input": x[None],
@@ -202,8 +238,7 @@ def _row(
         "weight": None if weight is None else np.append(weight[chosen], np.ones(len(x) - len(chosen))),
         "ignore_index": -100,
     }
-    at = columns if claim == FORWARD else np.searchsorted(chosen, columns)
-    return replace(call, arguments=kept | changed), upstream, at, False
+    return replace(call, arguments=arguments | changed), upstream, columns if claim == FORWARD else np.searchsorted(chosen, columns)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

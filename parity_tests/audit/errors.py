@@ -2,9 +2,10 @@
 
 Note [What is certified]
     The true value of every element is enclosed, and so is its error, in ulps of the result's format at the true value. An element whose
-    enclosure lies across the edge of a cell (`parity_tests.audit.cells`) goes to balls, at a precision that is raised until they tell
-    its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
-    4096 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. The largest errors, in ulps and relative,
+    enclosure lies across the edge of a cell (`parity_tests.audit.cells`) goes to balls, at a precision that is raised where they do not
+    tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
+    512 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. A true value that 4096 bits do not tell from
+    zero has no relative error. The largest errors, in ulps and relative,
     go to balls until nothing is left that could print other digits than the one that is reported. The mean is that of the enclosures'
     midpoints: it is known to `Errors.slack` of an ulp, 2**-20 and less for all but float64.
 
@@ -15,13 +16,13 @@ Note [What is certified]
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
-from typing import Any, Literal
+from math import ceil, frexp, inf, nextafter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from parity_tests.audit.cells import BIN, HALF, INFINITE, LOWER, PRINTED, cells_of
+from parity_tests.audit.cells import BIN, FLOOR, HALF, INFINITE, LOWER, PRINTED, cells_of
 from parity_tests.audit.certify import HIGHEST, Truth
 from parity_tests.audit.record import EDGES, Count, Measures, Record, Size
 from parity_tests.verdict import kinds
@@ -30,7 +31,7 @@ from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
 MEDIAN, P999 = 0.5, 0.999
-_BATCH = 16  # candidates for a maximum that go to balls at once
+ENOUGH = 512  # bits to tell an element from an edge
 _EDGES = np.asarray([0.0, *EDGES, np.inf])
 _WIDER = 2.0**-49  # relative: of the handful of operations that make an error in ulps from an enclosure
 
@@ -192,7 +193,8 @@ def _across(low: np.ndarray, high: np.ndarray, edges: np.ndarray) -> np.ndarray:
 class _Part:
     """The elements of a result that have an error to speak of, with the interval that it lies in; balls narrow it down.
 
-    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign.
+    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign. ``relative_low`` and
+    ``relative_high`` enclose the relative error; that of a true value which balls do not tell from zero is 0.
     """
 
     def __init__(self, observed: np.ndarray, truth: Truth, indices: np.ndarray) -> None:
@@ -203,7 +205,7 @@ class _Part:
         self.observed = observed if whole else observed[indices]
         with np.errstate(all="ignore"):
             difference = (self.observed - value).astype(np.float64, copy=False)
-            magnitude = np.abs(value).astype(np.float64, copy=False)
+            self.magnitude = magnitude = np.abs(value).astype(np.float64, copy=False)
             distance = np.abs(difference)
             inexact = np.where(error > 2.0**-1074, error, 0.0)  # what was evaluated exactly has no error but this number
             room = inexact + distance * _WIDER
@@ -228,19 +230,21 @@ class _Part:
             return
         balls = np.empty(len(chosen), dtype=object)
         balls[:] = self.truth.balls(self.indices[chosen], 128)
-        left, bits = chosen[~self._narrow(chosen, enclosure(balls))], 256
-        while len(left):
+        left = chosen[~self._narrow(chosen, enclosure(balls))]
+        for bits in (ENOUGH, HIGHEST):
+            if not len(left):
+                return
             unclear = []
             for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
-                found = _in_ulps(float(self.observed[at]), ball, self.truth.format, last=bits >= HIGHEST)
-                if found is None:
+                found = _in_ulps(float(self.observed[at]), ball, self.truth.format)
+                if found.relative is None and found.ulps >= FLOOR and bits < HIGHEST:  # next to zero, in the smallest of units
                     unclear.append(at)
                     continue
                 self.low[at] = self.high[at] = found.ulps
-                self.tied[at] = found.tied
-                self.signed[at] = found.signed
-                self.relative_low[at] = self.relative_high[at] = found.relative
-            left, bits = np.asarray(unclear, dtype=np.int64), bits * 2
+                self.tied[at], self.signed[at] = found.tied, found.signed
+                if found.relative is not None:
+                    self.relative_low[at] = self.relative_high[at] = found.relative
+            left = np.asarray(unclear, dtype=np.int64)
 
     def _narrow(self, chosen: np.ndarray, true: Enclosure) -> np.ndarray:
         """Narrow the intervals where an enclosure of 106 bits is enough; says where it is."""
@@ -258,12 +262,15 @@ class _Part:
             exact = (rest == 0) & (radius == 0)
             clear = np.isfinite(ulps) & (~power | exact | (radius < np.abs(rest))) & (magnitude > radius)
             clear &= exact | (room <= distance * 2.0**-30) & (cells_of(low) == cells_of(high))
+            # Where the unit is the smallest there is, nothing need be known of a true value that is next to nothing.
+            nothing = ~clear & (magnitude + radius < self.truth.format.smallest_normal) & (high < FLOOR)
+        self.low[chosen[nothing]], self.high[chosen[nothing]] = low[nothing], high[nothing]
         at, kept = chosen[clear], ulps[clear]
         self.low[at] = self.high[at] = kept
         self.tied[at] = kept == HALF
         self.signed[at] = np.copysign(kept, difference[clear])
         self.relative_low[at] = self.relative_high[at] = relative[clear]
-        return clear
+        return clear | nothing
 
     def settle_rank(self, rank: int) -> None:
         """Certify elements until the cell of the element with this rank (from 1) is certain."""
@@ -276,66 +283,67 @@ class _Part:
             self.certify(np.flatnonzero((self.low < self.high) & (self.high >= least) & (self.low <= most)))
 
     def largest_ulp(self) -> tuple[float, int]:
-        return self._largest(lambda: (self.low, self.high))
+        return self._largest(lambda: (self.low, self.high), self.certify)
 
     def largest_relative(self) -> float:
-        return self._largest(lambda: (self.relative_low, self.relative_high))[0]
+        return self._largest(lambda: (self.relative_low, self.relative_high), self._certify_relative)[0]
 
-    def _largest(self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[float, int]:
+    def _certify_relative(self, chosen: np.ndarray) -> None:
+        """`certify`, until the true value is told from zero, or counts as zero."""
+        self.certify(chosen)
+        left, bits = chosen[self.relative_low[chosen] < self.relative_high[chosen]], 256
+        while len(left):
+            for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
+                if not ball.contains(0):
+                    quotient = float((abs(ball - float(self.observed[at])) / abs(ball)).mid())
+                    self.relative_low[at] = self.relative_high[at] = quotient
+                elif bits >= HIGHEST:
+                    self.relative_low[at] = self.relative_high[at] = 0.0
+            left, bits = left[self.relative_low[left] < self.relative_high[left]], bits * 2
+
+    def _largest(self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]], certify: Callable[[np.ndarray], None]) -> tuple[float, int]:
         """The largest, certified, and where: no other could print other digits."""
-        certain: set[int] = set()
+        certain, batch = np.zeros(len(self.indices), dtype=bool), 1
         while True:
             low, high = bounds()
             if not len(high) or not high.max() > 0:
                 return 0.0, 0 if len(high) else -1
-            rivals = np.flatnonzero(high >= low.max())
-            rivals = rivals[np.argsort(-high[rivals], kind="stable")]
-            if certain:
-                best = min((at for at in certain), key=lambda at: (-low[at], at))
-                others = [at for at in rivals[: len(certain) + _BATCH] if at not in certain]
-                if not others or f"{high[others[0]]:.3g}" == f"{low[best]:.3g}" or high[others[0]] <= low[best]:
-                    return float(low[best]), int(best)
-            else:
-                others = list(rivals[:_BATCH])
-            chosen = others[:_BATCH] if certain else others[:1]
-            self.certify(np.asarray(chosen))
-            certain |= {int(at) for at in chosen}
+            rivals = np.flatnonzero((high >= low.max()) & ~certain)
+            if certain.any():
+                best = int(np.argmax(np.where(certain, low, -1.0)))
+                most = high[rivals].max(initial=0.0)
+                if most <= low[best] or f"{most:.3g}" == f"{low[best]:.3g}":
+                    return float(low[best]), best
+            # Of those that may be as large, the largest true values are the easiest to tell from zero.
+            rivals = rivals[np.lexsort((-self.magnitude[rivals], -high[rivals]))][:batch]
+            certify(rivals)
+            certain[rivals] = True
+            batch = min(2 * batch, 1024)
 
 
-class _Error(Record):
+class _Error(NamedTuple):
     ulps: float
     signed: float
-    relative: float
+    relative: float | None  # None where the true value is not told from zero
     tied: bool
 
 
-def _in_ulps(observed: float, ball: Any, format: Format, *, last: bool) -> _Error | None:
-    """The error against a ball, nearest float64 numbers; None where the ball is too wide to tell, unless it is the ``last``."""
+def _in_ulps(observed: float, ball: Any, format: Format) -> _Error:
+    """The error against a ball, the nearest float64 numbers; what it does not tell from an edge is on it."""
     apart, size = ball - observed, abs(ball)
     if apart == 0:
-        return _Error(ulps=0.0, signed=0.0, relative=0.0, tied=False)
-    nearest = float(size.mid())
-    unit = float(format.spacing(np.float64(nearest)))
-    power = float(2.0 ** np.floor(np.log2(nearest))) if nearest > 0 else 0.0
-    if nearest >= format.smallest_normal and size < power:  # the midpoint was rounded up to a power of two
-        unit /= 2
-    elif not last and nearest >= format.smallest_normal and not (size >= power and size < 2 * power):
-        return None
+        return _Error(0.0, 0.0, 0.0, False)
+    nearest, lowest = float(size.mid()), format.min_exponent - format.precision + 1
+    mantissa, exponent = frexp(nearest)
+    below = mantissa == 0.5 and size < nearest  # the midpoint was rounded up to a power of two
+    unit = 2.0 ** (max(exponent - format.precision - below, lowest) if nearest else lowest)
     error = abs(apart) / unit
     low, high = _bounds(error)
-    zero = bool(ball.contains(0)) and not size > 0
-    relative = (0.0 if observed == 0 else np.inf) if zero else float((abs(apart) / size).mid())
-    cells = cells_of(np.asarray([low, high]))
-    if cells[0] != cells[1] or zero or high - low > high * 2.0**-30:
-        if not last:
-            return None
-        edge = float(LOWER[cells[1]])
-        low = high = edge if cells[0] != cells[1] else high
-    middle = float(error.mid())
-    ulps = middle if low <= middle <= high and cells_of(np.asarray([middle]))[0] == cells[1] else high
-    tied = ulps == HALF and not error > HALF
-    # An exact zero has no relative error to speak of.
-    return _Error(ulps=ulps, signed=-ulps if apart > 0 else ulps, relative=0.0 if zero else relative, tied=tied)
+    cell = int(LOWER.searchsorted(high, side="right")) - 1
+    across = low < LOWER[cell]
+    ulps = float(LOWER[cell]) if across else min(max(float(error.mid()), low, float(LOWER[cell])), high)
+    relative = None if ball.contains(0) else float((abs(apart) / size).mid())
+    return _Error(ulps, -ulps if apart > 0 else ulps, relative, ulps == HALF and not error > HALF)
 
 
 def _bounds(ball: Any) -> tuple[float, float]:
@@ -344,11 +352,7 @@ def _bounds(ball: Any) -> tuple[float, float]:
     if ball == middle:
         return middle, middle
     low, high = float(ball.abs_lower()), float(ball.abs_upper())
-    if ball < low:
-        low = float(np.nextafter(low, 0.0))
-    if ball > high:
-        high = float(np.nextafter(high, np.inf))
-    return low, high
+    return nextafter(low, 0.0) if ball < low else low, nextafter(high, inf) if ball > high else high
 
 
 def spacing(format: Format, magnitude: np.ndarray) -> np.ndarray:

@@ -185,7 +185,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path:
         monkeypatch.setattr(chunks, "ALONE", 0.2)
         monkeypatch.setattr(chunks, "LOOK", 0.1)
         workers[1].kill()
-        with pytest.raises(ChunkError, match="has had no worker for 0.2 s; what is finished is kept"):
+        with pytest.raises(ChunkError, match=r"has had no worker for 0\.2 s; what is finished is kept"):
             results(squares(20, 0.1), pool)
     with chunks.executor(1) as local:
         assert [(chunk.name, result) for chunk, result in chunks.run(some[:2], local)] == found[:2]
