@@ -54,8 +54,8 @@ def share(part: int, whole: int) -> str:
     if not whole:
         return "none"
     percent = 100 * part / whole
-    if part in (0, whole):
-        return f"{percent:.0f} %"
+    if part == 0 or part >= whole:
+        return "0 %" if part == 0 else "100 %"
     if percent < 0.01 or percent > 99.99:
         return "<0.01 %" if percent < 50 else ">99.99 %"
     return f"{percent:.2f} %" if percent > 99 else f"{percent:.3g} %"

@@ -300,7 +300,8 @@ class Page:
         measured = len(self.audit.figures)
         if not measured and not self.not_returned:
             return f"Nothing of {self.name} was measured."
-        wrong = [f"{text.count(self.failed)} of {plural(measured, 'measurement')} exceed what rounding allows"] * bool(self.failed)
+        exceed = "exceeds" if self.failed == 1 else "exceed"
+        wrong = [f"{text.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what rounding allows"] * bool(self.failed)
         wrong += [f"{plural(self.not_returned, 'call')} raised or did not return"] * bool(self.not_returned)
         if wrong:
             return f"{self.name} is wrong: {text.list_of(wrong)}."
@@ -375,10 +376,9 @@ class Page:
 
 def page(audit: Audit) -> Page:
     """Put figures in their places."""
-    numbered = Page(audit).members
-    operators = _in_order(audit.settings.operators, (figure.operator for figure in audit.figures))
     bare = Page(audit)
-    return Page(audit, tuple(Operator(name, tuple(_details(name, bare.dtypes, numbered))) for name in operators))
+    operators = _in_order(audit.settings.operators, (figure.operator for figure in audit.figures))
+    return Page(audit, tuple(Operator(name, tuple(_details(name, bare.dtypes, bare.members))) for name in operators))
 
 
 def _details(operator: str, dtypes: Sequence[str], numbered: Sequence[Numbered]) -> Iterator[Detail | None]:
