@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from parity_tests.audit import text
 from parity_tests.audit.record import EDGES, Figure, Measures
 
-WIDTH, HEIGHT = 340.0, 216.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 8.0, 36.0
+WIDTH, HEIGHT = 340, 216  # pixels, as are the margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 36
 BEYOND = 22.0  # pixels for what a logarithm does not have
 TICKS = 6  # labels at most
 APART = {"x": 24.0, "y": 12.0}  # pixels, so that labels do not touch
