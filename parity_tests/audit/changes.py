@@ -2,7 +2,8 @@
 
 Note [What is worse]
     Figures are matched by what they measure, `Figure.key`. Their order is that of the growth of the largest error, new / old, after
-    those whose standing got worse. Where the old figure is 0 and the new one is not, the ratio is infinite; 0 to 0 and infinite to
+    those whose standing got worse. Numbers that are exact for every purpose are not told apart: below the first bin, 2^-12 ulps, an
+    error counts as 2^-12 ulps, so that a growth from 0 is a growth from there, and one from 1e-320 to 1e-310 is none. Infinite to
     infinite is a ratio of 1. Of a bias the size is compared. A number that is nan is worse than any that is not.
 """
 
@@ -13,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from parity_tests.audit.record import Audit, Figure
+from parity_tests.audit.record import EDGES, Audit, Figure
 
 STANDINGS = ("pass", "known", "fail")  # each worse than the one before
+SMALLEST = {"max_relative": EDGES[0] * 2.0**-53}  # of float64, whose ulps are the smallest; of other fields the first edge
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Change:
         old, new = self.values(field)
         if old == new or (math.isnan(old) and math.isnan(new)):
             return 1.0
-        if math.isnan(new) or math.isinf(new) or old == 0:
+        if not math.isfinite(new):
             return math.inf
-        return 0.0 if math.isnan(old) else new / old
+        smallest = SMALLEST.get(field, EDGES[0])
+        return max(new, smallest) / max(old, smallest) if math.isfinite(old) else 0.0
 
     @property
     def is_equal(self) -> bool:

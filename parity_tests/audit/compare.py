@@ -1,10 +1,11 @@
 """Two audits, an old and a new one: what changed, as the terminal shows it, and a gate for those who want nothing to grow.
 
 Note [The gate]
-    A figure trips a gate where it grew by more than is allowed: from 0, by any percentage; to infinity or nan, by whatever is
-    allowed; never where it was as bad before. A figure of the old audit that the new one does not have trips every gate: nobody knows
-    whether it grew. Figures that only the new audit has trip none, as there is nothing that they grew from. If there is no figure to
-    compare, every gate trips. Bits can be compared only where the inputs are identical: where they are not, ``differing`` trips.
+    A figure trips a gate where it grew by more than is allowed, from what counts as exact if it was below (Note [What is worse]); to
+    infinity or nan, by whatever is allowed; never where it was as bad before. A figure of the old audit that the new one does not have
+    trips every gate: nobody knows whether it grew. Figures that only the new audit has trip none, as there is nothing that they grew
+    from. If there is no figure to compare, every gate trips. Bits can be compared only where the inputs are identical: where they are
+    not, ``differing`` trips.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from parity_tests.audit.changes import Change, Comparison, Setting, compare
+from parity_tests.audit.text import ulps
 
 __all__ = ["ALLOWED", "FIELDS", "Change", "Comparison", "Gate", "GateError", "Setting", "compare", "gate", "parse_gate", "table"]
 
@@ -59,7 +62,7 @@ class Gate:
             return False
         if not math.isfinite(new):
             return True
-        return new > old * (1 + self.growth / 100) if self.percent else new - old > self.growth
+        return ratio > 1 + self.growth / 100 if self.percent else new - old > self.growth
 
 
 def parse_gate(expression: str) -> tuple[Gate, ...]:
@@ -125,8 +128,9 @@ def table(comparison: Comparison, shown: int = 20) -> list[str]:
 
 
 def _row(change: Change) -> str:
+    shown = partial(ulps, typeset=False)
     (old, new), stood, stands = change.values("max_ulp"), change.old.subject.standing, change.new.subject.standing
     standing = stands if stood == stands else f"{stood} -> {stands}"
-    numbers = f"{old:>10.4g}{new:>10.4g}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
+    numbers = f"{shown(old):>10}{shown(new):>10}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
     inputs, bits = "same" if change.same_inputs else "differ", "same" if change.same_outputs else "differ"
     return f"{numbers}  {standing:<14}{inputs:<8}{bits:<8}{change.key}"

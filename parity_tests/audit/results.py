@@ -129,6 +129,11 @@ class Card:
     def figure(self) -> Figure:
         return self.member.figure
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether another element of its figure, with a smaller error, is notably farther from what is allowed there."""
+        return self.figure.subject.fraction > NOTABLY * self.figure.worst.fraction
+
 
 @dataclass(frozen=True)
 class Detail:

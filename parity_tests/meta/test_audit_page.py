@@ -127,6 +127,13 @@ def test_a_planted_error_is_the_worst_case_with_its_input() -> None:
     assert f"{figure.operator} float16 value 3 5.98 FAIL" in html.text
 
 
+def test_a_worst_case_says_where_another_element_is_farther_from_what_is_allowed() -> None:
+    figure = RIGHT[0].model_copy(update={"worst": RIGHT[0].worst.model_copy(update={"fraction": 0.25})})
+    farther = f"0.25 {text.TIMES} allowed (and 0.5 {text.TIMES} at a smaller error, where less is allowed)"
+    assert farther in Read(pages.render(with_figures(figure))).text
+    assert "at a smaller error" not in Read(pages.render(with_figures(RIGHT[1]))).text
+
+
 def test_every_part_of_an_audit_is_on_the_page() -> None:
     said = Read(pages.render(OTHER)).text
     for words in (
