@@ -52,7 +52,7 @@ def shortened(words: str, most: int = 22) -> str:
 def share(part: int, whole: int) -> str:
     """A percentage that says 100 only of all and 0 only of none."""
     if not whole:
-        return "none"
+        return "n/a"
     percent = 100 * part / whole
     if part == 0 or part >= whole:
         return "0 %" if part == 0 else "100 %"

@@ -153,7 +153,8 @@ class Page:
         worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
         where = f"the {text.result(worst.claim)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
-            farthest = f"The worst is {where}: nan or infinite where it should be a number, or the reverse."
+            kind = "nan or infinite where it should be a number, or the reverse"
+            farthest = f"The worst is {where}: {kind if math.isinf(worst.max_ulp) else 'an error where none is allowed'}."
         elif worst.fraction > 1:
             farthest = f"Farthest beyond what is allowed, {text.times(worst.fraction)} times, is {where}."
         else:

@@ -94,6 +94,8 @@ def test_the_second_sentence_names_the_result_that_is_farthest_from_what_is_allo
     )
     page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=1234.0, max_ulp=2.0, standing="known")))
     assert page.second_sentence.endswith(f"Farthest beyond what is allowed, 1.2{text.TIMES}10³ times, is the value of softmax in float16.")
+    page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=math.inf, standing="fail")))
+    assert page.second_sentence.endswith("The worst is the value of softmax in float16: an error where none is allowed.")
     worst = "nan or infinite where it should be a number, or the reverse."
     assert views.page(AUDIT).second_sentence.endswith(f"The worst is the gradient of input of binary_cross_entropy in float16: {worst}")
 
@@ -288,7 +290,7 @@ def test_an_error_is_never_shown_on_the_better_side_of_half_or_one_ulp(error: fl
         (10**6 - 1, 10**6, ">99.99 %"),
         (9995, 10000, "99.95 %"),
         (1, 3, "33.3 %"),
-        (0, 0, "none"),
+        (0, 0, "n/a"),
     ],
 )
 def test_a_share_is_100_per_cent_only_of_all(part: int, whole: int, shown: str) -> None:
