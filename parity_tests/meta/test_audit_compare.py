@@ -7,6 +7,8 @@ is planted here.
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,12 @@ def test_what_is_wrong_with_a_file_or_an_option_is_a_line_and_a_status_of_2(
     printed = capsys.readouterr()
     assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert printed.err.startswith(message)
+
+
+def test_without_its_libraries_the_command_names_the_extra() -> None:
+    code = "import runpy, sys; sys.modules['pydantic'] = None; runpy.run_module('parity_tests.audit', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert (ended.returncode, ended.stderr) == (2, "error: audits need pydantic; install the extra: pip install -e '.[report]'\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["compare"], ["compare", "a", "b", "--shown", "-1"], ["print"]])
