@@ -14,8 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity_tests.audit import compare as comparing
-from parity_tests.audit import files, page
+try:
+    from parity_tests.audit import compare as comparing
+    from parity_tests.audit import files, page
+except ModuleNotFoundError as error:
+    print(f"error: audits need {error.name}; install the extra: pip install -e '.[report]'", file=sys.stderr)
+    raise SystemExit(2) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,182 +1,37 @@
-"""Two audits, an old and a new one: what changed in each figure, and a gate for those who want none to grow.
-
-Note [What is worse]
-    Figures are matched by what they measure, `Figure.key`. Their order is that of the growth of the largest error, new / old, after
-    those whose standing got worse. Where the old figure is 0 and the new one is not, the ratio is infinite; 0 to 0 and infinite to
-    infinite is a ratio of 1. Of a bias the size is compared. A number that is nan is worse than any that is not.
+"""Two audits, an old and a new one: what changed, as the terminal shows it, and a gate for those who want nothing to grow.
 
 Note [The gate]
-    A figure trips a gate where it grew by more than is allowed: from 0, by any percentage; to infinity or nan, by whatever is
-    allowed; never where it was as bad before. A figure of the old audit that the new one does not have trips every gate: nobody knows
-    whether it grew. Figures that only the new audit has trip none, as there is nothing that they grew from. If there is no figure to
-    compare, every gate trips. Bits can be compared only where the inputs are identical: where they are not, ``differing`` trips.
+    A figure trips a gate where it grew by more than is allowed, from what counts as exact if it was below (Note [What is worse]); to
+    infinity or nan, by whatever is allowed; never where it was as bad before. A figure of the old audit that the new one does not have
+    trips every gate: nobody knows whether it grew. Figures that only the new audit has trip none, as there is nothing that they grew
+    from. If there is no figure to compare, every gate trips. Bits can be compared only where the inputs are identical: where they are
+    not, ``differing`` trips.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
-from parity_tests.audit.record import Audit, Figure
+from parity_tests.audit.changes import Change, Comparison, Setting, compare
+from parity_tests.audit.text import ulps
+
+__all__ = ["ALLOWED", "FIELDS", "Change", "Comparison", "Gate", "GateError", "Setting", "compare", "gate", "parse_gate", "table"]
 
 FIELDS = ("max_ulp", "p999_ulp", "median_ulp", "mean_signed_ulp", "max_relative", "fraction")
 DIFFERING = "differing"
-STANDINGS = ("pass", "known", "fail")  # each worse than the one before
-
-
-class GateError(ValueError):
-    """An expression that is no gate; the message says what is."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One figure in both audits."""
-
-    old: Figure
-    new: Figure
-
-    @property
-    def key(self) -> str:
-        return self.new.key
-
-    @property
-    def same_inputs(self) -> bool:
-        return self.old.inputs == self.new.inputs
-
-    @property
-    def same_outputs(self) -> bool:
-        """Whether no bit of the result changed."""
-        return self.old.subject.outputs == self.new.subject.outputs
-
-    @property
-    def standing(self) -> int:
-        """How many steps worse the standing is; negative where it is better."""
-        return STANDINGS.index(self.new.subject.standing) - STANDINGS.index(self.old.subject.standing)
-
-    def values(self, field: str) -> tuple[float, float]:
-        """The old and the new number; of a bias, its size."""
-        return abs(getattr(self.old.subject, field)), abs(getattr(self.new.subject, field))
-
-    def ratio(self, field: str = "max_ulp") -> float:
-        """New / old; see Note [What is worse]."""
-        old, new = self.values(field)
-        if old == new or (math.isnan(old) and math.isnan(new)):
-            return 1.0
-        if math.isnan(new) or math.isinf(new) or old == 0:
-            return math.inf
-        return 0.0 if math.isnan(old) else new / old
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether nothing about the subject changed."""
-        return self.old.subject == self.new.subject and self.same_inputs
-
-    @property
-    def is_worse(self) -> bool:
-        return self.standing > 0 or (self.standing == 0 and self.ratio() > 1)
-
-    @property
-    def is_better(self) -> bool:
-        return self.standing < 0 or (self.standing == 0 and self.ratio() < 1)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Something that the two audits were run with, and that is not the same; "" where one has none of it."""
-
-    name: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What changed from one audit to another.
-
-    Attributes
-    ----------
-    old, new : Audit
-    changes : tuple of Change
-        The figures of both, worst first; see Note [What is worse].
-    gone, added : tuple of Figure
-        The figures that only the old, and only the new audit has.
-    settings : tuple of Setting
-        Differences in what was asked for and in the environment.
-    """
-
-    old: Audit
-    new: Audit
-    changes: tuple[Change, ...]
-    gone: tuple[Figure, ...]
-    added: tuple[Figure, ...]
-    settings: tuple[Setting, ...]
-
-    @cached_property
-    def worse(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.is_worse)
-
-    @cached_property
-    def better(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.is_better)
-
-    @cached_property
-    def otherwise(self) -> tuple[Change, ...]:
-        """Those whose largest error is as it was, and something else is not."""
-        return tuple(change for change in self.changes if not (change.is_equal or change.is_worse or change.is_better))
-
-    @cached_property
-    def equal(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.is_equal)
-
-    @property
-    def sentence(self) -> str:
-        counted = (
-            (len(self.worse), "got worse"),
-            (len(self.better), "got better"),
-            (len(self.otherwise), "changed otherwise"),
-            (len(self.equal), "are unchanged"),
-            (len(self.gone), "are gone"),
-            (len(self.added), "are new"),
-        )
-        said = ", ".join(f"{number} {what}" for number, what in counted if number)
-        return f"Of {len(self.changes) + len(self.gone) + len(self.added)} figures, {said}." if said else "There are no figures to compare."
-
-
-def compare(old: Audit, new: Audit) -> Comparison:
-    """Match the figures of two audits."""
-    before, after = ({figure.key: figure for figure in audit.figures} for audit in (old, new))
-    changes = [Change(before[key], after[key]) for key in after if key in before]
-    return Comparison(
-        old=old,
-        new=new,
-        changes=tuple(sorted(changes, key=lambda change: (-change.standing, -change.ratio(), change.is_equal, change.key))),
-        gone=tuple(before[key] for key in sorted(before) if key not in after),
-        added=tuple(after[key] for key in sorted(after) if key not in before),
-        settings=tuple(_settings(_described(old), _described(new))),
-    )
-
-
-def _described(audit: Audit) -> dict[str, str]:
-    asked = audit.settings.model_dump()
-    return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in asked.items()} | audit.environment
-
-
-def _settings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[Setting]:
-    names = [*old, *(name for name in new if name not in old)]
-    return (Setting(name, old.get(name, ""), new.get(name, "")) for name in names if old.get(name, "") != new.get(name, ""))
-
-
-# --- the gate ------------------------------------------------------------------------------------------------------------
-
 _NUMBER = r"(?P<number>\d+(\.\d*)?(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?)"
 _GROWTH = re.compile(rf"(?P<field>\w+)\s*:\s*{_NUMBER}\s*(?P<percent>%?)", re.IGNORECASE)
 ALLOWED = (
     f"a gate is FIELD:10% (grew by more than 10 %), FIELD:0.5 (grew by more than 0.5) or {DIFFERING} (any bit of a result changed), where "
     f"FIELD is {', '.join(FIELDS[:-1])} or {FIELDS[-1]}; several are separated by commas"
 )
+
+
+class GateError(ValueError):
+    """An expression that is no gate; the message says what is."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +62,7 @@ class Gate:
             return False
         if not math.isfinite(new):
             return True
-        return new > old * (1 + self.growth / 100) if self.percent else new - old > self.growth
+        return ratio > 1 + self.growth / 100 if self.percent else new - old > self.growth
 
 
 def parse_gate(expression: str) -> tuple[Gate, ...]:
@@ -273,8 +128,9 @@ def table(comparison: Comparison, shown: int = 20) -> list[str]:
 
 
 def _row(change: Change) -> str:
+    shown = partial(ulps, typeset=False)
     (old, new), stood, stands = change.values("max_ulp"), change.old.subject.standing, change.new.subject.standing
     standing = stands if stood == stands else f"{stood} -> {stands}"
-    numbers = f"{old:>10.4g}{new:>10.4g}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
+    numbers = f"{shown(old):>10}{shown(new):>10}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
     inputs, bits = "same" if change.same_inputs else "differ", "same" if change.same_outputs else "differ"
     return f"{numbers}  {standing:<14}{inputs:<8}{bits:<8}{change.key}"

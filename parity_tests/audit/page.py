@@ -18,7 +18,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from parity_tests.audit import text, views
+from parity_tests.audit import plots, text, views
 from parity_tests.audit.compare import Comparison
 from parity_tests.audit.files import AuditFileError
 from parity_tests.audit.record import Audit
@@ -39,6 +39,7 @@ def render(audit: Audit, comparison: Comparison | None = None) -> str:
             comparison=comparison,
             changes_shown=CHANGES_SHOWN,
             text=text,
+            frame=plots,
             points=_points(page),
             style=Markup(_own("page.css")),  # the project's own, as is the script
             script=Markup(script),

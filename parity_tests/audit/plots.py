@@ -2,8 +2,9 @@
 
 Note [Logarithmic scales]
     Errors span from a fraction of an ulp to more than 2^60. Both scales are logarithmic; what a logarithm does not have, 0 and
-    infinity, has a place of its own beyond the ends, labelled as what it is. An error below all bins, 2^-12 ulps, is drawn as 0: where
-    the truth is subnormal in a wider format there are some of 1e-320.
+    infinity, has a place of its own beyond the ends, labelled as what it is. An error below all bins, 2^-12 ulps, is drawn as 0, and
+    one in the last, from 2^64 on, as infinite: a truth that is nearly 0, of a gradient that cancels, makes errors of 1e37 ulps, and a
+    scale that held them would show nothing else.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 from parity_tests.audit import text
 from parity_tests.audit.record import EDGES, Figure, Measures
 
-WIDTH, HEIGHT = 340.0, 216.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 8.0, 36.0
+WIDTH, HEIGHT = 340, 216  # pixels, as are the margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 36
 BEYOND = 22.0  # pixels for what a logarithm does not have
 TICKS = 6  # labels at most
 APART = {"x": 24.0, "y": 12.0}  # pixels, so that labels do not touch
 HALF = 0.5
+BEYOND_BINS = "≥2⁶⁴"
 SMALLEST_SHARE = 1e-7
 
 
@@ -64,14 +66,14 @@ class Scale:
         part = (math.log10(value) - self.low) / (self.high - self.low)
         return round(self.first + (self.last - self.first) * min(max(part, 0.0), 1.0), 1)
 
-    def ticks(self, at: Sequence[float] = ()) -> list[Tick]:
-        """Powers of ten, or the values given."""
+    def ticks(self, at: Sequence[float] = (), last: str = "∞") -> list[Tick]:
+        """Powers of ten, or the values given; ``last`` is what is written at infinity."""
         inside = range(math.ceil(self.low), math.floor(self.high) + 1)
         step = max(1, math.ceil(len(inside) / TICKS))
         powers = [Tick(self.at(10.0**k), text.power_of_ten(k)) for k in inside if k % step == 0]
         if not powers and not at:
             powers = [Tick(self.at(v), f"{v:.2g}") for v in (10**self.low, 10**self.high)]
-        ends = [Tick(place, name) for place, name in ((self.zero, "0"), (self.infinity, "∞")) if place is not None]
+        ends = [Tick(place, name) for place, name in ((self.zero, "0"), (self.infinity, last)) if place is not None]
         return [*([Tick(self.at(v), _short(v)) for v in at] or powers), *ends]
 
     @property
@@ -159,16 +161,16 @@ def distribution(id: str, kinds: Kinds) -> Plot:
     shares = {key: _shares([m for _, figure, m in measured if figure.how != "searched"]) for key, measured in kinds.items()}
     shown = [(edge, share) for points in shares.values() for edge, share in points if share > 0]
     note = "" if shown else "every element is exact"
-    worst = [m.max_ulp for measured in kinds.values() for _, _, m in measured if m.max_ulp >= EDGES[0]]
-    x = _x_scale([*(edge for edge, _ in shown), *worst] if shown else [0.1, 1.0])
+    worst = [_seen(_largest(measured)) for measured in kinds.values()]
+    x = _x_scale([*(edge for edge, _ in shown), *filter(None, worst)] if shown else [0.1, 1.0])
     y = _y_scale([1.0, *(max(share, SMALLEST_SHARE) for _, share in shown)] if shown else [0.01, 1.0])
     series = []
     for (by, kind), points in shares.items():
         visible = [(x.at(edge), y.at(share)) for edge, share in points if share > 0]
         if not visible:
             continue
-        largest = max(m.max_ulp for _, figure, m in kinds[by, kind] if figure.how != "searched")
-        line = _polyline([*visible, (max(x.at(largest), visible[-1][0]), HEIGHT - BOTTOM)])
+        end = max(x.at(_seen(_largest(kinds[by, kind]))), visible[-1][0])
+        line = _polyline([*visible, (end, HEIGHT - BOTTOM)])
         area = f"{line}L{visible[0][0]:g} {HEIGHT - BOTTOM:g}z" if by == "subject" else ""
         series.append(Series(by, kind, line=line, area=area))
     above = {key: next((share for edge, share in points if edge == HALF), 0.0) for key, points in shares.items()}
@@ -179,12 +181,16 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         description=f"Share of elements whose error is at least the number of ulps. {said or 'No elements'}.",
         x_label="error, ulp",
         y_label="share at least so large",
-        x_ticks=_apart(x.ticks(), "x", x.half),
+        x_ticks=_apart(x.ticks(last=BEYOND_BINS), "x", x.half),
         y_ticks=_apart(y.ticks(), "y"),
         series=tuple(series),
         half_across=x.half,
         note=note,
     )
+
+
+def _largest(measured: Sequence[tuple[int, Figure, Measures]]) -> float:
+    return max((m.max_ulp for _, figure, m in measured if figure.how != "searched"), default=0.0)
 
 
 def _shares(measured: Sequence[Measures]) -> list[tuple[float, float]]:
@@ -259,7 +265,7 @@ def _scatter(
         x_label=x_label,
         y_label="largest error, ulp",
         x_ticks=_apart(x.ticks(at), "x"),
-        y_ticks=_apart(y.ticks(), "y", y.half),
+        y_ticks=_apart(y.ticks(last=BEYOND_BINS), "y", y.half),
         series=tuple(series),
         half_along=y.half,
         points=tuple(points),
@@ -267,7 +273,8 @@ def _scatter(
 
 
 def _seen(error: float) -> float:
-    return error if error >= EDGES[0] else 0.0
+    """An error as a scale has it; see Note [Logarithmic scales]."""
+    return 0.0 if error < EDGES[0] else error if error < EDGES[-1] else math.inf
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:

@@ -52,10 +52,10 @@ def shortened(words: str, most: int = 22) -> str:
 def share(part: int, whole: int) -> str:
     """A percentage that says 100 only of all and 0 only of none."""
     if not whole:
-        return "none"
+        return "n/a"
     percent = 100 * part / whole
-    if part in (0, whole):
-        return f"{percent:.0f} %"
+    if part == 0 or part >= whole:
+        return "0 %" if part == 0 else "100 %"
     if percent < 0.01 or percent > 99.99:
         return "<0.01 %" if percent < 50 else ">99.99 %"
     return f"{percent:.2f} %" if percent > 99 else f"{percent:.3g} %"

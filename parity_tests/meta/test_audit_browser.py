@@ -155,6 +155,15 @@ def test_the_filter_and_the_order_are_in_the_address(browser: Browser, write: Ca
         assert page.locator("[data-filter='all-figures']").input_value() == "softmax float16"
 
 
+def test_an_address_that_leads_nowhere_does_no_harm(browser: Browser, write: Callable[..., Path]) -> None:
+    with opened(browser, write(), "#%") as (page, complaints):
+        for wrong in ("#nowhere", "#%zz?q=1", "#all-figures?sort=99", "#all-figures?sort=x&q=", "#summary?q=softmax"):
+            page.evaluate("wrong => (location.hash = wrong)", wrong)
+            page.wait_for_timeout(20)
+            assert page.locator("#all-figures tbody tr:not([hidden])").count() == len(AUDIT.figures)
+        assert complaints == []
+
+
 def test_a_mark_of_a_plot_says_which_figure_it_is_and_leads_to_it(browser: Browser, write: Callable[..., Path]) -> None:
     with opened(browser, write(), "#softmax-float32") as (page, complaints):
         x, y, row, _ = page.evaluate("JSON.parse(document.getElementById('points').textContent)['softmax-float32-size'][0]")

@@ -7,6 +7,8 @@ is planted here.
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def test_every_kind_of_change_is_counted_once_and_what_got_worse_comes_first() -
     )
     comparison = compare(old, new)
     assert [change.key for change in comparison.changes] == [d.key, c.key, b.key, a.key]
-    assert [change.ratio() for change in comparison.changes] == [0.5, math.inf, 3.0, 0.5]
+    assert [change.ratio() for change in comparison.changes] == [0.5, 1024.0, 3.0, 0.5]
     assert [change.key for change in comparison.worse] == [d.key, c.key, b.key]
     assert [change.key for change in comparison.better] == [a.key]
     assert ([figure.key for figure in comparison.gone], [figure.key for figure in comparison.added]) == ([e.key], [f.key])
@@ -68,7 +70,15 @@ def test_every_kind_of_change_is_counted_once_and_what_got_worse_comes_first() -
 
 @pytest.mark.parametrize(
     ("old", "new", "ratio"),
-    [(0.0, 0.0, 1.0), (0.0, 1e-9, math.inf), (2.0, 3.0, 1.5), (math.inf, math.inf, 1.0), (1.0, math.inf, math.inf), (math.inf, 1.0, 0.0)],
+    [
+        (0.0, 0.0, 1.0),
+        (0.0, 0.5, 2048.0),
+        (1e-320, 1e-5, 1.0),
+        (2.0, 3.0, 1.5),
+        (math.inf, math.inf, 1.0),
+        (1.0, math.inf, math.inf),
+        (math.inf, 1.0, 0.0),
+    ],
 )
 def test_ratios_with_zeros_and_infinities(old: float, new: float, ratio: float) -> None:
     (change,) = pair({"max_ulp": old}, {"max_ulp": new}).changes
@@ -113,7 +123,11 @@ def test_what_was_asked_for_and_the_environment_are_compared() -> None:
         ("max_ulp:10%", 1.0, 1.1, False),
         ("max_ulp:10%", 1.0, 1.11, True),
         ("max_ulp:10%", 1.0, 0.5, False),
-        ("max_ulp:10%", 0.0, 1e-6, True),
+        ("max_ulp:10%", 0.0, 1e-6, False),
+        ("max_ulp:10%", 0.0, 0.001, True),
+        ("max_ulp:10%", 5e-324, 1e-300, False),
+        ("max_relative:10%", 0.0, 1e-15, True),
+        ("max_relative:10%", 1e-100, 1e-50, False),
         ("max_ulp:10%", 0.0, 0.0, False),
         ("max_ulp:0.5", 1.0, 1.5, False),
         ("max_ulp:0.5", 1.0, 1.51, True),
@@ -234,6 +248,12 @@ def test_what_is_wrong_with_a_file_or_an_option_is_a_line_and_a_status_of_2(
     printed = capsys.readouterr()
     assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert printed.err.startswith(message)
+
+
+def test_without_its_libraries_the_command_names_the_extra() -> None:
+    code = "import runpy, sys; sys.modules['pydantic'] = None; runpy.run_module('parity_tests.audit', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert (ended.returncode, ended.stderr) == (2, "error: audits need pydantic; install the extra: pip install -e '.[report]'\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["compare"], ["compare", "a", "b", "--shown", "-1"], ["print"]])

@@ -105,14 +105,22 @@
   });
 
   // --- where the address leads: what is closed opens, and a table takes its state --------------------------------------
+  function fragment() {
+    try {
+      return decodeURI(location.hash.slice(1));
+    } catch {
+      return location.hash.slice(1); // it was typed, or cut short
+    }
+  }
   function arrive() {
-    const [id, query] = decodeURI(location.hash.slice(1)).split("?");
+    const [id, query] = fragment().split("?");
     const target = id && $(id);
     if (!target) return;
     for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
     if (query !== undefined && target.tBodies) {
       const parameters = new URLSearchParams(query);
-      if (parameters.has("sort")) sort(target, Number(parameters.get("sort")), parameters.has("down"));
+      const column = parameters.get("sort");
+      if (target.tHead.rows[0].cells[column]) sort(target, Number(column), parameters.has("down"));
       filter(target, parameters.get("q") || "");
     }
     target.scrollIntoView({ behavior: "instant" });
