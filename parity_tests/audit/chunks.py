@@ -44,7 +44,8 @@ LOOK = 1.0  # seconds between two looks at a cluster
 PROJECT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+")
 VARIABLES = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}  # of workers
-LOADED = (__name__, "parity_tests.audit.work")  # by what they are forked from
+# By what they are forked from; the last one is loaded by the first gradient that is asked of torch.
+LOADED = (__name__, "parity_tests.audit.work", "torch.fx.experimental.symbolic_shapes")
 _ONE_AT_A_TIME = threading.Lock()  # the precision of balls belongs to the process, and a worker of Dask may have several threads
 
 

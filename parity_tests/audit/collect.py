@@ -6,6 +6,7 @@ Every function here that a unit asks for returns a `Part` as JSON, whatever the 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +19,7 @@ from parity_tests import observe
 from parity_tests.audit.axes import LAYOUT, Known, Results, case_of, compared, drawn, one_by_one, plainly, strided, with_two_threads
 from parity_tests.audit.certify import Truth, truths
 from parity_tests.audit.errors import Errors
+from parity_tests.audit.exhaustive import Sweep, figures, measure
 from parity_tests.audit.plan import BASE, TELLING
 from parity_tests.audit.record import Axis, Figure, Measures, Missing, Record
 from parity_tests.audit.rows import extent, logit_range
@@ -57,6 +59,7 @@ class Part(Record):
     figures: tuple[Figure, ...] = ()
     axes: tuple[Axis, ...] = ()
     missing: tuple[Missing, ...] = ()
+    swept: str = ""  # a part of a sweep, as JSON
     times: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
@@ -66,6 +69,7 @@ class Part(Record):
             figures=tuple(figure for part in parts for figure in part.figures),
             axes=tuple(axis for part in parts for axis in part.axes),
             missing=tuple(missing for part in parts for missing in part.missing),
+            swept=next((part.swept for part in parts if part.swept), ""),
             times={name: seconds for part in parts for name, seconds in part.times.items()},
         )
 
@@ -97,8 +101,8 @@ def draw(conditions: Conditions, case: Case) -> str:
     options = {name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]}
     parts = []
     for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
-        measure = partial(_figures, conditions, case, call, claims, grad_output, "random", case.values, options)
-        parts.append(attempted(f"{what} of {case}", measure))
+        attempt = partial(_figures, conditions, case, call, claims, grad_output, "random", case.values, options)
+        parts.append(attempted(f"{what} of {case}", attempt))
         alive()
     return Part.of(parts).model_dump_json()
 
@@ -119,12 +123,12 @@ def _figures(
     upstream = None if FORWARD in claims else grad_output
     bounds, true = expected(call, claims, upstream), truths(call, claims, upstream)
     rows, classes = extent(call)
-    figures = []
+    found = []
     for claim in claims:
-        measure = partial(_measures, device, case, call, claim, upstream, bounds[claim], true[claim])
-        measures, verdict = measure(subject, observed[claim])
+        measured = partial(_measures, device, case, call, claim, upstream, bounds[claim], true[claim])
+        measures, verdict = measured(subject, observed[claim])
         torch = beside.get(claim)
-        figures.append(
+        found.append(
             Figure(
                 operator=call.operator,
                 dtype=call.dtype,
@@ -137,11 +141,11 @@ def _figures(
                 options=dict(options),
                 inputs=_hash(call.arguments, upstream),
                 subject=measures,
-                torch=None if torch is None else measure(loaded(TORCH), torch)[0],
+                torch=None if torch is None else measured(loaded(TORCH), torch)[0],
                 worst=worst(subject, device, case, call, claim, grad_output, verdict, true[claim], torch),
             )
         )
-    return Part(figures=tuple(figures))
+    return Part(figures=tuple(found))
 
 
 def _observed(subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray) -> Results:
@@ -202,6 +206,45 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
             found.update(name.encode())
             found.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
     return found.hexdigest()
+
+
+# --- every input -----------------------------------------------------------------------------------------------------
+
+
+def exhaust(conditions: Conditions, sweep: Sweep) -> str:
+    """The figures of every input, where they are few."""
+
+    def found() -> Part:
+        result = measure(sweep, 0, sweep.patterns, conditions.subject, conditions.device)
+        return _of_sweep(conditions, sweep, [result], sweep.patterns)
+
+    return attempted(sweep.name, found).model_dump_json()
+
+
+def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
+    """A part of every input, to be added to the others."""
+
+    def found() -> Part:
+        return Part(swept=json.dumps(measure(sweep, first, count, conditions.subject, conditions.device)))
+
+    return attempted(f"{sweep.name} from {first:#010x}", found).model_dump_json()
+
+
+def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs: int) -> str:
+    """The figures of every input, from those of its parts."""
+    return attempted(sweep.name, lambda: _of_sweep(conditions, sweep, [json.loads(result) for result in results], inputs)).model_dump_json()
+
+
+def _of_sweep(conditions: Conditions, sweep: Sweep, results: Sequence[Mapping[str, Any]], inputs: int) -> Part:
+    """The figures of a sweep, and how long an input took: in all, and the subject alone."""
+    times = {
+        f"{sweep.name}, an input{'' if whose == 'all' else f', {conditions.subject} alone'}": sum(
+            result["seconds"][whose] for result in results
+        )
+        / inputs
+        for whose in ("all", "subject")
+    }
+    return Part(figures=tuple(figures(sweep, results, conditions.subject, conditions.device)), times=times)
 
 
 # --- a search --------------------------------------------------------------------------------------------------------

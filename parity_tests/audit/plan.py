@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from parity_tests.audit.environment import capabilities
+from parity_tests.audit.exhaustive import Sweep, sweeps
 from parity_tests.audit.record import Missing
 from parity_tests.cases import Case
 from parity_tests.operators import DTYPES, OPERATORS, Operator
@@ -24,6 +25,7 @@ USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and th
 SCALES = tuple(f"normal_times_{scale:g}" for scale in (1e-3, 1.0, 1e2, 1e4))  # from rows that are nearly equal to those with one winner
 Cell = tuple[str, str]  # operator and dtype
 COMPILED = "torch.compile"  # the subject of which this is no axis
+SWEPT, SWEPT_TOGETHER = 2**32, 2**22  # inputs of float32: of a sweep, and of one unit
 TOGETHER = 2**17  # elements of the cases of one unit: so many that all units take about as long
 
 
@@ -151,6 +153,9 @@ class Unit:
         The budget of a search.
     option : str
         What is special about it: the axes, or a capability.
+    sweep : Sweep or None
+    first, count : int
+        The inputs of a sweep, by number.
     weight : float
         How long it takes, roughly, in elements.
     """
@@ -161,6 +166,9 @@ class Unit:
     cases: tuple[Case, ...] = ()
     evaluations: int = 0
     option: str = ""
+    sweep: Sweep | None = None
+    first: int = 0
+    count: int = 0
     weight: float = field(default=1.0, compare=False)
 
 
@@ -223,6 +231,14 @@ def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]
         yield Unit(f"{name} drawn {number}", "draw", (cell,), group, weight=size + 4096 * len(group))
     yield Unit(f"{name} searched", "search", (cell,), evaluations=extent.evaluations, weight=16.0 * extent.evaluations)
     yield Unit(f"{name} axes", "axes", (cell,), option=axes, weight=2.0**17)
+    for sweep in sweeps((operator,), (dtype,), seed):
+        if sweep.patterns <= 2**16:
+            yield Unit(f"{sweep.name} exhausted", "exhaust", (cell,), sweep=sweep, count=sweep.patterns, weight=2.0**18)
+        elif extent.sweeps:
+            every = min(sweep.patterns, SWEPT)
+            for first in range(0, every, SWEPT_TOGETHER):
+                count = min(SWEPT_TOGETHER, every - first)
+                yield Unit(f"{sweep.name} from {first:#010x}", "sweep", (cell,), sweep=sweep, first=first, count=count, weight=4.0 * count)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from parity_tests.audit.collect import Conditions, Part
 from parity_tests.audit.environment import environment, source
 from parity_tests.audit.record import Audit, Divergence, Missing
 from parity_tests.audit.record import Settings as Recorded
-from parity_tests.audit.work import perform
+from parity_tests.audit.work import perform, summed
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import Settings
 
@@ -48,6 +48,7 @@ class Run:
     scheduler: str = ""
     progress: Callable[[plan.Unit, bool], None] = lambda unit, before: None
     parts: dict[str, Part] = field(default_factory=dict)
+    sums: dict[str, Part] = field(default_factory=dict)
     _finished: Iterator[tuple[chunks.Chunk, str]] | None = None
     _error: Exception | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -58,6 +59,8 @@ class Run:
         planned = plan.planned(self.offered, self.knobs)
         self.units = {unit.name: unit for unit in planned.units}
         self.left_out = planned.missing
+        knobs = self.knobs
+        self._conditions = Conditions(knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject))
 
     @property
     def store(self) -> Path:
@@ -65,15 +68,27 @@ class Run:
 
     def of(self, cell: plan.Cell) -> Part:
         """What was found of an operator in a dtype; waits for it."""
-        wanted = [unit.name for unit in self.units.values() if cell in unit.cells]
-        while not all(name in self.parts for name in wanted):
+        units = [unit for unit in self.units.values() if cell in unit.cells]
+        while not all(unit.name in self.parts for unit in units):
             self._next()
-        found = Part.of([self.parts[name] for name in wanted])
+        found = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
         return Part(
             figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
             axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
             missing=tuple(missing for missing in found.missing if cell[0] in missing.what and cell[1] in missing.what),
         )
+
+    def _summed(self, cell: plan.Cell) -> Iterator[Part]:
+        """The sweeps whose parts are all there."""
+        for sweep in dict.fromkeys(unit.sweep for unit in self.units.values() if unit.work == "sweep" and cell in unit.cells):
+            assert sweep is not None
+            units = [unit for unit in self.units.values() if unit.work == "sweep" and unit.sweep == sweep]
+            parts = [self.parts[unit.name] for unit in units if unit.name in self.parts]
+            if len(parts) < len(units) or any(part.missing for part in parts):
+                continue
+            if sweep.name not in self.sums:
+                self.sums[sweep.name] = summed(self._conditions, sweep, [part.swept for part in parts], sum(unit.count for unit in units))
+            yield self.sums[sweep.name]
 
     def close(self) -> None:
         """Stop; what is finished is kept in the store, until all of it is."""
@@ -88,7 +103,8 @@ class Run:
     @property
     def audit(self) -> Audit:
         """What was found, and what was not."""
-        found = Part.of([self.parts[name] for name in self.units if name in self.parts])
+        sums = [part for cell in self.offered for part in self._summed(cell)]
+        found = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
         knobs, asked = self.knobs, self.knobs.operators or tuple(OPERATORS)
         missing = list(self.left_out) + list(found.missing)
         missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
@@ -124,10 +140,8 @@ class Run:
         SchedulerError
             If there is no cluster at the address.
         """
-        knobs = self.knobs
-        conditions = Conditions(knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject))
         executor = self._stack.enter_context(chunks.executor(self.workers, self.scheduler))
-        todo = [chunks.Chunk(unit.name, perform, (conditions, unit)) for unit in self.units.values()]
+        todo = [chunks.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()]
         self._finished = chunks.run(todo, executor, self.store, progress=self._progress)
 
     def _progress(self, chunk: chunks.Chunk, before: bool) -> None:

@@ -7,12 +7,13 @@ next one, until `STRIKES` of them were lost.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from parity_tests.audit.axes import Known, Results, case_of, compared, drawn
 from parity_tests.audit.collect import WAYS, Conditions, Part
 from parity_tests.audit.environment import CAPABILITY
+from parity_tests.audit.exhaustive import Sweep
 from parity_tests.audit.plan import Unit
 from parity_tests.audit.record import Missing
 from parity_tests.audit.sandbox import Lost, Sandbox
@@ -25,6 +26,15 @@ _kept = threading.local()  # an executor may work with threads, each of which as
 def perform(conditions: Conditions, unit: Unit) -> str:
     """What a unit found, a `Part` as JSON, whatever the subject does."""
     return Part.of(list(WORK[unit.work](conditions, unit))).model_dump_json()
+
+
+def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs: int) -> Part:
+    """The figures of a sweep, from its parts: the subject shows the worst of them once more."""
+    with _closing(Sandbox(conditions.subject, conditions.time_limit)) as sandbox:
+        try:
+            return Part.model_validate_json(sandbox.call(f"{COLLECT}:summed", conditions, sweep, results, inputs))
+        except Lost as error:
+            return Part(missing=(Missing(what=sweep.name, why=f"it {error}", failed=True),))
 
 
 class _Asked:
@@ -53,6 +63,16 @@ def _draw(conditions: Conditions, unit: Unit) -> Iterator[Part]:
 def _search(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     ((operator, dtype),) = unit.cells
     yield _Asked(conditions).part(f"a search for the worst of {operator}, {dtype}", "search", operator, dtype, unit.evaluations)
+
+
+def _exhaust(conditions: Conditions, unit: Unit) -> Iterator[Part]:
+    assert unit.sweep is not None
+    yield _Asked(conditions).part(f"every input of {unit.sweep.name}", "exhaust", unit.sweep)
+
+
+def _sweep(conditions: Conditions, unit: Unit) -> Iterator[Part]:
+    assert unit.sweep is not None
+    yield _Asked(conditions).part(f"inputs of {unit.name}", "swept", unit.sweep, unit.first, unit.count)
 
 
 def _axes(conditions: Conditions, unit: Unit) -> Iterator[Part]:
@@ -94,6 +114,8 @@ def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
 WORK: Mapping[str, Callable[[Conditions, Unit], Iterator[Part]]] = {
     "draw": _draw,
     "search": _search,
+    "exhaust": _exhaust,
+    "sweep": _sweep,
     "axes": _axes,
     "compiled": _compiled,
     "capability": _capability,
