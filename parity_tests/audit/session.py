@@ -48,6 +48,7 @@ class Session:
     audit: Audit | None = None
     comparison: Any = None
     tripped: list[str] = field(default_factory=list)
+    before: int = 0  # parts that an earlier run had finished
 
     @classmethod
     def asked(cls, knobs: Settings, option: Any) -> Session:
@@ -97,6 +98,7 @@ class Session:
         self.progress.begin(sum(unit.weight for unit in run.units.values()))
 
     def _done(self, unit: Any, before: bool) -> None:
+        self.before += before
         self.progress.done(unit.name, unit.weight)
 
     @pytest.hookimpl(tryfirst=True)
@@ -137,6 +139,8 @@ class Session:
             for failure in self.tripped:
                 write(f"FAIL: {failure}", red=True)
         write("")
+        if self.before:
+            write(f"{self.before} of {len(self.run.units)} parts were finished before, by a run that was stopped")
         write(f"{self.directory / PAGE} shows it, {self.directory / JSON} holds it")
         if not self.run.complete:
             write(f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it again to continue", yellow=True)

@@ -17,8 +17,8 @@ SWEEPING = plan.Extent(rows={}, elements=(64,), everywhere=1, batches=(), evalua
 SMALL: Mapping[str, object] = {
     "EXTENTS": {"quick": EXTENT, "standard": EXTENT, "thorough": SWEEPING},
     "capabilities": lambda: ("default", (), {}),  # each takes a process that loads torch
-    "SWEPT": 2**11,
-    "SWEPT_TOGETHER": 2**7,
+    "SWEPT": 2**10,
+    "SWEPT_TOGETHER": 2**8,
 }
 
 
