@@ -43,13 +43,13 @@ BIN = np.concatenate([[0], np.searchsorted(EDGES, LOWER[1:], side="right")])  # 
 
 
 def _slots() -> tuple[np.ndarray, np.ndarray]:
-    """For each slot the cell at its lower end, and the one boundary inside, or infinity."""
+    """For each slot the cell at its lower end, and the one boundary inside, or infinity; the first slot is for all that is below."""
     edges = (np.arange(_FIRST, _LAST + 1, dtype=np.int64) << _SHIFT).view(np.float64)
     cell = np.searchsorted(LOWER, edges, side="right") - 1
     following = LOWER[cell[:-1] + 1]
     inside = np.where(following < edges[1:], following, np.inf)
     assert np.all(LOWER[np.minimum(cell[:-1] + 2, INFINITE)] >= edges[1:])  # one at most
-    return cell[:-1].astype(np.int32), inside
+    return np.append([0], cell[:-1]).astype(np.int32), np.append([np.inf], inside)
 
 
 _CELL, _INSIDE = _slots()
@@ -61,12 +61,14 @@ def cells_of(errors: np.ndarray) -> np.ndarray:
     A slot is the exponent and eleven bits of the significand; it holds one boundary at most, so that two tables tell the cell.
     """
     slot = errors.view(np.int64) >> _SHIFT
-    slot -= _FIRST
-    below, beyond = slot < 0, slot >= len(_CELL)
-    np.clip(slot, 0, len(_CELL) - 1, out=slot)
+    slot -= _FIRST - 1
+    np.maximum(slot, 0, out=slot)
+    largest = int(slot.max(initial=0))
+    if largest >= len(_CELL):
+        beyond = slot >= len(_CELL)
+        slot[beyond] = 0
     cells = _CELL[slot]
     cells += errors >= _INSIDE[slot]
-    cells[below] = 0
-    if beyond.any():
+    if largest >= len(_CELL):
         cells[beyond] = np.searchsorted(LOWER, errors[beyond], side="right") - 1
     return cells

@@ -76,7 +76,10 @@ class Sweep:
 
     def inputs(self, first: int, count: int) -> np.ndarray:
         """The numbers with these patterns, widened."""
-        patterns = np.arange(first, first + count, dtype=np.uint32)
+        return self.numbers(np.arange(first, first + count, dtype=np.uint32))
+
+    def numbers(self, patterns: np.ndarray) -> np.ndarray:
+        """The numbers with these patterns (uint32), widened."""
         with np.errstate(invalid="ignore"):  # nan among them
             if self.dtype == "float16":
                 return patterns.astype(np.uint16).view(np.float16).astype(np.float64)
@@ -84,13 +87,16 @@ class Sweep:
 
     def call(self, first: int, count: int) -> Call:
         """The operator on a range of inputs."""
-        x = self.inputs(first, count)
+        return self.call_on(self.inputs(first, count))
+
+    def call_on(self, x: np.ndarray) -> Call:
+        """The operator on these inputs."""
         facts: dict[str, Any] = {"reduction": "none", "last_dim": True, "values": self.what, "weight": None, "pos_weight": None}
         if self.operator in OF_ELEMENTS:
             targets = FORMATS[self.dtype].round(np.asarray(TARGETS[self.target]))
             arguments: dict[str, Any] = {
                 "input": np.repeat(x, len(targets)),
-                "target": np.tile(targets, count),
+                "target": np.tile(targets, len(x)),
                 "weight": None,
                 "reduction": "none",
             }
