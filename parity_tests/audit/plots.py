@@ -53,9 +53,9 @@ class Scale:
         direction = math.copysign(BEYOND, last - first)
         zero = infinity = None
         if any(v == 0 for v in values):
-            zero, first = first + direction / 3, first + direction
+            zero, first = round(first + direction / 3, 1), first + direction
         if any(math.isinf(v) for v in values):
-            infinity, last = last - direction / 3, last - direction
+            infinity, last = round(last - direction / 3, 1), last - direction
         return cls(middle - half, middle + half, first, last, zero, infinity)
 
     def at(self, value: float) -> float:

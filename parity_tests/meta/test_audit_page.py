@@ -282,6 +282,26 @@ def test_an_error_is_never_shown_on_the_better_side_of_half_or_one_ulp(error: fl
 
 
 @pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("0x1.8p+1", "3"),
+        ("-0x1.999999999999ap-4", "-0.1"),
+        ("0.00056427334141234567890", "0.00056427334"),
+        ("-0x0.0p+0", "-0"),
+        ("0e-1232", "0"),
+        ("1.25e-400", "1.25e-400"),
+        ("2e999", "2e+999"),
+        ("nan", "nan"),
+        ("-inf", "-inf"),
+        ("0xfly", "0xfly"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_a_number_in_hexadecimal_or_with_many_digits_is_shown_in_decimal(number: str, shown: str) -> None:
+    assert text.decimal(number, 8) == shown
+
+
+@pytest.mark.parametrize(
     ("part", "whole", "shown"),
     [
         (0, 7, "0 %"),
