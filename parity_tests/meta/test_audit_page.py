@@ -193,7 +193,7 @@ def test_the_points_of_the_plots_are_json_that_ends_no_script() -> None:
 
 
 def test_a_large_audit_is_a_small_page() -> None:
-    values = [f"distribution_{n}" for n in range(6)]
+    values = tuple(f"distribution_{n}" for n in range(6))
     large = invented_audit.audit("mine.kernels", values=values)
     assert len(large.figures) > 1500
     assert len(pages.render(large).encode()) < MOST
