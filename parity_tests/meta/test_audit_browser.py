@@ -104,6 +104,7 @@ def test_every_cell_of_the_heat_map_leads_to_its_detail(browser: Browser, write:
             assert tile.get_attribute("href") == f"#{target}"
             assert page.locator(f"[id='{target}']").is_visible()
             assert not scripts or in_view(page, f"[id='{target}']")
+            assert not scripts or in_view(page, f"article:has([id='{target}']) h3 span")
         assert complaints == []
 
 
