@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from parity_tests.audit import page as pages
-from parity_tests.audit import plots, text, views
+from parity_tests.audit import plots, scales, text, views
 from parity_tests.audit.__main__ import main
 from parity_tests.audit.files import save
 from parity_tests.audit.record import EDGES, Audit, Figure
@@ -225,7 +225,7 @@ def test_every_mark_and_tick_lies_in_its_plot(audit: Audit) -> None:
 
 def test_a_scale_keeps_the_order_of_numbers_from_zero_to_infinity() -> None:
     values = [0.0, 1e-3, 0.5, 1.0, 7.0, 1e6, math.inf]
-    scale = plots.Scale.over(values, 200.0, 0.0)
+    scale = scales.Scale.over(values, 200.0, 0.0)
     places = [scale.at(value) for value in values]
     assert places == sorted(places, reverse=True)
     assert len(set(places)) == len(places)
@@ -234,9 +234,9 @@ def test_a_scale_keeps_the_order_of_numbers_from_zero_to_infinity() -> None:
     assert scale.at(10**1.5) == pytest.approx(middle, abs=0.2)
 
 
-@pytest.mark.parametrize("values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf]])
+@pytest.mark.parametrize("values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf], [5e-324, 1.7e308], [1e-5, 1.7e308]])
 def test_a_scale_over_little_is_a_scale(values: list[float]) -> None:
-    scale = plots.Scale.over(values, 0.0, 100.0)
+    scale = scales.Scale.over(values, 0.0, 100.0)
     assert all(0 <= scale.at(value) <= 100 for value in (0.0, 0.1, 3.0, 1e300, math.inf))
     assert scale.ticks()
 
