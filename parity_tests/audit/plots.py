@@ -170,7 +170,8 @@ def _scatter(
     series, points, largest = [], [], []
     for (by, kind), measured in kinds.items():
         placed = [(x.at(places[row]), y.at(seen(m.max_ulp)), row) for row, _, m in measured]
-        marks = "".join(f"M{px:g} {py:g}h0" for px, py in dict.fromkeys((px, py) for px, py, _ in placed))
+        # not quite nothing: on paper a line of no length has no ends to draw
+        marks = "".join(f"M{px:g} {py:g}h.01" for px, py in dict.fromkeys((px, py) for px, py, _ in placed))
         tops: dict[float, float] = {}
         for px, py, _ in placed:
             tops[px] = min(tops.get(px, py), py)
