@@ -70,9 +70,11 @@ def _points(page: views.Page) -> dict[str, list[tuple[float, float, int, str]]]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FunctionLoader(_own), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return made
 
 
 @cache

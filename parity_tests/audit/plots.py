@@ -1,11 +1,4 @@
-"""Where the marks of a plot go: the geometry that the template draws as SVG.
-
-Note [Logarithmic scales]
-    Errors span from a fraction of an ulp to more than 2^60. Both scales are logarithmic; what a logarithm does not have, 0 and
-    infinity, has a place of its own beyond the ends, labelled as what it is. An error below all bins, 2^-12 ulps, is drawn as 0, and
-    one in the last, from 2^64 on, as infinite: a truth that is nearly 0, of a gradient that cancels, makes errors of 1e37 ulps, and a
-    scale that held them would show nothing else.
-"""
+"""Where the marks of a plot go: the geometry that the template draws as SVG."""
 
 from __future__ import annotations
 
@@ -15,84 +8,11 @@ from dataclasses import dataclass
 
 from parity_tests.audit import text
 from parity_tests.audit.record import EDGES, Figure, Measures
+from parity_tests.audit.scales import BEYOND_BINS, HALF, TICKS, Scale, Tick, apart, seen
 
 WIDTH, HEIGHT = 340, 216  # pixels, as are the margins
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 36
-BEYOND = 22.0  # pixels for what a logarithm does not have
-TICKS = 6  # labels at most
-APART = {"x": 24.0, "y": 12.0}  # pixels, so that labels do not touch
-HALF = 0.5
-BEYOND_BINS = "≥2⁶⁴"
 SMALLEST_SHARE = 1e-7
-
-
-@dataclass(frozen=True)
-class Tick:
-    at: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From numbers to pixels. ``low`` and ``high`` are the ends of the logarithmic part, ``first`` and ``last`` where it lies."""
-
-    low: float
-    high: float
-    first: float
-    last: float
-    zero: float | None = None
-    infinity: float | None = None
-
-    @classmethod
-    def over(cls, values: Iterable[float], first: float, last: float) -> Scale:
-        """A scale that holds ``values``; one power of ten at least, so that equal values do not fill it."""
-        values = list(values)
-        finite = [math.log10(v) for v in values if 0 < v < math.inf]
-        low, high = (min(finite), max(finite)) if finite else (-1.0, 0.0)
-        middle, half = (low + high) / 2, max((high - low) * 0.53, 0.5)
-        direction = math.copysign(BEYOND, last - first)
-        zero = infinity = None
-        if any(v == 0 for v in values):
-            zero, first = first + direction / 3, first + direction
-        if any(math.isinf(v) for v in values):
-            infinity, last = last - direction / 3, last - direction
-        return cls(middle - half, middle + half, first, last, zero, infinity)
-
-    def at(self, value: float) -> float:
-        if value <= 0:
-            return self.zero if self.zero is not None else self.first
-        if math.isinf(value):
-            return self.infinity if self.infinity is not None else self.last
-        part = (math.log10(value) - self.low) / (self.high - self.low)
-        return round(self.first + (self.last - self.first) * min(max(part, 0.0), 1.0), 1)
-
-    def ticks(self, at: Sequence[float] = (), last: str = "∞") -> list[Tick]:
-        """Powers of ten, or the values given; ``last`` is what is written at infinity."""
-        inside = range(math.ceil(self.low), math.floor(self.high) + 1)
-        step = max(1, math.ceil(len(inside) / TICKS))
-        powers = [Tick(self.at(10.0**k), text.power_of_ten(k)) for k in inside if k % step == 0]
-        if not powers and not at:
-            powers = [Tick(self.at(v), f"{v:.2g}") for v in (10**self.low, 10**self.high)]
-        ends = [Tick(place, name) for place, name in ((self.zero, "0"), (self.infinity, last)) if place is not None]
-        return [*([Tick(self.at(v), _short(v)) for v in at] or powers), *ends]
-
-    @property
-    def half(self) -> Tick | None:
-        """Half an ulp, where it is on the scale."""
-        return Tick(self.at(HALF), "½") if 10**self.low <= HALF <= 10**self.high else None
-
-
-def _apart(ticks: Sequence[Tick], along: str, first: Tick | None = None) -> tuple[Tick, ...]:
-    """The ticks whose labels do not touch those before them, nor that of ``first``, which is drawn by itself."""
-    kept: list[Tick] = []
-    for tick in reversed(ticks):  # the ends of a scale, and the largest of the sizes, are what a reader looks for
-        if all(abs(tick.at - other.at) >= APART[along] for other in [*kept, *([first] if first else [])]):
-            kept.append(tick)
-    return tuple(reversed(kept))
-
-
-def _short(n: float) -> str:
-    return f"{n:g}" if n < 10000 else f"{n / 1000:.0f}k" if n < 10**6 else text.number(n)
 
 
 @dataclass(frozen=True)
@@ -161,7 +81,7 @@ def distribution(id: str, kinds: Kinds) -> Plot:
     shares = {key: _shares([m for _, figure, m in measured if figure.how != "searched"]) for key, measured in kinds.items()}
     shown = [(edge, share) for points in shares.values() for edge, share in points if share > 0]
     note = "" if shown else "every element is exact"
-    worst = [_seen(_largest(measured)) for measured in kinds.values()]
+    worst = [seen(_largest(measured)) for measured in kinds.values()]
     x = _x_scale([*(edge for edge, _ in shown), *filter(None, worst)] if shown else [0.1, 1.0])
     y = _y_scale([1.0, *(max(share, SMALLEST_SHARE) for _, share in shown)] if shown else [0.01, 1.0])
     series = []
@@ -169,7 +89,7 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         visible = [(x.at(edge), y.at(share)) for edge, share in points if share > 0]
         if not visible:
             continue
-        end = max(x.at(_seen(_largest(kinds[by, kind]))), visible[-1][0])
+        end = max(x.at(seen(_largest(kinds[by, kind]))), visible[-1][0])
         line = _polyline([*visible, (end, HEIGHT - BOTTOM)])
         area = f"{line}L{visible[0][0]:g} {HEIGHT - BOTTOM:g}z" if by == "subject" else ""
         series.append(Series(by, kind, line=line, area=area))
@@ -181,8 +101,8 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         description=f"Share of elements whose error is at least the number of ulps. {said or 'No elements'}.",
         x_label="error, ulp",
         y_label="share at least so large",
-        x_ticks=_apart(x.ticks(last=BEYOND_BINS), "x", x.half),
-        y_ticks=_apart(y.ticks(), "y"),
+        x_ticks=apart(x.ticks(last=BEYOND_BINS), "x", x.half),
+        y_ticks=apart(y.ticks(), "y"),
         series=tuple(series),
         half_across=x.half,
         note=note,
@@ -246,11 +166,12 @@ def _scatter(
     lines: bool = False,
 ) -> Plot:
     """``errors`` are those of the operator in every dtype: its plots share one scale, and can be compared."""
-    x, y = _x_scale(places.values()), _y_scale([HALF, *map(_seen, errors)])
+    x, y = _x_scale(places.values()), _y_scale([HALF, *map(seen, errors)])
     series, points, largest = [], [], []
     for (by, kind), measured in kinds.items():
-        placed = [(x.at(places[row]), y.at(_seen(m.max_ulp)), row) for row, _, m in measured]
-        marks = "".join(f"M{px:g} {py:g}h0" for px, py in dict.fromkeys((px, py) for px, py, _ in placed))
+        placed = [(x.at(places[row]), y.at(seen(m.max_ulp)), row) for row, _, m in measured]
+        # not quite nothing: on paper a line of no length has no ends to draw
+        marks = "".join(f"M{px:g} {py:g}h.01" for px, py in dict.fromkeys((px, py) for px, py, _ in placed))
         tops: dict[float, float] = {}
         for px, py, _ in placed:
             tops[px] = min(tops.get(px, py), py)
@@ -264,17 +185,12 @@ def _scatter(
         description=f"Largest error of each figure in ulps, against {x_label}. {'; '.join(largest)}.",
         x_label=x_label,
         y_label="largest error, ulp",
-        x_ticks=_apart(x.ticks(at), "x"),
-        y_ticks=_apart(y.ticks(last=BEYOND_BINS), "y", y.half),
+        x_ticks=apart(x.ticks(at), "x"),
+        y_ticks=apart(y.ticks(last=BEYOND_BINS), "y", y.half),
         series=tuple(series),
         half_along=y.half,
         points=tuple(points),
     )
-
-
-def _seen(error: float) -> float:
-    """An error as a scale has it; see Note [Logarithmic scales]."""
-    return 0.0 if error < EDGES[0] else error if error < EDGES[-1] else math.inf
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:

@@ -95,11 +95,6 @@ class Result:
         return sorted({measures.divergence for measures in self.subject if measures.divergence})
 
     @property
-    def is_proven(self) -> bool:
-        """Whether the largest error is the largest there is among inputs of one kind."""
-        return max(self.figures, key=lambda figure: figure.subject.max_ulp).how == "exhaustive"
-
-    @property
     def tier(self) -> str:
         """How good it is; see `TIERS`."""
         if self.standing != "pass":
@@ -162,10 +157,6 @@ class Detail:
             for how in text.HOW
         ]
         return [way for way in ways if way.members]
-
-    @property
-    def proven(self) -> list[Figure]:
-        return [member.figure for member in self.members if member.figure.how == "exhaustive"]
 
     @property
     def has_torch(self) -> bool:

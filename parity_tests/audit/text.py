@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, InvalidOperation
 from unicodedata import lookup
 
 from parity_tests.audit.record import Figure
@@ -37,16 +38,15 @@ def times(fraction: float) -> str:
     return number(fraction) if fraction < 1000 or math.isinf(fraction) else _typeset(f"{fraction:.1e}")
 
 
-def decimal(hexadecimal: str) -> str:
-    """A number in decimal, to stand beside the truth; what is no number stays as it is."""
+def decimal(number: str, digits: int = 10) -> str:
+    """A number, in hexadecimal or with all of its digits, so that it can be compared by eye; what is no number stays as it is."""
     try:
-        return f"{float.fromhex(hexadecimal):.10g}"
-    except ValueError:
-        return hexadecimal
-
-
-def shortened(words: str, most: int = 22) -> str:
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+        value = float.fromhex(number) if "0x" in number else float(number)
+        exact = Decimal(number) if "0x" not in number else Decimal(value)
+    except (ValueError, OverflowError, InvalidOperation):
+        return number
+    is_beyond = exact.is_finite() and exact and (value == 0 or math.isinf(value))  # a truth that float64 does not have
+    return f"{exact:.{digits}g}" if is_beyond else f"{value:.{digits}g}"
 
 
 def share(part: int, whole: int) -> str:

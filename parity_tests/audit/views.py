@@ -15,11 +15,11 @@ from parity_tests.audit.text import plural
 
 WORST_SHOWN = 12  # in the table of all operators
 TIERS = (
-    ("exact", "½", "exact to half an ulp: every element is the number nearest to the truth"),
-    ("faithful", "1", "within 1 ulp: one of the two numbers that enclose the truth"),
-    ("bound", "", "beyond 1 ulp, within what rounding allows"),
-    ("known", "", "beyond what rounding allows, for a reason in the ledger"),
-    ("fail", "", "beyond what rounding allows: wrong"),
+    ("exact", "exact to half an ulp: every element is the number nearest to the truth"),
+    ("faithful", "within 1 ulp: one of the two numbers that enclose the truth"),
+    ("bound", "beyond 1 ulp, within what rounding allows"),
+    ("known", "beyond what rounding allows, for a reason in the ledger"),
+    ("fail", "beyond what rounding allows: wrong"),
 )
 
 
@@ -40,7 +40,6 @@ class Tier:
     """How good results are, and which are that good."""
 
     name: str
-    mark: str
     meaning: str
     results: tuple[Result, ...]
     dtypes: int

@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -69,8 +70,9 @@ class _Place:
         return np.random.default_rng(zlib.crc32(repr(self).encode()))
 
 
+@cache
 def audit(
-    subject: str = "torch", *, sizes: Sequence[tuple[int, int]] = SIZES, values: Sequence[str] = VALUES, failing: bool = False
+    subject: str = "torch", *, sizes: tuple[tuple[int, int], ...] = SIZES, values: tuple[str, ...] = VALUES, failing: bool = False
 ) -> Audit:
     """A whole audit of ``subject``; torch is measured beside it where it is another. A failing one is wrong once, and raises once."""
     figures = tuple(_figure(place, subject) for place in _places(sizes, values))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 AUDIT = invented_audit.audit("mine.kernels", sizes=((64, 1000),), values=("normal", "wide"))
-RENDERED = pages.render(AUDIT)
+RENDERED = cache(lambda: pages.render(AUDIT))
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WHERE = "install one (Debian: apt-get install chromium; elsewhere: python -m playwright install chromium)"
 HOSTILE = "<script>alert(1)</script>"
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
 def write(tmp_path: Path) -> Callable[..., Path]:
     def write(audit: Audit = AUDIT, *, comparison: Any = None, change: Callable[[str], str] = str) -> Path:
         path = tmp_path / "index.html"
-        path.write_text(change(RENDERED if audit is AUDIT and not comparison else pages.render(audit, comparison)), encoding="utf-8")
+        path.write_text(change(RENDERED() if audit is AUDIT and not comparison else pages.render(audit, comparison)), encoding="utf-8")
         return path
 
     return write
@@ -103,6 +104,7 @@ def test_every_cell_of_the_heat_map_leads_to_its_detail(browser: Browser, write:
             assert tile.get_attribute("href") == f"#{target}"
             assert page.locator(f"[id='{target}']").is_visible()
             assert not scripts or in_view(page, f"[id='{target}']")
+            assert not scripts or in_view(page, f"article:has([id='{target}']) h3 span")
         assert complaints == []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from parity_tests.audit import page as pages
-from parity_tests.audit import plots, text, views
+from parity_tests.audit import plots, scales, text, views
 from parity_tests.audit.__main__ import main
 from parity_tests.audit.files import save
 from parity_tests.audit.record import EDGES, Audit, Figure
@@ -193,7 +193,7 @@ def test_the_points_of_the_plots_are_json_that_ends_no_script() -> None:
 
 
 def test_a_large_audit_is_a_small_page() -> None:
-    values = [f"distribution_{n}" for n in range(6)]
+    values = tuple(f"distribution_{n}" for n in range(6))
     large = invented_audit.audit("mine.kernels", values=values)
     assert len(large.figures) > 1500
     assert len(pages.render(large).encode()) < MOST
@@ -225,7 +225,7 @@ def test_every_mark_and_tick_lies_in_its_plot(audit: Audit) -> None:
 
 def test_a_scale_keeps_the_order_of_numbers_from_zero_to_infinity() -> None:
     values = [0.0, 1e-3, 0.5, 1.0, 7.0, 1e6, math.inf]
-    scale = plots.Scale.over(values, 200.0, 0.0)
+    scale = scales.Scale.over(values, 200.0, 0.0)
     places = [scale.at(value) for value in values]
     assert places == sorted(places, reverse=True)
     assert len(set(places)) == len(places)
@@ -234,9 +234,9 @@ def test_a_scale_keeps_the_order_of_numbers_from_zero_to_infinity() -> None:
     assert scale.at(10**1.5) == pytest.approx(middle, abs=0.2)
 
 
-@pytest.mark.parametrize("values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf]])
+@pytest.mark.parametrize("values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf], [5e-324, 1.7e308], [1e-5, 1.7e308]])
 def test_a_scale_over_little_is_a_scale(values: list[float]) -> None:
-    scale = plots.Scale.over(values, 0.0, 100.0)
+    scale = scales.Scale.over(values, 0.0, 100.0)
     assert all(0 <= scale.at(value) <= 100 for value in (0.0, 0.1, 3.0, 1e300, math.inf))
     assert scale.ticks()
 
@@ -279,6 +279,26 @@ def test_what_was_searched_for_is_no_part_of_the_distribution() -> None:
 )
 def test_an_error_is_never_shown_on_the_better_side_of_half_or_one_ulp(error: float, shown: str) -> None:
     assert text.ulps(error) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("0x1.8p+1", "3"),
+        ("-0x1.999999999999ap-4", "-0.1"),
+        ("0.00056427334141234567890", "0.00056427334"),
+        ("-0x0.0p+0", "-0"),
+        ("0e-1232", "0"),
+        ("1.25e-400", "1.25e-400"),
+        ("2e999", "2e+999"),
+        ("nan", "nan"),
+        ("-inf", "-inf"),
+        ("0xfly", "0xfly"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_a_number_in_hexadecimal_or_with_many_digits_is_shown_in_decimal(number: str, shown: str) -> None:
+    assert text.decimal(number, 8) == shown
 
 
 @pytest.mark.parametrize(
