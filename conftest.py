@@ -20,17 +20,18 @@ os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for worke
 
 import torch
 
-from parity_tests import report, tally, watch
+from parity_tests import report, settings, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
-from parity_tests.settings import Settings, WrongOption, environment, settings
-from parity_tests.subjects import BUILTIN, SubjectError
+from parity_tests.settings import SETTINGS, Settings
+from parity_tests.subjects import BUILTIN
 from parity_tests.subjects.declined import NotOffered
 
-pytest_plugins = ("benchmarks.plugin",)
+pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
-SETTINGS = pytest.StashKey[Settings]()
+BENCHMARKS_META = Path(__file__).parent / "benchmarks" / "meta"
+AUDIT = Path(__file__).parent / "parity_tests" / "audit"
 PASSED = pytest.StashKey[bool]()
 WATCH = pytest.StashKey[watch.Watch]()
 COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
@@ -62,15 +63,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    option = config.getoption
-    asked = [option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
-    try:
-        config.stash[SETTINGS] = settings(*asked)
-    except (WrongOption, SubjectError) as error:
-        raise pytest.UsageError(str(error)) from error
+    knobs = settings.of(config)
     worker = getattr(config, "workerinput", None)
     directory = Path(worker[WATCHED] if worker else tempfile.mkdtemp(prefix="parity-"))
-    config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit)
+    config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), knobs.time_limit)
     if not worker and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
     config.pluginmanager.register(Summary(config), "parity-summary")
@@ -95,7 +91,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
-        *environment(),
+        *settings.environment(),
         *(["parity: quick effort leaves out the suite's tests of itself, parity_tests/meta"] if knobs.effort_name == "quick" else []),
     ]
 
@@ -138,7 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run a test under watch; what the subject does not offer is a skip with a reason."""
-    if pyfuncitem.path.parent.name == META.name:
+    if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):  # an audit watches its own processes
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], _operator_of(pyfuncitem)
     watching.begin(operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.path))

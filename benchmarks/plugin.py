@@ -25,7 +25,8 @@ from benchmarks.clock import Clock
 from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name
 from benchmarks.paths import PATHS, SUBJECT, of_subject
 from benchmarks.session import Benchmarks
-from parity_tests.settings import Settings, WrongOption, settings
+from parity_tests import settings
+from parity_tests.settings import Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"
@@ -61,8 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     timed = _times_are_taken(config)
     option.benchmark_disable, option.benchmark_enable = not timed, timed
+    knobs = settings.of(config)
     try:
-        knobs = _settings(config)
         config.stash[RUN] = run = _benchmarks(config, knobs, timed)
     except (WrongOption, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
@@ -70,11 +71,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool would wait, spinning, beside what is timed
         run.allocator = allocator.keep_memory()
         config.pluginmanager.register(Timed(config, run), "benchmarks-timed")
-
-
-def _settings(config: pytest.Config) -> Settings:
-    asked = [config.getoption(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
-    return settings(*asked)
 
 
 def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmarks:

@@ -74,6 +74,12 @@ def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
     return result
 
 
+def enclosed(call: Call, claims: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic) -> dict[str, Rounded]:
+    """The value of each claim as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as fine as what it is evaluated
+    in, the bound is on that evaluation's own error."""
+    return _evaluate(call, claims, grad_output, None, lambda array: Rounded(array, arithmetic), arithmetic)
+
+
 def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
     """``bound`` around the true value, from balls; None where balls cannot pin it down."""
     return certify(bound, lambda: in_balls(call, claim, grad_output))

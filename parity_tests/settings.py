@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from parity_tests.generate import EFFORTS, Effort
 from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.subjects import Subject, load
+from parity_tests.subjects import Subject, SubjectError, load
 
 
 class WrongOption(ValueError):
@@ -31,6 +32,9 @@ class Settings:
     @property
     def effort(self) -> Effort:
         return EFFORTS[self.effort_name]
+
+
+SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps them
 
 
 def settings(
@@ -57,6 +61,23 @@ def settings(
     if not time_limit > 0:
         raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
     return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit, operators)
+
+
+def of(config: pytest.Config) -> Settings:
+    """The settings that the options of a run of pytest ask for, checked once.
+
+    Raises
+    ------
+    pytest.UsageError
+        If an option has a value that is not allowed.
+    """
+    if SETTINGS not in config.stash:
+        asked = [config.getoption(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
+        try:
+            config.stash[SETTINGS] = settings(*asked)
+        except (WrongOption, SubjectError) as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[SETTINGS]
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

@@ -82,9 +82,7 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
     if value.size == 0:
         return Verdict(0.0)
     with np.errstate(all="ignore"):
-        total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
-        undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
-        wrong_kind = ~undecided & ~_same_kind(observed, value, total, format)
+        total, undecided, wrong_kind = kinds(observed, expected, format)
         finite = np.isfinite(observed) & np.isfinite(value)
         fractions = np.where(finite & ~undecided, _fractions(observed, expected, finite, total, refine), 0.0)
         if wrong_kind.any():
@@ -103,6 +101,15 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
             elements=value.size,
             undecided=int(undecided.sum()),
         )
+
+
+def kinds(observed: np.ndarray, expected: Rounded, format: Format) -> tuple[Any, Any, Any]:
+    """The allowed error of each element; which are undecided, as they may overflow on the way; which are of the wrong kind."""
+    value = np.asarray(expected.value)
+    with np.errstate(all="ignore"):
+        total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
+        undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
+        return total, undecided, ~undecided & ~_same_kind(observed, value, total, format)
 
 
 def _spread(bound: Any, shape: tuple[int, ...]) -> Any:

@@ -143,6 +143,8 @@ class Figure(Record):
         """What is compared with what in another audit."""
         options = " ".join(f"{name}={value}" for name, value in sorted(self.options.items()))
         size = f"{self.rows}x{self.classes}" if self.classes else str(self.rows)
+        if self.how == "searched":  # its size is found, not chosen
+            size = ""
         return " ".join(part for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options) if part)
 
 
@@ -178,10 +180,18 @@ class Axis(Record):
 
 
 class Missing(Record):
-    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher effort, interrupted."""
+    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher effort, interrupted.
+
+    Attributes
+    ----------
+    what, why : str
+    failed : bool
+        Whether the subject is to blame: it raised, did not return, or ended the process. Then the audit fails.
+    """
 
     what: str
     why: str
+    failed: bool = False
 
 
 class Divergence(Record):

@@ -1,0 +1,132 @@
+"""What ought not to matter and does: threads, vector instructions, compilation, strides, the batch.
+
+The same numbers go two ways. Where the bits differ, the truth says by how much each way errs and which is nearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from parity_tests import observe
+from parity_tests.audit.plan import BASE, TELLING
+from parity_tests.audit.record import Axis
+from parity_tests.audit.rows import class_axis
+from parity_tests.bits_measured import threads
+from parity_tests.cases import Call, Case
+from parity_tests.expect import certified, expected, grad_output_of
+from parity_tests.judging import output_shape
+from parity_tests.layouts import TRANSPOSED, from_views
+from parity_tests.operators import OPERATORS
+from parity_tests.subjects import Subject
+from reference.arithmetic.formats import FORMATS
+
+SHAPE = (34, 1000)  # more than 2**15 elements, the least of which torch gives each thread a part
+LAYOUT = TRANSPOSED
+Results = Mapping[str, np.ndarray]
+
+
+def case_of(operator: str, dtype: str, seed: int) -> Case:
+    """What goes both ways."""
+    return OPERATORS[operator].case(dtype, SHAPE, TELLING[operator][0], BASE[operator], seed)
+
+
+def drawn(case: Case) -> tuple[Call, np.ndarray]:
+    call = OPERATORS[case.operator].call(case)
+    return call, grad_output_of(call, output_shape(call), case.generator("grad_output"))
+
+
+def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
+    return observe.results(subject, call, device, grad_output)
+
+
+def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
+    with threads(2):
+        return observe.results(subject, call, device, grad_output)
+
+
+def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
+    return dict(from_views(subject, call, device, grad_output, lambda name, shape: LAYOUT.fitting(len(shape)).strides(shape)))
+
+
+def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
+    """Each row of the batch in a call of its own."""
+    found: dict[str, list[np.ndarray]] = {}
+    x = call.arguments["input"]
+    for place in range(x.shape[0]):
+
+        def taken(array: np.ndarray, place: int = place) -> np.ndarray:
+            return array[place : place + 1]
+
+        rows = {
+            name: taken(value) if isinstance(value, np.ndarray) and not (name == "weight" and class_axis(call) is not None) else value
+            for name, value in call.arguments.items()
+        }
+        for claim, result in observe.results(subject, replace(call, arguments=rows), device, taken(grad_output)).items():
+            found.setdefault(claim, []).append(result)
+    return {claim: np.concatenate(results) for claim, results in found.items()}
+
+
+# --- judged ----------------------------------------------------------------------------------------------------------
+
+
+class Known:
+    """The true values of a call's results, certified where they are first asked for."""
+
+    def __init__(self, call: Call, grad_output: np.ndarray) -> None:
+        self.call, self.grad_output = call, grad_output
+        self._known: dict[str, np.ndarray] = {}
+
+    def of(self, claim: str) -> np.ndarray:
+        if claim not in self._known:
+            upstream = None if claim == "forward" else self.grad_output
+            bound = expected(self.call, (claim,), upstream)[claim]
+            true = certified(self.call, claim, upstream, bound)
+            if true is None:
+                raise ArithmeticError(f"no true value of {claim} of {self.call.operator}, {self.call.dtype}, could be certified")
+            self._known[claim] = true.value
+        return self._known[claim]
+
+
+def compared(axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known) -> Iterator[Axis]:
+    """How two ways to the same results differ."""
+    for claim, result in one.items():
+        yield _axis(axis, first, second, result, other[claim], call, claim, truth)
+
+
+def _axis(axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known) -> Axis:
+    if a.shape != b.shape:
+        raise observe.WrongResult(f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}")
+    differ = (a != b) & ~(np.isnan(a) & np.isnan(b)) | (np.signbit(a) != np.signbit(b))
+    apart = first_ulp = second_ulp = 0.0
+    nearer: Literal["first", "second", "neither"] = "neither"
+    if differ.any():
+        value, format = truth.of(claim)[differ], FORMATS[call.dtype_of(claim)]
+        with np.errstate(all="ignore"):
+            ulp = format.spacing(value)
+            errors = [np.abs(x[differ] - value) / ulp for x in (a, b)]
+            apart = _largest(np.abs(a[differ] - b[differ]) / ulp)
+            first_ulp, second_ulp = (_largest(error) for error in errors)
+            means = [float(np.mean(np.where(np.isfinite(error), error, np.inf))) for error in errors]
+        nearer = "neither" if means[0] == means[1] else "first" if means[0] < means[1] else "second"
+    return Axis(
+        operator=call.operator,
+        dtype=call.dtype,
+        claim=claim,
+        axis=axis,
+        first=first,
+        second=second,
+        elements=a.size,
+        differing=int(differ.sum()),
+        max_apart_ulp=apart,
+        first_max_ulp=first_ulp,
+        second_max_ulp=second_ulp,
+        nearer=nearer,
+    )
+
+
+def _largest(error: np.ndarray) -> float:
+    return float(np.max(np.where(np.isnan(error), np.inf, error)))

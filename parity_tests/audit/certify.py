@@ -1,0 +1,269 @@
+"""The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error, chosen ones by balls.
+
+Note [Filter first]
+    Evaluated in longdouble (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that, every element is
+    known to within a few units of roundoff of the evaluation: a hundred-millionth of an ulp of float32, a hundredth of one of float64.
+    That decides all but the few elements whose enclosure lies across the edge of a cell. Those, and every element that is reported as
+    the worst, go to balls.
+
+Note [Rows in balls]
+    Of a batch only the rows that hold a chosen element are evaluated, and of a row of softmax, log_softmax and cross_entropy the
+    elements that were not chosen are put together where they are equal, as 16 bits make them: m equal logits x weigh as much in every
+    sum as one logit x + log m. The definitions and the derivatives are evaluated as they are, on shorter rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flint
+import numpy as np
+
+from parity_tests.cases import Call
+from parity_tests.expect import FORWARD, enclosed, in_balls
+from parity_tests.operators import OPERATORS
+from reference.arithmetic import balls
+from reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
+
+_LONG = int(np.finfo(np.longdouble).nmant) + 1
+# The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
+EXTENDED = Format("longdouble", _LONG, FLOAT64.min_exponent - FLOAT64.precision + _LONG, FLOAT64.max_exponent)
+IN_LONGDOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
+HIGHEST = 4096  # bits; what they do not tell from zero is zero
+ROWS = ("softmax", "log_softmax")
+LONG = 64  # a row that may be worth shortening
+HELD = 2**19  # balls of rows that are kept, in case more of their elements are asked for
+
+
+class _InFloat64(Arithmetic):
+    """Evaluates in the format that it models, not in a wider one: the bound is on the evaluation itself, charged twice."""
+
+    @property
+    def evaluation_dtype(self) -> type:
+        return np.float64
+
+
+IN_FLOAT64 = _InFloat64(compute=FLOAT64, storage=FLOAT64, flushes_subnormals=False)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true values of one result.
+
+    Attributes
+    ----------
+    value : ndarray
+        An approximation, float64 or longdouble, of the shape of the result.
+    error : ndarray of float64
+        Largest distance of the true value from it; 0 where it is not finite.
+    format : Format
+        Of the result: the unit of errors.
+    balls : callable
+        Takes flat indices and bits, and returns the true values of these elements as balls.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    format: Format
+    balls: Callable[[np.ndarray, int], Sequence[Any]]
+
+    def decimal(self, index: int, digits: int = 20) -> str:
+        """The true value of an element, all digits certified."""
+        value = self.value.reshape(-1)[index]
+        if not np.isfinite(value):
+            return str(float(value))
+        bits = 128
+        while True:
+            ball = self.balls(np.asarray([index]), bits)[0]
+            text = str(ball.str(digits, radius=False))
+            if (bits >= HIGHEST or ball.rel_accuracy_bits() > 4 * digits) or ball.is_exact():
+                return text
+            bits *= 2
+
+
+def truths(call: Call, claims: Sequence[str], grad_output: np.ndarray | None = None) -> dict[str, Truth]:
+    """The true value of each claim: ``"forward"`` alone, or names of arguments whose gradients are meant."""
+    arithmetic = IN_FLOAT64 if FORMATS[call.dtype_of(claims[0])].precision < FLOAT32.precision else IN_LONGDOUBLE
+    found = enclosed(call, claims, grad_output, arithmetic)
+    made = {}
+    for claim, result in found.items():
+        # The bound itself was evaluated in float64, with some hundred roundings at most.
+        error = np.asarray(result.total_error(), dtype=np.float64) * (1 + 2.0**-40) + 2.0**-1074
+        value = np.asarray(result.value)
+        error = np.where(np.isfinite(value), np.broadcast_to(error, value.shape), 0.0)
+        made[claim] = Truth(value, error, FORMATS[call.dtype_of(claim)], chosen_balls(call, claim, grad_output, value.shape))
+    return made
+
+
+def chosen_balls(
+    call: Call, claim: str, grad_output: np.ndarray | None, shape: tuple[int, ...]
+) -> Callable[[np.ndarray, int], Sequence[Any]]:
+    """What encloses chosen elements of a result of ``shape``; see Note [Rows in balls]."""
+    held: dict[int, np.ndarray] = {}
+
+    def whole(indices: np.ndarray, bits: int) -> Sequence[Any]:
+        if bits not in held:
+            held.clear()
+            with balls.precision(bits):
+                held[bits] = np.asarray(in_balls(call, claim, grad_output), dtype=object).reshape(-1)
+        return [flint.arb(ball) for ball in held[bits][indices]]
+
+    def of_elements(indices: np.ndarray, bits: int) -> Sequence[Any]:
+        part, upstream = elements(call, indices), None if grad_output is None else grad_output.reshape(-1)[indices]
+        with balls.precision(bits):
+            return list(in_balls(part, claim, upstream))
+
+    rows: dict[tuple[int, int], np.ndarray] = {}
+
+    def of_rows(indices: np.ndarray, bits: int) -> Sequence[Any]:
+        found: list[Any] = [None] * len(indices)
+        row_of, column_of = _places(call, claim, shape, indices)
+        order = np.argsort(row_of, kind="stable")
+        asked, begins = np.unique(row_of[order], return_index=True)
+        positions = dict(zip(asked.tolist(), np.split(order, begins[1:]), strict=True))
+        if sum(map(len, rows.values())) > HELD:
+            rows.clear()
+        missing = [row for row in positions if (row, bits) not in rows]
+        long = [row for row in missing if _repeats(call, row)]
+        if plain := sorted(set(missing) - set(long)):
+            part, upstream = several(call, grad_output, np.asarray(plain))
+            with balls.precision(bits):
+                result = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(len(plain), -1)
+            rows.update(((row, bits), line) for row, line in zip(plain, result, strict=True))
+        for row, at in positions.items():
+            line, columns = rows.get((row, bits)), column_of[at]
+            if line is None:
+                part, upstream, columns = _short_row(call, claim, grad_output, row, columns, bits)
+                with balls.precision(bits):
+                    line = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(-1)
+            for position, column in zip(at, columns, strict=True):
+                found[position] = flint.arb(line[column])
+        return found
+
+    if call.operator in ROWS and shape:
+        return of_rows
+    if call.arguments.get("reduction") != "none":
+        return whole
+    if not OPERATORS[call.operator].targets_classes:
+        return of_elements
+    plain = call.operator == "cross_entropy" and _names_classes(call) and not call.arguments["label_smoothing"]
+    return of_rows if plain and claim in (FORWARD, "input") and call.arguments["input"].ndim > 1 else whole
+
+
+def _names_classes(call: Call) -> bool:
+    return call.arguments["target"].dtype.kind != "f"
+
+
+def elements(call: Call, indices: np.ndarray) -> Call:
+    """The call on chosen elements alone, of an operator of elements that are not reduced."""
+    shape = call.arguments["input"].shape
+    picked = {
+        name: np.broadcast_to(value, shape).reshape(-1)[indices] if isinstance(value, np.ndarray) else value
+        for name, value in call.arguments.items()
+    }
+    return replace(call, arguments=picked)
+
+
+def alone(call: Call, claim: str, grad_output: np.ndarray | None, index: int) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
+    """The element with this flat index, of a call that reduces nothing: the call on that element or its row, and where it is there."""
+    indices = np.asarray([index])
+    if call.operator not in ROWS and not OPERATORS[call.operator].targets_classes:
+        return elements(call, indices), None if grad_output is None else grad_output.reshape(-1)[indices], (0,)
+    shape = call.arguments["input"].shape
+    row, column = _places(call, claim, shape if call.operator in ROWS or claim != FORWARD else _without(shape, _along(call)), indices)
+    part, g = several(call, grad_output, row)
+    return part, g, (0,) if call.operator not in ROWS and claim == FORWARD else (0, int(column[0]))
+
+
+def several(call: Call, grad_output: np.ndarray | None, rows: np.ndarray) -> tuple[Call, np.ndarray | None]:
+    """The call on chosen rows, of one that reduces nothing; they lie along the last of two dimensions."""
+    arguments, axis = call.arguments, _along(call)
+    input = arguments["input"]
+    place = np.unravel_index(rows, _without(input.shape, axis))
+    changed: dict[str, Any] = {"input": np.moveaxis(input, axis, -1)[place]}
+    if call.operator in ROWS:
+        changed["dim"] = 1
+        upstream = None if grad_output is None else np.moveaxis(grad_output, axis, -1)[place]
+    else:
+        changed["target"] = arguments["target"][place]
+        upstream = None if grad_output is None else grad_output[place]
+    return replace(call, arguments={**arguments, **changed}), upstream
+
+
+def _repeats(call: Call, row: int) -> bool:
+    """Whether a row is worth shortening."""
+    input, axis = call.arguments["input"], _along(call)
+    if input.shape[axis] < LONG:
+        return False
+    x = np.moveaxis(input, axis, -1)[np.unravel_index(row, _without(input.shape, axis))]
+    return 2 * len(np.unique(x)) <= len(x)
+
+
+def _along(call: Call) -> int:
+    return 1 if call.operator not in ROWS else call.arguments["dim"] % call.arguments["input"].ndim
+
+
+def _places(call: Call, claim: str, shape: tuple[int, ...], indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The row and the column of each element of a result, by its flat index."""
+    if len(shape) < call.arguments["input"].ndim:  # a result for each row
+        return indices, np.zeros_like(indices)
+    axis, places = _along(call), np.unravel_index(indices, shape)
+    others = [n for i, n in enumerate(shape) if i != axis]
+    return np.ravel_multi_index([p for i, p in enumerate(places) if i != axis], others), places[axis]
+
+
+def _short_row(
+    call: Call, claim: str, grad_output: np.ndarray | None, row: int, columns: np.ndarray, bits: int
+) -> tuple[Call, np.ndarray | None, np.ndarray]:
+    """One row, shortened: the call, its upstream gradient, and where ``columns`` are."""
+    part, upstream = several(call, grad_output, np.asarray([row]))
+    arguments = {name: value for name, value in part.arguments.items() if name != "dtype"}
+    x = arguments["input"][0]
+    if call.arguments.get("dtype"):  # the input is converted
+        x = FORMATS[call.output_dtype].round(x)
+    if call.operator in ROWS:
+        chosen = np.unique(columns)
+        # log_softmax adds up the upstream gradient as it is, softmax weighs it with the probability of all that were put together.
+        x, g = _shortened(x, None if upstream is None else upstream[0], chosen, bits, averaged=call.operator == "softmax")
+        return replace(call, arguments=arguments | {"input": x, "dim": 0}), g, np.searchsorted(chosen, columns)
+    target, weight, ignored = int(arguments["target"][0]), arguments["weight"], arguments["ignore_index"]
+    named = columns if claim != FORWARD else columns[:0]
+    chosen = np.unique(named if target == ignored else np.append(named, target))
+    x, _ = _shortened(x, None, chosen, bits)
+    changed = {
+        "input": x[None],
+        "target": np.asarray([-100 if target == ignored else int(np.searchsorted(chosen, target))]),
+        "weight": None if weight is None else np.append(weight[chosen], np.ones(len(x) - len(chosen))),
+        "ignore_index": -100,
+    }
+    return replace(call, arguments=arguments | changed), upstream, columns if claim == FORWARD else np.searchsorted(chosen, columns)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _shortened(row: np.ndarray, upstream: Any, chosen: np.ndarray, bits: int, averaged: bool = False) -> tuple[np.ndarray, Any]:
+    """Balls of the ``chosen`` elements of a row, and of the others with equal ones put together; and their upstream gradient."""
+    others = np.delete(np.arange(len(row)), chosen)
+    distinct, inverse, counts = np.unique(row[others], return_inverse=True, return_counts=True)
+    with balls.precision(bits):
+        logs = {int(m): flint.arb(int(m)).log() for m in np.unique(counts) if m > 1}
+        together = [balls.ball(x) + logs[int(m)] if m > 1 else balls.ball(x) for x, m in zip(distinct, counts, strict=True)]
+        short = _objects([balls.ball(x) for x in row[chosen]] + together)
+        if upstream is None:
+            return short, None
+        sums = [flint.arb(0)] * len(distinct)
+        for group, g in zip(inverse.reshape(-1), upstream[others], strict=True):
+            sums[group] += flint.arb(float(g))
+        if averaged:
+            sums = [total / int(m) for total, m in zip(sums, counts, strict=True)]
+        return short, _objects([balls.ball(g) for g in upstream[chosen]] + sums)
+
+
+def _objects(items: list[Any]) -> np.ndarray:
+    made = np.empty(len(items), dtype=object)
+    made[:] = items
+    return made

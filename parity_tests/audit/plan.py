@@ -1,0 +1,293 @@
+"""What an audit measures: at each effort, of each operator and dtype, cut into units of work.
+
+Note [Efforts]
+    Error depends on the length of a row, on its values and on the path that the options choose. Their product is large, so an effort
+    says how much of it is met: every distribution at one length, and some at every length; every path at one length and with two
+    distributions. What an effort leaves to a higher one is part of the audit, as `Missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from parity_tests.audit.environment import capabilities
+from parity_tests.audit.exhaustive import Sweep, sweeps
+from parity_tests.audit.record import Missing
+from parity_tests.cases import Case
+from parity_tests.operators import DTYPES, OPERATORS, Operator
+from parity_tests.settings import Settings
+
+CLASSES = (2, 10, 1000, 32000, 131072)
+USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches
+SCALES = tuple(f"normal_times_{scale:g}" for scale in (1e-3, 1.0, 1e2, 1e4))  # from rows that are nearly equal to those with one winner
+Cell = tuple[str, str]  # operator and dtype
+COMPILED = "torch.compile"  # the subject of which this is no axis
+SWEPT, SWEPT_TOGETHER = 2**32, 2**22  # inputs of float32: of a sweep, and of one unit
+TOGETHER = 2**17  # elements of the cases of one unit: so many that all units take about as long
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far an effort goes.
+
+    Attributes
+    ----------
+    rows : mapping of int to int
+        How many rows of each length.
+    elements : tuple of int
+        The sizes of batches where elements stand for themselves; every distribution is met at the last of them.
+    everywhere : int or None
+        How many of the distributions are met at every length; all of them if None.
+    batches : tuple of int
+        How many losses a mean goes over.
+    evaluations : int
+        The budget of each search: results of one row, or of one element, that it may look at.
+    compiled : tuple of str
+        The dtypes that are compiled.
+    sweeps : bool
+        Whether all 2**32 numbers of float32 are gone through.
+    """
+
+    rows: Mapping[int, int]
+    elements: tuple[int, ...]
+    everywhere: int | None
+    batches: tuple[int, ...]
+    evaluations: int
+    compiled: tuple[str, ...]
+    sweeps: bool
+
+
+EXTENTS: Mapping[str, Extent] = {
+    "quick": Extent(
+        rows={2: 256, 10: 64, 1000: 2, 32000: 1, 131072: 1},
+        elements=(1, 2048),
+        everywhere=1,
+        batches=(64,),
+        evaluations=512,
+        compiled=(),
+        sweeps=False,
+    ),
+    "standard": Extent(
+        rows={2: 4096, 10: 1024, 1000: 16, 32000: 1, 131072: 1},
+        elements=(1, 1000, 16384),
+        everywhere=3,
+        batches=(1, 64, 4096),
+        evaluations=4096,
+        compiled=("bfloat16", "float32"),
+        sweeps=False,
+    ),
+    "thorough": Extent(
+        rows={2: 65536, 10: 16384, 1000: 256, 32000: 8, 131072: 4},
+        elements=(1, 10, 1000, 32000, 131072),
+        everywhere=None,
+        batches=(1, 64, 4096, 65536),
+        evaluations=65536,
+        compiled=DTYPES,
+        sweeps=True,
+    ),
+}
+
+# The distributions that are met at every length where only some are, the most telling first.
+TELLING: Mapping[str, tuple[str, ...]] = {
+    "softmax": ("normal", "wide", "one_dominant"),
+    "log_softmax": ("normal", "wide", "one_dominant"),
+    "nll_loss": ("log_probabilities", "integers", "any_sign"),
+    "cross_entropy": ("normal", "wide", "one_dominant"),
+    "binary_cross_entropy": ("uniform_probabilities", "confident_probabilities", "boundary_probabilities"),
+    "binary_cross_entropy_with_logits": ("normal", "wide", "nearly_equal"),
+}
+# What is measured at every length, and then the options that choose another path.
+BASE: Mapping[str, Mapping[str, Any]] = {
+    "softmax": {"dim": -1},
+    "log_softmax": {"dim": -1},
+    "nll_loss": {"reduction": "none"},
+    "cross_entropy": {"reduction": "none"},
+    "binary_cross_entropy": {"reduction": "none", "target": "soft"},
+    "binary_cross_entropy_with_logits": {"reduction": "none", "target": "soft"},
+}
+_OF_ROWS: tuple[Mapping[str, Any], ...] = ({"dim": 0}, {"dim": -1, "dtype": "float32"})
+_OF_ELEMENTS: tuple[Mapping[str, Any], ...] = (
+    {"reduction": "none", "target": "hard"},
+    {"reduction": "none", "target": "soft", "weight": "full"},
+    {"reduction": "mean", "target": "soft"},
+)
+PATHS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "softmax": _OF_ROWS,
+    "log_softmax": _OF_ROWS,
+    "nll_loss": (
+        {"reduction": "none", "weight": "positive"},
+        {"reduction": "mean", "weight": "positive", "ignored": "some"},
+    ),
+    "cross_entropy": (
+        {"reduction": "none", "weight": "positive"},
+        {"reduction": "none", "label_smoothing": 0.1},
+        {"reduction": "none", "target": "probabilities"},
+        {"reduction": "mean", "weight": "positive", "ignored": "some"},
+        {"reduction": "mean", "target": "probabilities", "weight": "positive", "label_smoothing": 0.1},
+    ),
+    "binary_cross_entropy": _OF_ELEMENTS,
+    "binary_cross_entropy_with_logits": (
+        *_OF_ELEMENTS,
+        {"reduction": "none", "target": "soft", "pos_weight": "last dimension"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Work for one process, small enough to be sent to it.
+
+    Attributes
+    ----------
+    name : str
+        Unique; what a part of the run is kept under.
+    work : str
+        A key of `parity_tests.audit.work.WORK`.
+    cells : tuple of (operator, dtype)
+        Whom its findings are about.
+    cases : tuple of Case
+    evaluations : int
+        The budget of a search.
+    option : str
+        What is special about it: the axes, or a capability.
+    sweep : Sweep or None
+    first, count : int
+        The inputs of a sweep, by number.
+    weight : float
+        How long it takes, roughly, in elements.
+    """
+
+    name: str
+    work: str
+    cells: tuple[Cell, ...]
+    cases: tuple[Case, ...] = ()
+    evaluations: int = 0
+    option: str = ""
+    sweep: Sweep | None = None
+    first: int = 0
+    count: int = 0
+    weight: float = field(default=1.0, compare=False)
+
+
+def of_elements(operator: Operator) -> bool:
+    """Whether elements stand for themselves: there are no rows."""
+    return operator.name.startswith("binary")
+
+
+def distributions_of(operator: Operator) -> tuple[str, ...]:
+    """The distributions of an audit: those of the random claims, and a range of scales where the operator has rows of logits."""
+    scales = SCALES if operator.name in ("softmax", "log_softmax", "cross_entropy") else ()
+    return (*operator.values, *scales)
+
+
+def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator[Case]:
+    """What is drawn and measured of an operator in a dtype."""
+    base, telling, every = BASE[operator.name], TELLING[operator.name], distributions_of(operator)
+    met = every if extent.everywhere is None else telling[: extent.everywhere]
+    if of_elements(operator):
+        for number in extent.elements:
+            for values in every if number == extent.elements[-1] else met:
+                yield operator.case(dtype, (number,), values, base, seed)
+        usual: tuple[int, ...] = (extent.elements[-1],)
+    else:
+        for classes, rows in extent.rows.items():
+            for values in every if classes == USUAL else met:
+                yield operator.case(dtype, (rows, classes), values, base, seed)
+        usual = (extent.rows[USUAL], USUAL)
+    for options in PATHS[operator.name]:
+        if options.get("dtype") and DTYPES.index(options["dtype"]) <= DTYPES.index(dtype):
+            continue  # no other dtype than the input's, or one that holds less
+        shape = usual[::-1] if options.get("dim") == 0 else usual
+        for values in telling[: 1 if extent.everywhere == 1 else 2]:
+            yield operator.case(dtype, shape, values, options, seed)
+    if "reduction" in operator.options:
+        for rows in extent.batches:
+            shape = (rows,) if of_elements(operator) else (rows, SHORT)
+            yield operator.case(dtype, shape, telling[0], {**base, "reduction": "mean"}, seed)
+
+
+def gathered(cases: Iterable[Case]) -> Iterator[tuple[Case, ...]]:
+    """Cases in groups that take about as long."""
+    group: list[Case] = []
+    for case in cases:
+        if group and sum(prod(other.shape) for other in group) + prod(case.shape) > TOGETHER:
+            yield tuple(group)
+            group = []
+        group.append(case)
+    if group:
+        yield tuple(group)
+
+
+def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]:
+    """The units of one operator and dtype: what is drawn, a search, and the axes that any process can go along."""
+    operator, dtype = cell
+    name = f"{operator} {dtype}"
+    drawn = dict.fromkeys(cases(OPERATORS[operator], dtype, extent, seed))  # each once
+    for number, group in enumerate(gathered(drawn)):
+        size = float(sum(prod(case.shape) for case in group))
+        yield Unit(f"{name} drawn {number}", "draw", (cell,), group, weight=size + 4096 * len(group))
+    yield Unit(f"{name} searched", "search", (cell,), evaluations=extent.evaluations, weight=16.0 * extent.evaluations)
+    yield Unit(f"{name} axes", "axes", (cell,), option=axes, weight=2.0**17)
+    for sweep in sweeps((operator,), (dtype,), seed):
+        if sweep.patterns <= 2**16:
+            yield Unit(f"{sweep.name} exhausted", "exhaust", (cell,), sweep=sweep, count=sweep.patterns, weight=2.0**18)
+        elif extent.sweeps:
+            every = min(sweep.patterns, SWEPT)
+            for first in range(0, every, SWEPT_TOGETHER):
+                count = min(SWEPT_TOGETHER, every - first)
+                yield Unit(f"{sweep.name} from {first:#010x}", "sweep", (cell,), sweep=sweep, first=first, count=count, weight=4.0 * count)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The units of a run, those first that are about many cells, and what it leaves to a higher effort or another machine."""
+
+    units: tuple[Unit, ...]
+    missing: tuple[Missing, ...]
+
+
+def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
+    """What is done for the chosen operators and dtypes."""
+    extent, on_cpu = EXTENTS[knobs.effort_name], knobs.device == "cpu"
+    missing = list(left(extent, knobs)) if cells else []
+    units: list[Unit] = []
+    if knobs.subject.name != COMPILED:
+        together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}
+        units += [Unit(f"compiled {dtype}", "compiled", of, weight=2.0**17 * len(of)) for dtype, of in together.items() if of]
+    if cells and on_cpu:
+        in_force, others, unavailable = capabilities()
+        missing += [Missing(what=f"capability {name}", why=why) for name, why in unavailable.items()]
+        every, weight = tuple(cells), 2.0**15 * len(cells)
+        units += [Unit(f"capability {name}", "capability", every, option=f"{in_force} {name}", weight=weight) for name in others]
+    for cell in cells:
+        units += measures(cell, extent, knobs.seed, "threads layout batch" if on_cpu else "layout batch")
+    return Planned(tuple(units), tuple(missing))
+
+
+def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
+    """What an effort leaves to a higher one."""
+    most = EXTENTS["thorough"]
+    why = f"left to a higher effort than {knobs.effort_name}"
+    if extent.everywhere is not None:
+        yield Missing(what=f"all distributions at other lengths than {USUAL}, and at other sizes than {extent.elements[-1]}", why=why)
+    if extent.batches != most.batches:
+        yield Missing(what=f"means over {_listed(set(most.batches) - set(extent.batches))} losses", why=why)
+    if extent.elements != most.elements:
+        yield Missing(what=f"batches of {_listed(set(most.elements) - set(extent.elements))} elements", why=why)
+    if extent.rows != most.rows:
+        yield Missing(what=f"batches of more rows than {_listed(extent.rows.values())} of {_listed(extent.rows)} classes", why=why)
+    if knobs.subject.name == COMPILED:
+        yield Missing(what="eager and compiled", why="the subject is compiled")
+    elif uncompiled := [dtype for dtype in knobs.dtypes if dtype not in extent.compiled]:
+        yield Missing(what=f"eager and compiled, {', '.join(uncompiled)}", why=why)
+    if not extent.sweeps and "float32" in knobs.dtypes:
+        yield Missing(what="all 2**32 numbers of float32, of operators of one number or two", why=why)
+    if knobs.device != "cpu":
+        yield Missing(what="threads and capabilities", why=f"they are the CPU's, and the subject runs on {knobs.device}")
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers))

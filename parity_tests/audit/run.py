@@ -1,0 +1,177 @@
+"""A run of the audit: the plan of what was asked for, its units through an executor, and the audit that their parts make."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parity_tests import ledger
+from parity_tests.audit import chunks, plan
+from parity_tests.audit.collect import Conditions, Part
+from parity_tests.audit.environment import environment, source
+from parity_tests.audit.record import Audit, Divergence, Missing
+from parity_tests.audit.record import Settings as Recorded
+from parity_tests.audit.work import perform, summed
+from parity_tests.operators import OPERATORS
+from parity_tests.settings import Settings
+
+STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
+STOPPED = "the run was stopped before; run it again to continue"
+
+
+@dataclass
+class Run:
+    """What is measured of the chosen operators and dtypes, and found so far.
+
+    Parameters
+    ----------
+    knobs : Settings
+    cells : sequence of (operator, dtype)
+        What was asked for; of those that pytest was told to leave out, none.
+    directory : Path
+        Of the audit.
+    workers : int
+    scheduler : str
+        The address of a Dask scheduler, or "" for processes of this machine.
+    progress : callable
+        Called with each unit that is finished, and whether an earlier run had finished it.
+    """
+
+    knobs: Settings
+    cells: Sequence[plan.Cell]
+    directory: Path
+    workers: int
+    scheduler: str = ""
+    progress: Callable[[plan.Unit, bool], None] = lambda unit, before: None
+    parts: dict[str, Part] = field(default_factory=dict)
+    sums: dict[str, Part] = field(default_factory=dict)
+    _finished: Iterator[tuple[chunks.Chunk, str]] | None = None
+    _error: Exception | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.offered = [cell for cell in self.cells if self.knobs.subject.offers(cell[0])]
+        planned = plan.planned(self.offered, self.knobs)
+        self.units = {unit.name: unit for unit in planned.units}
+        self.left_out = planned.missing
+        knobs = self.knobs
+        self._conditions = Conditions(knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject))
+
+    @property
+    def store(self) -> Path:
+        return self.directory / STORE
+
+    def of(self, cell: plan.Cell) -> Part:
+        """What was found of an operator in a dtype; waits for it."""
+        units = [unit for unit in self.units.values() if cell in unit.cells]
+        while not all(unit.name in self.parts for unit in units):
+            self._next()
+        found = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
+        return Part(
+            figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
+            axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
+            missing=tuple(missing for missing in found.missing if cell[0] in missing.what and cell[1] in missing.what),
+        )
+
+    def _summed(self, cell: plan.Cell) -> Iterator[Part]:
+        """The sweeps whose parts are all there."""
+        for sweep in dict.fromkeys(unit.sweep for unit in self.units.values() if unit.work == "sweep" and cell in unit.cells):
+            assert sweep is not None
+            units = [unit for unit in self.units.values() if unit.work == "sweep" and unit.sweep == sweep]
+            parts = [self.parts[unit.name] for unit in units if unit.name in self.parts]
+            if len(parts) < len(units) or any(part.missing for part in parts):
+                continue
+            if sweep.name not in self.sums:
+                self.sums[sweep.name] = summed(self._conditions, sweep, [part.swept for part in parts], sum(unit.count for unit in units))
+            yield self.sums[sweep.name]
+
+    def close(self) -> None:
+        """Stop; what is finished is kept in the store, until all of it is."""
+        self._stack.close()
+        if self.complete:
+            shutil.rmtree(self.store, ignore_errors=True)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.parts) == len(self.units)
+
+    @property
+    def audit(self) -> Audit:
+        """What was found, and what was not."""
+        sums = [part for cell in self.offered for part in self._summed(cell)]
+        found = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
+        knobs, asked = self.knobs, self.knobs.operators or tuple(OPERATORS)
+        missing = list(self.left_out) + list(found.missing)
+        missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
+        for operator in asked:
+            if not knobs.subject.offers(operator):
+                missing.append(Missing(what=operator, why=f"not offered: {knobs.subject.name} has no {operator}"))
+            else:
+                left = [dtype for dtype in knobs.dtypes if (operator, dtype) not in self.cells]
+                missing += [Missing(what=f"{operator}, {dtype}", why="pytest was told to leave it out") for dtype in left]
+        return Audit(
+            settings=Recorded(
+                subject=knobs.subject.name,
+                device=knobs.device,
+                dtypes=knobs.dtypes,
+                operators=asked,
+                effort=knobs.effort_name,
+                seed=knobs.seed,
+            ),
+            environment=environment(knobs.device),
+            command=command(knobs),
+            figures=tuple(sorted(found.figures, key=lambda figure: figure.key)),
+            axes=tuple(sorted(found.axes, key=lambda axis: (axis.operator, axis.dtype, axis.claim, axis.axis, axis.second))),
+            divergences=_met(found),
+            missing=tuple(sorted(missing, key=lambda each: (each.what, each.why))),
+            times=found.times | {"all": time.monotonic() - self._began},
+        )
+
+    def open(self) -> None:
+        """Reach the processes that do the work.
+
+        Raises
+        ------
+        SchedulerError
+            If there is no cluster at the address.
+        """
+        executor = self._stack.enter_context(chunks.executor(self.workers, self.scheduler))
+        todo = [chunks.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()]
+        self._finished = chunks.run(todo, executor, self.store, progress=self._progress)
+
+    def _progress(self, chunk: chunks.Chunk, before: bool) -> None:
+        self.progress(self.units[chunk.name], before)
+
+    def _next(self) -> None:
+        """Wait for one more unit."""
+        if self._error is not None:  # what one item met, the others would wait for
+            raise self._error
+        assert self._finished is not None, "the run was not opened"
+        try:
+            chunk, result = next(self._finished)
+        except Exception as error:
+            self._error = error
+            raise
+        self.parts[chunk.name] = Part.model_validate_json(result)
+
+
+def command(knobs: Settings) -> str:
+    """Repeats an audit."""
+    words = ["pytest parity_tests --audit DIR", f"--subject {knobs.subject.name}", f"--device {knobs.device}"]
+    words += [f"--dtype {','.join(knobs.dtypes)}"] + ([f"--operator {','.join(knobs.operators)}"] if knobs.operators else [])
+    return " ".join([*words, f"--effort {knobs.effort_name}", f"--seed {knobs.seed}"])
+
+
+def _met(found: Part) -> tuple[Divergence, ...]:
+    """The entries of the ledger that explain a figure."""
+    ids = {measures.divergence for figure in found.figures for measures in (figure.subject, figure.torch) if measures is not None}
+    return tuple(
+        Divergence(id=entry.id, title=entry.id.replace("-", " "), reason=entry.reason, link=entry.link)
+        for entry in ledger.entries()
+        if entry.id in ids
+    )

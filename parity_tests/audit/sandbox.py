@@ -1,0 +1,212 @@
+"""A process of its own for what a subject does: one that does not return, or dies, costs what it was asked and nothing else.
+
+Beside that, variables that a library reads once, when it is loaded, take other values here than in the process that asks.
+
+Note [Fork or start]
+    A fork has the libraries loaded, but only the thread that forks goes on in it, and it reads no variable anew. So a process with one
+    thread, a worker of the local pool, forks; where other variables are asked for, and in a worker of a cluster, which has threads, a
+    process is started. The subject is loaded in the sandbox in any case, so that what it loads (a driver, threads of its own) is
+    not forked.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+from parity_tests.processes import ENVIRONMENT
+
+START_LIMIT = 600.0  # seconds to load the libraries and the subject, on a machine that is busy
+GRACE = 2.0  # times the limit: from then on a process whose owner is gone ends by itself
+HEARTBEAT = 0.2  # seconds between signs of life
+READY, ALIVE, DONE, RAISED = "ready", "alive", "done", "raised"
+
+
+class Lost(Exception):
+    """What was asked did not come back; the message completes "it ..."."""
+
+
+class Sandbox:
+    """A process that is started when it is needed, and started again when it is lost.
+
+    Parameters
+    ----------
+    subject : str
+        Loaded before anything is asked.
+    limit : float
+        Seconds that may pass without a sign of life.
+    environment : mapping, optional
+        Changes of the variables it is started with; None takes one away.
+    """
+
+    def __init__(self, subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> None:
+        self.subject, self.limit, self.environment = subject, limit, environment
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
+        self._connection: Connection | None = None
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """What ``function``, as in ``package.module:name``, returns.
+
+        Raises
+        ------
+        Lost
+            If it does not return within the limit, or its process dies.
+        RuntimeError
+            If it raises: what a subject may raise is for the function to catch.
+        """
+        if self._connection is None:
+            self._start()
+        assert self._connection is not None
+        try:
+            self._connection.send((function, arguments, self.limit))
+            kind, result = self._receive(self.limit)
+        except (EOFError, ConnectionError):
+            raise Lost(f"{self._ended()}") from None
+        if kind == RAISED:
+            raise RuntimeError(result)
+        return result
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._ended()
+
+    def _receive(self, limit: float) -> tuple[str, Any]:
+        assert self._connection is not None
+        while True:
+            if not self._connection.poll(limit):
+                self.close()
+                raise Lost(f"did not return within {limit:g} s")
+            kind, result = self._connection.recv()
+            if kind != ALIVE:
+                return kind, result
+
+    def _ended(self) -> str:
+        """How the process ended; it is over."""
+        assert self._process is not None
+        assert self._connection is not None
+        code = self._process.wait()
+        self._connection.close()
+        self._process = self._connection = None
+        return f"ended the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process (exit status {code})"
+
+    def _start(self) -> None:
+        """See Note [Fork or start]."""
+        self._connection, theirs = Pipe()
+        forks = self.environment is None and threading.active_count() == 1
+        self._process = _fork(theirs, self.subject) if forks else _started(theirs, self.subject, self.environment or {})
+        theirs.close()
+        try:
+            kind, result = self._receive(START_LIMIT)
+        except EOFError:
+            raise Lost(f"{self._ended()} while it was loaded") from None
+        if kind == RAISED:
+            self.close()
+            raise RuntimeError(result)
+
+
+@dataclass(frozen=True)
+class _Forked:
+    """A forked process, with what `subprocess.Popen` says of a started one."""
+
+    pid: int
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _fork(theirs: Connection, subject: str) -> _Forked:
+    process = os.fork()
+    if process:
+        return _Forked(process)
+    try:
+        descriptor = theirs.fileno()
+        for number in (0, 1, 2):
+            os.dup2(_nowhere(), number)
+        # Nothing of the owner is held open: whoever waits for its end shall hear of it.
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+        serve(descriptor, subject)
+    finally:
+        os._exit(0)
+
+
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_RDWR)
+
+
+def _started(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> subprocess.Popen[bytes]:
+    # As the standard library starts processes: they find modules where this one does, wherever it was started.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()}, {subject!r})"
+    variables = {**ENVIRONMENT, **os.environ, **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        pass_fds=(theirs.fileno(),),
+        env={name: value for name, value in variables.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+# --- within ----------------------------------------------------------------------------------------------------------
+
+_owner: list[tuple[Connection, float]] = []  # of this process, where it is a sandbox, with the limit in force
+_last = [0.0]
+
+
+def alive() -> None:
+    """A sign of life, from within what was asked: the limit counts anew. Nothing happens outside a sandbox."""
+    now = time.monotonic()
+    if _owner and now - _last[0] > HEARTBEAT:
+        _last[0] = now
+        connection, limit = _owner[-1]
+        connection.send((ALIVE, None))
+        faulthandler.dump_traceback_later(limit * GRACE, exit=True)
+
+
+def serve(descriptor: int, subject: str) -> None:
+    """Do what is asked until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it reaches every process: the owner is to notice, not this one to die
+    with Connection(descriptor) as connection:
+        try:
+            import torch
+
+            from parity_tests.audit.collect import loaded
+
+            torch.set_num_threads(1)
+            loaded(subject)
+        except Exception:
+            connection.send((RAISED, traceback.format_exc()))
+            return
+        connection.send((READY, None))
+        while True:
+            try:
+                function, arguments, limit = connection.recv()
+            except (EOFError, ConnectionError):
+                return
+            _owner[:] = [(connection, limit)]
+            faulthandler.dump_traceback_later(limit * GRACE, exit=True)  # where nobody is left to end it
+            module, _, name = function.partition(":")
+            try:
+                answer = (DONE, getattr(importlib.import_module(module), name)(*arguments))
+            except Exception:
+                answer = (RAISED, traceback.format_exc())
+            faulthandler.cancel_dump_traceback_later()
+            connection.send(answer)

@@ -1,0 +1,160 @@
+"""An audit as a run of pytest: its request checked before the work begins, its result written, shown and compared at the end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity_tests.audit import chunks, compare, files, page, summary
+from parity_tests.audit.progress import Progress
+from parity_tests.audit.record import Audit
+from parity_tests.audit.run import Run
+from parity_tests.settings import Settings
+
+JSON, PAGE = "audit.json", "index.html"
+
+
+class WrongRequest(ValueError):
+    """The audit cannot be done as it was asked for; the message says what can."""
+
+
+@dataclass
+class Session:
+    """A plugin of pytest that does one audit.
+
+    Attributes
+    ----------
+    old : Audit or None
+        What it is compared with.
+    gates : tuple of str
+        What must not have grown.
+    run : Run
+        Known once the items are.
+    """
+
+    knobs: Settings
+    directory: Path
+    workers: int
+    scheduler: str = ""
+    old: Audit | None = None
+    gates: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    run: Run | None = None
+    audit: Audit | None = None
+    comparison: Any = None
+    tripped: list[str] = field(default_factory=list)
+    before: int = 0  # parts that an earlier run had finished
+
+    @classmethod
+    def asked(cls, knobs: Settings, option: Any) -> Session:
+        """Check the options.
+
+        Raises
+        ------
+        WrongRequest
+            If the directory cannot be written to, the file to compare with cannot be read, a gate is none, or no process is allowed.
+        """
+        workers = option.workers if option.workers is not None else _cores()
+        if workers < 1:
+            raise WrongRequest(f"--workers is {workers}; it must be at least 1")
+        directory = _writable(Path(option.audit))
+        if option.scheduler is None:
+            chunks.prepare()  # while tests are collected
+        gates = tuple(option.audit_compare_fail or ())
+        if gates and option.audit_compare is None:
+            raise WrongRequest(f"--audit-compare-fail is {gates[0]!r}, and there is nothing to compare with; add --audit-compare FILE")
+        try:
+            old = files.load(Path(option.audit_compare)) if option.audit_compare is not None else None
+            for gate in gates:
+                compare.parse_gate(gate)
+        except (files.AuditFileError, compare.GateError) as error:
+            raise WrongRequest(str(error)) from error
+        return cls(knobs, directory, workers, option.scheduler or "", old, gates)
+
+    @property
+    def header(self) -> list[str]:
+        how = f"the scheduler at {self.scheduler}" if self.scheduler else f"{self.workers} workers"
+        lines = [f"parity: audit into {self.directory}, by {how}"]
+        if self.old is not None:
+            lines.append(f"parity: compared with an audit of {self.old.settings.subject}, torch {self.old.environment.get('torch', '?')}")
+        return lines
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.config.option.collectonly or not session.items:
+            return
+        chosen: list[dict[str, Any]] = [item.callspec.params for item in session.items if isinstance(item, pytest.Function)]
+        cells = [(parameters["operator"].name, str(parameters["dtype"])) for parameters in chosen]
+        run = Run(self.knobs, cells, self.directory, self.workers, self.scheduler, self._done)
+        try:
+            run.open()
+        except ValueError as error:  # of a scheduler
+            raise pytest.UsageError(str(error)) from error
+        self.run = run
+        self.progress.begin(sum(unit.weight for unit in run.units.values()))
+
+    def _done(self, unit: Any, before: bool) -> None:
+        self.before += before
+        self.progress.done(unit.name, unit.weight)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        self.progress.clear()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        run = self.run
+        if run is None:
+            return
+        run.close()
+        self.progress.close()
+        self.audit = run.audit
+        if self.old is not None:
+            self.comparison = compare.compare(self.old, self.audit)
+            self.tripped = [failure for gate in self.gates for failure in compare.gate(self.comparison, gate)]
+        files.save(self.audit, self.directory / JSON)
+        page.write(self.directory / PAGE, self.audit, self.comparison)
+        if self.tripped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.audit is None or self.run is None:
+            return
+        write = terminalreporter.write_line
+        terminalreporter.section(f"audit of {self.knobs.subject.name}: the worst of each operator and dtype")
+        for line in summary.table(self.audit):
+            write(line)
+        if missing := list(summary.shortcomings(self.audit)):
+            terminalreporter.section("not measured")
+            for line in missing:
+                write(line)
+        if self.comparison is not None:
+            terminalreporter.section("compared")
+            for line in compare.table(self.comparison):
+                write(line)
+            for failure in self.tripped:
+                write(f"FAIL: {failure}", red=True)
+        write("")
+        if self.before:
+            write(f"{self.before} of {len(self.run.units)} parts were finished before, by a run that was stopped")
+        write(f"{self.directory / PAGE} shows it, {self.directory / JSON} holds it")
+        if not self.run.complete:
+            write(f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it again to continue", yellow=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _writable(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise WrongRequest(f"--audit is {str(directory)!r}, which cannot be written to ({error.strerror}); name a directory") from error
+    return directory

@@ -1,0 +1,210 @@
+"""What the page says of an audit, before it is laid out: the verdict, the heat map, and what was met, proven and missed."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from parity_tests.audit import text
+from parity_tests.audit.changes import STANDINGS
+from parity_tests.audit.record import Audit, Axis, Divergence
+from parity_tests.audit.results import Card, Detail, Numbered, Result, badness, details_of, identifier, in_order
+from parity_tests.audit.text import plural
+
+WORST_SHOWN = 12  # in the table of all operators
+TIERS = (
+    ("exact", "exact to half an ulp: every element is the number nearest to the truth"),
+    ("faithful", "within 1 ulp: one of the two numbers that enclose the truth"),
+    ("bound", "beyond 1 ulp, within what rounding allows"),
+    ("known", "beyond what rounding allows, for a reason in the ledger"),
+    ("fail", "beyond what rounding allows: wrong"),
+)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A row of the heat map, and a chapter: a detail for each dtype, None where nothing was measured."""
+
+    name: str
+    details: tuple[Detail | None, ...]
+
+    @property
+    def id(self) -> str:
+        return identifier("operator", self.name)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """How good results are, and which are that good."""
+
+    name: str
+    meaning: str
+    results: tuple[Result, ...]
+    dtypes: int
+
+    @property
+    def said(self) -> list[str]:
+        """The results by operator: "softmax (float16, bfloat16)"."""
+        grouped: dict[tuple[str, str], list[str]] = {}
+        for result in self.results:
+            grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
+        return [
+            f"{operator} {text.result(claim)} ({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
+            for (operator, claim), dtypes in grouped.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Met:
+    """An entry of the ledger, and where it was met."""
+
+    divergence: Divergence
+    results: tuple[Result, ...]
+    figures: int
+    fraction: float
+
+    @property
+    def href(self) -> str:
+        """Its link, if that is one to the web."""
+        return self.divergence.link if re.match(r"https?://", self.divergence.link) else ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An audit as it is told."""
+
+    audit: Audit
+    operators: tuple[Operator, ...] = field(default=())
+
+    @cached_property
+    def members(self) -> list[Numbered]:
+        return [Numbered(row, figure) for row, figure in enumerate(self.audit.figures)]
+
+    @property
+    def details(self) -> list[Detail]:
+        return [detail for operator in self.operators for detail in operator.details if detail]
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for detail in self.details for result in detail.results]
+
+    @cached_property
+    def dtypes(self) -> list[str]:
+        return in_order(self.audit.settings.dtypes, (figure.dtype for figure in self.audit.figures))
+
+    @property
+    def has_torch(self) -> bool:
+        return any(figure.torch is not None for figure in self.audit.figures)
+
+    @property
+    def name(self) -> str:
+        """The subject, with its version where it is torch."""
+        subject, version = self.audit.settings.subject, self.audit.environment.get("torch", "")
+        return f"{subject} {version.partition('+')[0]}" if subject.partition(".")[0] == "torch" and version else subject
+
+    @property
+    def failed(self) -> int:
+        return sum(figure.subject.standing == "fail" for figure in self.audit.figures)
+
+    @property
+    def not_returned(self) -> int:
+        return sum(missing.failed for missing in self.audit.missing)
+
+    @property
+    def known(self) -> int:
+        return sum(figure.subject.standing == "known" for figure in self.audit.figures)
+
+    @property
+    def standing(self) -> str:
+        if self.failed or self.not_returned:
+            return "fail"
+        return "nothing" if not self.audit.figures else "known" if self.known else "pass"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        measured = len(self.audit.figures)
+        if not measured and not self.not_returned:
+            return f"Nothing of {self.name} was measured."
+        exceed = "exceeds" if self.failed == 1 else "exceed"
+        wrong = [f"{text.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what rounding allows"] * bool(self.failed)
+        wrong += [f"{plural(self.not_returned, 'call')} raised or did not return"] * bool(self.not_returned)
+        if wrong:
+            return f"{self.name} is wrong: {text.list_of(wrong)}."
+        if not self.known:
+            return f"{self.name} keeps within what rounding allows in every one of {plural(measured, 'measurement')}."
+        reasons = plural(len(self.audit.divergences), "known reason")
+        return (
+            f"{self.name} keeps within what rounding allows in {text.count(measured - self.known)} of {plural(measured, 'measurement')}, "
+            f"and exceeds it in {text.count(self.known)} for {reasons}."
+        )
+
+    @property
+    def second_sentence(self) -> str:
+        """How much is exact to half an ulp, and what is farthest from it in the unit that counts, what is allowed."""
+        if not self.results:
+            return ""
+        exact = sum(result.tier == "exact" for result in self.results)
+        decided = sum(result.elements - result.undecided for result in self.results)
+        rounded = text.share(sum(result.correctly_rounded for result in self.results), decided)
+        worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
+        where = f"the {text.result(worst.claim)} of {worst.operator} in {worst.dtype}"
+        if math.isinf(worst.fraction):
+            kind = "nan or infinite where it should be a number, or the reverse"
+            farthest = f"The worst is {where}: {kind if math.isinf(worst.max_ulp) else 'an error where none is allowed'}."
+        elif worst.fraction > 1:
+            farthest = f"Farthest beyond what is allowed, {text.times(worst.fraction)} times, is {where}."
+        else:
+            farthest = f"Nearest to what is allowed, {text.times(worst.fraction)} times, is {where}."
+        return (
+            f"{exact} of its {plural(len(self.results), 'result')} {'is' if exact == 1 else 'are'} exact to half an ulp in every element; "
+            f"over all, {rounded} of {text.count(decided)} elements are. {farthest}"
+        )
+
+    @cached_property
+    def tiers(self) -> list[Tier]:
+        made = [Tier(*tier, tuple(result for result in self.results if result.tier == tier[0]), len(self.dtypes)) for tier in TIERS]
+        return [tier for tier in made if tier.results or tier.name in ("exact", "faithful", "bound")]
+
+    @cached_property
+    def worst(self) -> list[Card]:
+        """The worst case of each operator and dtype, worst first."""
+        firsts = [min(detail.cards, key=badness) for detail in self.details if detail.cards]
+        return sorted(firsts, key=badness)[:WORST_SHOWN]
+
+    @cached_property
+    def met(self) -> list[Met]:
+        made = []
+        for divergence in self.audit.divergences:
+            of = [figure for figure in self.audit.figures if figure.subject.divergence == divergence.id]
+            results = tuple(result for result in self.results if divergence.id in result.divergences)
+            made.append(Met(divergence, results, len(of), max((figure.subject.fraction for figure in of), default=0.0)))
+        return sorted(made, key=lambda met: -met.fraction)
+
+    @cached_property
+    def proven(self) -> list[Result]:
+        """What was measured on every input there is."""
+        return [way for detail in self.details for way in detail.by_how if way.how == "exhaustive"]
+
+    @cached_property
+    def axes(self) -> tuple[list[Axis], list[Axis]]:
+        """Those that change bits, most first, and those that change none."""
+        changing = sorted((axis for axis in self.audit.axes if axis.differing), key=lambda axis: (-axis.max_apart_ulp, -axis.differing))
+        return changing, [axis for axis in self.audit.axes if not axis.differing]
+
+    @property
+    def missing(self) -> list[tuple[str, bool, list[str]]]:
+        """By reason: what is missing for it; what the subject is to blame for comes first."""
+        grouped: dict[tuple[bool, str], list[str]] = {}
+        for missing in self.audit.missing:
+            grouped.setdefault((not missing.failed, missing.why), []).append(missing.what)
+        return [(why, not blameless, whats) for (blameless, why), whats in sorted(grouped.items())]
+
+
+def page(audit: Audit) -> Page:
+    """Put figures in their places."""
+    bare = Page(audit)
+    operators = in_order(audit.settings.operators, (figure.operator for figure in audit.figures))
+    return Page(audit, tuple(Operator(name, tuple(details_of(name, bare.dtypes, bare.members))) for name in operators))

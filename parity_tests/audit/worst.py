@@ -1,0 +1,94 @@
+"""The worst element of a result: what it was computed from, what it is truly, and a script that reproduces it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from parity_tests import observe
+from parity_tests.audit.certify import Truth
+from parity_tests.audit.record import Worst
+from parity_tests.audit.rows import alone
+from parity_tests.cases import Call, Case
+from parity_tests.expect import FORWARD
+from parity_tests.judging import Finding, of_the_subject
+from parity_tests.report import INLINE, script
+from parity_tests.subjects import Subject
+from parity_tests.subjects.declined import NotOffered
+from parity_tests.verdict import Verdict
+
+
+def worst(
+    subject: Subject,
+    device: str,
+    case: Case | None,
+    call: Call,
+    claim: str,
+    grad_output: np.ndarray,
+    verdict: Verdict,
+    truth: Truth,
+    torch: np.ndarray | None,
+) -> Worst:
+    """Describe the worst element, that of ``verdict``, by its row alone where the subject returns the same for that.
+
+    Parameters
+    ----------
+    case : Case or None
+        What draws the arguments again, where they are too many to print.
+    torch : ndarray or None
+        What torch returns, where it is not the subject.
+    """
+    index, upstream = verdict.index, None if claim == FORWARD else grad_output
+    finding = Finding(case, call, claim, verdict, verdict, "", True, upstream)
+    row = alone(call, claim, grad_output, index) if index else None
+    printable = _size(call, upstream) <= INLINE
+    if row is not None and _size(row[0], None if upstream is None else row[1]) <= INLINE:
+        given, gradient, at = row
+        if _same(subject, device, given, claim, gradient, at, verdict.observed):
+            upstream = None if upstream is None else gradient
+            finding = Finding(None, given, claim, replace(verdict, index=at), verdict, "", True, upstream)
+            printable = True
+    return Worst(
+        index=index,
+        arguments=_printed(finding) if printable else {"case": str(case)},
+        observed=verdict.observed.hex(),
+        torch="" if torch is None else float(torch[index]).hex(),
+        truth=truth.decimal(int(np.ravel_multi_index(index, truth.value.shape)) if index else 0),
+        ulps=verdict.ulps,
+        fraction=verdict.fraction,
+        script=script(finding, subject, device),
+    )
+
+
+def _size(call: Call, upstream: np.ndarray | None) -> int:
+    """The numbers that a script has to spell out."""
+    return sum(value.size for value in (*call.arguments.values(), upstream) if isinstance(value, np.ndarray))
+
+
+def _same(subject: Subject, device: str, call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...], observed: float) -> bool:
+    """Whether the subject returns the same for a row alone as it did among others."""
+    try:
+        with of_the_subject(subject):
+            if claim == FORWARD:
+                found = observe.forward(subject, call, device)
+            else:
+                found = observe.gradients(subject, call, device, grad_output)[claim]
+    except (NotOffered, observe.WrongResult):
+        return False
+    return found.ndim == len(index) and float(found[index]).hex() == observed.hex()
+
+
+def _printed(finding: Finding) -> dict[str, str]:
+    """The arguments, numbers in hexadecimal."""
+    shown: dict[str, Any] = dict(finding.call.arguments)
+    if finding.grad_output is not None:
+        shown["grad_output"] = finding.grad_output
+    return {name: _text(value) for name, value in shown.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return str(value)
+    return " ".join(float(x).hex() if value.dtype.kind == "f" else str(int(x)) for x in value.reshape(-1))
