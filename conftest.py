@@ -22,7 +22,7 @@ import torch
 
 from parity_tests import report, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
-from parity_tests.settings import Settings, WrongOption, environment, settings
+from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
@@ -30,7 +30,6 @@ pytest_plugins = ("benchmarks.plugin",)
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
-SETTINGS = pytest.StashKey[Settings]()
 PASSED = pytest.StashKey[bool]()
 WATCH = pytest.StashKey[watch.Watch]()
 COUNTS = pytest.StashKey[dict[str, tally.Tally]]()

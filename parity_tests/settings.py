@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from parity_tests.generate import EFFORTS, Effort
@@ -31,6 +32,9 @@ class Settings:
     @property
     def effort(self) -> Effort:
         return EFFORTS[self.effort_name]
+
+
+SETTINGS = pytest.StashKey[Settings]()  # where pytest keeps those of a run
 
 
 def settings(
