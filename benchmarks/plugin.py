@@ -22,7 +22,7 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from benchmarks import allocator, machine, page, progress, summary
 from benchmarks.clock import Clock
-from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name
+from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name, together
 from benchmarks.paths import PATHS, SUBJECT, of_subject
 from benchmarks.session import Benchmarks
 from parity_tests.settings import SETTINGS, Settings, WrongOption
@@ -120,7 +120,7 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         seed=knobs.seed,
         cold=option.cold_cache,
         timed=timed,
-        cells=tuple(chosen),
+        cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
         not_offered=refused,
         allocator=config.stash[ALLOCATOR],
