@@ -20,10 +20,10 @@ os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for worke
 
 import torch
 
-from parity_tests import report, settings, tally, watch
+from parity_tests import report, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
-from parity_tests.settings import SETTINGS, Settings
-from parity_tests.subjects import BUILTIN
+from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, settings
+from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
 pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
@@ -63,10 +63,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    knobs = settings.of(config)
+    option = config.getoption
+    asked = [option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
+    try:
+        config.stash[SETTINGS] = settings(*asked)
+    except (WrongOption, SubjectError) as error:
+        raise pytest.UsageError(str(error)) from error
     worker = getattr(config, "workerinput", None)
     directory = Path(worker[WATCHED] if worker else tempfile.mkdtemp(prefix="parity-"))
-    config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), knobs.time_limit)
+    config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit)
     if not worker and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
     config.pluginmanager.register(Summary(config), "parity-summary")
@@ -91,7 +96,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
-        *settings.environment(),
+        *environment(),
         *(["parity: quick effort leaves out the suite's tests of itself, parity_tests/meta"] if knobs.effort_name == "quick" else []),
     ]
 

@@ -7,7 +7,7 @@ and says what is left out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -156,7 +156,7 @@ def cells(
     shapes: Sequence[Shape] = (),
     refused: Counter[str] | None = None,
 ) -> Iterator[Cell]:
-    """The cells of ``sheets`` that the paths offer and that were asked for, each once, grouped by what shares its inputs.
+    """The cells of ``sheets`` that the paths offer and that were asked for, each once.
 
     Parameters
     ----------
@@ -180,6 +180,14 @@ def cells(
                             if cell not in met and not reason:
                                 yield cell
                             met.add(cell)
+
+
+def together(chosen: Iterable[Cell]) -> list[Cell]:
+    """The cells in their order, but those that share their inputs one after the other: inputs and what is true of them are made once."""
+    by_inputs: dict[tuple[str, str, Shape], list[Cell]] = {}
+    for cell in chosen:
+        by_inputs.setdefault((cell.work, cell.dtype, cell.shape), []).append(cell)
+    return [cell for members in by_inputs.values() for cell in members]
 
 
 def _of_work(sheet: Sheet, work: Work, shape: Shape, dtype: str, paths: Mapping[str, Path]) -> Iterator[Cell]:

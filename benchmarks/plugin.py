@@ -22,21 +22,22 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from benchmarks import allocator, machine, page, progress, summary
 from benchmarks.clock import Clock
-from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name
+from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name, together
 from benchmarks.paths import PATHS, SUBJECT, of_subject
 from benchmarks.session import Benchmarks
-from parity_tests import settings
-from parity_tests.settings import Settings, WrongOption
+from parity_tests.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"
 RUN = pytest.StashKey[Benchmarks]()
 CELL = pytest.StashKey[Cell]()
+ALLOCATOR = pytest.StashKey[str]()
 PARAMETERS = "operator, mode, shape, dtype, path"
 MODULE = "test_paths.py"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.register(Switch(), "benchmarks-switch")
     group = parser.getgroup("benchmarks", "timing of loss functions")
     group.addoption("--threads", type=int, default=1, metavar="N", help="threads of torch on the CPU while timing (default: 1)")
     group.addoption("--path", metavar="A,B", help=f"paths to time: {', '.join(PATHS)}, {SUBJECT} (default: all)")
@@ -56,20 +57,26 @@ def _times_are_taken(config: pytest.Config) -> bool:
     return all(path == HERE or (HERE in path.parents and META not in (path, *path.parents)) for path in paths)
 
 
-@pytest.hookimpl(tryfirst=True)
+class Switch:
+    """Says whether times are taken, before pytest-benchmark looks."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        timed = _times_are_taken(config)
+        config.option.benchmark_disable, config.option.benchmark_enable = not timed, timed
+        if timed:
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool would wait, spinning, beside what is timed
+        config.stash[ALLOCATOR] = allocator.keep_memory() if timed else allocator.AS_IT_IS
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Before pytest-benchmark looks at its options."""
-    option = config.option
-    timed = _times_are_taken(config)
-    option.benchmark_disable, option.benchmark_enable = not timed, timed
-    knobs = settings.of(config)
+    """Once the project's own options are known to be right."""
     try:
-        config.stash[RUN] = run = _benchmarks(config, knobs, timed)
+        config.stash[RUN] = run = _benchmarks(config, config.stash[SETTINGS], config.option.benchmark_enable)
     except (WrongOption, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
-    if timed:
-        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool would wait, spinning, beside what is timed
-        run.allocator = allocator.keep_memory()
+    if run.timed:
         config.pluginmanager.register(Timed(config, run), "benchmarks-timed")
 
 
@@ -113,9 +120,10 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         seed=knobs.seed,
         cold=option.cold_cache,
         timed=timed,
-        cells=tuple(chosen),
+        cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
         not_offered=refused,
+        allocator=config.stash[ALLOCATOR],
     )
 
 
@@ -183,8 +191,8 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    run = config.stash[RUN]
-    machine.complete(machine_info, threads=run.threads, allocator=run.allocator, device=run.device)
+    option = config.option
+    machine.complete(machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device)
 
 
 class Timed:

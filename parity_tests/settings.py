@@ -10,7 +10,7 @@ import torch
 
 from parity_tests.generate import EFFORTS, Effort
 from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.subjects import Subject, SubjectError, load
+from parity_tests.subjects import Subject, load
 
 
 class WrongOption(ValueError):
@@ -61,23 +61,6 @@ def settings(
     if not time_limit > 0:
         raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
     return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit, operators)
-
-
-def of(config: pytest.Config) -> Settings:
-    """The settings that the options of a run of pytest ask for, checked once.
-
-    Raises
-    ------
-    pytest.UsageError
-        If an option has a value that is not allowed.
-    """
-    if SETTINGS not in config.stash:
-        asked = [config.getoption(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")]
-        try:
-            config.stash[SETTINGS] = settings(*asked)
-        except (WrongOption, SubjectError) as error:
-            raise pytest.UsageError(str(error)) from error
-    return config.stash[SETTINGS]
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

@@ -173,3 +173,12 @@ def test_the_benchmarks_own_tests_are_not_timed() -> None:
     assert "deselected" in ended.printed
     ended = run("benchmarks/meta/test_work.py", "--collect-only", "-q")
     assert "benchmarks/meta/test_work.py" in ended.printed
+
+
+def test_a_subject_is_loaded_once(tmp_path: Path) -> None:
+    """It may be slow to import, and what it does then is its own."""
+    subject = tmp_path / "loaded.py"
+    subject.write_text("from torch.nn.functional import softmax\nprint('the subject is loaded')\n")
+    ended = run("benchmarks/test_paths.py", "--subject", str(subject), "--collect-only", "-q", "--effort", "quick", "--path", "subject")
+    assert ended.printed.count("the subject is loaded") == 1
+    assert "softmax-forward+backward-2048x1024-float32-subject" in ended.printed

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import groupby
 
 import pytest
 import torch
 
 from benchmarks.buffers import buffers, draw
-from benchmarks.matrix import CORRECTNESS, EFFORTS, SHAPES, Sheet, cells, shape_from
+from benchmarks.matrix import CORRECTNESS, EFFORTS, SHAPES, cells, shape_from, together
 from benchmarks.paths import BASELINE, PATHS
-from benchmarks.work import BACKWARD, FORWARD, ITEMSIZE, MODES, PLAIN, TRAINING, WORKS, Traffic, traffic
+from benchmarks.work import BACKWARD, FORWARD, ITEMSIZE, MODES, TRAINING, WORKS, Traffic, traffic
 from parity_tests.operators import DTYPES, OPERATORS
 
 N = 2048 * 1024  # elements
@@ -95,11 +95,16 @@ def test_without_times_every_path_computes_every_work_that_it_offers() -> None:
             assert offered == {(cell.work, cell.mode) for cell in chosen if cell.path == path.name and cell.dtype == "float32"}
 
 
-def test_cells_that_share_inputs_follow_each_other() -> None:
-    chosen = list(cells((Sheet(PLAIN, MODES, SHAPES, ("float32",)),), PATHS, "cpu"))
-    inputs = [(cell.work, cell.shape, cell.dtype) for cell in chosen]
-    changes = sum(a != b for a, b in itertools.pairwise(inputs))
-    assert changes + 1 == len(set(inputs))
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_cells_that_share_inputs_follow_each_other(effort: str) -> None:
+    chosen = list(cells(EFFORTS[effort].sheets, PATHS, "cpu"))
+    ordered = together(chosen)
+    assert len(ordered) == len(chosen)
+    assert set(ordered) == set(chosen)
+    inputs = [(cell.work, cell.shape, cell.dtype) for cell in ordered]
+    assert len(list(groupby(inputs))) == len(set(inputs))
+    groups = [cell.group for cell in ordered]
+    assert len(list(groupby(groups))) == len(set(groups))
 
 
 @pytest.mark.parametrize("text", ["", "3", "3x", "axb", "1x7", "-1x8", "2x3x4"])
