@@ -163,6 +163,12 @@ def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Dive
 
 
 @cache
+def speaks_of(subject: str, device: str) -> bool:
+    """Whether any divergence is recorded of a subject on a device."""
+    return any(entry.in_force(subject, device) for entry in entries())
+
+
+@cache
 def shortfalls() -> tuple[Shortfall, ...]:
     """Every shortfall of the ledger.
 
