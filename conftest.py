@@ -28,6 +28,7 @@ from parity_tests.subjects.declined import NotOffered
 
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
+collect_ignore += [] if find_spec("liger_kernel") and torch.cuda.is_available() else ["parity_tests/subjects/liger.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
 SETTINGS = pytest.StashKey[Settings]()
 PASSED = pytest.StashKey[bool]()
