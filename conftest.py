@@ -29,6 +29,7 @@ from parity_tests.subjects.declined import NotOffered
 pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
 # Where its library is not here, the examples of a subject cannot be collected.
 collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
+collect_ignore += [] if find_spec("liger_kernel") and torch.cuda.is_available() else ["parity_tests/subjects/liger.py"]
 META = Path(__file__).parent / "parity_tests" / "meta"
 BENCHMARKS_META = Path(__file__).parent / "benchmarks" / "meta"
 AUDIT = Path(__file__).parent / "parity_tests" / "audit"

@@ -17,8 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,65 +25,13 @@ from typing import Any
 import torch
 
 from parity_tests import forked, readme
-from parity_tests.faults import FAULTS, KINDS, Fault
+from parity_tests.fault_runs import Judged, judge_all
+from parity_tests.faults import FAULTS, KINDS
 from parity_tests.subjects import FAULT
 
 MATRIX = Path(__file__).parent / "faults" / "matrix.json"
 SUITE = str(Path(__file__).parent)
-TIME_LIMIT = 30  # seconds for a case: no fault of the catalogue is slow
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A fault, and who caught it.
-
-    Attributes
-    ----------
-    claims : mapping of str to int
-        The claims that failed, with the number of their tests that did.
-    passed : tuple of str
-        The claims that ran, and of which no test failed.
-    first_failure : float or None
-        Seconds from the start of pytest, imports included.
-    assert_close, gradcheck : bool
-        Whether it is caught by what people use today.
-    exitcode : int
-        Of pytest.
-    """
-
-    claims: Mapping[str, int]
-    passed: tuple[str, ...]
-    first_failure: float | None
-    assert_close: bool
-    gradcheck: bool
-    exitcode: int
-
-
-def judge(fault: Fault, start: float, practice: bool) -> Judged:
-    """Run the suite against one fault, and where asked what people use today; ``start`` is what starting pytest takes."""
-    options = ["--subject", FAULT + fault.name, "--operator", fault.operator, "--effort", fault.effort, "--dtype", fault.dtype]
-    files = [SUITE] if fault.effort == "quick" else [f"{SUITE}/test_{claim}.py" for claim in fault.catches]
-    run = forked.run_pytest([*files, *options, "--time-limit", str(TIME_LIMIT)])
-    print(f"{fault.name}: caught by {', '.join(run.failed) or 'nothing'}", file=sys.stderr, flush=True)
-    first = None if run.first_failure is None else round(start + run.first_failure, 1)
-    passed = tuple(sorted(claim for claim in run.passed if claim not in run.failed))
-    found = forked.call(_practice, fault.name) if practice else {"assert_close": False, "gradcheck": False}
-    return Judged(run.failed, passed, first, found["assert_close"], found["gradcheck"], run.exitcode)
-
-
-def _practice(name: str) -> dict[str, bool]:
-    from parity_tests.faults.practice import caught_by_assert_close, caught_by_gradcheck
-
-    fault = FAULTS[name]
-    return {
-        "assert_close": caught_by_assert_close(fault.function, fault.operator),
-        "gradcheck": caught_by_gradcheck(fault.function, fault.operator),
-    }
-
-
-def passes_without_a_fault() -> forked.Run:
-    """The kernels that faults are planted in, under the same suite."""
-    return forked.run_pytest([SUITE, "--subject", "parity_tests.faults.right", "--effort", "quick"])
+PRACTICE = ("assert_close", "gradcheck")
 
 
 def start_of_pytest() -> float:
@@ -116,12 +63,13 @@ def table(matrix: Mapping[str, Judged]) -> list[str]:
 
 def summary(matrix: Mapping[str, Judged]) -> list[str]:
     """The score, by kind and in all, of the suite and of what people use today."""
-    lines = [f"{'kind':<46}{'faults':>8}{'this suite':>12}{'assert_close':>14}{'gradcheck':>11}"]
+    judges = ("this suite", *(judge for judge in PRACTICE if all(getattr(judged, judge) is not None for judged in matrix.values())))
+    lines = [f"{'kind':<46}{'faults':>8}" + "".join(f"{judge:>14}" for judge in judges)]
     for kind, meaning in KINDS.items():
         of_kind = [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]
         if of_kind:
-            lines.append(_row(f"{kind} {meaning}", of_kind))
-    lines.append(_row("all", list(matrix.values())))
+            lines.append(_row(f"{kind} {meaning}", of_kind, judges))
+    lines.append(_row("all", list(matrix.values()), judges))
     times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
     missed = [name for name, judged in matrix.items() if not caught(judged)]
     telling = {claim for judged in matrix.values() for claim in judged.claims}
@@ -136,14 +84,15 @@ def summary(matrix: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def _scores(judged: Sequence[Judged]) -> tuple[int, int, int, int]:
-    """How many there are; how many are caught by the suite, by assert_close and by gradcheck."""
-    return len(judged), sum(map(caught, judged)), sum(j.assert_close for j in judged), sum(j.gradcheck for j in judged)
+def _scores(judged: Sequence[Judged], judges: Sequence[str] = ("this suite", *PRACTICE)) -> list[int]:
+    """How many there are, and how many each judge caught."""
+    by = {"this suite": caught, "assert_close": lambda j: bool(j.assert_close), "gradcheck": lambda j: bool(j.gradcheck)}
+    return [len(judged), *(sum(map(by[judge], judged)) for judge in judges)]
 
 
-def _row(name: str, judged: Sequence[Judged]) -> str:
-    faults, suite, assert_close, gradcheck = _scores(judged)
-    return f"{name:<46}{faults:>8}{suite:>12}{assert_close:>14}{gradcheck:>11}"
+def _row(name: str, judged: Sequence[Judged], judges: Sequence[str]) -> str:
+    faults, *scores = _scores(judged, judges)
+    return f"{name:<46}{faults:>8}" + "".join(f"{score:>14}" for score in scores)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------------
@@ -209,19 +158,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.campaign", description=__doc__)
     parser.add_argument("--faults", help="names, separated by commas (default: all)")
     parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
-    parser.add_argument("--check", action="store_true", help="compare with the record")
-    parser.add_argument("--write", action="store_true", help="record what was run; of other faults the record stays")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with the record; what people use today is not asked")
+    what.add_argument("--write", action="store_true", help="record what was run; of other faults the record stays")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
     names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
     if unknown := [name for name in names if name not in FAULTS]:
         parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
     began, start = time.monotonic(), start_of_pytest()
-    forked.prepare("torch.testing._internal.common_methods_invocations", "parity_tests.faults")
-    with ThreadPoolExecutor(options.workers) as pool:
-        control = pool.submit(passes_without_a_fault)
-        matrix = dict(zip(names, pool.map(lambda name: judge(FAULTS[name], start, not options.check), names), strict=True))
-        right = control.result()
+    forked.prepare("parity_tests.fault_runs", "parity_tests.repeated")
+    matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
     problems = [*unexpected(matrix), *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged))]
     if right.exitcode:
         problems.append(f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}")

@@ -72,7 +72,7 @@ def _by_claim(counts: Counts) -> Iterator[Sequence[Any]]:
 
 
 def _divergences() -> Iterator[Sequence[Any]]:
-    for entry in ledger.entries():
+    for entry in ledger.entries_of("torch"):
         modes = f" ({', '.join(entry.modes)})" if entry.modes else ""
         yield f"`{entry.id}`", ", ".join(entry.operators) + modes, ", ".join(entry.dtypes), entry.measured
     for shortfall in ledger.shortfalls():

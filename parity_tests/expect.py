@@ -11,6 +11,7 @@ import numpy as np
 
 from parity_tests.cases import Call
 from parity_tests.operators import OPERATORS
+from parity_tests.remembered import remembered
 from reference.arithmetic import balls
 from reference.arithmetic.formats import FORMATS, Arithmetic
 from reference.arithmetic.rounding import Rounded, coerce, store
@@ -38,6 +39,7 @@ def _asked(working: str, stored: str) -> Arithmetic:
     return Arithmetic.for_dtype(working, storage=FORMATS[stored])
 
 
+@remembered
 def expected(
     call: Call,
     claims: Sequence[str],

@@ -11,8 +11,10 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from parity_tests.processes import ENVIRONMENT
 HERE = Path(__file__).parent
 CONTEXT = multiprocessing.get_context("forkserver")
 LOADED = ("pytest", "torch._dynamo", "hypothesis", "covertable", "flint", "parity_tests.verify_second_order", "parity_tests.identities")
+COUNTS, LOG, RECORD, EXITCODE = "counts.json", "log", "record.json", "exitcode"
+NEVER_RAN = -1
 # Assertions of a library that is already loaded are not rewritten: it has none to show.
 QUIET = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 
@@ -71,9 +75,13 @@ class Recorder:
         if report.failed:
             self.failed[claim] = self.failed.get(claim, 0) + 1
             if self.first_failure is None:
-                self.first_failure = time.monotonic() - self.started
+                self.first_failure = self.reached(report.nodeid)
         elif report.passed and report.when == "call":
             self.passed[claim] = self.passed.get(claim, 0) + 1
+
+    def reached(self, nodeid: str) -> float:
+        """Seconds from the end of the collection until now, when the test ``nodeid`` reports."""
+        return time.monotonic() - self.started
 
     def pytest_sessionfinish(self) -> None:
         self.path.write_text(json.dumps({"failed": self.failed, "passed": self.passed, "first_failure": self.first_failure}))
@@ -85,46 +93,70 @@ def prepare(*more: str) -> None:
     CONTEXT.set_forkserver_preload([*LOADED, *more])
 
 
-def run_pytest(arguments: Sequence[str]) -> Run:
-    """Run pytest from the project's folder in a process of its own."""
+def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
+    """Run pytest from the project's folder in a process of its own, which is killed after ``limit`` seconds."""
     with tempfile.TemporaryDirectory() as directory:
-        counts, log, record = (Path(directory, name) for name in ("counts.json", "log", "record.json"))
-        process = CONTEXT.Process(target=_pytest, args=([*arguments, f"--counts={counts}", *QUIET], log, record))
+        process = CONTEXT.Process(target=pytest_in_this_process, args=(arguments, Path(directory)))
         process.start()
+        return left_in(Path(directory), end_of(process, limit))
+
+
+def end_of(process: BaseProcess, limit: float | None = None) -> int:
+    """The exit status of a process, which is killed after ``limit`` seconds."""
+    process.join(limit)
+    if process.exitcode is None:
+        process.kill()
         process.join()
-        found = json.loads(record.read_text()) if record.exists() else {"failed": {}, "passed": {}, "first_failure": None}
-        counted = json.loads(counts.read_text()) if counts.exists() else {}
-        report = log.read_text(errors="replace") if log.exists() else ""
-        assert process.exitcode is not None  # it was joined
-        return Run(process.exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
+    assert process.exitcode is not None  # it was joined
+    return process.exitcode
 
 
-def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns, called in a process of its own; JSON must be able to hold it.
+def left_in(directory: Path, exitcode: int | None = None) -> Run:
+    """What `run_here` left in a directory; the exit status too, unless it is given."""
+    if exitcode is None:
+        written = directory / EXITCODE
+        exitcode = int(written.read_text()) if written.exists() else NEVER_RAN
+    counts, log, record = (directory / name for name in (COUNTS, LOG, RECORD))
+    found = json.loads(record.read_text()) if record.exists() else {"failed": {}, "passed": {}, "first_failure": None}
+    counted = json.loads(counts.read_text()) if counts.exists() else {}
+    report = log.read_text(errors="replace") if log.exists() else ""
+    return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
+
+
+def call(function: Callable[..., None], *arguments: Any, limit: float | None = None) -> None:
+    """Call a function in a process of its own, which is killed after ``limit`` seconds.
 
     Raises
     ------
     RuntimeError
-        If the process ended without a result.
+        If the function does not return; the message has its traceback.
     """
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "result.json")
-        process = CONTEXT.Process(target=_call, args=(function, arguments, path))
+        said = Path(directory, "traceback")
+        process = CONTEXT.Process(target=_call, args=(function, arguments, said))
         process.start()
-        process.join()
-        if not path.exists():
-            raise RuntimeError(f"{function.__name__}{arguments} ended with {process.exitcode}")
-        return json.loads(path.read_text())
+        if exitcode := end_of(process, limit):
+            why = said.read_text() if said.exists() else ""
+            raise RuntimeError(f"the process of {function.__name__} ended with {exitcode}\n{why}")
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...], path: Path) -> None:
-    path.write_text(json.dumps(function(*arguments)))
+def _call(function: Callable[..., None], arguments: tuple[Any, ...], said: Path) -> None:
+    try:
+        function(*arguments)
+    except Exception:
+        said.write_text(traceback.format_exc())
+        sys.exit(1)
 
 
-def _pytest(arguments: list[str], log: Path, record: Path) -> None:
-    """The work of a process; what it and its libraries print goes into a file."""
+def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:
+    """Run pytest, and exit as it does."""
+    sys.exit(run_here(arguments, directory, Recorder(directory / RECORD)))
+
+
+def run_here(arguments: Sequence[str], directory: Path, recorder: Recorder) -> int:
+    """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is left in ``directory``."""
     os.chdir(HERE.parent)
-    with log.open("wb") as file:
+    with (directory / LOG).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(int(pytest.main(arguments, plugins=[Recorder(record)])))
+    return int(pytest.main([*arguments, f"--counts={directory / COUNTS}", *QUIET], plugins=[recorder]))

@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from parity_tests import torch_formulas
+from parity_tests import autograd_formulas, torch_formulas
 from parity_tests.cases import Call
 
 if sys.version_info >= (3, 11):
@@ -29,6 +30,7 @@ else:
     import tomli as tomllib
 
 PATH = Path(__file__).with_name("known_divergences.toml")
+OF_DEFINITIONS = Path(__file__).with_name("divergences_of_definitions.toml")
 REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
@@ -76,7 +78,7 @@ class Divergence(Entry):
 
     @property
     def function(self) -> Callable[..., Any] | None:
-        return getattr(torch_formulas, self.formula) if self.formula else None
+        return formula(self.formula, torch_formulas) if self.formula else None
 
     def smallest_call(self, claim: str, dtype: str) -> tuple[Call, np.ndarray | None]:
         """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
@@ -130,6 +132,12 @@ class Shortfall(Entry):
         )
 
 
+def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
+    """A formula by name: one that torch evaluates, or what autograd makes of a definition."""
+    found: Callable[..., Any] = getattr(of_torch, name, None) or getattr(autograd_formulas, name)
+    return found
+
+
 def shortfall(subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str) -> Shortfall | None:
     """The recorded shortfall that explains why ``sentence`` does not hold of a subject, if there is one."""
     for entry in shortfalls():
@@ -156,10 +164,21 @@ def entries() -> tuple[Divergence, ...]:
     return tuple(parse(entry) for entry in _unique(_table("divergence")))
 
 
+def entries_of(subject: str) -> tuple[Divergence, ...]:
+    """The entries that speak of a subject, whatever the device and the version of torch."""
+    return tuple(entry for entry in entries() if subject in entry.subjects)
+
+
 @cache
 def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Divergence, ...]:
     """The entries that speak of a subject on a device, and of an operator in a dtype; asked for with every result."""
     return tuple(e for e in entries() if e.in_force(subject, device) and operator in e.operators and dtype in e.dtypes)
+
+
+@cache
+def speaks_of(subject: str, device: str) -> bool:
+    """Whether any divergence is recorded of a subject on a device."""
+    return any(entry.in_force(subject, device) for entry in entries())
 
 
 @cache
@@ -175,8 +194,7 @@ def shortfalls() -> tuple[Shortfall, ...]:
 
 
 def _table(name: str) -> list[dict[str, Any]]:
-    with PATH.open("rb") as file:
-        return tomllib.load(file).get(name, [])
+    return [entry for path in (PATH, OF_DEFINITIONS) for entry in tomllib.loads(path.read_text()).get(name, [])]
 
 
 def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:

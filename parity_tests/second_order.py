@@ -29,6 +29,7 @@ import numpy as np
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, arithmetic_of, certify
 from parity_tests.operators import OPERATORS
+from parity_tests.remembered import remembered
 from reference.arguments import namespace
 from reference.arithmetic import balls
 from reference.arithmetic.dual import Dual, tangent_of
@@ -91,6 +92,7 @@ def double_backward(call: Call, along: str, by: str) -> Claim:
     return Claim(by, along) if call.operator in ACT_ON_ELEMENTS else Claim(along, by)
 
 
+@remembered
 def expected(
     call: Call,
     claim: Claim,

@@ -11,13 +11,15 @@ from parity_tests.report import explain
 from parity_tests.second_order import is_second_order
 from parity_tests.settings import Settings
 
-PLAIN = [entry for entry in ledger.entries() if not entry.modes]  # the others are seen to diverge where their modes are driven
-SMALLEST = [(entry, claim, dtype) for entry in PLAIN for claim in entry.claims if not is_second_order(claim) for dtype in entry.dtypes]
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each smallest input of the entries that speak of the subject; those with modes are driven where the modes are."""
+    plain = [entry for entry in ledger.entries_of(metafunc.config.getoption("subject")) if not entry.modes]
+    smallest = [(entry, claim, dtype) for entry in plain for claim in entry.claims if not is_second_order(claim) for dtype in entry.dtypes]
+    ids = [f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in smallest]
+    metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest, ids=ids))
 
 
-@pytest.mark.parametrize(
-    ("entry", "claim", "of_dtype"), SMALLEST, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SMALLEST]
-)
 def test_the_smallest_input_diverges_as_the_ledger_says(entry: ledger.Divergence, claim: str, of_dtype: str, knobs: Settings) -> None:
     if not entry.in_force(knobs.subject.name, knobs.device):
         pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")

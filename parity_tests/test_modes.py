@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity_tests import verify_second_order
+from parity_tests import ledger
 from parity_tests.cases import Case
 from parity_tests.check import check_case, check_cases
 from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases
@@ -67,16 +67,19 @@ def test_second_order_in_every_pair_of_options(operator: Operator, dtype: str, k
     check_cases(pairs(operator, dtype, knobs, every=2), in_second_order, knobs, findings, explain)
 
 
-SMALLEST = [
-    pytest.param(entry, Claim.parse(claim), dtype, id=f"{entry.id}, {claim}, {dtype}")
-    for entry in verify_second_order.entries()
-    for claim in entry.claims
-    if is_second_order(claim)
-    for dtype in entry.dtypes
-]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each smallest input of second order, of the entries that speak of the subject."""
+    if "entry" in metafunc.fixturenames:
+        smallest = [
+            pytest.param(entry, Claim.parse(claim), dtype, id=f"{entry.id}, {claim}, {dtype}")
+            for entry in ledger.entries_of(metafunc.config.getoption("subject"))
+            for claim in entry.claims
+            if is_second_order(claim)
+            for dtype in entry.dtypes
+        ]
+        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest))
 
 
-@pytest.mark.parametrize(("entry", "claim", "of_dtype"), SMALLEST)
 def test_the_smallest_input_diverges_as_the_ledger_says(entry: Divergence, claim: Claim, of_dtype: str, knobs: Settings) -> None:
     """Of the modes that the entry names, one breaks the bound; and where it is broken, what the entry says holds."""
     if not entry.in_force(knobs.subject.name, knobs.device):

@@ -29,6 +29,7 @@ from parity_tests.semantics import PROMOTIONS, ROWS, Promotion
 from parity_tests.semantics_row import Row
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject
+from parity_tests.subjects.declined import NotOffered
 from parity_tests.tally import Tally
 from parity_tests.verdict import judge
 from reference.arithmetic.formats import FORMATS
@@ -97,6 +98,8 @@ def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) ->
     bounds |= expected(spelt_out, call.differentiable, grad_output)
     try:
         found = {FORWARD: observe.forward(subject, call, device), **observe.gradients(subject, call, device, grad_output)}
+    except NotOffered:  # a RuntimeError too, as NotImplementedError is
+        raise
     except (*REFUSALS, observe.WrongResult) as error:
         return f"{row.operator} of {subject.name} on {device}, {dtype}: {row.sentence}: {type(error).__name__}: {error}"
     problems = []
@@ -172,6 +175,8 @@ def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, ot
     try:
         output = subject.function(promotion.operator)(**made)
         found = torch.autograd.grad(output.sum(), leaves) if leaves else ()
+    except NotOffered:
+        raise
     except REFUSALS as error:
         return sentence, f"{wrong}{type(error).__name__}: {error}"
     right = output.dtype == result and np.array_equal(observe.widen(output), promotion.value)

@@ -118,7 +118,7 @@ def format_of(call: Call, claim: Claim) -> Format:
 
 def formula_of(entry: Divergence) -> Any:
     """The formula that torch in fact evaluates, according to an entry of the ledger."""
-    return getattr(torch_second_order, entry.formula) if entry.formula else None
+    return ledger.formula(entry.formula, torch_second_order) if entry.formula else None
 
 
 def entries() -> tuple[Divergence, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -57,9 +58,14 @@ def prepared(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
     """All arguments of a call by name, defaults among them."""
-    given = inspect.signature(getattr(reference, operator)).bind(*positional, **named)
+    given = _signature(operator).bind(*positional, **named)
     given.apply_defaults()
     return dict(given.arguments)
+
+
+@cache
+def _signature(operator: str) -> inspect.Signature:
+    return inspect.signature(getattr(reference, operator))
 
 
 def refuse(operator: str, arguments: Mapping[str, Any]) -> None:

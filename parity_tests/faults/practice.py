@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 
 from parity_tests.test_sample_inputs import samples
+
+# In half precision torch itself is off by so much that the kernels without a fault are rejected too.
+DTYPES = (torch.float32, torch.float64)
+
+
+@cache
+def _samples(operator: str, dtype: torch.dtype) -> tuple[Any, ...]:
+    """PyTorch's samples for an operator; nobody writes to them."""
+    return tuple(sample for name, sample in samples(dtype, requires_grad=True) if name == operator)
+
+
+@cache
+def _expected(operator: str, dtype: torch.dtype) -> tuple[tuple[torch.Tensor, list[torch.Tensor]], ...]:
+    """torch's result for each sample, and the gradients of its sum."""
+    made = []
+    for sample in map(_fresh, _samples(operator, dtype)):
+        result = getattr(torch.nn.functional, operator)(sample.input, *sample.args, **sample.kwargs)
+        if _tensors(sample) and result.requires_grad:
+            result.sum().backward()
+        made.append((result.detach(), [tensor.grad for tensor in _tensors(sample) if tensor.grad is not None]))
+    return tuple(made)
+
+
+def prepare(operator: str) -> None:
+    """Load the samples, and what torch makes of them: whoever judges many functions does it once."""
+    for dtype in DTYPES:
+        _expected(operator, dtype)
 
 
 def _tensors(sample: Any) -> list[torch.Tensor]:
@@ -24,35 +52,30 @@ def _fresh(sample: Any) -> Any:
     )
 
 
-def _of(operator: str, dtype: torch.dtype) -> Iterator[Any]:
-    return (sample for name, sample in samples(dtype, requires_grad=True) if name == operator)
-
-
 def caught_by_assert_close(function: Callable[..., Any], operator: str) -> bool:
-    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances.
+    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances, in float32 or float64."""
 
-    In float32 and float64: in half precision torch itself is off by so much that the kernels without a fault are rejected too.
-    """
-    for dtype in (torch.float32, torch.float64):
-        for sample in _of(operator, dtype):
-            theirs, ours = _fresh(sample), _fresh(sample)
-            expected = getattr(torch.nn.functional, operator)(ours.input, *ours.args, **ours.kwargs)
-            try:
-                actual = function(theirs.input, *theirs.args, **theirs.kwargs)
-                torch.testing.assert_close(actual, expected, equal_nan=True)
-                if _tensors(ours) and expected.requires_grad:
-                    expected.sum().backward()
-                    actual.sum().backward()
-                    for found, wanted in zip(_tensors(theirs), _tensors(ours), strict=True):
-                        torch.testing.assert_close(found.grad, wanted.grad, equal_nan=True)
-            except Exception:
-                return True
-    return False
+    def agrees(sample: Any, expected: torch.Tensor, gradients: list[torch.Tensor]) -> bool:
+        try:
+            actual = function(sample.input, *sample.args, **sample.kwargs)
+            torch.testing.assert_close(actual, expected, equal_nan=True)
+            if gradients:
+                actual.sum().backward()
+                for tensor, wanted in zip(_tensors(sample), gradients, strict=True):
+                    torch.testing.assert_close(tensor.grad, wanted, equal_nan=True)
+        except Exception:
+            return False
+        return True
+
+    compared = (
+        (sample, *wanted) for dtype in DTYPES for sample, wanted in zip(_samples(operator, dtype), _expected(operator, dtype), strict=True)
+    )
+    return not all(agrees(_fresh(sample), expected, gradients) for sample, expected, gradients in compared)
 
 
 def caught_by_gradcheck(function: Callable[..., Any], operator: str) -> bool:
     """Whether torch.autograd.gradcheck rejects the function on the float64 samples."""
-    for sample in _of(operator, torch.float64):
+    for sample in map(_fresh, _samples(operator, torch.float64)):
         wanted = _tensors(sample)
         if not wanted or not sample.input.numel():
             continue

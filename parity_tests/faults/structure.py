@@ -124,11 +124,11 @@ def an_empty_result_has_no_gradient(input: Tensor, dim: int, dtype: Any = None) 
 
 @forward("nll_loss", "EMP", "pytorch/pytorch#20406", "forward", "layouts")
 def ignored_losses_are_not_written(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
-    """Without reduction, the loss of an ignored row is whatever lay in memory."""
+    """Without reduction, the loss of an ignored row is what lay in memory: here always the same, so that a run can be repeated."""
     found: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
     if reduction != "none":
         return found
-    return torch.where(rows(input, target, weight, ignore_index).counted, found, torch.empty_like(found))
+    return torch.where(rows(input, target, weight, ignore_index).counted, found, torch.full_like(found, 0.625))
 
 
 @backward("binary_cross_entropy", "EMP", "pytorch/pytorch#15870", "semantics")

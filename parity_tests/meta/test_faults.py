@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests import campaign, readme
-from parity_tests.campaign import Judged
+from parity_tests.fault_runs import Judged
 from parity_tests.faults import FAULTS, KINDS, record
 from parity_tests.generate import EFFORTS
 from parity_tests.operators import DTYPES, OPERATORS

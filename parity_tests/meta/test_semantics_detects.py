@@ -22,6 +22,7 @@ from parity_tests.semantics import PROMOTIONS, ROWS
 from parity_tests.semantics_row import BCE, BCE_LOGITS, CE, LOG_SOFTMAX, NLL, SOFTMAX, Row
 from parity_tests.settings import Settings
 from parity_tests.subjects import Subject, builtin
+from parity_tests.subjects.declined import NotOffered
 from parity_tests.tally import Tally
 
 Tensor = torch.Tensor
@@ -217,3 +218,12 @@ def test_one_dtype_alone_runs_every_row_that_it_has() -> None:
 
 def test_upstream_gradients_are_no_constant() -> None:
     assert len(set(np.abs(row_named(SOFTMAX, "shape (2, 3), dim 1").grad_output((2, 3))).flat)) > 1
+
+
+def test_what_a_subject_does_not_offer_is_no_failure() -> None:
+    def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        raise NotImplementedError("nothing yet")
+
+    row = next(row for row in ROWS if row.operator == "softmax")
+    with pytest.raises(NotOffered, match="softmax: nothing yet"):
+        semantics.ask(Subject("theirs", SimpleNamespace(softmax=softmax), ""), "cpu", row, "float32", Tally("softmax", "float32"))

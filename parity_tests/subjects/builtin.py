@@ -18,8 +18,23 @@ def functional() -> Any:
 
 
 def definitions() -> Any:
-    """The reference on torch tensors, differentiated by autograd."""
-    return reference
+    """The reference on torch tensors, differentiated by autograd. It has no dtype of its own: several are promoted, as arrays are."""
+
+    def of_one_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(input: torch.Tensor, target: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+            others = {getattr(value, "dtype", input.dtype) for value in (*arguments, *options.values()) if value is not None}
+            if others - {input.dtype}:
+                raise NotImplementedError("weights of another dtype: the result of a definition has the dtype that all promote to")
+            output: torch.Tensor = function(input, target, *arguments, **options)
+            return output
+
+        return call
+
+    names = ("softmax", "log_softmax", "nll_loss", "cross_entropy")
+    binary = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+    return SimpleNamespace(
+        **{name: getattr(reference, name) for name in names}, **{name: of_one_dtype(getattr(reference, name)) for name in binary}
+    )
 
 
 def compiled() -> Any:

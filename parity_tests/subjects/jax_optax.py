@@ -6,7 +6,8 @@ jax.numpy, as people who use optax write them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -19,11 +20,23 @@ from parity_tests.subjects.bridge import Bridge
 
 jax.config.update("jax_enable_x64", True)
 DTYPES = {torch.float16: jnp.float16, torch.bfloat16: jnp.bfloat16, torch.float32: jnp.float32, torch.float64: jnp.float64}
-_BRIDGE = Bridge(
-    to=lambda tensor: jnp.from_dlpack(tensor.contiguous()),
-    back=from_dlpack,
-    vjp=jax.vjp,
-)
+
+
+@partial(jax.jit, static_argnums=0)
+def _vjp(function: Callable[..., Any], arrays: Sequence[Any], others: Sequence[Any]) -> Any:
+    return jax.vjp(lambda *each: function(*each, *others), *arrays)
+
+
+_pull = jax.jit(lambda pull_back, grad_output: pull_back(grad_output))
+
+
+def _compiled_vjp(function: Callable[..., Any], arrays: Sequence[Any], others: Sequence[Any]) -> tuple[Any, Callable[[Any], Sequence[Any]]]:
+    """JAX compiles for every shape: the result as one program and the gradients as another, not each operation by itself."""
+    result, pull_back = _vjp(function, list(arrays), list(others))
+    return result, partial(_pull, pull_back)
+
+
+_BRIDGE = Bridge(to=lambda tensor: jnp.from_dlpack(tensor.contiguous()), back=from_dlpack, vjp=_compiled_vjp)
 
 
 def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -39,11 +52,12 @@ def log_softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None)
 def _along(function: Callable[..., Any], input: torch.Tensor, dim: int, dtype: torch.dtype | None) -> torch.Tensor:
     if input.ndim == 0:
         raise NotImplementedError("a number without dimensions")
+    return _BRIDGE.call(_row_function(function, dim, None if dtype is None else DTYPES[dtype]), (input,))
 
-    def of(x: Any) -> Any:
-        return function(x if dtype is None else x.astype(DTYPES[dtype]), axis=dim)
 
-    return _BRIDGE.call(of, (input,))
+@cache
+def _row_function(function: Callable[..., Any], dim: int, dtype: Any) -> Callable[..., Any]:
+    return lambda x: function(x if dtype is None else x.astype(dtype), axis=dim)
 
 
 def cross_entropy(
@@ -59,23 +73,31 @@ def cross_entropy(
         raise NotImplementedError("class weights")
     dim = 0 if input.ndim == 1 else 1
     if target.shape == input.shape:
-
-        def of_probabilities(x: Any, t: Any) -> Any:
-            t = optax.smooth_labels(t, label_smoothing) if label_smoothing and dim == t.ndim - 1 else t
-            return _reduced(optax.softmax_cross_entropy(jnp.moveaxis(x, dim, -1), jnp.moveaxis(t, dim, -1)), reduction, None)
-
         if label_smoothing and dim != input.ndim - 1:
             raise NotImplementedError("smoothing of classes that are not the last dimension")
-        return _BRIDGE.call(of_probabilities, (input, target))
+        return _BRIDGE.call(_of_probabilities(dim, label_smoothing, reduction), (input, target))
     if label_smoothing:
         raise NotImplementedError("label smoothing of class indices")
+    return _BRIDGE.call(_of_indices(dim, ignore_index, reduction), (input,), target)
 
-    def of_indices(x: Any, t: Any) -> Any:
+
+@cache
+def _of_probabilities(dim: int, label_smoothing: float, reduction: str) -> Callable[..., Any]:
+    def loss(x: Any, t: Any) -> Any:
+        t = optax.smooth_labels(t, label_smoothing) if label_smoothing else t
+        return _reduced(optax.softmax_cross_entropy(jnp.moveaxis(x, dim, -1), jnp.moveaxis(t, dim, -1)), reduction, None)
+
+    return loss
+
+
+@cache
+def _of_indices(dim: int, ignore_index: int, reduction: str) -> Callable[..., Any]:
+    def loss(x: Any, t: Any) -> Any:
         counted = t != ignore_index
         losses = optax.softmax_cross_entropy_with_integer_labels(jnp.moveaxis(x, dim, -1), jnp.where(counted, t, 0))
         return _reduced(losses, reduction, counted)
 
-    return _BRIDGE.call(of_indices, (input,), target)
+    return loss
 
 
 def binary_cross_entropy_with_logits(
@@ -88,7 +110,12 @@ def binary_cross_entropy_with_logits(
     """optax.sigmoid_binary_cross_entropy."""
     if weight is not None or pos_weight is not None:
         raise NotImplementedError("weight and pos_weight")
-    return _BRIDGE.call(lambda x, t: _reduced(optax.sigmoid_binary_cross_entropy(x, t), reduction, None), (input, target))
+    return _BRIDGE.call(_of_logits(reduction), (input, target))
+
+
+@cache
+def _of_logits(reduction: str) -> Callable[..., Any]:
+    return lambda x, t: _reduced(optax.sigmoid_binary_cross_entropy(x, t), reduction, None)
 
 
 def _reduced(losses: Any, reduction: str, counted: Any) -> Any:

@@ -40,8 +40,8 @@ class Dual:
     __array_ufunc__ = None
 
     def __init__(self, primal: Any, tangent: Any = None) -> None:
-        self.primal = _as_array(primal)
-        self.tangent = tangent if tangent is None else _as_array(tangent)
+        self.primal = as_array(primal)
+        self.tangent = tangent if tangent is None else as_array(tangent)
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         from reference.arithmetic import dual_functions
@@ -163,7 +163,7 @@ def made(primal: Any, tangent: Any) -> Dual:
     return result
 
 
-def _as_array(x: Any) -> Any:
+def as_array(x: Any) -> Any:
     """NumPy gives a scalar, or one ball, for an array of no dimensions."""
     return x if hasattr(x, "__array_namespace__") and not isinstance(x, np.generic) else np.asarray(x)
 

@@ -1,0 +1,149 @@
+"""Runs that share what does not depend on the subject find what runs of their own find."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parity_tests import remembered, second_order
+from parity_tests.expect import FORWARD, expected, grad_output_of
+from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
+from parity_tests.operators import OPERATORS, Operator
+from parity_tests.second_order import Claim, Probe
+from reference.arithmetic.rounding import Rounded
+
+ROOT = Path(__file__).parents[2]
+# Caught by every run alike: a fault in the result, one that follows from how often it was called, and one that this part does not catch.
+SHARED_AND_ALONE = """
+import json, os, sys
+from dataclasses import asdict
+from pathlib import Path
+from parity_tests import forked, repeated
+from parity_tests.slots import Forks, Slots
+
+directory = Path(sys.argv[1])
+options = ("--operator", "softmax", "--effort", "quick", "--dtype", "float32")
+tests = tuple(path for path in repeated.TESTS if path.stem in ("test_forward", "test_hygiene"))
+names = ("every-probability-is-the-same", "every-twentieth-call-is-off", "the-dim-is-taken-modulo-the-dimensions")
+runs = {name: ("--subject", f"fault:{name}") for name in names}
+
+def alone(name):
+    files = map(str, tests)
+    sys.exit(forked.run_here([*files, *options, *runs[name]], directory / name, forked.Recorder(directory / name / forked.RECORD)))
+
+forks = Forks(Slots(directory, 2), 300.0)
+for name in names:
+    (directory / name).mkdir()
+    forks.start(name, alone, name)
+forks.join()
+own = {name: forked.left_in(directory / name, forks.exitcodes[name]) for name in names}
+(directory / "shared").mkdir()
+out = os.dup(1)
+repeated.repeat(repeated.Repeated(options, runs, files=tests), directory / "shared", forks.slots, 300.0)
+shared = {name: forked.left_in(directory / "shared" / name) for name in names}
+os.write(out, (json.dumps([{name: asdict(run) for name, run in found.items()} for found in (own, shared)]) + "\\n").encode())
+"""
+DIES_AND_HANGS = """
+import json, os, sys, time
+from pathlib import Path
+from parity_tests.slots import Forks, Slots
+
+forks = Forks(Slots(Path(sys.argv[1]), 1), 1.0)
+for name, work in {"dies": os.abort, "hangs": lambda: time.sleep(600), "ends": lambda: None}.items():
+    forks.start(name, work)
+forks.join()
+assert forks.slots.free() is not None
+print(json.dumps(forks.exitcodes))
+"""
+
+
+@pytest.fixture
+def kept() -> Iterator[None]:
+    remembered.keep()
+    yield
+    remembered.forget()
+
+
+def script(source: str, directory: Path) -> Any:
+    """What a script prints, in a process of its own with a single thread; JSON."""
+    command = [sys.executable, "-c", source, str(directory)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_runs_from_one_process_find_what_runs_of_their_own_find(tmp_path: Path) -> None:
+    own, shared = script(SHARED_AND_ALONE, tmp_path)
+    assert [run["exitcode"] for run in own.values()] == [1, 1, 0]
+    for name, run in own.items():
+        assert [shared[name][key] for key in ("exitcode", "failed", "counts")] == [run[key] for key in ("exitcode", "failed", "counts")]
+        assert set(shared[name]["passed"]) <= set(run["passed"])  # tests that do not call the subject are left out
+        assert (shared[name]["first_failure"] is None) == (run["first_failure"] is None)
+
+
+def test_a_process_that_dies_or_hangs_frees_its_slot(tmp_path: Path) -> None:
+    assert script(DIES_AND_HANGS, tmp_path) == {"dies": -6, "hangs": -9, "ends": 0}
+
+
+def parts(bound: Rounded) -> list[Any]:
+    shared = [part for coefficients in bound.error.shared.values() for part in coefficients]
+    return [bound.value, bound.error.relative, bound.error.absolute, *shared]
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=list(OPERATORS))
+def test_what_is_remembered_is_what_would_be_evaluated(operator: Operator, kept: None) -> None:
+    for case in list(grid(operator, "float16", EFFORTS["quick"], 0))[:6]:
+        call = operator.call(case)
+        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        for claims, upstream in (((FORWARD,), None), (call.differentiable, grad_output)):
+            kept_bounds = [expected(call, claims, upstream) for _ in range(2)]
+            remembered.forget()
+            evaluated = expected(operator.call(case), claims, upstream)
+            remembered.keep()
+            for bounds in kept_bounds:
+                assert bounds.keys() == evaluated.keys()
+                for claim, bound in bounds.items():
+                    assert bound.arithmetic == evaluated[claim].arithmetic
+                    for part, again in zip(parts(bound), parts(evaluated[claim]), strict=True):
+                        np.testing.assert_array_equal(part, again, strict=True)
+
+
+def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
+    operator = OPERATORS["cross_entropy"]
+    call = operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))
+    upstream = np.asarray(1.0)
+    changed = [
+        call,
+        replace(call, arguments=dict(call.arguments) | {"input": call.arguments["input"] + 1}),
+        replace(call, arguments=dict(call.arguments) | {"target": 3 - call.arguments["target"]}),
+        replace(call, arguments=dict(call.arguments) | {"weight": None}),
+        replace(call, arguments=dict(call.arguments) | {"reduction": "sum"}),
+        replace(call, arguments=dict(call.arguments) | {"label_smoothing": 0.5}),
+        replace(call, dtype="float16"),
+        replace(call, output_dtype="float64"),
+        replace(call, dtypes={"weight": "float64"}),
+    ]
+    keys = [remembered.digest(each) for each in changed]
+    asked: list[tuple[Any, ...]] = [(FORWARD,), ("input", upstream), ("input", upstream + 1), ("input", upstream, {})]
+    keys += [remembered.digest((call, *more)) for more in asked]
+    keys += [remembered.digest((call, Claim("input"), Probe(upstream, upstream))), remembered.digest((call, Claim("input", "input")))]
+    keys += [remembered.digest(function) for function in (expected, second_order.expected, operator.backward)]
+    assert len(set(keys)) == len(keys)
+    assert remembered.digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))) == keys[0]
+
+
+def test_what_has_no_fingerprint_is_refused() -> None:
+    for value in (lambda: None, object(), {1, 2}):
+        with pytest.raises(TypeError, match="has no fingerprint"):
+            remembered.digest((1.0, [value]))

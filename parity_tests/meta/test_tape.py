@@ -1,0 +1,134 @@
+"""Reverse mode through the definitions is the gradient: on balls it meets the closed form, and twice the derivative of that.
+
+A derivative that is wrong is proved wrong: two narrow enclosures do not meet. At clamps and ties autograd has another derivative than the
+closed form; the cases keep away from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import flint
+import numpy as np
+import pytest
+
+from parity_tests import autograd_formulas, second_order
+from parity_tests.cases import Call
+from parity_tests.expect import grad_output_of
+from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
+from parity_tests.operators import OPERATORS
+from parity_tests.second_order import Claim
+from reference.arithmetic import tape, tape_functions
+from reference.arithmetic.balls import balls, precision
+from reference.arithmetic.tape import Taped
+
+BITS = 256
+NARROW = flint.arb(2) ** -100
+SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}  # away from clamps; else "normal"
+operators = pytest.mark.parametrize("name", OPERATORS)
+
+
+def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
+    """Small calls in which every pair of options meets, with upstream gradients; a mean over no row is left out."""
+    operator = OPERATORS[name]
+    for case in grid(operator, "float32", EFFORTS["quick"], 3):
+        shape = case.shape if 0 < prod(case.shape) < 64 else (2,) * len(case.shape)
+        options = {**case.option, "dtype": None} if "dtype" in case.option else {**case.option}
+        options |= {"ignored": "some"} if "ignored" in options else {}
+        options |= {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+        made = operator.case("float32", shape, SMOOTH.get(name, "normal"), options, case.seed)
+        call = operator.call(made)
+        with np.errstate(all="ignore"):
+            if np.all(np.isfinite(operator.forward(**call.arguments))):
+                yield str(made), call, grad_output_of(call, output_shape(call), made.generator("grad_output"))
+
+
+def on_balls(call: Call) -> dict[str, Any]:
+    return {name: balls(a) if isinstance(a, np.ndarray) else a for name, a in call.arguments.items() if name != "dtype"}
+
+
+def meet(one: Any, other: Any) -> bool:
+    """Whether enclosures are narrow, and have a number in common."""
+    pairs = zip(np.asarray(one, dtype=object).reshape(-1), np.asarray(other, dtype=object).reshape(-1), strict=True)
+    return all(flint.arb(a).rad() < NARROW and flint.arb(b).rad() < NARROW and flint.arb(a).overlaps(flint.arb(b)) for a, b in pairs)
+
+
+def gradients_meet(name: str) -> bool:
+    """Whether reverse mode through the definition gives every gradient of the closed form, in every call."""
+    backward = getattr(autograd_formulas, f"{name}_by_autograd_backward")
+    results = []
+    for _, call, grad_output in calls(name):
+        with precision(BITS):
+            closed = OPERATORS[name].backward(balls(grad_output), **on_balls(call))
+            closed = closed if isinstance(closed, tuple) else autograd_formulas.Gradients(closed)
+            found = backward(balls(grad_output), **on_balls(call))
+            results += [meet(getattr(found, each), getattr(closed, each)) for each in call.differentiable]
+    assert results
+    return all(results)
+
+
+@operators
+def test_reverse_mode_gives_the_gradient_of_the_closed_form(name: str) -> None:
+    assert gradients_meet(name)
+
+
+@operators
+@pytest.mark.parametrize("way", ["twice", "along"])
+def test_what_is_differentiated_again_gives_the_directional_derivative(name: str, way: str) -> None:
+    formula = getattr(autograd_formulas, f"{name}_by_autograd_{way}")
+    for described, call, grad_output in list(calls(name))[:4]:
+        for along in call.differentiable:
+            direction = np.random.default_rng(1).standard_normal(call.arguments[along].shape)
+            for claim in (Claim(along), *(Claim(along, of) for of in call.differentiable)):
+                with precision(BITS):
+                    v, g, arguments = balls(direction), balls(grad_output), on_balls(call)
+                    found = formula(claim, v, g, **arguments)
+                    closed = second_order.gradient_along(name, claim, v, g, arguments) if claim.of else None
+                    closed = second_order.jvp(name, along, v, arguments) if closed is None else closed
+                    assert meet(np.broadcast_to(found, np.shape(closed)), closed), f"{claim} of {described}"
+
+
+WRONG = {
+    "exp": ("softmax", lambda x: Taped(x.inner.exp(x.value), (x, lambda g: g))),
+    "log": ("cross_entropy", lambda x: Taped(x.inner.log(x.value), (x, lambda g: g * x.value))),
+    "log1p": ("binary_cross_entropy_with_logits", lambda x: Taped(x.inner.log1p(x.value), (x, lambda g: g / x.value))),
+    "squeeze": (
+        "nll_loss",
+        lambda x, axis: Taped(x.inner.squeeze(x.value, axis=axis), (x, lambda g: -x.inner.expand_dims(g, axis=axis))),
+    ),
+}
+
+
+@pytest.mark.parametrize("function", WRONG)
+def test_a_wrong_rule_is_seen(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, rule = WRONG[function]
+    monkeypatch.setattr(tape_functions, function, rule)
+    assert not gradients_meet(name)
+
+
+def test_the_gradient_of_what_was_broadcast_is_the_sum() -> None:
+    x, y = Taped(np.asarray([1.0, 2.0, 4.0]), variable=True), Taped(np.asarray([[3.0], [5.0]]), variable=True)
+    found = tape.pull_back(x * y / 2 - y, np.ones((2, 3)), {"x": x, "y": y})
+    np.testing.assert_array_equal(found["x"], [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(found["y"], [[0.5], [0.5]])
+
+
+def test_equals_share_a_gradient() -> None:
+    x, zero = Taped(np.asarray([0.0, 2.0, 2.0]), variable=True), Taped(np.zeros(3))
+    assert tape.pull_back(tape_functions.maximum(x, zero), np.ones(3), {"x": x})["x"].tolist() == [0.5, 1.0, 1.0]
+    assert tape.pull_back(tape_functions.max(x, axis=0, keepdims=True), np.ones(1), {"x": x})["x"].tolist() == [0.0, 0.5, 0.5]
+
+
+def test_what_no_definition_needs_is_refused() -> None:
+    x = Taped(np.zeros((2, 3)), variable=True)
+    for ask, message in (
+        (lambda: x[0], "not differentiated"),
+        (lambda: tape_functions.take(x, np.asarray([0])), "not differentiated"),
+        (lambda: tape_functions.take_along_axis(x, np.zeros((2, 2), dtype=int), axis=1), "2 elements along the axis"),
+        (lambda: tape_functions.max(x, axis=1), "the axis is kept"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            ask()
