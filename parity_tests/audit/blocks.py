@@ -31,6 +31,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,12 @@ def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -
     return {claim: result.reshape(-1, sweep.of_each(claim)) for claim, result in found.items()}, seconds
 
 
+@cache
+def _arrays(place: str, inputs: int, of_each: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the results of a chunk, used for one after the other: fresh memory costs as much as what is written to it."""
+    return np.empty((inputs, of_each), dtype=np.float32), np.empty((inputs, of_each), dtype=np.float32)
+
+
 class Tally:
     """What the blocks of a chunk found in one result.
 
@@ -163,14 +170,13 @@ class Tally:
     by their number in the chunk, that are measured by other means.
     """
 
-    def __init__(self, inputs: int, of_each: int) -> None:
+    def __init__(self, inputs: int, of_each: int, place: str = "") -> None:
         self.of_each = of_each
         self.counts = np.zeros(0, dtype=np.int64)
         self.signed, self.largest, self.largest_relative = 0.0, 0.0, 0.0
         self.right = 0  # nan from nan
         self.apart: list[np.ndarray] = []
-        self.observed = np.empty((inputs, of_each), dtype=np.float32)
-        self.relative = np.empty((inputs, of_each), dtype=np.float32)
+        self.observed, self.relative = _arrays(place, inputs, of_each)
         self.worst: list[int] = []  # inputs: those with the largest absolute and relative error of each block
         self.largest_absolute: list[float] = []  # of each block
 
@@ -292,8 +298,8 @@ class Claim:
     def allowed(self, inputs: np.ndarray, entry: ledger.Divergence | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The allowed error of every element of chosen inputs, and its value; what an entry of the ledger allows, if one is given."""
         call, upstream = self.call(inputs)
-        changed = {"changes": entry.arithmetic, "function": entry.function} if entry else {}
-        bound = expected(call, (self.claim,), upstream, **changed)[self.claim]
+        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
+        bound = expected(call, (self.claim,), upstream, changes=changes, function=function)[self.claim]
         shape = len(inputs), self.sweep.of_each(self.claim)
         return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(bound.value).reshape(shape)
 
@@ -360,13 +366,11 @@ def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray
 def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
     """As `exhaustive.measure`, for a sweep that has closed forms: the result and the gradient for an upstream gradient of 1."""
     began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
-    patterns = np.arange(first, first + count, dtype=np.uint32)
-    numbers = patterns.view(np.float32)
     values = of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
     claims = (FORWARD, "input")
-    tallies = {(name, claim): Tally(count, sweep.of_each(claim)) for name in seconds for claim in claims}
+    tallies = {(name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}") for name in seconds for claim in claims}
     for at in range(0, count, BLOCK):
-        x = numbers[at : at + BLOCK]
+        x = np.arange(first + at, first + min(at + BLOCK, count), dtype=np.uint32).view(np.float32)
         with np.errstate(all="ignore"):
             closed = values(x.astype(np.float64))
         for name in seconds:
@@ -381,7 +385,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
         parts[f"{name} {claim} {'' if claim == FORWARD else '1'}"] = _part(source, tally).model_dump(mode="json")
     return {
         "parts": parts,
-        "inputs": sha256(patterns.tobytes()),
+        "inputs": sha256(f"{sweep.name}: patterns {first} to {first + count}".encode()),  # they say all
         "seconds": {"subject": seconds[subject_name], "all": time.perf_counter() - began},
     }
 
@@ -413,5 +417,5 @@ def _part(claim: Claim, tally: Tally) -> Part:
         fraction=finding.strict.fraction,
         standing="fail" if not finding.verdict.passes else "known" if finding.divergence else "pass",
         divergence=finding.divergence,
-        outputs=sha256(tally.observed.tobytes()),
+        outputs=sha256(tally.observed.data),
     )

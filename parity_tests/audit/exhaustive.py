@@ -186,7 +186,7 @@ class Part(Record):
         return self.errors.measures(fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs)
 
 
-def sha256(*parts: bytes) -> str:
+def sha256(*parts: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
