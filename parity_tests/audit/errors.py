@@ -234,7 +234,7 @@ class _Part:
         """Narrow the intervals of chosen elements down to a float64, and to their cell."""
         if not len(chosen):
             return
-        low, high = self.low[chosen] * (1 - 2.0**-30), self.high[chosen] * (1 + 2.0**-30)
+        low, high = self.low[chosen] * (1 - 2.0**-30) - 2.0**-40, self.high[chosen] * (1 + 2.0**-30) + 2.0**-40
         self._certify(chosen)
         outside = (self.high[chosen] < low) | (self.low[chosen] > high)
         if outside.any():
