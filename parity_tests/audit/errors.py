@@ -215,10 +215,14 @@ class _Part:
             distance = np.abs(difference)
             inexact = np.where(error > 2.0**-1074, error, 0.0)  # what was evaluated exactly has no error but this number
             room = inexact + distance * _WIDER
-            narrow, wide = spacing(truth.format, magnitude - inexact), spacing(truth.format, magnitude + inexact)
+            # The magnitude was rounded to float64, perhaps to a power of two.
+            narrow = spacing(truth.format, magnitude * (1 - 2.0**-52) - inexact)
+            wide = spacing(truth.format, magnitude * (1 + 2.0**-52) + inexact)
+            known = spacing(truth.format, magnitude)
+            exact = (inexact == 0) & (magnitude == np.abs(value))
             # Known exactly, an error is a quotient by a power of two.
-            self.low = np.where(inexact == 0, distance / narrow, np.maximum(distance - room, 0.0) / wide)
-            self.high = np.where(inexact == 0, distance / narrow, (distance + room) / narrow)
+            self.low = np.where(exact, distance / known, np.maximum(distance - room, 0.0) / wide)
+            self.high = np.where(exact, distance / known, (distance + room) / narrow)
             self.signed = difference / wide
             room = np.where(inexact == 0, distance * _WIDER, room)
             self.relative_low = np.maximum(distance - room, 0.0) / (magnitude + inexact) * (1 - _WIDER)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from parity_tests.audit import blocks, chunks, exhaustive, sweep
-from parity_tests.audit.blocks import FORMS, RELATIVE, Claim, Tally
+from parity_tests.audit.blocks import Claim, Tally
+from parity_tests.audit.closed import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
 from parity_tests.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Part, Sweep, figures, measure, sweeps
 from parity_tests.expect import FORWARD, in_balls
 from parity_tests.operators import OPERATORS
@@ -28,7 +29,8 @@ from reference.arithmetic import balls
 from reference.arithmetic.formats import FORMATS
 
 LOGITS = "binary_cross_entropy_with_logits"
-RANGES = (0x00000000, 0x3F7FFF00, 0x42B00000, 0x7F7FFF00, 0xC1800000, 0xC2CFFF00)
+# Tiny logits, whose sigmoid is next to 1/2, are at 0x22BCCB6C.
+RANGES = (0x00000000, 0x22BCCB6C, 0xA361D67A, 0x3F7FFF00, 0x42B00000, 0x7F7FFF00, 0xC1800000, 0xC2CFFF00)
 PROBABILITIES = (0x00000000, 0x3E800000, 0x3F7FFC01)
 
 # Right but for one input, where it is 3 ulps off; its gradient is right.
@@ -140,13 +142,37 @@ def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str
     x = one.numbers(patterns.astype(np.uint32))
     call = one.call_on(x)
     g = None if claim == FORWARD else one.grad_output("1", call, 0)
-    values = (blocks.of_probabilities if operator == "binary_cross_entropy" else blocks.of_logits)(x)
+    values = (of_probabilities if operator == "binary_cross_entropy" else of_logits)(x)
     with balls.precision(400):
         true = np.asarray(in_balls(call, claim, g), dtype=object).reshape(len(x), -1)
         for column, name in enumerate(FORMS[operator, target, claim]):
-            sign, size = blocks.form(values, name)
+            sign, size = form(values, name)
             for ball, value in zip(true[:, column], sign * size, strict=True):
                 assert abs(flint.arb(ball) - value) <= abs(flint.arb(ball)) * RELATIVE + 2.0**-1074, name
+
+
+@pytest.mark.parametrize("kind", ["1", "random"])
+@pytest.mark.parametrize("operator", OF_ROWS)
+def test_pairs_are_within_their_bound_of_balls(operator: str, kind: str) -> None:
+    one = Sweep(operator, "bfloat16")
+    x = one.numbers(np.concatenate([np.arange(0x3C00, 0x4300, 31), np.arange(0xBC00, 0xC300, 37), [0, 0xFF80]]).astype(np.uint32))
+    call = one.call_on(x)
+    for claim in (FORWARD, "input"):
+        g = None if claim == FORWARD else one.grad_output(kind, call, 0)
+        value, error = of_pairs(operator, x, claim, g)
+        true = in_balls_of(call, claim, g)
+        assert true.shape == value.shape
+        finite = 0
+        for ball, at, bound in zip(true.reshape(-1), value.reshape(-1), error.reshape(-1), strict=True):
+            if flint.arb(ball).is_finite():
+                assert abs(flint.arb(ball) - at) <= bound
+                finite += 1
+        assert finite > 0.9 * value.size
+
+
+def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
+    with balls.precision(500):
+        return np.asarray(in_balls(call, claim, g), dtype=object)
 
 
 # --- blocks against the usual means ----------------------------------------------------------------------------------
@@ -190,7 +216,7 @@ def test_an_entry_must_explain_every_broken_bound(monkeypatch: pytest.MonkeyPatc
     for at in range(0, count, blocks.BLOCK):
         numbers = x[at : at + blocks.BLOCK].astype(np.float32)
         observed, _ = blocks.observed_block(one, torch, "cpu", numbers)
-        tally.add(at, numbers, observed[FORWARD], [blocks.form(blocks.of_logits(numbers.astype(np.float64)), "softplus(x)")])
+        tally.add(at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")])
     claim = Claim(one, first, FORWARD, torch, "cpu")
     finding = blocks.worst_fraction(claim, tally)
     assert (finding.verdict.passes, finding.divergence) == (True, "bce-with-logits-cancels")
