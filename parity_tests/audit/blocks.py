@@ -42,6 +42,7 @@ BLOCK = 2**13  # arrays of 64 KiB: a dozen of them stay in the cache, and none i
 KNOWN = 2.0**24 * RELATIVE  # ulps
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
+AT_ONCE = 2**11  # inputs that are judged together
 _NEXT_TO = 64  # steps of float64 that a value may be away from a power of two, more than RELATIVE
 _TINY = 2.0**-1000
 
@@ -243,15 +244,21 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
     with np.errstate(all="ignore"):
         smallest = least / (MARGIN * spread)
         of_blocks = np.asarray([(tally.relative[at : at + BLOCK].max(axis=0) / s).max() for at, s in zip(blocks, smallest, strict=True)])
-    # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can only make it larger.
-    for block in np.argsort(-of_blocks, kind="stable"):
-        if not of_blocks[block] > worst.strict.fraction:
-            break
+    may, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    for block in np.flatnonzero(of_blocks > worst.strict.fraction):
         with np.errstate(all="ignore"):
             rank = (tally.relative[blocks[block] : blocks[block] + BLOCK] / smallest[block]).max(axis=1)
-        may = blocks[block] + np.flatnonzero(rank > worst.strict.fraction)
-        found = claim.finding(may, tally.observed)
+        at = np.flatnonzero(rank > worst.strict.fraction)
+        may.append(blocks[block] + at)
+        ranks.append(rank[at])
+    left, rank = np.concatenate(may), np.concatenate(ranks)
+    order = np.argsort(-rank, kind="stable")
+    left, rank = left[order], rank[order]
+    # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can only make it larger.
+    while len(left) and rank[0] > worst.strict.fraction:
+        found = claim.finding(left[:AT_ONCE], tally.observed)
         worst = max(worst, found, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction))
+        left, rank = left[AT_ONCE:], rank[AT_ONCE:]
     if worst.strict.fraction <= 1 or not worst.verdict.passes:
         return worst
     return _known(claim, tally, sampled, smallest, worst)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if given.sample:
                     chunks = chunks[:: max(1, len(chunks) // given.sample)]
                 inputs = sum(chunk.arguments[2] for chunk in chunks)
-                began = time.monotonic()
                 bar = tqdm(total=inputs, desc=sweep.name, unit="input", unit_scale=True, smoothing=0.02, file=sys.stderr)
                 with bar:
 
@@ -91,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         bar.update(chunk.arguments[2])
 
                     results = [result for _, result in run(chunks, pool, given.store, progress=finished)]
-                _show(sweep, results, given.subject, given.device, inputs, time.monotonic() - began, given.output)
+                _show(sweep, results, given.subject, given.device, inputs, pool.size, given.output)
         for what in missing:
             print(f"not measured: {what.what}: {what.why}")
     except (WrongOption, SchedulerError, ChunkError, ValueError) as error:
@@ -104,17 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(
-    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject: str, device: str, inputs: int, seconds: float, output: Path | None
+    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject: str, device: str, inputs: int, workers: int, output: Path | None
 ) -> None:
     for what, each in times(sweep, results, inputs).items():
         print(f"{what}: {each * 1e9:.4g} ns")
+    seconds = sum(result["seconds"]["all"] for result in results)
     if inputs < sweep.patterns:
-        print(
-            f"{sweep.name}: {inputs} of {sweep.patterns} inputs in {seconds:.3g} s; "
-            f"all would take {seconds * sweep.patterns / inputs:.4g} s"
-        )
+        whole = seconds * sweep.patterns / inputs
+        print(f"{sweep.name}: {inputs} of {sweep.patterns} inputs took {seconds:.3g} s of a core; all would take {whole:.4g} s of one")
+        print(f"{sweep.name}: and so {whole / workers:.4g} s on {workers} workers")
         return
-    print(f"{sweep.name}: {inputs} inputs in {seconds:.4g} s")
+    print(f"{sweep.name}: {inputs} inputs in {seconds:.4g} s of a core")
     figures = exhaustive.figures(sweep, results, subject, device)
     for figure in figures:
         print(_line(figure))
