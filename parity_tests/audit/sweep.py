@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from parity_tests.audit import blocks, exhaustive
-from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError, executor, run
+from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError, executor, run, state_of
 from parity_tests.audit.exhaustive import OF_ROWS, Sweep, sweeps
 from parity_tests.audit.record import Figure, Missing
 from parity_tests.operators import OPERATORS
@@ -40,11 +40,12 @@ def planned(operators: Sequence[str], dtypes: Sequence[str], *, thorough: bool, 
 
 def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
     """The pieces of a sweep, in order; their results go to `exhaustive.figures`."""
+    state = state_of(subject)
     if sweep.dtype != "float32":
-        return [Chunk(sweep.name, exhaustive.measure, (sweep, 0, sweep.patterns, subject, device))]
+        return [Chunk(sweep.name, exhaustive.measure, (sweep, 0, sweep.patterns, subject, device), state)]
     at_once = OF_ROWS_AT_ONCE if sweep.operator in OF_ROWS else OF_ELEMENTS_AT_ONCE
     return [
-        Chunk(f"{sweep.name} {first:#010x}", blocks.measure, (sweep, first, min(at_once, sweep.patterns - first), subject, device))
+        Chunk(f"{sweep.name} {first:#010x}", blocks.measure, (sweep, first, min(at_once, sweep.patterns - first), subject, device), state)
         for first in range(0, sweep.patterns, at_once)
     ]
 
