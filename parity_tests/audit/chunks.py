@@ -26,6 +26,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from multiprocessing import forkserver, get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ import torch
 
 from parity_tests.audit.record import VERSION
 from parity_tests.processes import ENVIRONMENT
+from parity_tests.subjects import BUILTIN
 
 STRIKES = 3  # workers that a chunk may kill
 ANSWER = 10.0  # seconds in which a scheduler must answer
@@ -69,15 +71,18 @@ class Chunk:
         Of a module that can be imported, not of ``__main__``; returns what JSON can hold.
     arguments : tuple
         Whose ``repr`` says all about them.
+    state : str
+        What the result depends on besides: `state_of` the subject.
     """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    state: str = ""
 
     def key(self, environment: str) -> str:
         """Names its result: a hash of everything that the result depends on."""
-        what = (self.name, self.function.__module__, self.function.__qualname__, repr(self.arguments), environment)
+        what = (self.name, self.function.__module__, self.function.__qualname__, repr(self.arguments), self.state, environment)
         return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
 
@@ -91,6 +96,21 @@ def environment() -> str:
         for path in sorted((PROJECT / folder).rglob("*")):
             if path.suffix in (".py", ".toml"):
                 digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def state_of(subject: str) -> str:
+    """A hash of the source of a subject that is not part of this project; of a module, of the files beside it too."""
+    if subject.endswith(".py"):
+        files = [Path(subject)]
+    elif subject in BUILTIN or ":" in subject:
+        return ""  # in `environment`
+    else:
+        origin = getattr(find_spec(subject), "origin", None)
+        files = sorted(Path(origin).parent.glob("*.py")) if origin and Path(origin).exists() else []
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -67,7 +67,7 @@ def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
 
 def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = Chunk("a", work.square, (3,))
-    others = (replace(chunk, arguments=(4,)), replace(chunk, name="b"), replace(chunk, function=work.refuse))
+    others = (replace(chunk, arguments=(4,)), replace(chunk, name="b"), replace(chunk, function=work.refuse), replace(chunk, state="c"))
     here = chunks.environment()
     keys = {c.key(e) for c in (chunk, *others) for e in (here, "another")}
     assert len(keys) == 2 * (1 + len(others))
@@ -82,6 +82,18 @@ def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch
         monkeypatch.setattr(chunks, "environment", lambda: "another")
         with pytest.raises(ChunkError, match="this worker has other versions of torch"):
             results([chunk], pool, tmp_path)
+
+
+def test_a_subject_that_was_changed_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, module = tmp_path / "mine.py", tmp_path / "mymodule.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    for path, name in ((file, str(file)), (module, "mymodule")):
+        path.write_text("a = 1")
+        before = chunks.state_of(name)
+        assert chunks.state_of(name) == before
+        path.write_text("a = 2")
+        assert chunks.state_of(name) != before
+    assert chunks.state_of("torch") == chunks.state_of("fault:any") == ""  # part of the environment
 
 
 def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
