@@ -1,23 +1,10 @@
 """All float32 inputs of an operator, at a rate that makes 2**32 of them a matter of minutes.
 
-Note [Closed forms]
-    A loss of one logit, or of the two logits x and 0, is softplus(x) = log(1 + e^x) or softplus(-x), and its gradients and
-    probabilities are sigmoid(x) = 1 / (1 + e^-x), sigmoid(-x) and their product. With E = e^-|x|,
-
-        softplus(-|x|) = log1p(E),  softplus(|x|) = |x| + log1p(E),  sigmoid(|x|) = 1 / (1 + E),  sigmoid(-|x|) = E / (1 + E),
-
-    in which nothing cancels. With exp and log1p within 3 and 2 ulps, as `Arithmetic` assumes (6 u and 4 u; u = 2**-53), and log1p no
-    worse conditioned than 1 on [0, 1], the relative errors are at most 6 u for E, 10 u for log1p(E), 11 u for the sum, 3 + 1 + 1 u for
-    the reciprocal (an error of E counts at most half in 1 + E), 12 u for the quotient, and 18 u for the product of both sigmoids: below
-    20 u = ``RELATIVE`` throughout, second order included, and the smallest number of float64 where E has none. Of probabilities, -log(x)
-    and -log1p(-x) are within 6 u, x - t is one rounding, x (1 - x) two, and the quotient one more. An error in ulps of float32 is
-    then known to 2**24 RELATIVE < 2**-24 ulps.
-
 Note [What blocks decide]
-    A block is evaluated in float64 arrays that stay in the cache. Elements whose enclosure lies inside a cell are counted. The others,
-    those with the largest errors of each block, and whatever is not finite, are put together and measured as any other result is
-    (`errors.Errors.of`), by longdouble and balls: so the maxima are certified, and if the largest error of the blocks would print
-    other digits than theirs, the run ends.
+    A block is evaluated by closed forms (`parity_tests.audit.closed`), in float64 arrays that stay in the cache. Elements whose
+    enclosure lies inside a cell are counted. The others, those with the largest errors of each block, and whatever is not finite, are
+    put together and measured as any other result is (`errors.Errors.of`), by longdouble and balls: so the maxima are certified, and if
+    the largest error of the blocks would print other digits than theirs, the run ends.
 
 Note [Worst error / allowed]
     The bound is smooth: over 2**15 neighbouring numbers error / |true| is allowed to change by little. It is evaluated at
@@ -29,8 +16,9 @@ Note [Worst error / allowed]
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +27,7 @@ import torch
 from parity_tests import ledger
 from parity_tests.audit.cells import FLOOR, HALF, LOWER, cells_of
 from parity_tests.audit.certify import Truth, truths
+from parity_tests.audit.closed import FORMS, RELATIVE, form, of_logits, of_probabilities
 from parity_tests.audit.errors import Errors, measured
 from parity_tests.audit.exhaustive import Part, Sweep, sha256
 from parity_tests.cases import Call
@@ -48,78 +37,17 @@ from parity_tests.observe import WrongResult
 from parity_tests.subjects import Subject, load
 from parity_tests.verdict import kinds
 from reference.arithmetic.formats import FLOAT32
-from reference.binary_cross_entropy import LOG_CLAMP, SMALLEST_VARIANCE
 
 BLOCK = 2**13  # arrays of 64 KiB: a dozen of them stay in the cache, and none is worth a system call to the allocator
-RELATIVE = 20 * 2.0**-53
 KNOWN = 2.0**24 * RELATIVE  # ulps
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
 _NEXT_TO = 64  # steps of float64 that a value may be away from a power of two, more than RELATIVE
 _TINY = 2.0**-1000
-Values = Mapping[str, np.ndarray]
-
-
-def of_logits(x: np.ndarray) -> Values:
-    """The closed forms of finite logits, see Note [Closed forms]; all of them are positive, or underflow."""
-    size = np.abs(x)
-    small = np.exp(-size)
-    log = np.log1p(small)
-    reciprocal = 1 / (1 + small)
-    other = small * reciprocal
-    negative = np.signbit(x)
-    return {
-        "softplus(x)": np.maximum(x, 0.0) + log,
-        "softplus(-x)": np.maximum(-x, 0.0) + log,
-        "sigmoid(x)": np.where(negative, other, reciprocal),
-        "sigmoid(-x)": np.where(negative, reciprocal, other),
-        "product": other * reciprocal,
-    }
-
-
-def of_probabilities(x: np.ndarray) -> Values:
-    """The losses of probabilities and the sizes of their gradients."""
-    variance = np.maximum(x * (1 - x), SMALLEST_VARIANCE)
-    with np.errstate(divide="ignore"):
-        return {
-            "-log(x)": np.minimum(-np.log(x), -LOG_CLAMP),
-            "-log(1-x)": np.minimum(-np.log1p(-x), -LOG_CLAMP),
-            "x/variance": x / variance,
-            "(1-x)/variance": (1 - x) / variance,
-        }
-
-
-# The elements of a result that belong to one input, each a closed form with its sign.
-FORMS: Mapping[tuple[str, str, str], tuple[str, ...]] = {
-    ("binary_cross_entropy_with_logits", "0", FORWARD): ("softplus(x)",),
-    ("binary_cross_entropy_with_logits", "1", FORWARD): ("softplus(-x)",),
-    ("binary_cross_entropy_with_logits", "0", "input"): ("sigmoid(x)",),
-    ("binary_cross_entropy_with_logits", "1", "input"): ("-sigmoid(-x)",),
-    ("binary_cross_entropy", "0", FORWARD): ("-log(1-x)",),
-    ("binary_cross_entropy", "1", FORWARD): ("-log(x)",),
-    ("binary_cross_entropy", "0", "input"): ("x/variance",),
-    ("binary_cross_entropy", "1", "input"): ("-(1-x)/variance",),
-    ("softmax", "", FORWARD): ("sigmoid(x)", "sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)"),
-    ("softmax", "", "input"): ("product", "-product", "product", "-product"),
-    ("log_softmax", "", FORWARD): ("-softplus(-x)", "-softplus(x)", "-softplus(x)", "-softplus(-x)"),
-    ("log_softmax", "", "input"): ("sigmoid(-x)", "-sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
-    ("cross_entropy", "", FORWARD): ("softplus(-x)", "softplus(x)", "softplus(x)", "softplus(-x)"),
-    ("cross_entropy", "", "input"): (
-        *("-sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
-        *("-sigmoid(x)", "sigmoid(x)", "sigmoid(-x)", "-sigmoid(-x)"),
-    ),
-}
 
 
 def has_closed_form(sweep: Sweep) -> bool:
     return sweep.dtype == "float32" and (sweep.operator, sweep.target, FORWARD) in FORMS
-
-
-def form(values: Values, name: str) -> tuple[float, np.ndarray]:
-    """The sign and the size of a closed form."""
-    if name in values:
-        return 1.0, values[name]
-    return -1.0, values[name.removeprefix("-")]
 
 
 def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
@@ -156,6 +84,12 @@ def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -
     return {claim: result.reshape(-1, sweep.of_each(claim)) for claim, result in found.items()}, seconds
 
 
+@cache
+def _arrays(place: str, inputs: int, of_each: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the results of a chunk, used for one after the other: fresh memory costs as much as what is written to it."""
+    return np.empty((inputs, of_each), dtype=np.float32), np.empty((inputs, of_each), dtype=np.float32)
+
+
 class Tally:
     """What the blocks of a chunk found in one result.
 
@@ -163,14 +97,13 @@ class Tally:
     by their number in the chunk, that are measured by other means.
     """
 
-    def __init__(self, inputs: int, of_each: int) -> None:
+    def __init__(self, inputs: int, of_each: int, place: str = "") -> None:
         self.of_each = of_each
         self.counts = np.zeros(0, dtype=np.int64)
         self.signed, self.largest, self.largest_relative = 0.0, 0.0, 0.0
         self.right = 0  # nan from nan
         self.apart: list[np.ndarray] = []
-        self.observed = np.empty((inputs, of_each), dtype=np.float32)
-        self.relative = np.empty((inputs, of_each), dtype=np.float32)
+        self.observed, self.relative = _arrays(place, inputs, of_each)
         self.worst: list[int] = []  # inputs: those with the largest absolute and relative error of each block
         self.largest_absolute: list[float] = []  # of each block
 
@@ -292,8 +225,8 @@ class Claim:
     def allowed(self, inputs: np.ndarray, entry: ledger.Divergence | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The allowed error of every element of chosen inputs, and its value; what an entry of the ledger allows, if one is given."""
         call, upstream = self.call(inputs)
-        changed = {"changes": entry.arithmetic, "function": entry.function} if entry else {}
-        bound = expected(call, (self.claim,), upstream, **changed)[self.claim]
+        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
+        bound = expected(call, (self.claim,), upstream, changes=changes, function=function)[self.claim]
         shape = len(inputs), self.sweep.of_each(self.claim)
         return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(bound.value).reshape(shape)
 
@@ -360,13 +293,11 @@ def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray
 def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
     """As `exhaustive.measure`, for a sweep that has closed forms: the result and the gradient for an upstream gradient of 1."""
     began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
-    patterns = np.arange(first, first + count, dtype=np.uint32)
-    numbers = patterns.view(np.float32)
     values = of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
     claims = (FORWARD, "input")
-    tallies = {(name, claim): Tally(count, sweep.of_each(claim)) for name in seconds for claim in claims}
+    tallies = {(name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}") for name in seconds for claim in claims}
     for at in range(0, count, BLOCK):
-        x = numbers[at : at + BLOCK]
+        x = np.arange(first + at, first + min(at + BLOCK, count), dtype=np.uint32).view(np.float32)
         with np.errstate(all="ignore"):
             closed = values(x.astype(np.float64))
         for name in seconds:
@@ -381,7 +312,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
         parts[f"{name} {claim} {'' if claim == FORWARD else '1'}"] = _part(source, tally).model_dump(mode="json")
     return {
         "parts": parts,
-        "inputs": sha256(patterns.tobytes()),
+        "inputs": sha256(f"{sweep.name}: patterns {first} to {first + count}".encode()),  # they say all
         "seconds": {"subject": seconds[subject_name], "all": time.perf_counter() - began},
     }
 
@@ -413,5 +344,5 @@ def _part(claim: Claim, tally: Tally) -> Part:
         fraction=finding.strict.fraction,
         standing="fail" if not finding.verdict.passes else "known" if finding.divergence else "pass",
         divergence=finding.divergence,
-        outputs=sha256(tally.observed.tobytes()),
+        outputs=sha256(tally.observed.data),
     )

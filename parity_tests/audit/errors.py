@@ -6,8 +6,10 @@ Note [What is certified]
     tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
     512 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. A true value that 4096 bits do not tell from
     zero has no relative error. The largest errors, in ulps and relative,
-    go to balls until nothing is left that could print other digits than the one that is reported. The mean is that of the enclosures'
-    midpoints: it is known to `Errors.slack` of an ulp, 2**-20 and less for all but float64.
+    go to balls until nothing is left that could print other digits than the one that is reported. Balls that lie outside an enclosure
+    end the run. The mean is that of the enclosures'
+    midpoints; elements go to balls, those that are known least first, until it is known to half a unit of its third digit, or of that of
+    ``FLOOR`` where it is smaller.
 
     Errors of float64 are known to a hundredth of an ulp before balls are asked, so that nearly all are across some edge. A result that
     is not to be merged needs only those that decide: its bins, and the cells of its percentiles (``alone``).
@@ -31,6 +33,7 @@ from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
 MEDIAN, P999 = 0.5, 0.999
+FEW, SAMPLE = 2**12, 8  # of results with so few elements, so many are certified besides: the filter is not trusted on its word
 ENOUGH = 512  # bits to tell an element from an edge
 _EDGES = np.asarray([0.0, *EDGES, np.inf])
 _WIDER = 2.0**-49  # relative: of the handful of operations that make an error in ulps from an enclosure
@@ -152,6 +155,8 @@ def measured(
     part = _Part(observed, truth, np.flatnonzero(finite & ~undecided))
     low, high = part.low, part.high
     unsure = _across(low, high, LOWER) if not alone else _across(low, high, _EDGES)
+    if len(low) <= FEW:
+        unsure[:: max(1, len(low) // SAMPLE)] = True  # whatever the filter says
     part.certify(np.flatnonzero(unsure))
     decided = observed.size - int(undecided.sum())
     infinite = int((wrong & ~undecided).sum())
@@ -159,6 +164,7 @@ def measured(
     if alone:
         for share in (MEDIAN, P999):
             part.settle_rank(ceil(share * decided) - right)
+    part.settle_mean()
     cells = cells_of(high)
     counts = np.bincount(cells)
     counted = {int(cell): int(counts[cell]) for cell in np.flatnonzero(counts)}
@@ -209,10 +215,14 @@ class _Part:
             distance = np.abs(difference)
             inexact = np.where(error > 2.0**-1074, error, 0.0)  # what was evaluated exactly has no error but this number
             room = inexact + distance * _WIDER
-            narrow, wide = spacing(truth.format, magnitude - inexact), spacing(truth.format, magnitude + inexact)
+            # The magnitude was rounded to float64, perhaps to a power of two.
+            narrow = spacing(truth.format, magnitude * (1 - 2.0**-52) - inexact)
+            wide = spacing(truth.format, magnitude * (1 + 2.0**-52) + inexact)
+            known = spacing(truth.format, magnitude)
+            exact = (inexact == 0) & (magnitude == np.abs(value))
             # Known exactly, an error is a quotient by a power of two.
-            self.low = np.where(inexact == 0, distance / narrow, np.maximum(distance - room, 0.0) / wide)
-            self.high = np.where(inexact == 0, distance / narrow, (distance + room) / narrow)
+            self.low = np.where(exact, distance / known, np.maximum(distance - room, 0.0) / wide)
+            self.high = np.where(exact, distance / known, (distance + room) / narrow)
             self.signed = difference / wide
             room = np.where(inexact == 0, distance * _WIDER, room)
             self.relative_low = np.maximum(distance - room, 0.0) / (magnitude + inexact) * (1 - _WIDER)
@@ -228,6 +238,14 @@ class _Part:
         """Narrow the intervals of chosen elements down to a float64, and to their cell."""
         if not len(chosen):
             return
+        low, high = self.low[chosen] * (1 - 2.0**-30) - 2.0**-40, self.high[chosen] * (1 + 2.0**-30) + 2.0**-40
+        self._certify(chosen)
+        outside = (self.high[chosen] < low) | (self.low[chosen] > high)
+        if outside.any():
+            first = self.indices[chosen[np.argmax(outside)]]
+            raise AssertionError(f"the evaluation of element {first} is outside its own bound: balls say so")
+
+    def _certify(self, chosen: np.ndarray) -> None:
         balls = np.empty(len(chosen), dtype=object)
         balls[:] = self.truth.balls(self.indices[chosen], 128)
         left = chosen[~self._narrow(chosen, enclosure(balls))]
@@ -263,8 +281,10 @@ class _Part:
             clear = np.isfinite(ulps) & (~power | exact | (radius < np.abs(rest))) & (magnitude > radius)
             clear &= exact | (room <= distance * 2.0**-30) & (cells_of(low) == cells_of(high))
             # Where the unit is the smallest there is, nothing need be known of a true value that is next to nothing.
-            nothing = ~clear & (magnitude + radius < self.truth.format.smallest_normal) & (high < FLOOR)
-        self.low[chosen[nothing]], self.high[chosen[nothing]] = low[nothing], high[nothing]
+            nothing = ~clear & (magnitude + radius < self.truth.format.smallest_normal) & (high < FLOOR) & (high - low < FLOOR * 2.0**-12)
+        at = chosen[nothing]
+        self.low[at] = self.high[at] = ulps[nothing]
+        self.signed[at] = np.copysign(ulps[nothing], difference[nothing])
         at, kept = chosen[clear], ulps[clear]
         self.low[at] = self.high[at] = kept
         self.tied[at] = kept == HALF
@@ -281,6 +301,18 @@ class _Part:
             if least == most or len({*cells_of(np.asarray([least, most]))}) == 1:
                 return
             self.certify(np.flatnonzero((self.low < self.high) & (self.high >= least) & (self.low <= most)))
+
+    def settle_mean(self) -> None:
+        """Certify the elements that are known least, until the mean is known to half a unit of its third digit."""
+        while len(self.low):
+            width = self.high - self.low
+            least = max(abs(float(self.signed.sum())), len(width) * FLOOR) * 2.0**-11
+            if width.sum() / 2 <= least:
+                return
+            widest = np.argsort(-width, kind="stable")
+            # What is left when these are known is little enough.
+            left = np.cumsum(width[widest[::-1]])[::-1] / 2
+            self.certify(widest[: max(1, int(np.searchsorted(-left, -least / 2)))])
 
     def largest_ulp(self) -> tuple[float, int]:
         return self._largest(lambda: (self.low, self.high), self.certify)

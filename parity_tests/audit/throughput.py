@@ -1,0 +1,71 @@
+"""How many elements a second the certified figures take: log_softmax of float32 rows.
+
+    python -m parity_tests.audit.throughput
+
+It prints the time of the truth, and of the errors with all that is certified, each on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from parity_tests import observe
+from parity_tests.audit.certify import truths
+from parity_tests.audit.errors import Errors
+from parity_tests.expect import FORWARD, expected
+from parity_tests.operators import OPERATORS
+from parity_tests.settings import WrongOption, settings
+
+
+def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int) -> tuple[float, float, Errors]:
+    """Seconds of this process for the truth and for the errors of one forward result, and the errors."""
+    knobs = settings("torch", "cpu", dtype, "standard", seed, operator=operator)
+    record = OPERATORS[operator]
+    options = {"dim": 1} if "dim" in record.options else {"reduction": "none"}
+    call = record.call(record.case(dtype, shape, values, options, seed))
+    observed = observe.forward(knobs.subject, call, "cpu")
+    allowed = expected(call, (FORWARD,))[FORWARD]  # the verdict has it anyway
+    began = time.process_time()
+    truth = truths(call, (FORWARD,))[FORWARD]
+    evaluated = time.process_time()
+    errors = Errors.of(observed, truth, allowed, alone=True)
+    return evaluated - began, time.process_time() - evaluated, errors
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m parity_tests.audit.throughput", description=__doc__)
+    parser.add_argument("--operator", default="log_softmax")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--values", default="normal")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeat", type=int, default=3)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    shape = given.rows, given.classes
+    try:
+        runs = [measured(given.operator, given.dtype, shape, given.values, given.seed) for _ in range(given.repeat + 1)][1:]
+    except (WrongOption, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    truth, certified, errors = min(runs, key=lambda run: run[0] + run[1])
+    elements, total = errors.elements, truth + certified
+    figures = errors.measures(fraction=0.0, standing="pass", outputs="")
+    print(f"{given.operator}, {given.dtype}, {shape[0]} x {shape[1]}: {elements / total:.3g} elements a second of one core")
+    print(f"truth {truth / elements * 1e9:.0f} ns an element, errors with all that is certified {certified / elements * 1e9:.0f} ns")
+    print(
+        f"at most {figures.max_ulp:.3g} ulp, 99.9 % {figures.p999_ulp:.3g}, median {figures.median_ulp:.3g}, "
+        f"{np.round(100 * figures.correctly_rounded / elements, 1)} % correctly rounded"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

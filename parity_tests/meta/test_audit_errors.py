@@ -1,0 +1,265 @@
+"""The figures of the audit are those of the true errors, to the digits that are shown.
+
+Claims shown here: cells are what prints the same three digits; the figures of every operator and dtype are those that balls of 300 bits
+give for every element; parts add up to the whole; a planted error of 3 ulps in one value of 65,536 is the maximum, there; an evaluation
+that is outside its own bound is noticed; ties, zeros, infinities and what is next to nothing are counted as they should be; rows that
+are shortened in balls have the same true values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil, prod
+from typing import Any
+
+import flint
+import numpy as np
+import pytest
+
+from parity_tests import observe
+from parity_tests.audit import throughput
+from parity_tests.audit.cells import BIN, FLOOR, INFINITE, LOWER, PRINTED, cells_of
+from parity_tests.audit.certify import Truth, truths
+from parity_tests.audit.errors import MEDIAN, P999, Errors, measured
+from parity_tests.audit.record import EDGES, Measures
+from parity_tests.cases import Call
+from parity_tests.expect import FORWARD, expected, grad_output_of, in_balls
+from parity_tests.generate import EFFORTS, grid
+from parity_tests.judging import output_shape
+from parity_tests.operators import DTYPES, OPERATORS
+from parity_tests.subjects import load
+from parity_tests.verdict import kinds
+from reference.arithmetic import balls
+from reference.arithmetic.formats import FORMATS
+
+TORCH = load("torch", tuple(OPERATORS))
+SMALL = 120  # elements: every one of them goes to balls
+
+
+def measures(errors: Errors) -> Measures:
+    return errors.measures(fraction=0.0, standing="pass", outputs="")
+
+
+def log_softmax_call(dtype: str, shape: tuple[int, int], values: str = "normal", seed: int = 0) -> Call:
+    return OPERATORS["log_softmax"].call(OPERATORS["log_softmax"].case(dtype, shape, values, {"dim": 1}, seed))
+
+
+def of_call(call: Call, observed: np.ndarray, claim: str = FORWARD, g: np.ndarray | None = None, **options: Any) -> Errors:
+    return Errors.of(observed, truths(call, (claim,), g)[claim], expected(call, (claim,), g)[claim], **options)
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_a_cell_prints_the_same_three_digits() -> None:
+    rng = np.random.default_rng(0)
+    some = LOWER[1:-1][rng.integers(0, len(LOWER) - 2, 2000)]
+    errors = np.concatenate([10 ** rng.uniform(-5, 300, 4000), some, np.nextafter(some, 0.0), [0.0, FLOOR, 0.3125, 0.5]])
+    for error, cell in zip(errors, cells_of(errors), strict=True):
+        assert PRINTED[cell] == (0.0 if error < FLOOR else float(f"{error:.3g}")), error
+        assert BIN[cell] == np.searchsorted(EDGES, error, side="right"), error
+    assert cells_of(np.asarray([np.inf]))[0] == INFINITE
+
+
+# --- against balls for every element ---------------------------------------------------------------------------------
+
+
+def brute(call: Call, claim: str, g: np.ndarray | None, observed: np.ndarray) -> tuple[list[float], float, float]:
+    """Errors in ulps, in order, the largest relative one and the sum of the signed ones, from balls of 300 bits."""
+    format = FORMATS[call.dtype_of(claim)]
+    _, undecided, wrong = kinds(observed, expected(call, (claim,), g)[claim], format)
+    with balls.precision(300):
+        true = np.asarray(in_balls(call, claim, g), dtype=object).reshape(-1)
+        errors, relative, signed = [], 0.0, 0.0
+        for x, ball, is_undecided, is_wrong in zip(observed.reshape(-1), true, undecided.reshape(-1), wrong.reshape(-1), strict=True):
+            ball = flint.arb(ball)
+            if is_undecided:
+                continue
+            if is_wrong or not np.isfinite(x) or not ball.is_finite():
+                errors.append(np.inf if is_wrong else 0.0)
+                continue
+            apart = flint.arb(float(x)) - ball
+            unit = float(format.spacing(np.float64(float(ball.mid()))))
+            errors.append(float((abs(apart) / unit).mid()))
+            signed += float((apart / unit).mid())
+            if not ball.contains(0):
+                relative = max(relative, float((abs(apart) / abs(ball)).mid()))
+    return sorted(errors), relative, signed
+
+
+def rank(errors: list[float], share: float) -> float:
+    return errors[ceil(share * len(errors)) - 1]
+
+
+def same_digits(figure: float, error: float) -> bool:
+    """Equal to three digits; a float64 number that is a tie to the last bit may go either way."""
+    return f"{figure:.3g}" in {f"{e:.3g}" for e in (error, np.nextafter(error, 0.0), np.nextafter(error, np.inf))}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> None:
+    operator, compared = OPERATORS[name], 0
+    cases = [case for case in grid(operator, dtype, EFFORTS["quick"], 5) if 0 < prod(case.shape) <= SMALL][::4]
+    for case in cases:
+        call = operator.call(case)
+        g = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        observed = observe.results(TORCH, call, "cpu", g)
+        for claim in (FORWARD, *call.differentiable):
+            true = truths(call, (claim,), None if claim == FORWARD else g)[claim]
+            if not np.isfinite(true.value).any():
+                continue
+            errors, relative, signed = brute(call, claim, g, observed[claim])
+            if not errors:
+                continue
+            for alone in (False, True):
+                found = Errors.of(observed[claim], true, expected(call, (claim,), g)[claim], alone=alone)
+                shown = measures(found)
+                for figure, share in ((shown.median_ulp, MEDIAN), (shown.p999_ulp, P999)):
+                    error = rank(errors, share)
+                    assert (figure == 0) if error < FLOOR else same_digits(figure, error), (case, claim, share)
+                assert errors[-1] < FLOOR or same_digits(shown.max_ulp, errors[-1]), (case, claim)
+                assert same_digits(shown.max_relative, relative), (case, claim)
+                assert shown.correctly_rounded == sum(error <= 0.5 for error in errors), (case, claim)
+                assert sum(shown.bins) == len(errors) == shown.elements - shown.undecided
+                if np.isfinite(errors[-1]):
+                    assert abs(found.signed - signed) <= found.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (case, claim)
+                compared += len(errors)
+    assert compared > 10
+
+
+def test_percentiles_of_many_elements_have_three_digits() -> None:
+    call = log_softmax_call("float32", (300, 50))
+    observed = observe.forward(TORCH, call, "cpu")
+    errors, _, _ = brute(call, FORWARD, None, observed)
+    for alone in (False, True):
+        shown = measures(of_call(call, observed, alone=alone))
+        assert (shown.median_ulp, shown.p999_ulp) == tuple(float(f"{rank(errors, share):.3g}") for share in (MEDIAN, P999))
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_parts_add_up_to_the_whole(dtype: str) -> None:
+    call = log_softmax_call(dtype, (60, 20), "wide")
+    observed = observe.forward(TORCH, call, "cpu")
+    whole = of_call(call, observed)
+    added = Errors()
+    for first in range(0, 60, 7):
+        part = replace(call, arguments={**call.arguments, "input": call.arguments["input"][first : first + 7]})
+        added += of_call(part, observed[first : first + 7], start=first * 20)
+    assert added.model_copy(update={"signed": 0.0, "slack": 0.0}) == whole.model_copy(update={"signed": 0.0, "slack": 0.0})
+    assert abs(added.signed - whole.signed) <= added.slack + whole.slack
+    assert added.slack <= abs(added.signed) * 2.0**-10
+    assert Errors.model_validate_json(added.model_dump_json()) == added
+    with pytest.raises(ValueError, match="measured alone cannot be added"):
+        _ = whole + whole.model_copy(update={"exact": False})
+
+
+# --- planted faults --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "at"), [("float16", 31234), ("bfloat16", 5), ("float32", 65535)])
+def test_three_ulps_in_one_value_are_the_maximum(dtype: str, at: int) -> None:
+    call = log_softmax_call(dtype, (4096, 16))
+    true = truths(call, (FORWARD,))[FORWARD]
+    right = FORMATS[dtype].round(np.asarray(true.value, dtype=np.float64))
+    best = of_call(call, right)
+    assert best.max_ulp <= 0.5
+    assert best.correctly_rounded == best.elements
+    wrong = right.copy().reshape(-1)
+    wrong[at] += 3 * FORMATS[dtype].spacing(wrong[at])
+    found = of_call(call, wrong.reshape(right.shape))
+    assert found.worst == at
+    assert 2.5 <= found.max_ulp <= 3.5
+    assert found.correctly_rounded == found.elements - 1
+
+
+def test_an_evaluation_outside_its_bound_is_noticed() -> None:
+    call = log_softmax_call("float32", (4, 8))
+    true, bound = truths(call, (FORWARD,))[FORWARD], expected(call, (FORWARD,))[FORWARD]
+    observed = observe.forward(TORCH, call, "cpu")
+    value = np.array(true.value)
+    value[2, 3] *= 1 + 1e-5  # a hundred ulps, which the bound knows nothing of
+    with pytest.raises(AssertionError, match="the evaluation of element 19 is outside its own bound"):
+        Errors.of(observed, replace(true, value=value), bound)
+
+
+def test_what_cannot_be_told_by_the_filter_goes_to_balls() -> None:
+    """With bounds of a thousand ulps nothing is known but what balls say, and the figures are the same."""
+    call = log_softmax_call("float16", (8, 16))
+    observed = observe.forward(TORCH, call, "cpu")
+    true, bound = truths(call, (FORWARD,))[FORWARD], expected(call, (FORWARD,))[FORWARD]
+    coarse = replace(true, error=true.error + 1000 * true.format.spacing(true.value))
+    assert Errors.of(observed, coarse, bound).cells == Errors.of(observed, true, bound).cells
+
+
+# --- kinds, ties, zeros ----------------------------------------------------------------------------------------------
+
+
+def exact_truth(values: list[float], dtype: str) -> Truth:
+    """True values that are float64 numbers, but are known to an ulp of float16 only before balls are asked."""
+    value = np.asarray(values)
+    error = np.where(np.isfinite(value), 2.0**-11 * np.abs(value) + 2.0**-30, 0.0)
+    return Truth(value, error, FORMATS[dtype], lambda at, bits: [flint.arb(float(value[i])) for i in at])
+
+
+def test_kinds_ties_and_zeros() -> None:
+    one = 2.0**-10  # ulp of float16 above 1
+    true = [1 + one / 2, 1 + one / 4, 1.0, 0.0, np.nan, np.inf, 1.0, 2.0]
+    observed = np.asarray([1.0, 1.0, np.nan, 2.0**-24, np.nan, np.inf, 0.0, 2.0 - one])
+    wrong = np.asarray([False, False, True, False, False, False, False, False])
+    undecided = np.asarray([False, False, False, False, False, False, True, False])
+    found = measured(observed, exact_truth(true, "float16"), undecided, wrong)
+    # A tie; a quarter; the wrong kind; one ulp of the smallest numbers; right; right; left out; half an ulp of those above 2.
+    counted = {float(PRINTED[cell]): count for cell, count in found.cells.items()}
+    assert counted == {0.0: 2, 0.25: 1, 0.5: 2, 1.0: 1, np.inf: 1}
+    assert (found.elements, found.undecided, found.correctly_rounded) == (8, 1, 5)
+    assert (found.max_ulp, found.worst) == (np.inf, 2)
+    assert Fraction(found.max_relative) == Fraction(one) / 2 / (1 + Fraction(one) / 2) or found.max_relative == pytest.approx(
+        one / 2, rel=2e-3
+    )
+    assert found.signed == pytest.approx(-0.5 - 0.25 + 1 - 0.5)
+
+
+def test_a_true_value_below_all_numbers_costs_nothing() -> None:
+    """log(1 + e^-x) far out: 512 bits do not tell it from zero, and a result of zero is right."""
+    call = Call("log_softmax", {"input": np.asarray([[30000.0, 0.0], [-60000.0, 5.0]]), "dim": 1, "dtype": None}, "float16", "float16")
+    observed = np.asarray([[0.0, -30000.0], [-60000.0, 0.0]])
+    found = of_call(call, observed)
+    assert found.max_ulp < FLOOR or PRINTED[cells_of(np.asarray([found.max_ulp]))[0]] <= 0.5
+    assert found.correctly_rounded == 4
+
+
+@pytest.mark.parametrize("claim", [FORWARD, "input"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "cross_entropy"])
+def test_shortened_rows_have_the_same_true_values(name: str, claim: str) -> None:
+    operator = OPERATORS[name]
+    options = {"dim": 1} if name != "cross_entropy" else {"reduction": "none", "weight": "positive"}
+    call = operator.call(operator.case("bfloat16", (3, 4000), "normal", options, 2))
+    g = None if claim == FORWARD else grad_output_of(call, output_shape(call), np.random.default_rng(0))
+    assert any(len(np.unique(row)) * 2 <= 4000 for row in call.arguments["input"])
+    true = truths(call, (claim,), g)[claim]
+    chosen = np.asarray([0, 1, 2]) if true.value.ndim == 1 else np.asarray([0, 17, 3999, 4000, 8005, 11000])
+    with balls.precision(128):
+        whole = np.asarray(in_balls(call, claim, g), dtype=object).reshape(-1)[chosen]
+    for one, other in zip(true.balls(chosen, 128), whole, strict=True):
+        assert one.overlaps(other)
+        assert max(one.rel_accuracy_bits(), 0) > 80
+
+
+def test_decimals_of_a_true_value_are_certified() -> None:
+    call = log_softmax_call("float32", (1, 3))
+    true = truths(call, (FORWARD,))[FORWARD]
+    with balls.precision(2000):
+        ball = np.asarray(in_balls(call, FORWARD, None), dtype=object).reshape(-1)[1]
+    assert true.decimal(1) == ball.str(20, radius=False)
+
+
+def test_throughput_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert throughput.main(["--rows", "8", "--classes", "10", "--repeat", "1"]) == 0
+    assert "elements a second of one core" in capsys.readouterr().out
+    assert throughput.main(["--dtype", "float8"]) == 1
+    assert "choose from" in capsys.readouterr().err
