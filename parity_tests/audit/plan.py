@@ -15,7 +15,7 @@ from typing import Any
 
 from parity_tests.audit.blocks import has_closed_form
 from parity_tests.audit.environment import capabilities
-from parity_tests.audit.exhaustive import Sweep, sweeps
+from parity_tests.audit.exhaustive import OF_ROWS, Sweep, sweeps
 from parity_tests.audit.record import Missing
 from parity_tests.cases import Case
 from parity_tests.operators import DTYPES, OPERATORS, Operator
@@ -257,9 +257,9 @@ def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]
         if sweep.patterns <= 2**16:
             yield Unit(f"{sweep.name} exhausted", "exhaust", (cell,), sweep=sweep, count=sweep.patterns, weight=2.0**18)
         elif extent.sweeps and has_closed_form(sweep):
-            every = min(sweep.patterns, SWEPT)
-            for first in range(0, every, SWEPT_TOGETHER):
-                count = min(SWEPT_TOGETHER, every - first)
+            every, together = min(sweep.patterns, SWEPT), SWEPT_TOGETHER // (4 if sweep.operator in OF_ROWS else 1)
+            for first in range(0, every, together):
+                count = min(together, every - first)
                 yield Unit(f"{sweep.name} from {first:#010x}", "sweep", (cell,), sweep=sweep, first=first, count=count, weight=4.0 * count)
 
 
