@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from parity_tests import ledger, observe
+from parity_tests import ledger, observe, watch
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, certified, expected, grad_output_of
 from parity_tests.ledger import Divergence
@@ -84,7 +84,8 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
         If it raises anything else.
     """
     try:
-        yield
+        with watch.running():
+            yield
     except (WrongResult, NotOffered):
         raise
     except Exception as error:

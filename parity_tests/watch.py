@@ -17,6 +17,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,8 @@ class Watch:
         return self.directory / f"process {process}"
 
 
+Listener = Callable[[bool], None]  # told when a subject begins to run, and when it no longer does
+_listeners: list[Listener] = []
 _watches: list[Watch] = []  # of runs within runs, the innermost last
 
 
@@ -126,6 +130,28 @@ def start(directory: Path, process: str, limit: float) -> Watch:
 def stop() -> None:
     """The run is over."""
     _watches.pop().close()
+
+
+def listen(listener: Listener) -> None:
+    """Tell ``listener`` from now on, in this process."""
+    _listeners.append(listener)
+
+
+def unlisten() -> None:
+    """Tell nobody any more."""
+    _listeners.clear()
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """The subject runs within."""
+    for listener in _listeners:
+        listener(True)
+    try:
+        yield
+    finally:
+        for listener in _listeners:
+            listener(False)
 
 
 def doing(what: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from parity_tests import observe
+from parity_tests.audit import blocks
 from parity_tests.audit.axes import LAYOUT, Known, Results, case_of, compared, drawn, one_by_one, plainly, strided, with_two_threads
 from parity_tests.audit.certify import Truth, truths
 from parity_tests.audit.errors import Errors
@@ -23,7 +24,6 @@ from parity_tests.audit.exhaustive import Sweep, figures, measure
 from parity_tests.audit.plan import BASE, TELLING
 from parity_tests.audit.record import Axis, Figure, Measures, Missing, Record
 from parity_tests.audit.rows import extent, logit_range
-from parity_tests.audit.sandbox import alive
 from parity_tests.audit.search import Search
 from parity_tests.audit.worst import worst
 from parity_tests.cases import Call, Case
@@ -103,7 +103,6 @@ def draw(conditions: Conditions, case: Case) -> str:
     for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
         attempt = partial(_figures, conditions, case, call, claims, grad_output, "random", case.values, options)
         parts.append(attempted(f"{what} of {case}", attempt))
-        alive()
     return Part.of(parts).model_dump_json()
 
 
@@ -225,7 +224,7 @@ def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
     """A part of every input, to be added to the others."""
 
     def found() -> Part:
-        return Part(swept=json.dumps(measure(sweep, first, count, conditions.subject, conditions.device)))
+        return Part(swept=json.dumps(blocks.measure(sweep, first, count, conditions.subject, conditions.device)))
 
     return attempted(f"{sweep.name} from {first:#010x}", found).model_dump_json()
 
@@ -258,7 +257,7 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
     for claim in (FORWARD, *call.differentiable):
 
         def found(claim: str = claim) -> Part:
-            searching = Search(subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed, alive)
+            searching = Search(subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed)
             return Part.of(
                 [
                     _figures(conditions, None, one.call, (claim,), one.grad_output, "searched", f"climbed by {one.objective}", {})
@@ -294,7 +293,6 @@ def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]
             return Part(axes=tuple(compared(name, first, second, one, other, call, known)))
 
         parts.append(attempted(f"{name} {first} and {second} of {operator}, {dtype}", both))
-        alive()
     return Part.of(parts).model_dump_json()
 
 
@@ -312,7 +310,6 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
         found: list[Axis] = []
         for program, one, other in zip(programs, *ways, strict=True):
             found += compared("compile", "eager", INDUCTOR, one, other, program.call, Known(program.call, program.grad_output))
-            alive()
         return Part(axes=tuple(found))
 
     what = f"eager and compiled of {', '.join(operators)}, {dtype}"

@@ -20,14 +20,15 @@ from markupsafe import Markup
 
 from parity_tests.audit import plots, text, views
 from parity_tests.audit.compare import Comparison
-from parity_tests.audit.files import AuditFileError
+from parity_tests.audit.files import AuditFileError, canonical
 from parity_tests.audit.record import Audit
 
 CHANGES_SHOWN = 100
 
 
 def render(audit: Audit, comparison: Comparison | None = None) -> str:
-    """The page of an audit, and of what changed since another."""
+    """The page of an audit, and of what changed since another; the same from the audit that was saved and loaded again."""
+    audit = canonical(audit)
     script = _own("page.js")
     page = views.page(audit)
     return (

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from parity_tests.audit.blocks import has_closed_form
 from parity_tests.audit.environment import capabilities
-from parity_tests.audit.exhaustive import Sweep, sweeps
+from parity_tests.audit.exhaustive import OF_ROWS, Sweep, sweeps
 from parity_tests.audit.record import Missing
 from parity_tests.cases import Case
 from parity_tests.operators import DTYPES, OPERATORS, Operator
@@ -39,24 +40,33 @@ class Extent:
         How many rows of each length.
     elements : tuple of int
         The sizes of batches where elements stand for themselves; every distribution is met at the last of them.
+    usual : int or None
+        How many of the distributions are met at the usual length; all of them if None.
     everywhere : int or None
-        How many of the distributions are met at every length; all of them if None.
+        How many are met at every length.
+    longest_of_float64 : int
+        The longest row of float64, whose errors go to balls element by element: twenty times as long as those of other dtypes.
     batches : tuple of int
         How many losses a mean goes over.
     evaluations : int
         The budget of each search: results of one row, or of one element, that it may look at.
     compiled : tuple of str
         The dtypes that are compiled.
+    capabilities : bool
+        Whether torch is told to use fewer of the processor's instructions.
     sweeps : bool
         Whether all 2**32 numbers of float32 are gone through.
     """
 
     rows: Mapping[int, int]
     elements: tuple[int, ...]
+    usual: int | None
     everywhere: int | None
+    longest_of_float64: int
     batches: tuple[int, ...]
     evaluations: int
     compiled: tuple[str, ...]
+    capabilities: bool
     sweeps: bool
 
 
@@ -64,28 +74,37 @@ EXTENTS: Mapping[str, Extent] = {
     "quick": Extent(
         rows={2: 256, 10: 64, 1000: 2, 32000: 1, 131072: 1},
         elements=(1, 2048),
+        usual=3,
         everywhere=1,
+        longest_of_float64=1000,
         batches=(64,),
         evaluations=512,
         compiled=(),
+        capabilities=False,
         sweeps=False,
     ),
     "standard": Extent(
         rows={2: 4096, 10: 1024, 1000: 16, 32000: 1, 131072: 1},
         elements=(1, 1000, 16384),
+        usual=None,
         everywhere=3,
+        longest_of_float64=32000,
         batches=(1, 64, 4096),
         evaluations=4096,
         compiled=("bfloat16", "float32"),
+        capabilities=True,
         sweeps=False,
     ),
     "thorough": Extent(
         rows={2: 65536, 10: 16384, 1000: 256, 32000: 8, 131072: 4},
         elements=(1, 10, 1000, 32000, 131072),
+        usual=None,
         everywhere=None,
+        longest_of_float64=131072,
         batches=(1, 64, 4096, 65536),
         evaluations=65536,
         compiled=DTYPES,
+        capabilities=True,
         sweeps=True,
     ),
 }
@@ -185,7 +204,8 @@ def distributions_of(operator: Operator) -> tuple[str, ...]:
 
 def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator[Case]:
     """What is drawn and measured of an operator in a dtype."""
-    base, telling, every = BASE[operator.name], TELLING[operator.name], distributions_of(operator)
+    base, telling = BASE[operator.name], TELLING[operator.name]
+    every = distributions_of(operator) if extent.usual is None else telling[: extent.usual]
     met = every if extent.everywhere is None else telling[: extent.everywhere]
     if of_elements(operator):
         for number in extent.elements:
@@ -194,6 +214,8 @@ def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator
         usual: tuple[int, ...] = (extent.elements[-1],)
     else:
         for classes, rows in extent.rows.items():
+            if dtype == "float64" and classes > extent.longest_of_float64:
+                continue
             for values in every if classes == USUAL else met:
                 yield operator.case(dtype, (rows, classes), values, base, seed)
         usual = (extent.rows[USUAL], USUAL)
@@ -234,10 +256,10 @@ def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]
     for sweep in sweeps((operator,), (dtype,), seed):
         if sweep.patterns <= 2**16:
             yield Unit(f"{sweep.name} exhausted", "exhaust", (cell,), sweep=sweep, count=sweep.patterns, weight=2.0**18)
-        elif extent.sweeps:
-            every = min(sweep.patterns, SWEPT)
-            for first in range(0, every, SWEPT_TOGETHER):
-                count = min(SWEPT_TOGETHER, every - first)
+        elif extent.sweeps and has_closed_form(sweep):
+            every, together = min(sweep.patterns, SWEPT), SWEPT_TOGETHER // (4 if sweep.operator in OF_ROWS else 1)
+            for first in range(0, every, together):
+                count = min(together, every - first)
                 yield Unit(f"{sweep.name} from {first:#010x}", "sweep", (cell,), sweep=sweep, first=first, count=count, weight=4.0 * count)
 
 
@@ -257,7 +279,7 @@ def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
     if knobs.subject.name != COMPILED:
         together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}
         units += [Unit(f"compiled {dtype}", "compiled", of, weight=2.0**17 * len(of)) for dtype, of in together.items() if of]
-    if cells and on_cpu:
+    if cells and on_cpu and extent.capabilities:
         in_force, others, unavailable = capabilities()
         missing += [Missing(what=f"capability {name}", why=why) for name, why in unavailable.items()]
         every, weight = tuple(cells), 2.0**15 * len(cells)
@@ -273,6 +295,10 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
     why = f"left to a higher effort than {knobs.effort_name}"
     if extent.everywhere is not None:
         yield Missing(what=f"all distributions at other lengths than {USUAL}, and at other sizes than {extent.elements[-1]}", why=why)
+    if extent.usual is not None:
+        yield Missing(what=f"other distributions than the first {extent.usual} of each operator", why=why)
+    if extent.longest_of_float64 < max(most.rows) and "float64" in knobs.dtypes:
+        yield Missing(what=f"rows of more than {extent.longest_of_float64} classes in float64", why=why)
     if extent.batches != most.batches:
         yield Missing(what=f"means over {_listed(set(most.batches) - set(extent.batches))} losses", why=why)
     if extent.elements != most.elements:
@@ -283,8 +309,13 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
         yield Missing(what="eager and compiled", why="the subject is compiled")
     elif uncompiled := [dtype for dtype in knobs.dtypes if dtype not in extent.compiled]:
         yield Missing(what=f"eager and compiled, {', '.join(uncompiled)}", why=why)
-    if not extent.sweeps and "float32" in knobs.dtypes:
+    if "float32" in knobs.dtypes and not extent.sweeps:
         yield Missing(what="all 2**32 numbers of float32, of operators of one number or two", why=why)
+    elif "float32" in knobs.dtypes:
+        slow = "there is no closed form to measure 2**32 of them by"
+        yield Missing(what="all 2**32 numbers of float32 with soft targets, and with random upstream gradients", why=slow)
+    if not extent.capabilities and knobs.device == "cpu":
+        yield Missing(what="capabilities", why=why)
     if knobs.device != "cpu":
         yield Missing(what="threads and capabilities", why=f"they are the CPU's, and the subject runs on {knobs.device}")
 

@@ -16,7 +16,7 @@ NOTABLY = 1.5  # times the error of the worst case is worth a second one
 
 def identifier(*parts: str) -> str:
     """Something to link to, whatever the parts are called."""
-    return "-".join(re.sub(r"[^0-9A-Za-z_.]+", "_", part) for part in parts)
+    return "-".join(re.sub(r"[^0-9A-Za-z_.-]+", "_", part) for part in parts)
 
 
 @dataclass(frozen=True)

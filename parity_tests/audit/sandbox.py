@@ -18,20 +18,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
+from parity_tests import watch
 from parity_tests.processes import ENVIRONMENT
 
 START_LIMIT = 600.0  # seconds to load the libraries and the subject, on a machine that is busy
 GRACE = 2.0  # times the limit: from then on a process whose owner is gone ends by itself
-HEARTBEAT = 0.2  # seconds between signs of life
-READY, ALIVE, DONE, RAISED = "ready", "alive", "done", "raised"
+PATIENCE = 3600.0  # seconds for what the audit does itself with what a subject returned
+READY, RUNNING, ALIVE, DONE, RAISED = "ready", "running", "alive", "done", "raised"
 
 
 class Lost(Exception):
@@ -46,7 +46,7 @@ class Sandbox:
     subject : str
         Loaded before anything is asked.
     limit : float
-        Seconds that may pass without a sign of life.
+        Seconds that the subject may run without a break. The time that the audit takes itself is not the subject's.
     environment : mapping, optional
         Changes of the variables it is started with; None takes one away.
     """
@@ -71,7 +71,7 @@ class Sandbox:
         assert self._connection is not None
         try:
             self._connection.send((function, arguments, self.limit))
-            kind, result = self._receive(self.limit)
+            kind, result = self._receive(PATIENCE)
         except (EOFError, ConnectionError):
             raise Lost(f"{self._ended()}") from None
         if kind == RAISED:
@@ -91,8 +91,9 @@ class Sandbox:
                 self.close()
                 raise Lost(f"did not return within {limit:g} s")
             kind, result = self._connection.recv()
-            if kind != ALIVE:
+            if kind not in (RUNNING, ALIVE):
                 return kind, result
+            limit = self.limit if kind == RUNNING else PATIENCE
 
     def _ended(self) -> str:
         """How the process ended; it is over."""
@@ -167,18 +168,15 @@ def _started(theirs: Connection, subject: str, environment: Mapping[str, str | N
 
 # --- within ----------------------------------------------------------------------------------------------------------
 
-_owner: list[tuple[Connection, float]] = []  # of this process, where it is a sandbox, with the limit in force
-_last = [0.0]
 
+def _told(connection: Connection, limit: float) -> Callable[[bool], None]:
+    """What tells the owner whether the subject runs, and ends this process where nobody is left who would."""
 
-def alive() -> None:
-    """A sign of life, from within what was asked: the limit counts anew. Nothing happens outside a sandbox."""
-    now = time.monotonic()
-    if _owner and now - _last[0] > HEARTBEAT:
-        _last[0] = now
-        connection, limit = _owner[-1]
-        connection.send((ALIVE, None))
-        faulthandler.dump_traceback_later(limit * GRACE, exit=True)
+    def tell(running: bool) -> None:
+        connection.send((RUNNING if running else ALIVE, None))
+        faulthandler.dump_traceback_later((limit if running else PATIENCE) * GRACE, exit=True)
+
+    return tell
 
 
 def serve(descriptor: int, subject: str) -> None:
@@ -201,12 +199,14 @@ def serve(descriptor: int, subject: str) -> None:
                 function, arguments, limit = connection.recv()
             except (EOFError, ConnectionError):
                 return
-            _owner[:] = [(connection, limit)]
-            faulthandler.dump_traceback_later(limit * GRACE, exit=True)  # where nobody is left to end it
+            tell = _told(connection, limit)
+            tell(False)
+            watch.listen(tell)
             module, _, name = function.partition(":")
             try:
                 answer = (DONE, getattr(importlib.import_module(module), name)(*arguments))
             except Exception:
                 answer = (RAISED, traceback.format_exc())
             faulthandler.cancel_dump_traceback_later()
+            watch.unlisten()
             connection.send(answer)

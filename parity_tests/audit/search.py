@@ -15,7 +15,7 @@ Note [Climbing]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -62,8 +62,6 @@ class Search:
     ----------
     evaluations : int
         The budget, of both objectives together.
-    alive : callable
-        Called with every call of the subject.
     """
 
     subject: Subject
@@ -73,7 +71,6 @@ class Search:
     claim: str
     evaluations: int
     seed: int
-    alive: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.rng = np.random.Generator(np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.claim}".encode())]))
@@ -189,7 +186,6 @@ class Search:
     def _score(self, rows: list[Row]) -> list[tuple[float, float]]:
         """The largest error of each row: in ulps, and as a share of what is allowed."""
         self.left -= len(rows)
-        self.alive()
         call, grad_output = self.call(rows)
         with of_the_subject(self.subject):
             if self.claim == FORWARD:

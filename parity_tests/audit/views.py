@@ -58,12 +58,14 @@ class Tier:
 
 @dataclass(frozen=True)
 class Met:
-    """An entry of the ledger, and where it was met."""
+    """An entry of the ledger, and where it was met: by the subject, and by torch where it is measured beside it."""
 
     divergence: Divergence
     results: tuple[Result, ...]
     figures: int
     fraction: float
+    by_torch: int
+    torch_fraction: float
 
     @property
     def href(self) -> str:
@@ -135,7 +137,7 @@ class Page:
             return f"{self.name} is wrong: {text.list_of(wrong)}."
         if not self.known:
             return f"{self.name} keeps within what rounding allows in every one of {plural(measured, 'measurement')}."
-        reasons = plural(len(self.audit.divergences), "known reason")
+        reasons = plural(len({figure.subject.divergence for figure in self.audit.figures} - {""}), "known reason")
         return (
             f"{self.name} keeps within what rounding allows in {text.count(measured - self.known)} of {plural(measured, 'measurement')}, "
             f"and exceeds it in {text.count(self.known)} for {reasons}."
@@ -178,10 +180,13 @@ class Page:
     def met(self) -> list[Met]:
         made = []
         for divergence in self.audit.divergences:
-            of = [figure for figure in self.audit.figures if figure.subject.divergence == divergence.id]
-            results = tuple(result for result in self.results if divergence.id in result.divergences)
-            made.append(Met(divergence, results, len(of), max((figure.subject.fraction for figure in of), default=0.0)))
-        return sorted(made, key=lambda met: -met.fraction)
+            of = [figure.subject.fraction for figure in self.audit.figures if figure.subject.divergence == divergence.id]
+            beside = [m.fraction for figure in self.audit.figures if (m := figure.torch) is not None and m.divergence == divergence.id]
+            results = tuple(
+                result for result in self.results if any(m.divergence == divergence.id for m in (*result.subject, *result.torch))
+            )
+            made.append(Met(divergence, results, len(of), max(of, default=0.0), len(beside), max(beside, default=0.0)))
+        return sorted(made, key=lambda met: (-met.fraction, -met.torch_fraction))
 
     @cached_property
     def proven(self) -> list[Result]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,23 @@ import pytest
 from parity_tests.audit import plan
 
 ROOT = Path(__file__).parents[2]
-EXTENT = plan.Extent(rows={2: 8, plan.USUAL: 1}, elements=(1, 64), everywhere=1, batches=(), evaluations=128, compiled=(), sweeps=False)
-SWEEPING = plan.Extent(rows={}, elements=(64,), everywhere=1, batches=(), evaluations=64, compiled=(), sweeps=True)
+EXTENT = plan.Extent(
+    rows={2: 8, plan.USUAL: 1},
+    elements=(1, 64),
+    usual=None,
+    everywhere=1,
+    longest_of_float64=plan.USUAL,
+    batches=(),
+    evaluations=128,
+    compiled=(),
+    capabilities=False,  # each takes a process that loads torch
+    sweeps=False,
+)
+SWEEPING = replace(EXTENT, elements=(64,), usual=1, evaluations=64, sweeps=True)
 SMALL: Mapping[str, object] = {
     "EXTENTS": {"quick": EXTENT, "standard": EXTENT, "thorough": SWEEPING},
-    "capabilities": lambda: ("default", (), {}),  # each takes a process that loads torch
-    "SWEPT": 2**10,
-    "SWEPT_TOGETHER": 2**8,
+    "SWEPT": 2**16,
+    "SWEPT_TOGETHER": 2**13,
 }
 
 

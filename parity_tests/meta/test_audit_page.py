@@ -18,7 +18,7 @@ import pytest
 from parity_tests.audit import page as pages
 from parity_tests.audit import plots, scales, text, views
 from parity_tests.audit.__main__ import main
-from parity_tests.audit.files import save
+from parity_tests.audit.files import load, save
 from parity_tests.audit.record import EDGES, Audit, Figure
 from parity_tests.meta import invented_audit
 
@@ -136,6 +136,20 @@ def test_a_worst_case_says_where_another_element_is_farther_from_what_is_allowed
     assert "at a smaller error" not in Read(pages.render(with_figures(RIGHT[1]))).text
 
 
+def test_a_known_divergence_says_who_met_it() -> None:
+    known, right = next(f for f in AUDIT.figures if f.subject.standing == "known"), RIGHT[0]
+    beside = right.model_copy(update={"torch": known.subject, "values": "other"})
+    divergence = next(d for d in AUDIT.divergences if d.id == known.subject.divergence)
+    times = f"at most {text.times(known.subject.fraction)} times"
+    for figures, said in (
+        ((known,), f"Met in 1 figure, {times} what is allowed: "),
+        ((beside,), f"Met by torch in 1 figure, {times}: "),
+        ((known, beside), f"Met in 1 figure, {times} what is allowed; by torch in 1 figure, {times}: "),
+    ):
+        assert said in Read(pages.render(with_figures(*figures).model_copy(update={"divergences": (divergence,)}))).text
+    assert views.page(with_figures(beside)).standing == "pass"
+
+
 def test_every_part_of_an_audit_is_on_the_page() -> None:
     said = Read(pages.render(OTHER)).text
     for words in (
@@ -199,8 +213,10 @@ def test_a_large_audit_is_a_small_page() -> None:
     assert len(pages.render(large).encode()) < MOST
 
 
-def test_the_same_audit_is_the_same_page() -> None:
-    assert pages.render(AUDIT) == pages.render(AUDIT.model_copy())
+def test_the_same_audit_is_the_same_page_from_its_file_too(tmp_path: Path) -> None:
+    turned = OTHER.model_copy(update={"figures": OTHER.figures[::-1], "environment": dict(reversed(OTHER.environment.items()))})
+    save(turned, tmp_path / "audit.json")
+    assert pages.render(load(tmp_path / "audit.json")) == pages.render(OTHER) == pages.render(turned)
 
 
 # --- the plots -----------------------------------------------------------------------------------------------------------

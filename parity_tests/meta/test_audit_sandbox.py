@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from parity_tests import watch
 from parity_tests.audit.environment import CAPABILITY
 from parity_tests.audit.sandbox import Lost, Sandbox
 
@@ -27,35 +29,43 @@ def test_it_returns_what_a_function_returns_from_another_process(sandbox: Sandbo
     assert sandbox.call("os:getpid") == sandbox.call("os:getpid")
 
 
+def hang() -> None:
+    with watch.running():
+        time.sleep(60)
+
+
+def die(status: int) -> None:
+    if status < 0:
+        os.abort()
+    os._exit(status)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        ("time:sleep", (60,), r"did not return within 0\.5 s"),
-        ("os:abort", (), r"ended the process \(SIGABRT\)"),
-        ("os:_exit", (3,), r"ended the process \(exit status 3\)"),
+        ("hang", (), r"did not return within 0\.5 s"),
+        ("die", (-1,), r"ended the process \(SIGABRT\)"),
+        ("die", (3,), r"ended the process \(exit status 3\)"),
     ],
 )
 def test_what_hangs_or_dies_is_lost_and_the_next_call_is_answered(
     sandbox: Sandbox, function: str, arguments: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(Lost, match=message):
-        sandbox.call(function, *arguments)
+        sandbox.call(f"{__name__}:{function}", *arguments)
     assert sandbox.call("math:sqrt", 4.0) == 2.0
 
 
-def test_signs_of_life_extend_the_limit(sandbox: Sandbox) -> None:
-    assert sandbox.call(f"{__name__}:slow_and_alive") == "done"
-
-
-def slow_and_alive() -> str:
-    import time
-
-    from parity_tests.audit.sandbox import alive
-
+def slow() -> str:
     for _ in range(6):
+        with watch.running():
+            time.sleep(LIMIT / 5)
         time.sleep(LIMIT / 2)
-        alive()
     return "done"
+
+
+def test_only_the_time_of_the_subject_counts_and_each_call_anew(sandbox: Sandbox) -> None:
+    assert sandbox.call(f"{__name__}:slow") == "done"
 
 
 def test_what_a_function_of_the_audit_raises_is_an_error_of_the_audit(sandbox: Sandbox) -> None:
