@@ -74,6 +74,7 @@ DECIDED: dict[str, tuple[Callable[[], Rounded], float]] = {
     "a sum of nan and what is undecided": (
         lambda: xp.sum(beside(DOUBTFUL, exact(NAN)), axis=0, keepdims=True), NAN,
     ),
+    "a number over infinity, times infinity": (lambda: (Rounded([3.0], F32, Error(0.1)) / exact(INF)) * exact(INF), NAN),
     "the logarithm of 0": (lambda: xp.log(exact(0.0)), -INF),
     "the exponential of minus infinity": (lambda: xp.exp(exact(-INF)), 0.0),
     "the larger of infinity and what may overflow": (lambda: xp.maximum(exact(INF), Rounded([3.0], F32, Error(0.0, 1.0))), INF),

@@ -431,7 +431,8 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         def doubt() -> Any:  # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number
             return _either_in_doubt(x, y, _may_vanish(y) | ((y.value == 0) & _may_vanish(x)))
 
-        result = round_result(value, error, x.arithmetic, unit, exact_if_it_fits=fits, evaluated_exactly=fits, doubt=doubt)
+        exact = infinite if (infinite := np.isinf(y.value)).any() else False  # a number over infinity is 0
+        result = round_result(value, error, x.arithmetic, unit, exact=exact, exact_if_it_fits=fits, evaluated_exactly=fits, doubt=doubt)
         second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)
