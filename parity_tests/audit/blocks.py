@@ -42,6 +42,7 @@ BLOCK = 2**13  # arrays of 64 KiB: a dozen of them stay in the cache, and none i
 KNOWN = 2.0**24 * RELATIVE  # ulps
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
+RESOLUTION = 1.05  # of a fraction, as of the verdict's
 AT_ONCE = 2**11  # inputs that are judged together
 _NEXT_TO = 64  # steps of float64 that a value may be away from a power of two, more than RELATIVE
 _TINY = 2.0**-1000
@@ -245,23 +246,29 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
         smallest = least / (MARGIN * spread)
         of_blocks = np.asarray([(tally.relative[at : at + BLOCK].max(axis=0) / s).max() for at, s in zip(blocks, smallest, strict=True)])
     may, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    for block in np.flatnonzero(of_blocks > worst.strict.fraction):
+    for block in np.flatnonzero(of_blocks > _enough(worst)):
         with np.errstate(all="ignore"):
             rank = (tally.relative[blocks[block] : blocks[block] + BLOCK] / smallest[block]).max(axis=1)
-        at = np.flatnonzero(rank > worst.strict.fraction)
+        at = np.flatnonzero(rank > _enough(worst))
         may.append(blocks[block] + at)
         ranks.append(rank[at])
     left, rank = np.concatenate(may), np.concatenate(ranks)
     order = np.argsort(-rank, kind="stable")
     left, rank = left[order], rank[order]
     # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can only make it larger.
-    while len(left) and rank[0] > worst.strict.fraction:
+    while len(left) and rank[0] > _enough(worst):
         found = claim.finding(left[:AT_ONCE], tally.observed)
         worst = max(worst, found, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction))
         left, rank = left[AT_ONCE:], rank[AT_ONCE:]
     if worst.strict.fraction <= 1 or not worst.verdict.passes:
         return worst
     return _known(claim, tally, sampled, smallest, worst)
+
+
+def _enough(worst: Finding) -> float:
+    """What another fraction may be without being looked at: as in the verdict, five per cent more, but that it is at most 1 is certain."""
+    fraction = worst.strict.fraction
+    return fraction * RESOLUTION if fraction > 1 else min(fraction * RESOLUTION, 1.0)
 
 
 def _least_allowed(claim: Claim, sampled: np.ndarray, blocks: int, entry: ledger.Divergence | None = None) -> tuple[Any, Any]:

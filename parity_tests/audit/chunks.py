@@ -281,7 +281,8 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
     while waiting or suspects or flying:
         if suspects:
             if not flying:  # alone, it is known who kills a worker
-                chunk = suspects.pop()
+                chunk = min(suspects, key=lambda suspect: strikes.get(suspect.name, 0))  # the innocent are finished first
+                suspects.remove(chunk)
                 flying[pool.submit(_work, chunk.function, chunk.arguments, environment())] = chunk
         else:
             while waiting and len(flying) < pool.size:
@@ -314,7 +315,7 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
                 strikes[lost[0].name] = strikes.get(lost[0].name, 0) + 1
                 if strikes[lost[0].name] >= STRIKES:
                     raise ChunkError(f"chunk {lost[0].name} has killed {STRIKES} workers; what is finished is kept")
-            suspects += reversed(lost)
+            suspects += lost
             pool.renew()
 
 

@@ -190,8 +190,8 @@ def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pyt
             assert (a.errors.elements, a.errors.correctly_rounded) == (b.errors.elements, b.errors.correctly_rounded), (hex(first), key)
             assert f"{a.errors.max_ulp:.3g}" == f"{b.errors.max_ulp:.3g}" or b.errors.max_ulp < 2.0**-12, (hex(first), key)
             assert abs(a.errors.signed - b.errors.signed) <= a.errors.slack + b.errors.slack + 2.0**-40 * abs(b.errors.signed)
-            # A fraction of rows is known to five per cent, see the verdict.
-            assert a.fraction == pytest.approx(b.fraction, rel=0.051 if one.operator in OF_ROWS else 1e-6, abs=1e-6), (hex(first), key)
+            # A fraction is known to five per cent, see the verdict.
+            assert a.fraction == pytest.approx(b.fraction, rel=0.051, abs=1e-6), (hex(first), key)
             assert (a.standing, a.divergence) == (b.standing, b.divergence), (hex(first), key)
 
 
