@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how long a case may take before it fails (default: 60 at quick, 120 at standard, 1800 at thorough effort)",
     )
     group.addoption("--counts", metavar="FILE", help="write the number of cases by operator, dtype and claim to FILE, as JSON")
+    group.addoption("--whole-runs", action="store_true", help="also the suite's tests of itself that start runs, audits and clusters")
     group.addoption("--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)")
 
 
@@ -99,6 +100,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"effort {knobs.effort_name}, seed {knobs.seed}",
         *environment(),
         *(["parity: quick effort leaves out the suite's tests of itself, parity_tests/meta"] if knobs.effort_name == "quick" else []),
+        *([] if config.option.whole_runs else ["parity: tests of the suite that start whole runs are left out; --whole-runs adds them"]),
     ]
 
 
@@ -123,18 +125,25 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is telling and cheap comes first. Other operators than those asked for are left out, and at quick effort, which is about
-    the subject, the suite's tests of itself: both are counted as deselected."""
+    """What is telling and cheap comes first. Other operators than those asked for are left out, at quick effort, which is about
+    the subject, the suite's tests of itself, and those that take long unless they are wanted: all are counted as deselected."""
     items.sort(key=lambda item: FIRST.index(claim) if (claim := claim_of(item.path)) in FIRST else len(FIRST))
     if asked := config.stash[SETTINGS].operators:
         others = {item for item in items if META not in item.path.parents and _operator_of(item) not in ("", *asked)}
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
     if config.stash[SETTINGS].effort_name == "quick":
-        own = [item for item in items if META in item.path.parents]
-        if own and len(own) < len(items):  # asked for by name, they run
-            config.hook.pytest_deselected(items=own)
-            items[:] = [item for item in items if META not in item.path.parents]
+        _leave_out(config, items, lambda item: META in item.path.parents)
+    if not config.option.whole_runs:
+        _leave_out(config, items, lambda item: item.get_closest_marker("whole_runs") is not None)
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], chosen: Callable[[pytest.Item], bool]) -> None:
+    """Deselect some of the tests; if there are no others, they were asked for by name, and run."""
+    left = [item for item in items if chosen(item)]
+    if left and len(left) < len(items):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not chosen(item)]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -41,9 +41,11 @@ def test_what_was_held_before_does_not_count() -> None:
 
 
 def test_softmax_holds_its_result() -> None:
-    held = buffers(draw(WORKS["softmax"], "float32", (64, 2**15), 0, 1), "cpu")
+    held = buffers(draw(WORKS["softmax"], "float32", (64, 2**17), 0, 1), "cpu")
+    assert held.operand == BYTES
     step = PATHS["torch"].step(WORKS["softmax"], FORWARD, held)
-    assert measured(lambda: step.call(step.prepare(0))) * BYTES == pytest.approx(held.operand, rel=0.2)
+    step.call(step.prepare(0))  # the first call also loads the code
+    assert measured(lambda: step.call(step.prepare(0))) == pytest.approx(1, abs=0.05)
 
 
 def test_small_operands_are_not_measured() -> None:

@@ -11,6 +11,8 @@ import pytest
 from benchmarks.meta.running import PLANTED, Run, run
 from benchmarks.result import Result
 
+pytestmark = pytest.mark.whole_runs
+
 SMALL = ("benchmarks", "--effort", "quick", "--dtype", "float32", "--shape", "64x64", "--path", "torch,subject")
 
 

@@ -22,6 +22,8 @@ from parity_tests.audit.compare import compare
 from parity_tests.audit.record import Audit
 from parity_tests.meta import invented_audit
 
+pytestmark = pytest.mark.whole_runs
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 

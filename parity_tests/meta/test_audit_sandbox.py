@@ -15,6 +15,8 @@ from parity_tests.audit.sandbox import Lost, Sandbox
 
 LIMIT = 0.5  # seconds
 
+pytestmark = pytest.mark.whole_runs
+
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:

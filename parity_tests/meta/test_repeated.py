@@ -83,6 +83,7 @@ def script(source: str, directory: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.whole_runs
 def test_runs_from_one_process_find_what_runs_of_their_own_find(tmp_path: Path) -> None:
     own, shared = script(SHARED_AND_ALONE, tmp_path)
     assert [run["exitcode"] for run in own.values()] == [1, 1, 0]
@@ -92,6 +93,7 @@ def test_runs_from_one_process_find_what_runs_of_their_own_find(tmp_path: Path) 
         assert (shared[name]["first_failure"] is None) == (run["first_failure"] is None)
 
 
+@pytest.mark.whole_runs
 def test_a_process_that_dies_or_hangs_frees_its_slot(tmp_path: Path) -> None:
     assert script(DIES_AND_HANGS, tmp_path) == {"dies": -6, "hangs": -9, "ends": 0}
 
