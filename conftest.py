@@ -134,7 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in others]
     if config.stash[SETTINGS].effort_name == "quick":
         _leave_out(config, items, lambda item: META in item.path.parents)
-    if not config.option.whole_runs:
+    if not (config.option.whole_runs or config.option.keyword or config.option.markexpr):
         _leave_out(config, items, lambda item: item.get_closest_marker("whole_runs") is not None)
 
 

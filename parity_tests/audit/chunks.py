@@ -17,6 +17,7 @@ import json
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -27,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -338,9 +339,17 @@ def _work(function: Callable[..., Any], arguments: tuple[Any, ...], expected: st
 
 
 def _begin() -> None:
-    """In a new process: an interruption is for the one that started it."""
+    """In a new process: an interruption is for the one that started it, and the end of that one, however it came, is its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    parent = parent_process()
+    if parent is not None and sys.platform != "win32" and hasattr(os, "O_ASYNC"):
+        import fcntl
+
+        # A killed process says nothing, but its end of this pipe closes, and SIGIO ends who owns the other. A thread that waits for it
+        # would do as well, but from a process with threads a sandbox cannot be forked.
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 @contextmanager

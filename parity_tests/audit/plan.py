@@ -313,7 +313,7 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
         yield Missing(what="all 2**32 numbers of float32, of operators of one number or two", why=why)
     elif "float32" in knobs.dtypes:
         slow = "there is no closed form to measure 2**32 of them by"
-        yield Missing(what="all 2**32 numbers of float32 with soft targets, and with random upstream gradients", why=slow)
+        yield Missing(what="all 2**32 numbers of float32: soft targets, random upstream gradients, gradients of targets", why=slow)
     if not extent.capabilities and knobs.device == "cpu":
         yield Missing(what="capabilities", why=why)
     if knobs.device != "cpu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,7 @@ class Run:
         return Part(
             figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
             axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
-            missing=tuple(missing for missing in found.missing if cell[0] in missing.what and cell[1] in missing.what),
+            missing=tuple(missing for missing in found.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}),
         )
 
     def _summed(self, cell: plan.Cell) -> Iterator[Part]:

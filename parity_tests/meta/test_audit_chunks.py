@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,22 @@ def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
     with chunks.executor(2) as pool:
         assert results(some, pool, tmp_path / "store") == [0, 1, 4, 9, 81, 16, 25]
     assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.whole_runs
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc, and there is none")
+def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
+    """However it ended: nothing is left that waits for work."""
+    killed = get_context("spawn").Process(target=work.be_killed, args=(str(tmp_path / "processes"),))
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    workers = [Path(f"/proc/{number}") for number in (tmp_path / "processes").read_text().split()]
+    assert workers
+    deadline = time.monotonic() + 10
+    while any(path.exists() for path in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(path.exists() for path in workers)
 
 
 @pytest.mark.whole_runs

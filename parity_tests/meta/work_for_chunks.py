@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from parity_tests.audit import chunks
+from parity_tests.audit.chunks import Chunk
+
 
 def square(n: int) -> int:
     return n * n
@@ -41,3 +44,17 @@ def count_square(n: int, marks: str) -> int:
 
 def refuse(n: int) -> int:
     raise ValueError(f"{n} is refused")
+
+
+def process(seconds: float) -> int:
+    """Takes its time, and says which process it was in."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def be_killed(marks: str) -> None:
+    """Writes down the processes of a pool that begins to work, and is killed."""
+    with chunks.executor(2) as pool:
+        first = [Chunk(f"process {n}", process, (0.5,)) for n in range(2)]
+        Path(marks).write_text(" ".join(str(result) for _, result in chunks.run(first, pool)))
+        os.kill(os.getpid(), signal.SIGKILL)
