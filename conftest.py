@@ -115,6 +115,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Quick effort is about the subject: the suite's tests of itself are not even loaded, unless they are asked for by name."""
+    if collection_path != META or config.stash[SETTINGS].effort_name != "quick":
+        return None
+    asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
+    return None if any(META in (path.resolve(), *path.resolve().parents) for path in asked) else True
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Take the tests and the libraries, a million objects, out of what the garbage collector goes through again and again."""
     gc.freeze()
@@ -125,15 +133,13 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is telling and cheap comes first. Other operators than those asked for are left out, at quick effort, which is about
-    the subject, the suite's tests of itself, and those that take long unless they are wanted: all are counted as deselected."""
+    """What is telling and cheap comes first. Other operators than those asked for are left out, and tests of the suite that
+    take long, unless they are wanted: both are counted as deselected."""
     items.sort(key=lambda item: FIRST.index(claim) if (claim := claim_of(item.path)) in FIRST else len(FIRST))
     if asked := config.stash[SETTINGS].operators:
         others = {item for item in items if META not in item.path.parents and _operator_of(item) not in ("", *asked)}
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
-    if config.stash[SETTINGS].effort_name == "quick":
-        _leave_out(config, items, lambda item: META in item.path.parents)
     if not (config.option.whole_runs or config.option.keyword or config.option.markexpr):
         _leave_out(config, items, lambda item: item.get_closest_marker("whole_runs") is not None)
 
