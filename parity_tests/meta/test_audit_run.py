@@ -22,6 +22,8 @@ from parity_tests.audit.session import Session, WrongRequest
 from parity_tests.meta import small_audit
 from parity_tests.settings import settings
 
+pytestmark = pytest.mark.whole_runs
+
 MISBEHAVING = """
 import os
 import time
@@ -47,8 +49,6 @@ def binary_cross_entropy(input, target, **options):
 """
 THREE_ULPS = """
 import torch
-
-pytestmark = pytest.mark.whole_runs
 
 def softmax(input, dim, dtype=None):
     result = torch.softmax(input, dim)
