@@ -105,6 +105,7 @@ def test_a_readme_without_the_section_is_an_error(readme: Path, tmp_path: Path) 
         coverage.main([str(tmp_path / "counts.json"), "--check"])
 
 
+@pytest.mark.whole_runs
 def test_seeds_report_what_fails(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text(

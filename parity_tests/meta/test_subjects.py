@@ -15,6 +15,8 @@ import pytest
 
 from parity_tests import watch
 
+pytestmark = pytest.mark.whole_runs
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 2  # seconds
 MISBEHAVING = """
