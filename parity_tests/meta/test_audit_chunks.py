@@ -25,7 +25,7 @@ import pytest
 
 from parity_tests.audit import chunks
 from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError
-from parity_tests.meta import work_for_chunks as work
+from parity_tests.meta import audit_work as work
 
 NEEDS_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed: pip install 'torch-loss-parity[dask]'")
 
