@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,7 @@ from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
 pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
-# Where its library is not here, the examples of a subject cannot be collected.
-collect_ignore = [] if find_spec("jax") else ["parity_tests/subjects/jax_optax.py"]
-collect_ignore += [] if find_spec("liger_kernel") and torch.cuda.is_available() else ["parity_tests/subjects/liger.py"]
+WITH_EXAMPLES = Path(__file__).parent / "reference"  # in docstrings
 META = Path(__file__).parent / "parity_tests" / "meta"
 BENCHMARKS_META = Path(__file__).parent / "benchmarks" / "meta"
 AUDIT = Path(__file__).parent / "parity_tests" / "audit"
@@ -116,7 +113,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Quick effort is about the subject: the suite's tests of itself are not even loaded, unless they are asked for by name."""
+    """What has no tests is not loaded, nor, at quick effort, the suite's tests of itself, unless they are asked for by name: that effort
+    is about the subject."""
+    if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") and WITH_EXAMPLES not in collection_path.parents:
+        return True
     if collection_path != META or config.stash[SETTINGS].effort_name != "quick":
         return None
     asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]

@@ -162,7 +162,7 @@ def _tables(kind: str, operator: Operator) -> Iterator[Region]:
         many = [((2, MANY_ROWS), {"dim": 0}), ((MANY_ROWS, 2), {"dim": 1}), ((2, MANY_ROWS), {"dim": -2}), ((1, 2, MANY_ROWS), {"dim": 1})]
         yield _region("a hundred thousand rows", many, dealt_out=True)
         special = [(shape, {"dim": dim}) for shape, dim in _SPECIAL_ROWS]
-        yield _region("extreme values", special, values=extremes)
+        yield _region("extreme values", special, values=extremes, dealt_out=True)
     elif kind == "classes":
         named = [{"reduction": r, "weight": w} for r, w in (("mean", None), ("none", "positive"), ("sum", None), ("mean", "positive"))]
         yield Region("every shape up to five dimensions", _shapes(1, True), named[:3], dealt_out=True)
@@ -172,7 +172,7 @@ def _tables(kind: str, operator: Operator) -> Iterator[Region]:
         yield Region("vocabularies", [(2, n) for n in VOCABULARIES], at_ends, dealt_out=True)
         yield Region("a long dimension first, in the middle and last", LONG_SHAPES, named)
         yield Region("a hundred thousand rows", [(MANY_ROWS, 2)], named, dealt_out=True)
-        yield Region("extreme values", _SPECIAL_CLASSES, _REDUCED, values=extremes)
+        yield Region("extreme values", _SPECIAL_CLASSES, _REDUCED, values=extremes, dealt_out=True)
     else:
         named = [{"reduction": r, "weight": w} for r, w in (("mean", None), ("none", "full"), ("sum", None), ("mean", "rows"))]
         yield Region("every shape up to five dimensions", _shapes(0, False), named[:3], dealt_out=True)
@@ -181,7 +181,7 @@ def _tables(kind: str, operator: Operator) -> Iterator[Region]:
         yield Region("a long dimension first, in the middle and last", LONG_SHAPES, named)
         yield Region("a hundred thousand elements", [(MANY_ROWS,)], named, dealt_out=True)
         targets = [{"reduction": r, "target": t} for r in ("none", "mean", "sum") for t in ("hard", "soft", "boundary", "extreme")]
-        yield Region("extreme values", _SPECIAL_ELEMENTS, targets, values=extremes * 2)
+        yield Region("extreme values", _SPECIAL_ELEMENTS, targets, values=extremes * 2, dealt_out=True)
     square = [{name: value for name, value in options.items() if name in operator.options} for options in _SQUARE[kind]]
     yield Region("square shapes, in which one dimension may be taken for another", ((4, 4), (3, 3, 3)), square)
     shapes = [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)]

@@ -40,6 +40,7 @@ def test_what_was_held_before_does_not_count() -> None:
     assert measured(lambda: held.add_(1)) == pytest.approx(0, abs=0.05)
 
 
+@pytest.mark.whole_runs
 def test_softmax_holds_its_result() -> None:
     held = buffers(draw(WORKS["softmax"], "float32", (64, 2**17), 0, 1), "cpu")
     assert held.operand == BYTES

@@ -76,6 +76,7 @@ def test_a_run_in_which_everything_is_wrong_has_a_page() -> None:
     assert "Wrong, and so without a time: subject in softmax, forward, 8x8, float32" in shown
 
 
+@pytest.mark.whole_runs
 def test_a_browser_shows_it(html: str, browser: str, tmp_path: Path) -> None:
     """It is laid out, nothing lies outside its picture, no text is cut off, and the browser has nothing to complain of."""
     probe = """<script>addEventListener("load", () => {
@@ -96,6 +97,7 @@ def test_a_browser_shows_it(html: str, browser: str, tmp_path: Path) -> None:
         assert "CONSOLE" not in shown.stderr, shown.stderr
 
 
+@pytest.mark.whole_runs
 def test_the_page_as_it_is_raises_no_error(html: str, browser: str, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(html, encoding="utf-8")

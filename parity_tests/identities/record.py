@@ -70,8 +70,8 @@ class Identity:
     def variants(self, operator: str, dtype: str, effort: str, seed: int) -> Iterator[Variant]:
         """Options that meet, and shapes in turn.
 
-        At standard effort every two option values meet, in one dtype of half precision and in one of the others. Quick effort has
-        one variant; thorough all options with all, in every shape, large ones too.
+        At standard effort every two option values meet, in one of the dtypes. Quick effort has one variant; thorough all options
+        with all, in every shape, large ones too.
         """
         allowed = {name: [v for v in values if v in self.options.get(name, values)] for name, values in OPTIONS[operator].items()}
         rows = list(enumerate(dict(zip(allowed, row, strict=True)) for row in product(*allowed.values())))
@@ -81,7 +81,7 @@ class Identity:
             yield from (Variant(options, shape, seed + number) for number, options in rows for shape in shapes)
             return
         rows = _every_pair(rows)
-        rows = rows[:1] if effort == "quick" else rows[DTYPES.index(dtype) % 2 :: 2] or rows
+        rows = rows[:1] if effort == "quick" else rows[DTYPES.index(dtype) % len(rows) :: len(DTYPES)]
         for number, options in rows:
             yield Variant(options, shapes[(number + seed) % len(shapes)], seed + number)
 

@@ -50,6 +50,7 @@ def test_results_come_in_order_and_each_is_reported_once() -> None:
     assert seen[0] != "slow"
 
 
+@pytest.mark.whole_runs
 def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
     marks, store = tmp_path / "marks", tmp_path / "store"
     marks.mkdir()

@@ -178,6 +178,7 @@ def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
 # --- blocks against the usual means ----------------------------------------------------------------------------------
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("one", [s for s in sweeps(tuple(OPERATORS), ("float32",)) if blocks.has_closed_form(s)], ids=lambda one: one.name)
 def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 2**7)
@@ -241,6 +242,7 @@ def test_blocks_that_lose_the_largest_error_end_the_run(monkeypatch: pytest.Monk
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole_runs
 def test_three_ulps_in_one_value_of_65536_are_the_worst_of_the_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, at = Sweep(LOGITS, "float16", "1"), -1.2841796875
     name = planted(tmp_path, at, "torch.int16")

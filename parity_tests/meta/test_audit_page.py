@@ -206,6 +206,7 @@ def test_the_points_of_the_plots_are_json_that_ends_no_script() -> None:
     assert all(0 <= row < len(AUDIT.figures) for points in json.loads(block).values() for _, _, row, _ in points)
 
 
+@pytest.mark.whole_runs
 def test_a_large_audit_is_a_small_page() -> None:
     values = tuple(f"distribution_{n}" for n in range(6))
     large = invented_audit.audit("mine.kernels", values=values)

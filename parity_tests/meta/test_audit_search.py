@@ -63,6 +63,7 @@ def test_the_budget_counts_rows() -> None:
     assert 512 <= sum(rows) <= 512 + at_the_end
 
 
+@pytest.mark.whole_runs
 def test_climbing_finds_a_planted_error_that_as_many_random_inputs_miss() -> None:
     """A loss whose error grows over an interval, as that of a polynomial does, and is beyond the bound only near its end."""
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -141,3 +142,10 @@ def test_upstream_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in capsys.readouterr().err
     assert upstream([]) == 0
     assert "bce-with-logits-cancels" in capsys.readouterr().out.splitlines()
+
+
+def test_examples_in_docstrings_are_where_they_are_run() -> None:
+    """Of parity_tests and benchmarks only the tests are collected: an example there would never run."""
+    modules = [path for folder in ("parity_tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(modules) > 100
+    assert [path for path in modules if re.search(r"^\s*>>> ", path.read_text(), re.MULTILINE)] == []

@@ -71,6 +71,7 @@ def printed_by(code: str) -> str:
 # --- what a person sees ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole_runs
 def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path: Path) -> None:
     path = planted(tmp_path, MEAN_BY_ROWS)
     code, printed = run_pytest("--subject", path, "--dtype", "float32", "-k", "cross_entropy and combination and not binary")

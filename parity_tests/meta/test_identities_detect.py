@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch.nn.functional as F
 
+from parity_tests import remembered
 from parity_tests import test_identities as identities_test
 from parity_tests.identities import IDENTITIES, Identity
 from parity_tests.identities.compositions import WIDE, Bounds
@@ -105,10 +106,15 @@ def wrong_subject(fault: Callable[..., Any], operator: str) -> Subject:
     return Subject("planted", SimpleNamespace(**functions), "")
 
 
-HALVES = ("float32", "float64")  # of a run at standard effort
+@pytest.fixture(autouse=True, scope="module")
+def bounds_are_evaluated_once() -> Iterator[None]:
+    """Many faults are judged by the same identities."""
+    remembered.keep()
+    yield
+    remembered.forget()
 
 
-def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = HALVES) -> Iterator[Any]:
+def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = DTYPES) -> Iterator[Any]:
     for dtype in dtypes:
         for variant in identity.variants(operator, dtype, "standard", 0):
             for comparison in verify_identity(identity, operator, dtype, variant, subject, "cpu"):
@@ -131,7 +137,7 @@ def test_a_fault_is_one_thing(fault: Callable[..., Any], operator: str) -> None:
     """There are identities that the subject obeys: what rejects it sees what is wrong with it."""
     subject = wrong_subject(fault, operator)
     others = (identity for identity in IDENTITIES if operator in identity.operators)
-    assert any(next(failing(identity, operator, subject, HALVES[:1]), None) is None for identity in others)
+    assert any(next(failing(identity, operator, subject, DTYPES[2:3]), None) is None for identity in others)
 
 
 def test_every_identity_of_every_operator_has_a_fault_that_it_rejects() -> None:

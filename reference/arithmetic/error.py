@@ -43,21 +43,43 @@ class Error:
     absolute: Any = 0.0
     shared: Mapping[Unknown, tuple[Any, Any]] = field(default_factory=dict)
 
+    # functools.cached_property takes a lock before Python 3.12.
     @property
     def total_relative(self) -> Any:
-        return self.relative + sum(np.abs(r) for r, _ in self.shared.values()) if self.shared else self.relative
+        if not self.shared:
+            return self.relative
+        held = self.__dict__.get("_total_relative")
+        if held is None:
+            held = self.__dict__["_total_relative"] = self.relative + _sum_of_magnitudes(r for r, _ in self.shared.values())
+        return held
 
     @property
     def growth(self) -> Any:
         """The largest relative change that `total_relative` stands for."""
-        held = self.__dict__.get("_growth")  # functools.cached_property takes a lock before Python 3.12
+        held = self.__dict__.get("_growth")
         if held is None:
-            self.__dict__["_growth"] = held = np.expm1(self.total_relative)
+            held = self.__dict__["_growth"] = np.expm1(self.total_relative)
         return held
 
     @property
     def total_absolute(self) -> Any:
-        return self.absolute + sum(np.abs(a) for _, a in self.shared.values()) if self.shared else self.absolute
+        if not self.shared:
+            return self.absolute
+        held = self.__dict__.get("_total_absolute")
+        if held is None:
+            held = self.__dict__["_total_absolute"] = self.absolute + _sum_of_magnitudes(a for _, a in self.shared.values())
+        return held
+
+
+def _sum_of_magnitudes(coefficients: Iterable[Any]) -> Any:
+    """Of arrays and, where every element has the same, numbers."""
+    total: Any = 0.0
+    for coefficient in coefficients:
+        if not isinstance(coefficient, float):
+            total = total + np.abs(coefficient)
+        elif coefficient:
+            total = total + abs(coefficient)
+    return total
 
 
 EXACT = Error()

@@ -55,7 +55,9 @@ class Format:
         return float(threshold) if self.max_exponent < 1023 else threshold
 
     def spacing(self, x: Any) -> Any:
-        """The gap to the next number of the format at the magnitude of ``x``: one ulp of it."""
+        """The gap to the next number of the format at the magnitude of ``x``: one ulp of it; of a non-finite number, something."""
+        if isinstance(x, np.ndarray) and x.dtype == np.float64:  # without its significand a number is a power of two
+            return np.maximum(_power_below(x) * (2 * self.unit_roundoff), self.smallest_subnormal)
         _, exponent = np.frexp(x)
         lowest = self.min_exponent - self.precision + 1
         return np.ldexp(1.0, np.where(np.equal(x, 0), lowest, np.maximum(exponent - self.precision, lowest)))
@@ -74,14 +76,15 @@ class Format:
         """``x`` rounded once to the nearest number of the format, ties to even, in the dtype of ``x``."""
         x = np.asarray(x)
         with np.errstate(invalid="ignore", over="ignore"):
-            exponent = _exponent_of(self.spacing(x))
-            rounded = np.ldexp(np.rint(np.ldexp(x, -exponent)), exponent)
+            spacing = self.spacing(x)
+            rounded = np.rint(x / spacing) * spacing
             rounded = np.where(np.abs(x) >= self.overflow_threshold, np.copysign(np.inf, x), rounded)
         return np.where(np.isfinite(x), rounded, x).astype(x.dtype)
 
 
-def _exponent_of(power_of_two: Any) -> Any:
-    return np.frexp(power_of_two)[1] - 1
+def _power_below(x: np.ndarray) -> Any:
+    """The largest power of two that is at most the magnitude of each float64; 0 of 0 and of what is subnormal."""
+    return (x.view(np.int64) & 0x7FF0_0000_0000_0000).view(np.float64)
 
 
 FLOAT16 = Format("float16", 11, -14, 15)
@@ -158,11 +161,6 @@ class Arithmetic:
     def evaluation_roundoff(self) -> float:
         """Unit roundoff of the evaluation itself: its error is part of every allowance."""
         return float(np.finfo(self.evaluation_dtype).eps) / 2
-
-    @cached_property
-    def evaluates_products_exactly(self) -> bool:
-        """Whether the product of two numbers of ``compute`` is a number of `evaluation_dtype`."""
-        return 2 * self.compute.precision <= int(np.finfo(self.evaluation_dtype).nmant) + 1
 
     def total_height(self, terms: Any) -> Any:
         """The largest number of additions that any one of ``terms`` losses passes through on the way into their sum.

@@ -302,7 +302,7 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it
                 fits = fits & ((magnitude >= tiny) | (magnitude == 0))
             exact, x = exact | fits, fold_where(x, fits, total)
     # Arrays of zeros are not made: what is charged to no element stays a number.
-    absolute = x.error.absolute + x.error.total_absolute * charge
+    absolute = x.error.absolute + x.error.total_absolute * charge if charge else x.error.absolute
     below = magnitude - total < tiny
     if exact is not False:
         below = below & ~np.asarray(exact)
@@ -396,18 +396,21 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
 def _multiply(x: Rounded, y: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.asarray(x.value * y.value)
-        own = _grown(x.error, y.error) * np.abs(y.value) + _grown(y.error, x.error) * np.abs(x.value)
-        own = own + x.error.total_absolute * y.error.total_absolute
-        shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value) if x.error.shared or y.error.shared else {}
+        own: Any = 0.0
+        shared: dict[Unknown, tuple[Any, Any]] = {}
+        if not (is_exact(x.error) and is_exact(y.error)):
+            own = _grown(x.error, y.error) * np.abs(y.value) + _grown(y.error, x.error) * np.abs(x.value)
+            own = own + x.error.total_absolute * y.error.total_absolute
+            if x.error.shared or y.error.shared:
+                shared = _combine(x, y, sign=1.0, scale_x=y.value, scale_y=x.value)
         error = Error(x.error.relative + y.error.relative, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
-        powers = _is_power_of_two(x.value) | _is_power_of_two(y.value)
-        exactly = powers | _product_is_exact(x, y)
+        powers = _if_any(_is_power_of_two(x.value) | _is_power_of_two(y.value))
 
         def doubt() -> Any:  # infinity times 0 is nan
             return _either_in_doubt(x, y, (np.isinf(x.value) & _may_vanish(y)) | (np.isinf(y.value) & _may_vanish(x)))
 
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=exactly, doubt=doubt)
+        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=powers, doubt=doubt)
 
 
 def _divide(x: Rounded, y: Rounded) -> Rounded:
@@ -426,12 +429,12 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
         unit = x.arithmetic.compute.unit_roundoff
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
-        fits = power_of_two | (x.value == 0)
+        fits = _if_any(power_of_two | (x.value == 0))
 
         def doubt() -> Any:  # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number
             return _either_in_doubt(x, y, _may_vanish(y) | ((y.value == 0) & _may_vanish(x)))
 
-        exact = infinite if (infinite := np.isinf(y.value)).any() else False  # a number over infinity is 0
+        exact = _if_any(np.isinf(y.value))  # a number over infinity is 0
         result = round_result(value, error, x.arithmetic, unit, exact=exact, exact_if_it_fits=fits, evaluated_exactly=fits, doubt=doubt)
         second = np.where(power_of_two | (value == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
@@ -458,13 +461,10 @@ def _combine(x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any)
     return {k: (relative[k], absolute[k]) for k in relative}
 
 
+def _if_any(chosen: Any) -> Any:
+    """False in place of an array of False: what holds of no element is not looked up for each."""
+    return chosen if chosen.any() else False
+
+
 def _is_power_of_two(x: Any) -> Any:
     return (np.abs(np.frexp(x)[0]) == 0.5) | (np.asarray(x) == 0)
-
-
-def _product_is_exact(x: Rounded, y: Rounded) -> Any:
-    """Whether the evaluation's product has no error, as it is wide enough for the product of two numbers of the format."""
-    arithmetic = x.arithmetic
-    if not arithmetic.evaluates_products_exactly:
-        return False
-    return arithmetic.compute.holds(x.value) & arithmetic.compute.holds(y.value)

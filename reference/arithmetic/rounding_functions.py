@@ -231,7 +231,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         over_losses = axis is None
         kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
         unit = kept_in.unit_roundoff
-        clear, value, absorbed = x.value, np.sum(x.value, **along), add(errors)
+        clear, value, absorbed = x.value, add(x.value), add(errors)
         noise: Any = False
         if over_losses and (negligible := magnitude * terms < size * unit * unit / 4).any():
             # A loss far below the others is absorbed by them, as errors are: exp(-256) among integers.
@@ -241,7 +241,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         smallest = kept_in.smallest_normal if x.arithmetic.flushes_subnormals else 0.0
         exact = _adds_exactly(clear, size, absorbed, unit, smallest, along)
         height = x.arithmetic.total_height if over_losses else None
-        rounding = _summation_error(at_most, unit, along, height) + _summation_error(magnitude, roundoff, along)
+        rounding = _summation_error(at_most, unit, roundoff, along, height)
         if exact is not None:
             carried = np.where(exact, absorbed, carried)  # rounded back to its value, a partial sum moves with no unknown
             rounding = np.where(exact, noise * size * roundoff, rounding)
@@ -268,29 +268,33 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
 
-def _summation_error(magnitude: Any, unit: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None) -> Any:
-    """Bound on the roundings of a sum of addends that are at most ``magnitude`` large, ``size`` together.
+def _summation_error(
+    magnitude: Any, unit: float, roundoff: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None
+) -> Any:
+    """Bound on the roundings of a sum of addends that are at most ``magnitude`` large, ``size`` together; the evaluation's own too.
 
     An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
     ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost ``unit * size``, and the
     small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
-    through at most ``height(terms)`` additions.
+    through at most ``height(terms)`` additions. The evaluation adds in an order of its own, with ``roundoff`` in place of ``unit``.
     """
     add = partial(np.add.reduce, **along)
-    size = np.add.reduce(magnitude, axis=along["axis"], keepdims=True)
-    small, positive = magnitude < unit * size, magnitude > 0
-    size = size if along["keepdims"] else np.squeeze(size, along["axis"])
-    terms, n_small, lost = add(positive, dtype=np.int64), 0, 0.0
-    if small.any():
-        n_small, lost = add(small & positive, dtype=np.int64), add(np.where(small, magnitude, 0.0))
-    n_large = terms - n_small
-    growth = 1 / (1 - np.minimum(terms * unit, 1.0))  # second order: the partial sums carry their errors
-    by_size = (np.maximum(n_large - 1, 0) * unit * size + lost * (1 + n_small * unit)) * growth
+    positive, size = magnitude > 0, np.add.reduce(magnitude, axis=along["axis"], keepdims=True)
+    terms, sizes = add(positive, dtype=np.int64), size if along["keepdims"] else np.squeeze(size, along["axis"])
+
+    def by_size(unit: float) -> Any:
+        small, n_small, lost = magnitude < unit * size, 0, 0.0
+        if small.any() and (small := small & positive).any():
+            n_small, lost = add(small, dtype=np.int64), add(np.where(small, magnitude, 0.0))
+        growth = 1 / (1 - np.minimum(terms * unit, 1.0))  # second order: the partial sums carry their errors
+        return (np.maximum(terms - n_small - 1, 0) * (unit * sizes) + lost * (1 + n_small * unit)) * growth
+
+    evaluation = by_size(roundoff)
     if height is None:
-        return by_size
+        return by_size(unit) + evaluation
     additions = height(terms)
-    by_height = additions * unit / (1 - np.minimum(additions * unit, 1.0)) * size
-    return np.minimum(by_size, by_height)
+    by_height = additions * unit / (1 - np.minimum(additions * unit, 1.0)) * sizes
+    return np.minimum(by_size(unit), by_height) + evaluation
 
 
 def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: float, along: dict[str, Any]) -> Any:
