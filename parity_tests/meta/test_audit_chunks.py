@@ -27,6 +27,7 @@ from parity_tests.audit import chunks
 from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError
 from parity_tests.meta import audit_work as work
 
+pytestmark = pytest.mark.whole_runs
 NEEDS_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed: pip install 'torch-loss-parity[dask]'")
 
 
@@ -38,7 +39,6 @@ def results(some: list[Chunk], pool: chunks.Pool, store: Path | None = None) -> 
     return [result for _, result in chunks.run(some, pool, store)]
 
 
-@pytest.mark.whole_runs
 def test_results_come_in_order_and_each_is_reported_once() -> None:
     # The first is the last to be finished.
     some = [Chunk("slow", work.slow_square, (7, 0.3)), *squares(3)]
@@ -50,7 +50,6 @@ def test_results_come_in_order_and_each_is_reported_once() -> None:
     assert seen[0] != "slow"
 
 
-@pytest.mark.whole_runs
 def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
     marks, store = tmp_path / "marks", tmp_path / "store"
     marks.mkdir()
@@ -99,7 +98,6 @@ def test_a_subject_that_was_changed_is_another(tmp_path: Path, monkeypatch: pyte
     assert chunks.state_of("torch") == chunks.state_of("fault:any") == ""  # part of the environment
 
 
-@pytest.mark.whole_runs
 def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
     some = [*squares(4, 0.05), Chunk("killer", work.square_at_the_second_try, (9, str(tmp_path / "mark"))), *squares(6)[4:]]
     with chunks.executor(2) as pool:
@@ -107,7 +105,6 @@ def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
     assert (tmp_path / "mark").exists()
 
 
-@pytest.mark.whole_runs
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc, and there is none")
 def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
     """However it ended: nothing is left that waits for work."""
@@ -123,7 +120,6 @@ def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
     assert not any(path.exists() for path in workers)
 
 
-@pytest.mark.whole_runs
 def test_a_chunk_that_kills_its_workers_is_named(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     some = [*squares(3), Chunk("the killer", work.die, (str(mark),))]
@@ -198,7 +194,6 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
 
 
 @NEEDS_DASK
-@pytest.mark.whole_runs
 def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, store = squares(12, 0.1), tmp_path / "store"
     with cluster(tmp_path) as (address, workers), chunks.executor(scheduler=address) as pool:

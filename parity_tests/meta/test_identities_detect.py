@@ -87,6 +87,7 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
 )  # fmt: skip
 CELLS = [(fault, operator, name) for fault, operators, names in FAULTS for operator in operators for name in names]
 RIGHT = Subject("planted", F, "")
+HALF_AND_WIDEST = ("float16", "float64")  # the others are computed as the first, or as the second
 
 
 def named(name: str, operator: str) -> Identity:
@@ -162,7 +163,7 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", HALF_AND_WIDEST)
 def test_the_definitions_obey_every_identity(dtype: str) -> None:
     """Not within what rounding allows: within what the evaluation costs, where there is a wider type to evaluate in."""
     room = CLOSE if WIDE.compute.precision > FORMATS[dtype].precision else 1.0
@@ -174,7 +175,7 @@ def test_the_definitions_obey_every_identity(dtype: str) -> None:
         assert np.all(same | (np.isnan(left.value) & np.isnan(value))), name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", HALF_AND_WIDEST)
 def test_no_bound_is_larger_than_what_it_bounds(dtype: str) -> None:
     """Nor are both sides 0, but where the identity says 0."""
     for name, left, right in definitions(dtype):

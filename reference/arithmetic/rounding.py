@@ -467,4 +467,7 @@ def _if_any(chosen: Any) -> Any:
 
 
 def _is_power_of_two(x: Any) -> Any:
+    """Where the magnitude is a power of two, or 0."""
+    if isinstance(x, np.ndarray) and x.dtype == np.float64:  # no bits but those of the exponent
+        return (x.view(np.int64) & 0x000F_FFFF_FFFF_FFFF) == 0
     return (np.abs(np.frexp(x)[0]) == 0.5) | (np.asarray(x) == 0)
