@@ -7,10 +7,11 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import reference
-from reference.arithmetic.dual import Dual, tangent_of
+from reference.arithmetic.dual import Dual, multiplied_at_kinks, tangent_of
 from reference.arithmetic.tape import Taped, pull_back
 
 ACT_ON_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -62,16 +63,20 @@ def _twice(operator: str) -> Callable[..., Any]:
 
 
 def _along(operator: str) -> Callable[..., Any]:
-    """The result's derivative as `_twice` has it, a gradient's in forward mode over reverse."""
+    """The result's derivative as `_twice` has it, but where a clamp meets what is infinite; a gradient's in forward mode over reverse."""
 
     def along(claim: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
-        if not claim.of:
+        clamps = operator == "binary_cross_entropy"
+        if not claim.of and not clamps:
             return _twice(operator)(claim, direction, grad_output, **arguments)
         duals = {
             name: Dual(value, direction if name == claim.along else None) if hasattr(value, "shape") else value
             for name, value in arguments.items()
         }
-        return tangent_of(getattr(_gradients(operator, Dual(grad_output), duals), claim.of))
+        with multiplied_at_kinks() if clamps else nullcontext():
+            if not claim.of:
+                return tangent_of(getattr(reference, operator)(**duals))
+            return tangent_of(getattr(_gradients(operator, Dual(grad_output), duals), claim.of))
 
     return along
 

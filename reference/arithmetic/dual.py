@@ -14,15 +14,32 @@ Note [Kinks]
     At a kink, ``abs`` of 0 and ``maximum`` of equals, the derivative is the one from the right: of ``x`` itself, of the first
     argument. The definitions use kinked functions as two branches of one smooth function (softplus, sigmoid). The branches
     agree where they meet, as long as every kinked function of a formula takes the same side; so does ``x >= 0`` in sigmoid.
+    Within `multiplied_at_kinks`, the derivative of ``maximum`` is what libraries of automatic differentiation compute: that of either
+    argument times 0, 1 or, of equals, a half. A derivative that is infinite and not wanted is then nan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
+
+MULTIPLIES = ContextVar("MULTIPLIES", default=False)  # at kinks, in place of choosing
+
+
+@contextmanager
+def multiplied_at_kinks() -> Iterator[None]:
+    """See Note [Kinks]."""
+    token = MULTIPLIES.set(True)
+    try:
+        yield
+    finally:
+        MULTIPLIES.reset(token)
 
 
 class Dual:

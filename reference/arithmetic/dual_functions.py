@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.arithmetic.dual import Dual, coerce, made, tangent_of
+from reference.arithmetic.dual import MULTIPLIES, Dual, coerce, made, tangent_of
 
 inf = np.inf
 nan = np.nan
@@ -106,7 +106,12 @@ def maximum(x: Any, y: Any) -> Dual:
     primal = x.inner.maximum(x.primal, y.primal)
     if x.tangent is None and y.tangent is None:
         return Dual(primal)
-    return made(primal, x.inner.where(x.primal >= y.primal, tangent_of(x), tangent_of(y)))
+    xp, along_x, along_y = x.inner, tangent_of(x), tangent_of(y)
+    if MULTIPLIES.get():
+        zeros = xp.zeros_like(primal)
+        share = xp.where(x.primal > y.primal, zeros + 1, xp.where(x.primal == y.primal, zeros + 0.5, zeros))
+        return made(primal, along_y + share * (along_x - along_y))
+    return made(primal, xp.where(x.primal >= y.primal, along_x, along_y))
 
 
 def max(x: Dual, *, axis: int, keepdims: bool = False) -> Dual:

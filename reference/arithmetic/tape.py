@@ -76,7 +76,8 @@ class Taped:
     def __abs__(self) -> Taped:
         def pull(g: Any) -> Any:
             xp, x = self.inner, self.value
-            return xp.where(x > 0, g, xp.where(x < 0, -g, xp.zeros_like(g)))
+            zeros = xp.zeros_like(x)
+            return g * xp.where(x > 0, zeros + 1, xp.where(x < 0, zeros - 1, zeros))  # a product: of nan and 0 it is nan
 
         return Taped(abs(self.value), (self, pull))
 
