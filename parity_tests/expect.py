@@ -131,7 +131,7 @@ def _evaluate(
     operator = OPERATORS[call.operator]
     arguments = call.wrapped.get(shared)
     if arguments is None:
-        arguments = _wrapped(call, wrap)
+        arguments = _wrapped(call, wrap, shared)
         if shared is not None:
             call.wrapped[shared] = arguments
     with np.errstate(all="ignore"):
@@ -141,9 +141,12 @@ def _evaluate(
         return {claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients for claim in claims}
 
 
-def _wrapped(call: Call, wrap: Callable[[Any], Any]) -> Mapping[str, Any]:
+def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None) -> Mapping[str, Any]:
     arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
     if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
         del arguments["dtype"]
-        arguments["input"] = wrap(FORMATS[call.output_dtype].round(call.arguments["input"]))
+        converted, between = call.arguments["input"], arithmetic.conversion if arithmetic else None
+        if between is not None and FORMATS[call.dtype].precision > between.precision:
+            converted = between.round(converted)
+        arguments["input"] = wrap(FORMATS[call.output_dtype].round(converted))
     return arguments

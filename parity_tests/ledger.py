@@ -64,6 +64,7 @@ class Divergence(Entry):
     devices: tuple[str, ...] = ("cpu",)
     modes: tuple[str, ...] = ()
     when: Mapping[str, Any] = field(default_factory=dict)
+    unless: Mapping[str, Any] = field(default_factory=dict)
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     formula: str = ""
 
@@ -73,7 +74,8 @@ class Divergence(Entry):
             and claim in self.claims
             and call.dtype in self.dtypes
             and (not self.modes or mode in self.modes)
-            and all(call.facts.get(name) in (allowed if isinstance(allowed, list) else [allowed]) for name, allowed in self.when.items())
+            and all(_is_one_of(call.facts.get(name), values) for name, values in self.when.items())
+            and not any(_is_one_of(call.facts.get(name), values) for name, values in self.unless.items())
         )
 
     @property
@@ -89,6 +91,10 @@ class Divergence(Entry):
         arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
         call = Call(self.operators[0], arguments, dtype, output_dtype, () if claim == "forward" else (claim,), dtypes=dtypes)
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
+
+
+def _is_one_of(value: Any, values: Any) -> bool:
+    return value in (values if isinstance(values, list) else [values])
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ class Arithmetic:
         The format of inputs and outputs.
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
+    conversion : Format, optional
+        The format that a number of a wider one passes through on its way to a narrower one, rounded to both; rounded once unless given.
     total : Format, optional
         The format in which the sum over all losses, for a mean or a sum, is kept while it grows; ``compute`` unless given.
     total_order : {"any", "cascade"}
@@ -130,6 +132,7 @@ class Arithmetic:
     compute: Format
     storage: Format
     intermediate: Format | None = None
+    conversion: Format | None = None
     total: Format | None = None
     total_order: str = "any"
     exp_ulps: float = 3.0

@@ -324,13 +324,20 @@ def _exponent(charge: float) -> Any:
 
 
 def store(x: Rounded) -> Rounded:
-    """Round once to the storage format, as when a result is written to memory."""
+    """Round to the storage format, as when a result is written to memory: once, unless the conversion passes through another format."""
     arithmetic = x.arithmetic
     if arithmetic.storage in (arithmetic.compute, arithmetic.intermediate):
         return x
+    between = arithmetic.conversion
+    if between is not None and arithmetic.compute.precision > between.precision > arithmetic.storage.precision:
+        x = _stored_in(x, between)
+    return _stored_in(x, arithmetic.storage)
+
+
+def _stored_in(x: Rounded, format: Format) -> Rounded:
+    arithmetic = x.arithmetic
     with np.errstate(all="ignore"):
         total, magnitude = x.total_error(), np.abs(x.value)
-        format = arithmetic.storage
         exact = _absorbs(format, x.value, magnitude, total)
         free = ~np.isfinite(x.value)
         if exact is not None:
