@@ -25,6 +25,8 @@ from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, 
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
+gc.disable()  # until the tests are collected: what is made until then stays
+
 pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
 WITH_EXAMPLES = Path(__file__).parent / "reference"  # in docstrings
 META = Path(__file__).parent / "parity_tests" / "meta"
@@ -84,6 +86,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.enable()  # where nothing was collected
     if WATCH in config.stash:
         watch.stop()
         if not hasattr(config, "workerinput"):
@@ -126,6 +129,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Take the tests and the libraries, a million objects, out of what the garbage collector goes through again and again."""
     gc.freeze()
+    gc.enable()
 
 
 def _names(argnames: str | Sequence[str]) -> list[str]:
