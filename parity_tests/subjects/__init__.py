@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from parity_tests.subjects import builtin
+from parity_tests.subjects.compiled import compiled
 from parity_tests.subjects.declined import NotOffered, is_declined, reason_of
 
 
@@ -66,7 +67,7 @@ FAULT = "fault:"  # ... and the name of a planted one
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),
-    "torch.compile": ("from parity_tests.subjects.builtin import compiled; subject = compiled()", builtin.compiled),
+    "torch.compile": ("from parity_tests.subjects.compiled import compiled; subject = compiled()", compiled),
     "reference": ("import reference as subject", builtin.definitions),
 }
 
