@@ -39,6 +39,11 @@ class Subject:
     namespace: Any
     imports: str
 
+    @property
+    def compiles(self) -> bool:
+        """Whether a case costs a compilation, so that a run is to have few of them; a subject says so by ``COMPILES = True``."""
+        return bool(getattr(self.namespace, "COMPILES", False))
+
     def offers(self, operator: str) -> bool:
         return callable(getattr(self.namespace, operator, None))
 

@@ -101,4 +101,5 @@ def compiled(backend: str = INDUCTOR) -> Any:
     """Every operator of torch.nn.functional, compiled."""
     from parity_tests.operators import OPERATORS
 
-    return SimpleNamespace(**{name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS})
+    functions = {name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS}
+    return SimpleNamespace(**functions, COMPILES=True)
