@@ -63,7 +63,7 @@ class CompiledFunction:
             warnings.catch_warnings(),
             torch._dynamo.config.patch(recompile_limit=NO_LIMIT, accumulated_recompile_limit=NO_LIMIT),
         ):
-            warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's, about torch: where they are errors, nothing compiles
+            warnings.simplefilter("ignore")  # the compiler's, about torch and itself: where they are errors, it does not compile
             result = variant(*arguments, **options)
         if self.ran == before:
             raise NotCompiled(f"{self.function.__name__} was not compiled: no graph of torch.compile has answered the call")
