@@ -27,7 +27,7 @@ from parity_tests.subjects.declined import NotOffered
 
 gc.disable()  # until the tests are collected: what is made until then stays
 
-pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin")
+pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin", "parity_tests.turns")
 WITH_EXAMPLES = Path(__file__).parent / "reference"  # in docstrings
 META = Path(__file__).parent / "parity_tests" / "meta"
 BENCHMARKS_META = Path(__file__).parent / "benchmarks" / "meta"

@@ -31,6 +31,7 @@ else:
 
 PATH = Path(__file__).with_name("known_divergences.toml")
 OF_DEFINITIONS = Path(__file__).with_name("divergences_of_definitions.toml")
+OF_COMPILED = Path(__file__).with_name("divergences_of_compiled.toml")
 REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
@@ -200,7 +201,7 @@ def shortfalls() -> tuple[Shortfall, ...]:
 
 
 def _table(name: str) -> list[dict[str, Any]]:
-    return [entry for path in (PATH, OF_DEFINITIONS) for entry in tomllib.loads(path.read_text()).get(name, [])]
+    return [entry for path in (PATH, OF_DEFINITIONS, OF_COMPILED) for entry in tomllib.loads(path.read_text()).get(name, [])]
 
 
 def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from parity_tests.subjects import builtin
+from parity_tests.subjects.compiled import compiled
 from parity_tests.subjects.declined import NotOffered, is_declined, reason_of
 
 
@@ -37,6 +38,11 @@ class Subject:
     name: str
     namespace: Any
     imports: str
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a case costs a compilation, so that a run is to have few of them; a subject says so by ``COMPILES = True``."""
+        return bool(getattr(self.namespace, "COMPILES", False))
 
     def offers(self, operator: str) -> bool:
         return callable(getattr(self.namespace, operator, None))
@@ -66,7 +72,7 @@ FAULT = "fault:"  # ... and the name of a planted one
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),
-    "torch.compile": ("from parity_tests.subjects.builtin import compiled; subject = compiled()", builtin.compiled),
+    "torch.compile": ("from parity_tests.subjects.compiled import compiled; subject = compiled()", compiled),
     "reference": ("import reference as subject", builtin.definitions),
 }
 

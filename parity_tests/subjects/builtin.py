@@ -1,8 +1,7 @@
-"""The built-in subjects: torch's functions, its modules, its compiled functions, and the definitions themselves."""
+"""The built-in subjects: torch's functions, its modules, and the definitions themselves. Its compiled functions are in `compiled`."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -35,24 +34,6 @@ def definitions() -> Any:
     return SimpleNamespace(
         **{name: getattr(reference, name) for name in names}, **{name: of_one_dtype(getattr(reference, name)) for name in binary}
     )
-
-
-def compiled() -> Any:
-    """torch.nn.functional under torch.compile, with dynamic shapes: a case does not cost a compilation of its own."""
-    from parity_tests.operators import OPERATORS
-
-    def compiled_function(name: str) -> Callable[..., Any]:
-        function = _quiet(lambda: torch.compile(getattr(torch.nn.functional, name), dynamic=True))
-        return lambda *arguments, **options: _quiet(lambda: function(*arguments, **options))
-
-    return SimpleNamespace(**{name: compiled_function(name) for name in OPERATORS})
-
-
-def _quiet(call: Callable[[], Any]) -> Any:
-    """Without the deprecations that the compiler meets in torch itself: where warnings are errors, nothing would compile."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return call()
 
 
 def modules() -> Any:

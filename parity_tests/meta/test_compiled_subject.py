@@ -1,0 +1,72 @@
+"""The subject torch.compile is compiled code: nothing else can have answered a call, and a run says so where something would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch._inductor.utils import run_and_get_code
+
+from parity_tests.subjects import load
+from parity_tests.subjects.compiled import CompiledFunction, NotCompiled
+
+TRACED = "eager"  # the backend that runs what dynamo traced, node by node: there is nothing to wait for
+SIZES = (0, 1, 3)
+
+
+def test_each_call_is_answered_by_a_graph_however_many_there_are() -> None:
+    """More variants of one function than dynamo's limit allows: beyond it, eager mode would answer."""
+    softmax = CompiledFunction(torch.nn.functional.softmax, TRACED)
+    shapes = list(product(SIZES, repeat=3))
+    assert len(shapes) > torch._dynamo.config.recompile_limit
+    for number, shape in enumerate(shapes, 1):
+        assert softmax(torch.ones(shape), dim=-1).shape == shape
+        assert softmax.ran == number
+    assert len(softmax.variants) == 1
+    assert torch._dynamo.config.recompile_limit < softmax.graphs <= len(shapes)
+
+
+def test_sizes_share_a_graph_and_dtypes_dimensions_and_options_do_not() -> None:
+    softmax = CompiledFunction(torch.nn.functional.softmax, TRACED)
+    for rows in (2, 3, 70):
+        softmax(torch.ones(rows, 5), dim=-1)
+    assert (softmax.graphs, softmax.ran, len(softmax.variants)) == (1, 3, 1)
+    others: tuple[tuple[torch.Tensor, dict[str, Any]], ...] = (
+        (torch.ones(2, 5, dtype=torch.float64), {"dim": -1}),
+        (torch.ones(2, 5, 2), {"dim": -1}),
+        (torch.ones(2, 5, requires_grad=True), {"dim": -1}),
+        (torch.ones(2, 5), {"dim": 1}),
+        (torch.ones(2, 5), {"dim": -1, "dtype": torch.float64}),
+    )
+    for input, options in others:
+        softmax(input, **options)
+    assert (softmax.graphs, softmax.ran, len(softmax.variants)) == (6, 8, 6)
+
+
+def test_what_eager_mode_answers_is_refused() -> None:
+    softmax, x = CompiledFunction(torch.nn.functional.softmax, TRACED), torch.ones(2, 3)
+    with torch.compiler.set_stance("force_eager"), pytest.raises(NotCompiled, match="softmax was not compiled"):
+        softmax(x, dim=0)
+    softmax(x, dim=0)
+
+
+def test_a_break_in_the_graph_is_an_error() -> None:
+    def broken(input: torch.Tensor) -> torch.Tensor:
+        torch._dynamo.graph_break()
+        return input + 1
+
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        CompiledFunction(broken, TRACED)(torch.ones(2))
+
+
+@pytest.mark.parametrize("operator", ["softmax", "binary_cross_entropy"])
+def test_inductor_writes_the_code_that_answers(operator: str) -> None:
+    function: Callable[..., Any] = load("torch.compile", ()).function(operator)
+    arguments = (torch.full((2, 3), 0.5), torch.full((2, 3), 0.5))[: 1 + (operator != "softmax")]
+    options = {"dim": -1} if operator == "softmax" else {}
+    with torch._inductor.config.patch(fx_graph_cache=False), torch._functorch.config.patch(enable_autograd_cache=False):
+        _, written = run_and_get_code(function, *arguments, **options)
+    assert any("cpp_fused" in code for code in written), "no C++ kernel was generated"
