@@ -99,7 +99,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
         *environment(),
-        *(["parity: quick effort leaves out the suite's tests of itself, parity_tests/meta"] if knobs.effort_name == "quick" else []),
+        *(["parity: quick effort leaves out the suite's tests of itself, in folders called meta"] if knobs.effort_name == "quick" else []),
         *([] if config.option.whole_runs else ["parity: tests of the suite that start whole runs are left out; --whole-runs adds them"]),
     ]
 
@@ -120,10 +120,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     is about the subject."""
     if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") and WITH_EXAMPLES not in collection_path.parents:
         return True
-    if collection_path != META or config.stash[SETTINGS].effort_name != "quick":
+    if collection_path not in (META, BENCHMARKS_META) or config.stash[SETTINGS].effort_name != "quick":
         return None
     asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
-    return None if any(META in (path.resolve(), *path.resolve().parents) for path in asked) else True
+    return None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in asked) else True
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

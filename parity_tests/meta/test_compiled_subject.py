@@ -62,6 +62,7 @@ def test_a_break_in_the_graph_is_an_error() -> None:
         CompiledFunction(broken, TRACED)(torch.ones(2))
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("operator", ["softmax", "binary_cross_entropy"])
 def test_inductor_writes_the_code_that_answers(operator: str) -> None:
     function: Callable[..., Any] = load("torch.compile", ()).function(operator)

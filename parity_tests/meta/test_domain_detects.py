@@ -137,6 +137,7 @@ def fails(subject: Subject, cases: Iterator[Case]) -> bool:
     return any(not finding.verdict.passes for case in cases for finding in verify_forward(subject, case))
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_region_of_the_domain_sees_a_fault_that_ordinary_cases_miss(fault: Fault) -> None:
     subject, operator = planted(fault), OPERATORS[fault.operator]
