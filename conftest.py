@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+# isort: off
 import gc
+
+gc.disable()  # until the tests are collected: what is made until then stays
+# isort: on
+
 import json
 import os
 import shutil
@@ -24,8 +29,6 @@ from parity_tests.operators import DTYPES, OPERATORS, Operator
 from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
-
-gc.disable()  # until the tests are collected: what is made until then stays
 
 pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin", "parity_tests.turns")
 WITH_EXAMPLES = Path(__file__).parent / "reference"  # in docstrings
