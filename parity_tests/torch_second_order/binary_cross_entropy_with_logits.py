@@ -12,8 +12,19 @@ from reference.binary_cross_entropy_with_logits import sigmoid, softplus
 
 @of_elements
 def bce_with_logits_double_backward(at: Elements) -> Any:
-    """The derivative of sigmoid(x) (1 + p t - t) - p t: sigmoid (1 - sigmoid) loses exp(-x) below the roundoff of 1, for x >> 0."""
-    return at.from_cotangent(_slope(at) * at.cotangent())
+    """The derivative of sigmoid(x) (1 + p t - t) - p t: sigmoid (1 - sigmoid) loses exp(-x) below the roundoff of 1, for x >> 0.
+
+    Of the target's gradient it is that of logsigmoid(-x) - p logsigmoid(x), and where both depend on the target, p t reaches it by two
+    ways: term by term, each product rounded where torch rounds it.
+    """
+    cotangent = at.cotangent()
+    if at.claim == Claim("input", "target") and at.pos_weight is not None:
+        through_log = at.pos_weight * cotangent
+        return -(sigmoid(at.xp, at.input) * cotangent) - sigmoid(at.xp, -at.input) * through_log
+    if at.claim == Claim("target", "input") and at.pos_weight is not None:
+        through_factor = sigmoid(at.xp, at.input) * cotangent
+        return at.pos_weight * (through_factor - cotangent) - through_factor
+    return at.from_cotangent(_slope(at) * cotangent)
 
 
 @of_elements
