@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how long a case may take before it fails (default: 60 at quick, 120 at standard, 1800 at thorough effort)",
     )
     group.addoption("--counts", metavar="FILE", help="write the number of cases by operator, dtype and claim to FILE, as JSON")
-    group.addoption("--whole-runs", action="store_true", help="also the suite's tests of itself that start runs, audits and clusters")
+    group.addoption("--whole-runs", action="store_true", help="also tests of the suite that take seconds, or start whole runs")
     group.addoption("--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)")
 
 

@@ -145,8 +145,8 @@ def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | No
     arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
     if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
         del arguments["dtype"]
-        converted, between = call.arguments["input"], arithmetic.conversion if arithmetic else None
-        if between is not None and FORMATS[call.dtype].precision > between.precision:
-            converted = between.round(converted)
-        arguments["input"] = wrap(FORMATS[call.output_dtype].round(converted))
+        converted, format = call.arguments["input"], FORMATS[call.output_dtype]
+        if arithmetic and (through := arithmetic.between(FORMATS[call.dtype], format)):
+            converted = through.round(converted)
+        arguments["input"] = wrap(format.round(converted))
     return arguments

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from reference.arithmetic.error import sum_of_magnitudes
 from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
 
@@ -144,8 +145,8 @@ def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine
     # One unknown is kept, the one that matters most; the others are folded into each element's own error.
     sizes = {k: np.max(np.abs(value * r) + np.abs(a)) for k, (r, a) in error.shared.items()}
     kept = max(sizes, key=lambda k: float(sizes[k]))
-    relative = error.relative + sum(np.abs(r) for k, (r, _) in error.shared.items() if k is not kept)
-    absolute = error.absolute + sum(np.abs(a) for k, (_, a) in error.shared.items() if k is not kept)
+    relative = error.relative + sum_of_magnitudes(r for k, (r, _) in error.shared.items() if k is not kept)
+    absolute = error.absolute + sum_of_magnitudes(a for k, (_, a) in error.shared.items() if k is not kept)
     parts = (*error.shared[kept], relative, absolute)
     r, a, relative, absolute = (_spread(np.asarray(part, dtype=np.float64), value.shape) for part in parts)
     # Where relative and absolute errors mix, both are made absolute, with the second-order term in the own part.

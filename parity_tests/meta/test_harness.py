@@ -229,6 +229,17 @@ def test_the_ledger_refuses_an_id_that_is_used_twice(tmp_path: Path, monkeypatch
         ledger.entries.__wrapped__()
 
 
+def test_an_entry_speaks_when_its_conditions_hold_unless_others_do() -> None:
+    entry = next(e for e in ledger.entries() if e.id == "half-softmax-backward-from-stored-output")
+    make = OPERATORS["softmax"]
+    calls = {dtype: make.call(make.case("float16", (3, 4), "normal", {"dim": 1, "dtype": dtype}, 0)) for dtype in (None, "float64")}
+    assert entry.covers(calls[None], "input")
+    assert not entry.covers(calls["float64"], "input")
+    for conditions, covered in (({"dtype": "float64"}, "float64"), ({"dtype": ["float64", "float32"]}, "float64")):
+        turned = replace(entry, when=conditions, unless={})
+        assert [name for name, call in calls.items() if turned.covers(call, "input")] == [covered]
+
+
 def test_an_entry_that_no_longer_diverges_fails_and_one_that_is_exceeded_fails() -> None:
     check = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
     check(TAIL, FORWARD, "bfloat16", KNOBS)

@@ -138,7 +138,7 @@ def test_a_fault_is_one_thing(fault: Callable[..., Any], operator: str) -> None:
     """There are identities that the subject obeys: what rejects it sees what is wrong with it."""
     subject = wrong_subject(fault, operator)
     others = (identity for identity in IDENTITIES if operator in identity.operators)
-    assert any(next(failing(identity, operator, subject, DTYPES[2:3]), None) is None for identity in others)
+    assert any(next(failing(identity, operator, subject, ("float32",)), None) is None for identity in others)
 
 
 def test_every_identity_of_every_operator_has_a_fault_that_it_rejects() -> None:

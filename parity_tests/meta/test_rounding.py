@@ -22,7 +22,7 @@ from parity_tests.operators import OPERATORS
 from parity_tests.verdict import judge
 from reference.arithmetic import rounding_functions as bounds
 from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Arithmetic, Format
+from reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
 from reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
@@ -215,6 +215,16 @@ def test_a_sum_is_rounded_together_with_the_error_that_its_addends_share() -> No
 def test_abs_turns_the_shared_error_of_a_number_that_may_change_its_sign() -> None:
     x = Rounded([[0.25, 8.0]], F32, Error(shared={ROW: (0.0, np.asarray([[1.0, 1.0]]))}))
     assert is_inside([[0.75, 7.0]], abs(x))
+
+
+def test_a_conversion_rounds_twice_where_it_lies_between_the_formats_and_allows_no_more() -> None:
+    beyond = 1 + 2.0**-11 + 2.0**-40  # just beyond the middle of 1 and the next number of float16
+    assert FLOAT16.round(np.asarray(beyond)) == 1 + 2.0**-10
+    once, through = (Arithmetic.for_dtype("float64", storage=FLOAT16, conversion=conversion) for conversion in (None, FLOAT32))
+    errors = [float(store(Rounded(np.asarray([beyond]), arithmetic)).total_error()[0]) for arithmetic in (once, through)]
+    assert errors[0] < beyond - 1 <= errors[1] < beyond - 1 + 2.0**-24
+    assert through.between(FLOAT64, FLOAT16) == FLOAT32
+    assert {through.between(*pair) for pair in ((FLOAT64, FLOAT32), (FLOAT64, FLOAT64), (FLOAT32, FLOAT16), (FLOAT16, FLOAT64))} == {None}
 
 
 def test_a_number_next_to_zero_may_be_stored_as_the_smallest_subnormal() -> None:

@@ -21,11 +21,26 @@ Note [Shared errors]
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import numpy as np
+
+
+def _kept(compute: Callable[[Error], Any]) -> Any:
+    """A property that is computed once: functools.cached_property takes a lock before Python 3.12."""
+    name = f"_{compute.__name__}"
+
+    @wraps(compute)
+    def held(self: Error) -> Any:
+        value = self.__dict__.get(name)
+        if value is None:
+            value = self.__dict__[name] = compute(self)
+        return value
+
+    return property(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,35 +58,21 @@ class Error:
     absolute: Any = 0.0
     shared: Mapping[Unknown, tuple[Any, Any]] = field(default_factory=dict)
 
-    # functools.cached_property takes a lock before Python 3.12.
-    @property
+    @_kept
     def total_relative(self) -> Any:
-        if not self.shared:
-            return self.relative
-        held = self.__dict__.get("_total_relative")
-        if held is None:
-            held = self.__dict__["_total_relative"] = self.relative + _sum_of_magnitudes(r for r, _ in self.shared.values())
-        return held
+        return self.relative + sum_of_magnitudes(r for r, _ in self.shared.values()) if self.shared else self.relative
 
-    @property
+    @_kept
     def growth(self) -> Any:
         """The largest relative change that `total_relative` stands for."""
-        held = self.__dict__.get("_growth")
-        if held is None:
-            held = self.__dict__["_growth"] = np.expm1(self.total_relative)
-        return held
+        return np.expm1(self.total_relative)
 
-    @property
+    @_kept
     def total_absolute(self) -> Any:
-        if not self.shared:
-            return self.absolute
-        held = self.__dict__.get("_total_absolute")
-        if held is None:
-            held = self.__dict__["_total_absolute"] = self.absolute + _sum_of_magnitudes(a for _, a in self.shared.values())
-        return held
+        return self.absolute + sum_of_magnitudes(a for _, a in self.shared.values()) if self.shared else self.absolute
 
 
-def _sum_of_magnitudes(coefficients: Iterable[Any]) -> Any:
+def sum_of_magnitudes(coefficients: Iterable[Any]) -> Any:
     """Of arrays and, where every element has the same, numbers."""
     total: Any = 0.0
     for coefficient in coefficients:

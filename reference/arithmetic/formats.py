@@ -165,6 +165,11 @@ class Arithmetic:
         """Unit roundoff of the evaluation itself: its error is part of every allowance."""
         return float(np.finfo(self.evaluation_dtype).eps) / 2
 
+    def between(self, wide: Format, narrow: Format) -> Format | None:
+        """What a number passes through from one format to another; None where it is rounded at once, or not at all."""
+        through = self.conversion
+        return through if through is not None and wide.precision > through.precision > narrow.precision else None
+
     def total_height(self, terms: Any) -> Any:
         """The largest number of additions that any one of ``terms`` losses passes through on the way into their sum.
 

@@ -328,9 +328,8 @@ def store(x: Rounded) -> Rounded:
     arithmetic = x.arithmetic
     if arithmetic.storage in (arithmetic.compute, arithmetic.intermediate):
         return x
-    between = arithmetic.conversion
-    if between is not None and arithmetic.compute.precision > between.precision > arithmetic.storage.precision:
-        x = _stored_in(x, between)
+    if through := arithmetic.between(arithmetic.compute, arithmetic.storage):
+        x = _stored_in(x, through)
     return _stored_in(x, arithmetic.storage)
 
 

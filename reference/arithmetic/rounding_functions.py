@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.arithmetic.error import Error, Unknown
+from reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
 from reference.arithmetic.rounding import Rounded, absolute_form, coerce, in_doubt, is_exact, is_nan, remembered, round_result
 
 inf = np.inf
@@ -220,8 +220,8 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         own, coefficients = absolute_form(x)
         unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
         kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
-        own = own + builtins.sum(np.abs(a) for k, a in coefficients.items() if k not in kept)
-        errors = where_finite(own + builtins.sum(np.abs(a) for a in kept.values()))
+        own = own + sum_of_magnitudes(a for k, a in coefficients.items() if k not in kept)
+        errors = where_finite(own + sum_of_magnitudes(kept.values()))
         at_most = magnitude + errors
         carried = add(where_finite(own))
         kept = {k: add(where_finite(a)) for k, a in kept.items()}
