@@ -37,7 +37,7 @@ def test_identity(operator: Operator, dtype: str, identity: Identity, knobs: Set
     if missing:
         pytest.skip(f"not offered: {knobs.subject.name} has no {', '.join(missing)}, which the identity is composed of")
     failures = []
-    for variant in identity.variants(operator.name, dtype, knobs.effort_name, knobs.seed):
+    for variant in identity.variants(operator.name, dtype, knobs.effort_name, knobs.seed, knobs.dtypes):
         for comparison in verify_identity(identity, operator.name, dtype, variant, knobs.subject, knobs.device):
             findings.add(comparison.finding)
             for entry in comparison.entries[1:]:

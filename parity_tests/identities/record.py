@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from parity_tests.generate import hand
 from parity_tests.identities.compositions import Functions
 from parity_tests.identities.inputs import INPUTS, LARGE_SHAPES, OPTIONS, SHAPES
 from parity_tests.operators import DTYPES
@@ -67,11 +68,11 @@ class Identity:
     def source(self) -> str:
         return textwrap.dedent(inspect.getsource(self.compose))
 
-    def variants(self, operator: str, dtype: str, effort: str, seed: int) -> Iterator[Variant]:
+    def variants(self, operator: str, dtype: str, effort: str, seed: int, dtypes: Sequence[str] = DTYPES) -> Iterator[Variant]:
         """Options that meet, and shapes in turn.
 
-        At standard effort every two option values meet, in one of the dtypes. Quick effort has one variant; thorough all options
-        with all, in every shape, large ones too.
+        At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort has one variant;
+        thorough all options with all, in every shape, large ones too.
         """
         allowed = {name: [v for v in values if v in self.options.get(name, values)] for name, values in OPTIONS[operator].items()}
         rows = list(enumerate(dict(zip(allowed, row, strict=True)) for row in product(*allowed.values())))
@@ -81,7 +82,7 @@ class Identity:
             yield from (Variant(options, shape, seed + number) for number, options in rows for shape in shapes)
             return
         rows = _every_pair(rows)
-        rows = rows[:1] if effort == "quick" else rows[DTYPES.index(dtype) % len(rows) :: len(DTYPES)]
+        rows = rows[:1] if effort == "quick" else rows[hand(operator, dtype, dtypes, seed)] or rows[:1]
         for number, options in rows:
             yield Variant(options, shapes[(number + seed) % len(shapes)], seed + number)
 
