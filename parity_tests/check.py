@@ -7,7 +7,7 @@ from zlib import crc32
 
 from parity_tests import watch
 from parity_tests.cases import Case
-from parity_tests.judging import Finding
+from parity_tests.judging import Finding, recorded
 from parity_tests.observe import WrongResult
 from parity_tests.report import explain
 from parity_tests.settings import Settings
@@ -39,7 +39,7 @@ def judged(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Fi
     except NotOffered as error:
         found = Finding.of_declined(case, str(error))
     except WrongResult as error:
-        found = Finding.of_failure(case, str(error))
+        found = recorded(knobs.subject, case, knobs.device, error) or Finding.of_failure(case, str(error))
     tally.add(found)
     return [found]
 

@@ -13,7 +13,7 @@ import torch
 
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, expected, grad_output_of
-from parity_tests.judging import judge_claim, output_shape
+from parity_tests.judging import judge_claim, of_the_subject, output_shape
 from parity_tests.layouts import GRAD_OUTPUT, bits, called
 from parity_tests.observe import TORCH_DTYPES, WrongResult, tensors, widen
 from parity_tests.operators import OPERATORS, Operator
@@ -92,7 +92,8 @@ class Probe:
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
-        found = torch.autograd.grad(run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph)
+        with of_the_subject(self.knobs.subject):
+            found = torch.autograd.grad(run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph)
         run.gradients = dict(zip(wanted, found, strict=True))
         return run
 

@@ -23,6 +23,7 @@ from reference.arithmetic.rounding import Rounded
 
 CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
+NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
 
 
@@ -67,9 +68,21 @@ class Finding:
         return cls(case, OPERATORS[case.operator].call(case), FORWARD, verdict, verdict, "", False)
 
     @classmethod
+    def of_recorded(cls, case: Case, reason: str, entry: str) -> Finding:
+        """What is wrong with a case where there is nothing to compare, and a shortfall of the ledger knows why."""
+        return cls(case, OPERATORS[case.operator].call(case), FORWARD, Verdict(0.0), Verdict(np.inf, reason=reason), entry, False)
+
+    @classmethod
     def of_declined(cls: type[AnyFinding], case: Case, reason: str) -> AnyFinding:
         """A case that the subject does not offer."""
         return cls(case, OPERATORS[case.operator].call(case), FORWARD, Verdict(0.0), Verdict(0.0), "", False, declined=reason)
+
+
+def recorded(subject: Subject, case: Case, device: str, error: WrongResult) -> Finding | None:
+    """What the ledger knows of a case in which there is nothing to compare, by the words of its failure; None where it knows nothing."""
+    reason = str(error)
+    entry = ledger.shortfall(subject.name, device, NO_RESULT, case.operator, case.dtype, reason)
+    return Finding.of_recorded(case, reason, entry.id) if entry else None
 
 
 @contextmanager
@@ -132,6 +145,12 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
                     observed = mode.observe(subject, call, device, grad_output)
             except NotOffered as error:
                 yield Finding.of_declined(case, str(error))
+                continue
+            except WrongResult as error:
+                known = recorded(subject, case, device, error)
+                if known is None:
+                    raise
+                yield replace(known, mode=mode.name)
                 continue
             for claim in observed:
                 if claim not in bounds:

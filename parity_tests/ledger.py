@@ -21,7 +21,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from parity_tests import autograd_formulas, torch_formulas
+from parity_tests import autograd_formulas, compiled_formulas, torch_formulas
 from parity_tests.cases import Call
 
 if sys.version_info >= (3, 11):
@@ -89,9 +89,14 @@ class Divergence(Entry):
         del recorded["claim"]
         grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
         output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
-        arguments = {name: np.asarray(value) if isinstance(value, list) else value for name, value in recorded.items()}
+        arguments = {name: _array(value) if isinstance(value, (list, dict)) else value for name, value in recorded.items()}
         call = Call(self.operators[0], arguments, dtype, output_dtype, () if claim == "forward" else (claim,), dtypes=dtypes)
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
+
+
+def _array(value: Any) -> np.ndarray:
+    """A list of numbers, or ``{ full = 0.5, shape = [257] }``."""
+    return np.asarray(value) if isinstance(value, list) else np.full(value["shape"], value["full"])
 
 
 def _is_one_of(value: Any, values: Any) -> bool:
@@ -105,11 +110,11 @@ class Shortfall(Entry):
     Attributes
     ----------
     claim : str
-        The kind of claim that finds it: "errors", "transforms", ...
+        The kind of claim that finds it: "errors", "transforms", ...; "no result" where a case of any claim leaves nothing to compare.
     operators, dtypes : tuple of str
         Whom it concerns; every dtype unless given.
     cases : tuple of str
-        The sentences of the claim that do not hold; shell wildcards are allowed.
+        The sentences of the claim that do not hold, or what is said where there is no result; shell wildcards are allowed.
     what : str
         What torch does, and what it should do.
     script, prints : str
@@ -140,8 +145,8 @@ class Shortfall(Entry):
 
 
 def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
-    """A formula by name: one that torch evaluates, or what autograd makes of a definition."""
-    found: Callable[..., Any] = getattr(of_torch, name, None) or getattr(autograd_formulas, name)
+    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a definition."""
+    found: Callable[..., Any] = getattr(of_torch, name, None) or getattr(compiled_formulas, name, None) or getattr(autograd_formulas, name)
     return found
 
 

@@ -13,6 +13,9 @@ from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.subjects import Subject, load
 
 
+TO_COMPILE = 10  # times as long may a case take of a subject that compiles: one case has dozens of views, each a program of its own
+
+
 class WrongOption(ValueError):
     """An option has a value that is not allowed; the message names the choices."""
 
@@ -56,11 +59,12 @@ def settings(
     operators = tuple(part.strip() for part in operator.split(",")) if operator else ()
     for name in operators:
         _among("--operator", name, OPERATORS)
-    if time_limit is None:
-        time_limit = EFFORTS[effort].time_limit
-    if not time_limit > 0:
+    if time_limit is not None and not time_limit > 0:
         raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
-    return Settings(load(subject, tuple(OPERATORS)), _device(device), dtypes, effort, seed, time_limit, operators)
+    loaded = load(subject, tuple(OPERATORS))
+    if time_limit is None:
+        time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
+    return Settings(loaded, _device(device), dtypes, effort, seed, time_limit, operators)
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ evaluated in the rounding arithmetic, to say what error torch may make; the expe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,7 +16,14 @@ from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLog
 from reference.cross_entropy import CrossEntropyGradients
 from reference.nll_loss import NllLossGradients, classes_along, nll_loss, nll_loss_backward, target_weights
 from reference.reduction import reduce, reduce_backward
-from reference.softmax import log_softmax, softmax
+from reference.softmax import log_softmax
+
+Size = Callable[[Any, int], Any]  # of an array and a number of its elements: what a mean divides by
+
+
+def exactly(array: Any, count: int) -> Any:
+    """The number, as it is."""
+    return count
 
 
 def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
@@ -32,7 +40,13 @@ def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, redu
 
 
 def bce_with_logits_subtracted_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    size: Size = exactly,
 ) -> BinaryCrossEntropyWithLogitsGradients:
     """sigmoid(x) (1 + p t - t) - p t: cancels for t = 1 and x >> 0. Each product with the upstream gradient and weight is last."""
     xp = namespace(input=input)
@@ -45,14 +59,14 @@ def bce_with_logits_subtracted_backward(
     slope, tilt = slope * grad_output, tilt * grad_output
     if weight is not None:
         slope, tilt = slope * weight, tilt * weight
-    denominator = prod(input.shape)
+    denominator = size(input, prod(input.shape))
     return BinaryCrossEntropyWithLogitsGradients(
         reduce_backward(slope, reduction, denominator), reduce_backward(tilt, reduction, denominator)
     )
 
 
 def bce_divided_last_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", size: Size = exactly
 ) -> BinaryCrossEntropyGradients:
     """The mean's 1/N comes last, so a quotient may overflow before; and log(1 - x) stands where log1p(-x) would not round."""
     xp = namespace(input=input)
@@ -61,7 +75,7 @@ def bce_divided_last_backward(
     grad_target = (xp.log(1 - input) - xp.log(input)) * grad_output
     if weight is not None:
         grad_input, grad_target = grad_input * weight, grad_target * weight
-    denominator = prod(input.shape)
+    denominator = size(input, prod(input.shape))
     return BinaryCrossEntropyGradients(
         reduce_backward(grad_input, reduction, denominator), reduce_backward(grad_target, reduction, denominator)
     )
@@ -104,26 +118,6 @@ def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
     m = xp.maximum(-input, xp.zeros_like(input))
     first, second = xp.exp(-m), xp.exp(-input - m)
     return first, second, first + second, m
-
-
-def softmax_backward_expanded(grad_output: Any, input: Any, dim: int) -> Any:
-    """p g - p sum(p g), as torch.compile decomposes p (g - sum(p g)): the two products cancel."""
-    xp = namespace(input=input)
-    p = softmax(input, dim)
-    product = grad_output * p
-    return product - p * (xp.sum(product, axis=dim, keepdims=True) if input.shape else product)
-
-
-def bce_backward_with_another_constant(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
-) -> BinaryCrossEntropyGradients:
-    """The smallest variance is 1e-12 in float64, not 1e-12 in float32 as in the kernels; the gradient of the target is as it is."""
-    xp = namespace(input=input)
-    variance = xp.maximum(input * (1 - input), xp.zeros_like(input) + 1e-12)
-    grad_input = grad_output * (input - target) / variance
-    if weight is not None:
-        grad_input = grad_input * weight
-    return BinaryCrossEntropyGradients(reduce_backward(grad_input, reduction, prod(input.shape)))
 
 
 def nll_loss_multiplied_backward(
@@ -185,7 +179,9 @@ def _smooth(target: Any, label_smoothing: float, share: float) -> Any:
     return target if label_smoothing == 0 else target * (1 - label_smoothing) + share
 
 
-def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float) -> Any:
+def cross_entropy_of_log_probabilities(
+    y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float, size: Size = exactly
+) -> Any:
     """`cross_entropy_in_order` of log-probabilities, in which it is linear."""
     xp, dim = namespace(y=y), class_dim(y)
     classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
@@ -195,7 +191,7 @@ def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_
         products = y * _smooth(target, label_smoothing, share)
         products = products if weights is None else products * weights
         loss = -xp.sum(products, axis=dim if reduction == "none" else None)
-        return loss / (prod(y.shape) // classes) if reduction == "mean" else loss
+        return loss / size(y, prod(y.shape) // classes) if reduction == "mean" else loss
     loss = nll_loss(y, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
         return loss
@@ -206,7 +202,15 @@ def cross_entropy_of_log_probabilities(y: Any, target: Any, weight: Any, ignore_
 
 
 def cross_entropy_of_log_probabilities_backward(
-    grad_output: Any, y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+    grad_output: Any,
+    y: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    through_nll_loss: Callable[..., NllLossGradients] = nll_loss_backward,
+    size: Size = exactly,
 ) -> CrossEntropyGradients:
     """The derivative of `cross_entropy_of_log_probabilities`; ``input`` is the gradient with respect to the log-probabilities."""
     xp, dim = namespace(y=y), class_dim(y)
@@ -222,7 +226,7 @@ def cross_entropy_of_log_probabilities_backward(
 
     if tuple(target.shape) == tuple(y.shape):
         smoothed = _smooth(target, label_smoothing, share)
-        to_rows, to_classes = to_products(grad_output, prod(y.shape) // classes)
+        to_rows, to_classes = to_products(grad_output, size(y, prod(y.shape) // classes))
         grad_target = to_classes * y
         grad_weight = None
         if weight is not None:
@@ -233,8 +237,8 @@ def cross_entropy_of_log_probabilities_backward(
             to_classes * smoothed, grad_target if label_smoothing == 0 else grad_target * (1 - label_smoothing), grad_weight
         )
     if label_smoothing == 0:
-        return CrossEntropyGradients(nll_loss_backward(grad_output, y, target, weight, ignore_index, reduction).input)
-    grad_y = nll_loss_backward(grad_output * (1 - label_smoothing), y, target, weight, ignore_index, reduction).input
+        return CrossEntropyGradients(through_nll_loss(grad_output, y, target, weight, ignore_index, reduction).input)
+    grad_y = through_nll_loss(grad_output * (1 - label_smoothing), y, target, weight, ignore_index, reduction).input
     _, to_classes = to_products(grad_output * share, xp.sum(target_weights(xp, y, target, weight, ignore_index)))
     zeros = xp.zeros_like(y)
     return CrossEntropyGradients(grad_y + xp.where(xp.expand_dims(target != ignore_index, axis=dim), to_classes + zeros, zeros))

@@ -58,11 +58,13 @@ def judge_modes(
     bounds: dict[Claim, Rounded] = {}
     judged: dict[Any, SecondOrderFinding] = {}
     for mode in modes:
+        sentence = f"{mode.name} along {along}"
+        missing = ledger.shortfall(subject.name, device, "modes", call.operator, call.dtype, sentence)
         try:
             found = mode.observe(subject, call, device, along, probe)
-        except (NotImplementedError, RuntimeError) as error:  # what autograd raises for what it does not implement
-            sentence = f"{mode.name} along {along}"
-            missing = ledger.shortfall(subject.name, device, "modes", call.operator, call.dtype, sentence)
+        except (NotImplementedError, RuntimeError, WrongResult) as error:  # what autograd raises for what it does not implement
+            if missing is None and isinstance(error, WrongResult):
+                raise
             if missing is None and case is not None and _no_second_derivative(subject, error):
                 own = isinstance(error, NotOffered)  # and no matter of the mode
                 yield SecondOrderFinding.of_declined(case, reason_of(error) if own else f"{mode.name}: {reason_of(error)}")
@@ -71,6 +73,8 @@ def judge_modes(
                 raise WrongResult(f"{sentence} of {call.operator} raises {type(error).__name__}: {error}") from error
             yield SecondOrderFinding(case, call, f"jvp along {along}", Verdict(0.0), Verdict(0.0), missing.id, False, mode=mode.name)
             continue
+        if missing is not None:
+            raise WrongResult(f"{sentence}: {missing.id} no longer occurs; retire the entry")
         for claim, observed in found.items():
             if not claim.of and call.arguments["input"].size == 0:
                 continue  # the derivative of a result that depends on nothing: 0, or 0/0 where a mean divides by no elements

@@ -12,6 +12,8 @@ LIMITS = (
     "does not support it because it has not been implemented yet",  # forward mode
     "Cannot access data pointer of Tensor that doesn't have storage",  # a transform's tensor, handed to another library
     "Can't call numpy() on Tensor that requires grad",
+    "(compiled_fn) function from eager mode is not supported",  # torch.compile, under torch.func
+    "was compiled with non-empty donated buffers",  # torch.compile: a backward pass may overwrite what it was given, and retains no graph
     "vmap: It looks like you're",  # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
 )
 # Of a gradient that is differentiated once more: it came from elsewhere. Of a result, this would be a gradient that is missing.
