@@ -10,9 +10,11 @@ of its own, because dynamo goes through all variants that it has of one.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -101,5 +103,11 @@ def compiled(backend: str = INDUCTOR) -> Any:
     """Every operator of torch.nn.functional, compiled."""
     from parity_tests.operators import OPERATORS
 
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # a second of imports
+
+        # a process has been seen to load a library that another one was writing: ImportError, file too short
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(default_cache_dir()) / worker))
     functions = {name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS}
     return SimpleNamespace(**functions, COMPILES=True)
