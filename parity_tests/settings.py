@@ -12,7 +12,6 @@ from parity_tests.generate import EFFORTS, Effort
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.subjects import Subject, load
 
-
 TO_COMPILE = 10  # times as long may a case take of a subject that compiles: one case has dozens of views, each a program of its own
 
 

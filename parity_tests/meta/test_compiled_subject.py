@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -71,3 +72,20 @@ def test_inductor_writes_the_code_that_answers(operator: str) -> None:
     with torch._inductor.config.patch(fx_graph_cache=False), torch._functorch.config.patch(enable_autograd_cache=False):
         _, written = run_and_get_code(function, *arguments, **options)
     assert any("cpp_fused" in code for code in written), "no C++ kernel was generated"
+
+
+@pytest.mark.whole_runs
+def test_what_torch_compile_does_not_offer_it_says_in_words_that_are_known() -> None:
+    """A graph that is kept, a second derivative, and torch.func around a compiled function."""
+    subject, x, t = load("torch.compile", ()), torch.tensor([0.5, 2.0], requires_grad=True), torch.ones(2)
+    loss = partial(subject.function("binary_cross_entropy_with_logits"), target=t)
+    refused: tuple[Callable[[], Any], ...] = (
+        lambda: torch.autograd.grad(loss(x), x, retain_graph=True),
+        lambda: torch.autograd.grad(torch.autograd.grad(subject.function("softmax")(x, dim=0)[0], x, create_graph=True)[0].sum(), x),
+        lambda: torch.func.grad(loss)(x.detach()),
+        lambda: torch.func.vmap(loss)(x.detach()[None]),
+    )
+    for call in refused:
+        with pytest.raises(Exception) as raised:
+            call()
+        assert subject.declines(raised.value), raised.value

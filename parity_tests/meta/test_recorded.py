@@ -1,0 +1,117 @@
+"""A case that leaves nothing to compare fails, unless the ledger knows its words: then it is counted as known, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests import ledger, observe
+from parity_tests.cases import Call, Case
+from parity_tests.check import check_cases
+from parity_tests.judging import Mode, verify_forward, verify_in_modes
+from parity_tests.modes_second_order import SECOND_ORDER
+from parity_tests.observe import WrongResult
+from parity_tests.operators import OPERATORS
+from parity_tests.settings import Settings, settings
+from parity_tests.subjects import Subject
+from parity_tests.tally import Tally
+from parity_tests.verify_second_order import verify_second_order
+
+CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
+(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == "under forward_ad")
+
+
+def knobs(softmax: Callable[..., Any]) -> Settings:
+    subject = Subject("planted", SimpleNamespace(softmax=softmax), "")
+    return Settings(subject, "cpu", ("float32",), "quick", 0)
+
+
+def record(patch: pytest.MonkeyPatch, claim: str, cases: str) -> None:
+    entry = ledger.Shortfall("known", claim, ("softmax",), (cases,), "", "", ">=2", "", "", "", subjects=("planted",))
+    patch.setattr(ledger, "shortfalls", lambda: (entry,))
+
+
+def raising(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+    raise RuntimeError("no range [0:-1]\nand what follows from it")
+
+
+def of_another_dtype(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+    return torch.softmax(input, dim).double()
+
+
+@pytest.mark.parametrize(
+    ("softmax", "words"),
+    [(raising, "it raises RuntimeError: no range [[]0:-1]*"), (of_another_dtype, "the result has dtype torch.float64, expected *32")],
+)
+def test_a_case_is_known_by_its_words_and_by_no_others(softmax: Callable[..., Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tally = Tally("softmax", "float32")
+    record(monkeypatch, "no result", words)
+    check_cases([CASE], verify_forward, knobs(softmax), tally)
+    assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {"known": 1})
+    for claim, other in (("no result", f"{words}, truly"), ("errors", words)):
+        record(monkeypatch, claim, other)
+        with pytest.raises(AssertionError, match="1 of 1 cases fail"):
+            check_cases([CASE], verify_forward, knobs(softmax), Tally("softmax", "float32"))
+
+
+def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: Any) -> dict[str, np.ndarray]:
+        raise WrongResult("nothing today")
+
+    def wrong(subject: Subject, call: Call, device: str, _: np.ndarray) -> dict[str, np.ndarray]:
+        return {"forward": 2 * observe.forward(subject, call, device)}
+
+    record(monkeypatch, "no result", "nothing today")
+    modes = [Mode("refused", refusing), Mode("doubled", wrong)]
+    found = list(verify_in_modes(modes)(knobs(torch.softmax).subject, CASE))
+    assert [(finding.mode, finding.verdict.passes, finding.divergence) for finding in found] == [
+        ("refused", True, "known"),
+        ("doubled", False, ""),
+    ]
+
+
+def test_a_tangent_that_is_missing_fails_is_known_where_it_is_recorded_and_the_entry_is_retired(monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdicts(softmax: Callable[..., Any], case: Case = CASE) -> list[str]:
+        return [finding.divergence for finding in verify_second_order(knobs(softmax).subject, case, modes=[FORWARD_AD])]
+
+    def without_tangent(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+        return torch.softmax(input.detach(), dim)
+
+    monkeypatch.setattr(ledger, "shortfalls", lambda: ())
+    with pytest.raises(WrongResult, match="no tangent along input"):
+        verdicts(without_tangent)
+    record(monkeypatch, "modes", "under forward_ad along *")
+    assert verdicts(without_tangent) == ["known"]
+    with pytest.raises(WrongResult, match="known no longer occurs; retire the entry"):
+        verdicts(lambda input, dim, dtype=None: torch.softmax(input, dim))
+
+
+def test_a_smallest_input_may_be_full_of_one_number() -> None:
+    entry = ledger.parse(
+        {
+            "id": "known",
+            "operators": ["softmax"],
+            "claims": ["forward"],
+            "dtypes": ["float32"],
+            "torch": ">=2",
+            "reason": "",
+            "measured": "",
+            "link": "",
+            "arithmetic": {"intermediate": "storage"},
+            "smallest": [{"claim": "forward", "input": {"full": 0.5, "shape": [2, 3]}, "dim": 1}],
+        }
+    )
+    call, _ = entry.smallest_call("forward", "float32")
+    assert np.array_equal(call.arguments["input"], np.full((2, 3), 0.5))
+
+
+def test_a_subject_that_compiles_has_longer_for_a_case() -> None:
+    plain, compiled = (settings(name, "cpu", "float32", "quick", 0) for name in ("torch", "torch.compile"))
+    assert compiled.subject.compiles
+    assert compiled.time_limit > plain.time_limit
+    assert settings("torch.compile", "cpu", "float32", "quick", 0, time_limit=7.0).time_limit == 7.0
