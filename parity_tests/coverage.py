@@ -75,7 +75,7 @@ def _divergences() -> Iterator[Sequence[Any]]:
     for entry in ledger.entries_of("torch"):
         modes = f" ({', '.join(entry.modes)})" if entry.modes else ""
         yield f"`{entry.id}`", ", ".join(entry.operators) + modes, ", ".join(entry.dtypes), entry.measured
-    for shortfall in ledger.shortfalls():
+    for shortfall in ledger.shortfalls_of("torch"):
         yield f"`{shortfall.id}`", ", ".join(shortfall.operators), ", ".join(shortfall.dtypes) or "all", shortfall.what
 
 

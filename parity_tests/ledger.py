@@ -205,6 +205,11 @@ def shortfalls() -> tuple[Shortfall, ...]:
     return tuple(parse_shortfall(entry) for entry in _unique(_table("shortfall")))
 
 
+def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
+    """The shortfalls that are recorded of a subject, whatever the device and the version of torch."""
+    return tuple(entry for entry in shortfalls() if subject in entry.subjects)
+
+
 def _table(name: str) -> list[dict[str, Any]]:
     return [entry for path in (PATH, OF_DEFINITIONS, OF_COMPILED) for entry in tomllib.loads(path.read_text()).get(name, [])]
 

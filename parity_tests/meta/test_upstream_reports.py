@@ -12,7 +12,7 @@ from parity_tests.settings import Settings
 from parity_tests.upstream import printed_by, report, shown_by
 
 SCRIPTS = [(entry, claim, dtype) for entry in ledger.entries_of("torch") for claim in entry.claims for dtype in entry.dtypes]
-OF_PLAIN_CALLS = [entry for entry in ledger.shortfalls() if "torch" in entry.subjects]
+OF_PLAIN_CALLS = ledger.shortfalls_of("torch")
 OF_COMPILED_CALLS = [entry for entry in ledger.shortfalls() if entry not in OF_PLAIN_CALLS]
 IMPORTS = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 
