@@ -146,6 +146,8 @@ def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | No
     if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
         del arguments["dtype"]
         converted, format = call.arguments["input"], FORMATS[call.output_dtype]
+        if arithmetic and not arithmetic.converts:
+            format = arithmetic.compute
         if arithmetic and (through := arithmetic.between(FORMATS[call.dtype], format)):
             converted = through.round(converted)
         arguments["input"] = wrap(format.round(converted))

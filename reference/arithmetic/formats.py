@@ -118,6 +118,8 @@ class Arithmetic:
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
     conversion : Format, optional
         The format that a number of a wider one passes through on its way to a narrower one, rounded to both; rounded once unless given.
+    converts : bool
+        Whether a number of another format is rounded to that of the inputs; if not, it is used as it is, rounded to ``compute`` alone.
     total : Format, optional
         The format in which the sum over all losses, for a mean or a sum, is kept while it grows; ``compute`` unless given.
     total_order : {"any", "cascade"}
@@ -133,6 +135,7 @@ class Arithmetic:
     storage: Format
     intermediate: Format | None = None
     conversion: Format | None = None
+    converts: bool = True
     total: Format | None = None
     total_order: str = "any"
     exp_ulps: float = 3.0
