@@ -13,6 +13,7 @@ import torch
 from parity_tests import ledger, observe
 from parity_tests.cases import Call, Case
 from parity_tests.check import check_cases
+from parity_tests.expect import expected
 from parity_tests.judging import Mode, verify_forward, verify_in_modes
 from parity_tests.modes_second_order import SECOND_ORDER
 from parity_tests.observe import WrongResult
@@ -115,3 +116,13 @@ def test_a_subject_that_compiles_has_longer_for_a_case() -> None:
     assert compiled.subject.compiles
     assert compiled.time_limit > plain.time_limit
     assert settings("torch.compile", "cpu", "float32", "quick", 0, time_limit=7.0).time_limit == 7.0
+
+
+def test_an_input_that_is_not_converted_is_used_as_it_is() -> None:
+    """2049 is 2048 in float16, and the softmax of a constant row is constant; float64 still becomes the float32 that is computed in."""
+    asked = Call("softmax", {"input": np.array([2048.0, 2049.0]), "dim": 0}, "float32", "float32", ())
+    for dtype, small in (("float32", 0.0), ("float64", 2.0**-40)):
+        call = Call("softmax", {"input": np.array([2048.0, 2049.0 + small]), "dim": 0, "dtype": "float16"}, dtype, "float16", ())
+        assert np.array_equal(expected(call, ("forward",))["forward"].value, [0.5, 0.5])
+        as_it_is = expected(call, ("forward",), changes={"converts": False})["forward"].value
+        assert np.array_equal(as_it_is, expected(asked, ("forward",))["forward"].value)
