@@ -289,6 +289,7 @@ class Here:
     def close(self) -> None: ...
 
 
+@pytest.mark.whole_runs
 def test_the_command_shows_figures_and_keeps_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

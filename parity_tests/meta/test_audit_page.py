@@ -335,8 +335,7 @@ def test_a_share_is_100_per_cent_only_of_all(part: int, whole: int, shown: str) 
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------
-
-
+@pytest.mark.whole_runs
 def test_the_command_makes_the_page_of_a_saved_audit_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(AUDIT, tmp_path / "audit.json")
     save(with_figures(*RIGHT), tmp_path / "old.json")

@@ -173,12 +173,14 @@ def in_float32(call: Call, along: str, probe: Probe) -> bool:
     return True
 
 
+@pytest.mark.whole_runs
 @operators
 def test_modes_of_torch_through_the_definition(name: str) -> None:
     for described, call, along, probe in probes_of(name):
         assert by_torch(call, along, probe), described
 
 
+@pytest.mark.whole_runs
 @operators
 def test_the_lines_in_float32_stay_within_their_bound(name: str) -> None:
     for described, call, along, probe in probes_of(name):

@@ -163,6 +163,7 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
     return found
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("dtype", HALF_AND_WIDEST)
 def test_the_definitions_obey_every_identity(dtype: str) -> None:
     """Not within what rounding allows: within what the evaluation costs, where there is a wider type to evaluate in."""
@@ -229,6 +230,7 @@ def test_a_failure_says_what_was_compared() -> None:
         assert line in message
 
 
+@pytest.mark.whole_runs
 def test_no_weighted_mean_divides_by_the_number_of_rows_by_chance() -> None:
     """Index and one-hot targets differ by the quotient of two denominators, which is not 1."""
     for operator in CLASSES:

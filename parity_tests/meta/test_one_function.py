@@ -12,6 +12,7 @@ from parity_tests.faults import FAULTS
 from parity_tests.faults.kernels import RIGHT
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("operator", ["softmax", "cross_entropy"])
 def test_a_right_function_is_accepted_and_printed_as_a_table(operator: str) -> None:
     verified = verify(RIGHT[operator], operator, dtypes=["float32"], claims=["forward", "gradients", "errors", "hygiene"])

@@ -165,6 +165,7 @@ def test_a_definition_and_its_derivative_stay_inside_their_bounds(name: str, dty
             assert not verdict.undecided, (case, claim)
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("name", ["nll_loss", "cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits"])
 def test_the_losses_of_a_batch_may_be_added_up_in_any_order(name: str) -> None:
     operator = OPERATORS[name]
