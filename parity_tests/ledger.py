@@ -153,7 +153,7 @@ def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
 def shortfall(subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str) -> Shortfall | None:
     """The recorded shortfall that explains why ``sentence`` does not hold of a subject, if there is one."""
     for entry in shortfalls():
-        if entry.in_force(subject, device) and entry.covers(claim, operator, dtype, sentence):
+        if entry.covers(claim, operator, dtype, sentence) and entry.in_force(subject, device):
             return entry
     return None
 
