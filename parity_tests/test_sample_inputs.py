@@ -7,6 +7,7 @@ They are what PyTorch's test suite runs, against no reference. They come from to
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,14 +28,23 @@ from parity_tests.subjects.declined import NotOffered
 NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
 
 
-def samples(dtype: torch.dtype, requires_grad: bool = False) -> Iterator[tuple[str, Any]]:
-    """PyTorch's samples for each operator; every variant of an operator is met."""
+def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> list[tuple[str, Any]]:
+    """PyTorch's samples for each operator; every variant of an operator is met.
+
+    They are drawn from the generators that all share, whose state depends on what ran before: it is set here, and put back.
+    """
     from torch.testing._internal.common_methods_invocations import op_db
 
-    for info in op_db:
-        if info.name in NAMES:
-            for sample in info.sample_inputs_func(info, "cpu", dtype, requires_grad):  # without the wrapper that walks the stack
-                yield NAMES[info.name], sample
+    made, state = [], random.getstate()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        for info in op_db:
+            if info.name in NAMES:
+                drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)  # without the wrapper that walks the stack
+                made += [(NAMES[info.name], sample) for sample in drawn]
+    random.setstate(state)
+    return made
 
 
 def as_call(operator: str, sample: Any, dtype: str) -> Call:
@@ -82,7 +92,7 @@ def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) ->
     failures = []
     for dtype in knobs.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(samples(observe.TORCH_DTYPES[dtype])):
+        for number, (operator, sample) in enumerate(samples(observe.TORCH_DTYPES[dtype], seed=knobs.seed)):
             if not knobs.subject.offers(operator):
                 counts[operator].decline(f"{knobs.subject.name} has no {operator}")
                 continue

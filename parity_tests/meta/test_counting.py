@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import sys
 import textwrap
@@ -22,7 +23,7 @@ from parity_tests import coverage, seeds
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
-from parity_tests.test_sample_inputs import as_call, judged
+from parity_tests.test_sample_inputs import as_call, judged, samples
 from parity_tests.upstream import main as upstream
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +150,17 @@ def test_examples_in_docstrings_are_where_they_are_run() -> None:
     modules = [path for folder in ("parity_tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert len(modules) > 100
     assert [path for path in modules if re.search(r"^\s*>>> ", path.read_text(), re.MULTILINE)] == []
+
+
+@pytest.mark.whole_runs
+def test_samples_of_pytorch_follow_from_the_seed_and_change_no_state() -> None:
+    def first(seed: int) -> torch.Tensor:
+        return next(sample.input for _, sample in samples(torch.float32, seed=seed) if sample.input.numel())
+
+    state = torch.get_rng_state(), random.getstate()
+    one = first(0)
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert random.getstate() == state[1]
+    torch.rand(3)
+    assert torch.equal(first(0), one)
+    assert not torch.equal(first(1), one)
