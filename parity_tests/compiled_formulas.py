@@ -6,23 +6,21 @@ the rounding arithmetic, as those of `parity_tests.torch_formulas` are.
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
 from parity_tests.torch_formulas import (
     bce_divided_last_backward,
     bce_with_logits_subtracted_backward,
-    cross_entropy_of_log_probabilities,
-    cross_entropy_of_log_probabilities_backward,
+    cross_entropy_in_order,
+    cross_entropy_in_order_backward,
     nll_loss_multiplied_backward,
-    through_log_softmax,
 )
-from reference.arguments import class_dim, namespace
+from reference.arguments import namespace
 from reference.binary_cross_entropy import BinaryCrossEntropyGradients
-from reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLogitsGradients
-from reference.cross_entropy import CrossEntropyGradients
 from reference.reduction import reduce_backward
-from reference.softmax import log_softmax, softmax
+from reference.softmax import softmax
 
 
 def converted(array: Any, count: int) -> Any:
@@ -51,60 +49,11 @@ def bce_backward_with_another_constant(
     return BinaryCrossEntropyGradients(reduce_backward(grad_input, reduction, prod(input.shape)))
 
 
-def cross_entropy_multiplied_backward(
-    grad_output: Any,
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> CrossEntropyGradients:
-    """Through log_softmax and `nll_loss_multiplied_backward`: the weight of each class times 0 reaches its logit."""
-    y = log_softmax(input, class_dim(input))
-    options = (weight, ignore_index, reduction, label_smoothing)
-    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, *options, nll_loss_multiplied_backward)
-    return gradients._replace(input=through_log_softmax(y, gradients.input))
+# The weight of each class times 0 reaches its logit.
+cross_entropy_multiplied_backward = partial(cross_entropy_in_order_backward, through_nll_loss=nll_loss_multiplied_backward)
 
-
-def bce_with_logits_of_a_converted_size_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-) -> BinaryCrossEntropyWithLogitsGradients:
-    """`bce_with_logits_subtracted_backward`, whose mean divides by a `converted` size."""
-    return bce_with_logits_subtracted_backward(grad_output, input, target, weight, reduction, pos_weight, converted)
-
-
-def bce_of_a_converted_size_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
-) -> BinaryCrossEntropyGradients:
-    """`bce_divided_last_backward`, whose mean divides by a `converted` size."""
-    return bce_divided_last_backward(grad_output, input, target, weight, reduction, converted)
-
-
-def cross_entropy_of_a_converted_size(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """`parity_tests.torch_formulas.cross_entropy_in_order`, whose mean divides by a `converted` size."""
-    y = log_softmax(input, class_dim(input))
-    return cross_entropy_of_log_probabilities(y, target, weight, ignore_index, reduction, label_smoothing, converted)
-
-
-def cross_entropy_of_a_converted_size_backward(
-    grad_output: Any,
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> CrossEntropyGradients:
-    """`cross_entropy_multiplied_backward`, whose mean divides by a `converted` size."""
-    y = log_softmax(input, class_dim(input))
-    options = (weight, ignore_index, reduction, label_smoothing)
-    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, *options, nll_loss_multiplied_backward, converted)
-    return gradients._replace(input=through_log_softmax(y, gradients.input))
+# What plain calls evaluate too, but that a mean divides by a converted size.
+bce_of_a_converted_size_backward = partial(bce_divided_last_backward, size=converted)
+bce_with_logits_of_a_converted_size_backward = partial(bce_with_logits_subtracted_backward, size=converted)
+cross_entropy_of_a_converted_size = partial(cross_entropy_in_order, size=converted)
+cross_entropy_of_a_converted_size_backward = partial(cross_entropy_multiplied_backward, size=converted)

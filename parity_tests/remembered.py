@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from functools import wraps
+from functools import partial, wraps
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -91,6 +91,8 @@ def _feed(found: Any, value: Any) -> None:
             _feed(found, item)
     elif is_dataclass(value) and not isinstance(value, type):
         _feed(found, (type(value).__qualname__, [getattr(value, field.name) for field in fields(value) if field.init]))
+    elif isinstance(value, partial):
+        _feed(found, ("partial", value.func, value.args, value.keywords))
     elif callable(value) and "<" not in value.__qualname__:
         _feed(found, (value.__module__, value.__qualname__))
     else:

@@ -143,10 +143,11 @@ def cross_entropy_in_order(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    size: Size = exactly,
 ) -> Any:
     """(y t) w, all added up at once: below the smallest normal number what a product loses depends on the order of its factors."""
     y = log_softmax(input, class_dim(input))
-    return cross_entropy_of_log_probabilities(y, target, weight, ignore_index, reduction, label_smoothing)
+    return cross_entropy_of_log_probabilities(y, target, weight, ignore_index, reduction, label_smoothing, size)
 
 
 def cross_entropy_in_order_backward(
@@ -157,10 +158,13 @@ def cross_entropy_in_order_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    through_nll_loss: Callable[..., NllLossGradients] = nll_loss_backward,
+    size: Size = exactly,
 ) -> CrossEntropyGradients:
     """The derivative of `cross_entropy_in_order`, from the last product to the first: the upstream gradient times w, then times t or y."""
     y = log_softmax(input, class_dim(input))
-    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, ignore_index, reduction, label_smoothing)
+    options = (weight, ignore_index, reduction, label_smoothing)
+    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, *options, through_nll_loss, size)
     return gradients._replace(input=through_log_softmax(y, gradients.input))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
     asked: list[tuple[Any, ...]] = [(FORWARD,), ("input", upstream), ("input", upstream + 1), ("input", upstream, {})]
     keys += [remembered.digest((call, *more)) for more in asked]
     keys += [remembered.digest((call, Claim("input"), Probe(upstream, upstream))), remembered.digest((call, Claim("input", "input")))]
-    keys += [remembered.digest(function) for function in (expected, second_order.expected, operator.backward)]
+    with_options = [partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})]
+    keys += [remembered.digest(function) for function in (expected, second_order.expected, operator.backward, *with_options)]
     assert len(set(keys)) == len(keys)
     assert remembered.digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))) == keys[0]
 
