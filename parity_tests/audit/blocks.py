@@ -16,27 +16,30 @@ Note [Worst error / allowed]
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 
 from parity_tests import ledger
+from parity_tests.audit import doubts
 from parity_tests.audit.cells import FLOOR, HALF, LOWER, cells_of
-from parity_tests.audit.certify import Truth, truths
-from parity_tests.audit.closed import FORMS, RELATIVE, form, of_logits, of_probabilities
+from parity_tests.audit.certify import Truth, chosen_balls, truths
+from parity_tests.audit.closed import FORMS, RELATIVE, Values, form, of_logits, of_probabilities
 from parity_tests.audit.errors import Errors, measured
 from parity_tests.audit.exhaustive import Part, Sweep, sha256
+from parity_tests.audit.intervals import Intervals
 from parity_tests.cases import Call
 from parity_tests.expect import FORWARD, expected
-from parity_tests.judging import Finding, judge_claim, of_the_subject
+from parity_tests.judging import Finding, judge_claim, of_the_subject, output_shape
 from parity_tests.observe import WrongResult
 from parity_tests.subjects import Subject, load
 from parity_tests.verdict import kinds
-from reference.arithmetic.formats import FLOAT32
+from reference.arithmetic.formats import FLOAT32, FORMATS
 
 BLOCK = 2**13  # arrays of 64 KiB: a dozen of them stay in the cache, and none is worth a system call to the allocator
 KNOWN = 2.0**24 * RELATIVE  # ulps
@@ -50,6 +53,11 @@ _TINY = 2.0**-1000
 
 def has_closed_form(sweep: Sweep) -> bool:
     return sweep.dtype == "float32" and (sweep.operator, sweep.target, FORWARD) in FORMS
+
+
+def closed_forms(sweep: Sweep) -> Callable[[np.ndarray], Values]:
+    """What evaluates all closed forms of an operator."""
+    return of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
 
 
 def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
@@ -212,10 +220,33 @@ class Claim:
         whole = np.array(true.value, dtype=np.float64).reshape(-1)
         whole[flat] = observed
         _, undecided, wrong = kinds(whole.reshape(true.value.shape), bound, true.format)
-        part = Truth(true.value.reshape(-1)[flat], true.error.reshape(-1)[flat], true.format, lambda i, bits: true.balls(flat[i], bits))
+        part = true.of(flat)
         found = measured(observed.astype(np.float64), part, undecided.reshape(-1)[flat], wrong.reshape(-1)[flat])
         worst = int(numbers[found.worst]) + self.first * of_each if found.worst >= 0 else -1
         return found.model_copy(update={"worst": worst})
+
+    def try_closed_forms(self, numbers: np.ndarray, observed: np.ndarray) -> int:
+        """Have balls look at chosen elements, which blocks took for what closed forms say; how many of them.
+
+        Raises
+        ------
+        AssertionError
+            If one is outside the bound of its closed form.
+        """
+        of_each = self.sweep.of_each(self.claim)
+        inputs, columns = numbers // of_each, numbers % of_each
+        call, upstream = self.call(inputs)
+        values = closed_forms(self.sweep)(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
+        forms = [form(values, name) for name in FORMS[self.sweep.operator, self.sweep.target, self.claim]]
+        every = np.stack([sign * size for sign, size in forms], axis=1)
+        shape = output_shape(call) if self.claim == FORWARD else call.arguments[self.claim].shape
+        source = chosen_balls(call, self.claim, upstream, shape)
+        error = np.abs(every) * RELATIVE + 2.0**-1074
+        chosen = np.arange(len(numbers)) * of_each + columns
+        truth = Truth(every, error, FORMATS[self.sweep.dtype], source).of(chosen)
+        finite = np.flatnonzero(np.isfinite(observed) & np.isfinite(truth.value))
+        Intervals(observed.astype(np.float64), truth, finite).certify(np.arange(len(finite)))
+        return len(finite)
 
     def finding(self, inputs: np.ndarray, observed: np.ndarray) -> Finding:
         """The verdict on chosen inputs."""
@@ -307,7 +338,7 @@ def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray
 def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
     """As `exhaustive.measure`, for a sweep that has closed forms: the result and the gradient for an upstream gradient of 1."""
     began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
-    values = of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
+    values = closed_forms(sweep)
     claims = (FORWARD, "input")
     tallies = {(name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}") for name in seconds for claim in claims}
     for at in range(0, count, BLOCK):
@@ -340,6 +371,9 @@ def _part(claim: Claim, tally: Tally) -> Part:
     for of_blocks, certified in checked:
         if of_blocks > certified and f"{of_blocks:.3g}" != f"{certified:.3g}":
             raise AssertionError(f"the largest error of the blocks is {of_blocks!r}, the largest certified {certified!r}")
+    key = crc32(f"{claim.sweep.name} {claim.claim} {claim.first}".encode())
+    sample = doubts.drawn(key, observed.size)
+    seen = claim.try_closed_forms(sample, observed[sample])
     tally.counts[:1] += tally.right
     counted = {int(cell): int(tally.counts[cell]) for cell in np.flatnonzero(tally.counts)}
     half = int(cells_of(np.asarray([HALF]))[0])
@@ -348,6 +382,8 @@ def _part(claim: Claim, tally: Tally) -> Part:
         elements=counted_elements,
         correctly_rounded=sum(count for cell, count in counted.items() if cell < half),
         cells=counted,
+        in_balls=len(np.setdiff1d(sample, numbers)),
+        sampled=seen,
         signed=tally.signed,
         slack=2 * KNOWN * counted_elements,
         worst=-1,

@@ -1,4 +1,4 @@
-"""The operators of one or two logits in closed form, in float64 with a proven bound.
+"""The operators of one or two logits in closed form, in float64 with a bound that is derived by hand.
 
 Note [Closed forms]
     A loss of one logit, or of the two logits x and 0, is softplus(x) = log(1 + e^x) or softplus(-x), and its gradients and
@@ -23,7 +23,8 @@ import numpy as np
 from parity_tests.expect import FORWARD
 from reference.binary_cross_entropy import LOG_CLAMP, SMALLEST_VARIANCE
 
-RELATIVE = 20 * 2.0**-53
+ROUNDOFFS = 20
+RELATIVE = ROUNDOFFS * 2.0**-53
 Values = Mapping[str, np.ndarray]
 
 
@@ -88,9 +89,12 @@ def form(values: Values, name: str) -> tuple[float, np.ndarray]:
 def of_pairs(operator: str, x: np.ndarray, claim: str, upstream: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan where x is nan or inf.
 
+    It is evaluated in the dtype of ``x``, float64 or longdouble.
+
     With p = sigmoid, the gradients are p_0 p_1 (g_0 - g_1) for softmax and g_0 p_1 - g_1 p_0 for log_softmax, where the two products may
     cancel, and their negatives for the second class; for cross_entropy g times that for an upstream gradient of 1.
     """
+    unit_roundoff = float(np.finfo(x.dtype).eps) / 2
     with np.errstate(all="ignore"):
         values = of_logits(np.where(x == np.inf, np.nan, x))
         if claim == FORWARD or operator == "cross_entropy":
@@ -112,6 +116,7 @@ def of_pairs(operator: str, x: np.ndarray, claim: str, upstream: np.ndarray | No
                 first, size = g[:, :, 0] * own - g[:, :, 1] * other, np.abs(g[:, :, 0] * own) + np.abs(g[:, :, 1] * other)
             value, size = np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
         # Of the difference and the products with the upstream gradient three roundings at most.
-        error = np.where(np.isfinite(value), size * (RELATIVE + 4 * 2.0**-53) + 2.0**-1070, 0.0)
+        bound = (size * ((ROUNDOFFS + 4) * unit_roundoff) + 2.0**-1070).astype(np.float64)
+        error = np.where(np.isfinite(value), bound, 0.0)
     shape = (-1,) if operator == "cross_entropy" and claim == FORWARD else (-1, 2)
     return value.reshape(shape), error.reshape(shape)

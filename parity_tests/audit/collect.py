@@ -173,7 +173,7 @@ def _measures(
 ) -> tuple[Measures, Verdict]:
     """The measures of a result, and the verdict on the element with the largest error."""
     finding = judge_claim(subject, device, case, call, claim, observed, bound, grad_output)
-    errors = Errors.of(observed, truth, bound, alone=True)
+    errors = Errors.of(observed, truth, bound)
     standing: Literal["pass", "known", "fail"]
     standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
     measures = errors.measures(

@@ -29,7 +29,7 @@ class Measures(Record):
     """The errors of one implementation in one result, over all its elements.
 
     Errors are in ulps of the format of the result, at the true value, whose enclosure is so tight that every figure is right to the
-    digits that are shown: three.
+    digits that are shown: three. What the enclosure of an element rests on is in `parity_tests.audit.doubts`.
 
     Attributes
     ----------
@@ -45,6 +45,8 @@ class Measures(Record):
         Worst error / allowed.
     correctly_rounded : int
         Elements within half an ulp.
+    in_balls, sampled : int
+        Elements whose true value ball arithmetic has enclosed; and how many were drawn for that at random.
     bins : tuple of int
         See Note [Bins].
     standing : {"pass", "known", "fail"}
@@ -64,6 +66,8 @@ class Measures(Record):
     max_relative: Size
     fraction: Size
     correctly_rounded: Count
+    in_balls: Count = 0
+    sampled: Count = 0
     bins: tuple[Count, ...]
     standing: Literal["pass", "known", "fail"]
     divergence: str = ""

@@ -34,7 +34,7 @@ def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, see
     began = time.process_time()
     truth = truths(call, (FORWARD,))[FORWARD]
     evaluated = time.process_time()
-    errors = Errors.of(observed, truth, allowed, alone=True)
+    errors = Errors.of(observed, truth, allowed)
     return evaluated - began, time.process_time() - evaluated, errors
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from parity_tests.audit import text
 from parity_tests.audit.changes import STANDINGS
+from parity_tests.audit.doubts import FEW, noticed_share
 from parity_tests.audit.record import Audit, Axis, Divergence
 from parity_tests.audit.results import Card, Detail, Numbered, Result, badness, details_of, identifier, in_order
 from parity_tests.audit.text import plural
@@ -192,6 +193,35 @@ class Page:
     def proven(self) -> list[Result]:
         """What was measured on every input there is."""
         return [way for detail in self.details for way in detail.by_how if way.how == "exhaustive"]
+
+    @property
+    def grounds(self) -> str:
+        """What enclosures rest on, and how strongly that was tried; see Note [Two witnesses]."""
+        figures = self.audit.figures
+        results = [m for figure in figures for m in (figure.subject, figure.torch) if m is not None]
+        in_balls, sampled = (sum(getattr(m, name) for m in results) for name in ("in_balls", "sampled"))
+        if not in_balls:
+            return "This audit does not say how many elements ball arithmetic has seen."
+        elements, few = text.count(sum(m.elements for m in results)), text.count(FEW)
+        said = [
+            f"Of {elements} elements, balls have enclosed the true values of {text.count(in_balls)}:",
+            "those with the largest errors, those next to an edge that decides a digit,",
+            f"nearly all of float64, and all of results with at most {few} elements.",
+            "None was outside the enclosure that it had before.",
+            "That no other element has a larger error, and how many have which,",
+            "rests on two evaluations of each, in two formats, with a running bound on their errors:",
+            "the two enclosures have a number in common in every element.",
+        ]
+        if any(figure.how == "exhaustive" and figure.dtype == "float32" for figure in figures):
+            said += ["All float32 inputs have one enclosure: a closed form, its bound derived by hand."]
+        if sampled:
+            one_in = text.count(int(1 / noticed_share(sampled)))
+            said += [
+                f"What both may have wrong was tried on {text.count(sampled)} elements,",
+                f"drawn at random from the larger results: had one in {one_in} of each of them been outside,",
+                "or one in five of a single one, this would have been missed once in a million times.",
+            ]
+        return " ".join(said)
 
     @cached_property
     def axes(self) -> tuple[list[Axis], list[Axis]]:

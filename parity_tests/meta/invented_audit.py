@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from parity_tests.audit.doubts import FEW, SAMPLE
 from parity_tests.audit.record import EDGES, Audit, Axis, Divergence, Figure, Measures, Missing, Settings, Worst
 from parity_tests.operators import DTYPES
 
@@ -194,6 +195,8 @@ def _measures(place: _Place, rng: np.random.Generator, scale: float = 1.0) -> Me
         max_relative=float(errors.max()) * 2.0 ** {"float16": -10, "bfloat16": -7, "float32": -23, "float64": -52}[place.dtype],
         fraction=fraction,
         correctly_rounded=int((errors <= 0.5).sum()) * elements // 2000,
+        in_balls=elements if elements <= FEW or place.dtype == "float64" else 75,
+        sampled=0 if elements <= FEW or place.dtype == "float64" else SAMPLE,
         bins=tuple(bins),
         standing="known" if divergence else "pass",
         divergence=divergence,

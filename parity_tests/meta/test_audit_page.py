@@ -150,6 +150,25 @@ def test_a_known_divergence_says_who_met_it() -> None:
     assert views.page(with_figures(beside)).standing == "pass"
 
 
+def test_the_page_says_what_it_may_claim_of_elements_that_no_ball_has_seen() -> None:
+    def grounds(**changes: Any) -> str:
+        numbers = {"elements": 10**6, "in_balls": 5000, "sampled": 1386} | changes
+        return " ".join(views.page(with_figures(measuring(figure, **numbers))).grounds.split())
+
+    figure = next(figure for figure in AUDIT.figures if figure.dtype == "float32")
+    said = grounds()
+    counted = measuring(figure, elements=10**6, in_balls=5000, sampled=1386)
+    assert said in Read(pages.render(with_figures(counted))).text
+    assert said.startswith("Of 1 000 000 elements, balls have enclosed the true values of 5 000: ")
+    assert "tried on 1 386 elements" in said
+    assert "had one in 100 of each" in said  # (1 - 1/100) ** 1386 = 2 ** -20
+    assert "drawn at random" not in grounds(sampled=0)
+    assert "does not say" in grounds(in_balls=0, sampled=0)
+    assert "closed form" not in said
+    figure = figure.model_copy(update={"how": "exhaustive"})
+    assert "closed form" in grounds()
+
+
 def test_every_part_of_an_audit_is_on_the_page() -> None:
     said = Read(pages.render(OTHER)).text
     for words in (
