@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from parity_tests.processes import ENVIRONMENT
+from parity_tests.processes import ENVIRONMENT, of_simulated_cpu
 
-os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for workers too
+os.environ.update(ENVIRONMENT | of_simulated_cpu(os.environ) | os.environ)  # before torch is loaded; for workers too
 
 import torch
 
