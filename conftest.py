@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from parity_tests.processes import ENVIRONMENT
+from parity_tests.processes import ENVIRONMENT, of_simulated_cpu
 
-os.environ.update(ENVIRONMENT | os.environ)  # before torch is loaded; for workers too
+os.environ.update(ENVIRONMENT | of_simulated_cpu(os.environ) | os.environ)  # before torch is loaded; for workers too
 
 import torch
 
@@ -30,7 +30,7 @@ from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, 
 from parity_tests.subjects import BUILTIN, SubjectError
 from parity_tests.subjects.declined import NotOffered
 
-pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin", "parity_tests.turns")
+pytest_plugins = ("benchmarks.plugin", "parity_tests.audit.plugin", "parity_tests.records", "parity_tests.turns")
 WITH_EXAMPLES = Path(__file__).parent / "reference"  # in docstrings
 META = Path(__file__).parent / "parity_tests" / "meta"
 BENCHMARKS_META = Path(__file__).parent / "benchmarks" / "meta"

@@ -10,18 +10,16 @@ What is changed, and what "holds" means, is in Note [Invariances] of `parity_tes
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from packaging.version import Version
-
 from parity_tests.bits_families import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Size
 from parity_tests.bits_measured import Measurement
+from parity_tests.environment import Environment, here
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.subjects import Subject, load
 
@@ -40,13 +38,13 @@ def size_of(counterexample: str) -> Size:
     return int(rows), int(width)
 
 
-def environment(subject: Subject, device: str) -> str:
-    """What bits depend on: the name of a part of the table."""
-    name = "" if subject.name in ("torch", "torch.nn") else f"{subject.name} with "
-    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    if device.startswith("cuda"):
-        kind = torch.cuda.get_device_name(device)
-    return f"{name}torch {Version(torch.__version__).base_version} on {device.split(':')[0]}, {kind}"
+def part_name(subject: Subject, environment: Environment) -> str:
+    """The name of a part of the table."""
+    return f"{_with(subject)}{environment}"
+
+
+def _with(subject: Subject) -> str:
+    return "" if subject.name in ("torch", "torch.nn") else f"{subject.name} with "
 
 
 def command(subject: Subject, device: str) -> str:
@@ -54,7 +52,25 @@ def command(subject: Subject, device: str) -> str:
     return f"python -m parity_tests.bits{options}{'' if device == 'cpu' else f' --device {device}'} --record"
 
 
-Table = Mapping[str, Mapping[str, Mapping[str, Row]]]  # environment -> family -> claim -> what holds and what does not
+Families = Mapping[str, Mapping[str, Row]]  # family -> claim -> what holds and what does not
+Table = Mapping[str, Mapping[str, Any]]  # name of a part -> "environment", and families
+ENVIRONMENT = "environment"  # the key in a part that is no family
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is recorded of a subject somewhere."""
+
+    environment: Environment
+    families: Families
+
+
+def nearest(subject: Subject, device: str) -> Part | None:
+    """What is recorded of a subject here, or else in the environment that is most like this one; None where nothing is."""
+    parts = [Part(Environment.of(part[ENVIRONMENT]), {k: v for k, v in part.items() if k != ENVIRONMENT})
+             for name, part in table().items() if name == f"{_with(subject)}{Environment.of(part[ENVIRONMENT])}"]  # fmt: skip
+    best = here(device).nearest(part.environment for part in parts)
+    return next((part for part in parts if part.environment == best), None)
 
 
 def read(path: Path) -> Table:
@@ -86,9 +102,14 @@ def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
     return part
 
 
-def lines(part: Mapping[str, Mapping[str, Row]], name: str) -> Iterator[str]:
+def lines(part: Mapping[str, Any], name: str) -> Iterator[str]:
     """A part of the table as TOML."""
+    yield f'["{name}".{ENVIRONMENT}]'
+    yield from (f'{key} = "{value}"' for key, value in part[ENVIRONMENT].items())
+    yield ""
     for family, claims in part.items():
+        if family == ENVIRONMENT:
+            continue
         yield f'["{name}"."{family}"]'
         for claim, row in claims.items():
             yield f"{claim}.holds = [{', '.join(f'{x!r}' for x in row['holds'])}]".replace("'", '"')
@@ -97,11 +118,11 @@ def lines(part: Mapping[str, Mapping[str, Row]], name: str) -> Iterator[str]:
         yield ""
 
 
-def record(part: Mapping[str, Mapping[str, Row]], name: str, path: Path = PATH) -> None:
+def record(part: Mapping[str, Any], name: str, path: Path = PATH) -> None:
     """Write a part of the table; the others stay."""
     text = path.read_text() if path.exists() else ""
     heading = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
-    parts = {**tomllib.loads(text), name: part}
+    parts: dict[str, Mapping[str, Any]] = {**tomllib.loads(text), name: part}
     body = "\n".join(line for key in sorted(parts) for line in lines(parts[key], key))
     path.write_text(f"{heading}\n{body}".strip() + "\n")
 
@@ -113,8 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--record", nargs="?", const=PATH, type=Path, metavar="FILE", help=f"write it into FILE (default: {PATH.name})")
     chosen = parser.parse_args(arguments)
     subject = load(chosen.subject, tuple(OPERATORS))
-    name = environment(subject, chosen.device)
-    part = measured(subject, chosen.device)
+    environment = here(chosen.device)
+    name = part_name(subject, environment)
+    part = {ENVIRONMENT: environment.as_dict(), **measured(subject, chosen.device)}
     if chosen.record:
         record(part, name, chosen.record)
     print("\n".join(lines(part, name)))

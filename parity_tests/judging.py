@@ -13,6 +13,7 @@ from parity_tests import ledger, observe, watch
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, certified, expected, grad_output_of
 from parity_tests.ledger import Divergence
+from parity_tests.news import News
 from parity_tests.observe import WrongResult
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
@@ -48,6 +49,8 @@ class Finding:
         How the subject was made to compute the claim; empty for a plain call.
     declined : str
         Why the subject does not offer it; empty where it does. Then nothing was judged.
+    news : News, optional
+        What is otherwise than recorded.
     """
 
     case: Case | None
@@ -60,6 +63,7 @@ class Finding:
     grad_output: np.ndarray | None = None
     mode: str = ""
     declined: str = ""
+    news: News | None = None
 
     @classmethod
     def of_failure(cls, case: Case, reason: str) -> Finding:

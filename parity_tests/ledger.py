@@ -39,6 +39,7 @@ LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 class Entry:
     """What every entry of the ledger says of whom it speaks."""
 
+    id: str
     torch: str
     subjects: tuple[str, ...]
     devices: tuple[str, ...]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 MIB = 2**20
 ENVIRONMENT: Mapping[str, str] = {
@@ -14,3 +17,13 @@ ENVIRONMENT: Mapping[str, str] = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
     "MALLOC_TOP_PAD_": str(16 * MIB),
 }
+
+
+def of_simulated_cpu(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process needs besides where ATEN_CPU_CAPABILITY makes it a lesser CPU: a cache of its own for compiled code.
+
+    inductor's cache of graphs is not keyed by it, and code that it kept from a run with AVX2 does not compile without.
+    """
+    if not (capability := environment.get("ATEN_CPU_CAPABILITY")) or "TORCHINDUCTOR_CACHE_DIR" in environment:
+        return {}
+    return {"TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}_{capability}"))}

@@ -12,6 +12,8 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
+from packaging.version import Version
 
 from reference.arithmetic.formats import FORMATS, Format
 
@@ -40,6 +42,8 @@ class Refusal:
         Why nobody but the definition has to refuse.
     since : str
         The oldest torch that is known to refuse so.
+    changed : tuple of (str, type)
+        Releases from which on torch raises another type, the newest first. The definition raises ``exception`` all the same.
     """
 
     operator: str
@@ -51,9 +55,15 @@ class Refusal:
     torch_alone: str = ""
     definition_alone: str = ""
     since: str = "2.8"
+    changed: tuple[tuple[str, type[Exception]], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.operator}: {self.sentence}"
+
+    def expected(self) -> type[Exception]:
+        """What the installed torch is recorded to raise."""
+        later = (kind for release, kind in self.changed if Version(torch.__version__) >= Version(release))
+        return next(later, self.exception)
 
     @property
     def names_a_class_that_is_none(self) -> bool:
@@ -86,12 +96,13 @@ def refuse(
     torch_alone: str = "",
     definition_alone: str = "",
     since: str = "2.8",
+    changed: tuple[tuple[str, type[Exception]], ...] = (),
     **options: Any,
 ) -> None:
     """Add a row for each operator; ``arrays`` are input and target."""
     arguments = dict(zip(("input", "target"), arrays, strict=False)) | options
     said = tuple(words.split(" | "))
-    rest = differentiated, torch_alone, definition_alone, since
+    rest = differentiated, torch_alone, definition_alone, since, changed
     REFUSALS.extend(Refusal(name, sentence, exception, said, arguments, *rest) for name in operators.split())
 
 

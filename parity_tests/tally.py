@@ -13,6 +13,7 @@ from typing import Any
 from parity_tests import watch
 from parity_tests.expect import FORWARD
 from parity_tests.judging import Finding
+from parity_tests.news import News
 
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
 
@@ -34,6 +35,7 @@ class Tally:
     failed: int = 0
     diverged: dict[str, int] = field(default_factory=dict)
     declined: dict[str, int] = field(default_factory=dict)
+    news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
         """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
@@ -47,6 +49,8 @@ class Tally:
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)
+        if finding.news:
+            self.tell(finding.news)
 
     def count(self, passes: bool = True) -> None:
         """Count a case that is right or wrong, with nothing in between: a refusal, a bit, a kind."""
@@ -63,6 +67,10 @@ class Tally:
         self.declined[reason] = self.declined.get(reason, 0) + 1
         watch.feed()
 
+    def tell(self, news: News) -> None:
+        """Keep what is otherwise than recorded, to be told at the end of the run."""
+        self.news.append(news.as_dict())
+
     def as_property(self) -> dict[str, Any]:
         return dict(vars(self))
 
@@ -76,6 +84,7 @@ class Tally:
             self.diverged[entry] = self.diverged.get(entry, 0) + count
         for reason, count in other["declined"].items():
             self.declined[reason] = self.declined.get(reason, 0) + count
+        self.news += other["news"]
 
 
 @dataclass(frozen=True)

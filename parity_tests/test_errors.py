@@ -1,7 +1,8 @@
 """Errors: malformed arguments are refused with the exception type that torch raises, and leave everything as it was.
 
 Every row of `parity_tests.refusals` is a case, in every dtype. torch itself must raise exactly the type of the row, another subject may
-raise a subclass of it; no message is compared. After the refusal the arguments are what they were, bit by bit, and an ordinary call
+raise a subclass of it; no message is compared. A later release of torch than any that was recorded may refuse with another type:
+that is news. After the refusal the arguments are what they were, bit by bit, and an ordinary call
 returns what it returned before. That the definition refuses too, and says why, is checked in ``meta/test_reference_refusals.py``.
 
 At quick effort each row runs in one dtype: they take turns.
@@ -17,7 +18,8 @@ import pytest
 import torch
 from packaging.version import Version
 
-from parity_tests import ledger
+from parity_tests import ledger, verified
+from parity_tests.news import News
 from parity_tests.observe import TORCH_DTYPES
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.refusals import REFUSALS, Refusal, is_own
@@ -53,34 +55,43 @@ def test_errors(operator: Operator, dtypes: list[str], refusal: Refusal, knobs: 
 
 def check(refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> None:
     """Fail unless the subject refuses the row in one dtype, or the ledger records that it does not."""
-    problem = ask(knobs.subject, knobs.device, refusal, dtype)
+    problem, raised = ask(knobs.subject, knobs.device, refusal, dtype)
     known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, refusal.operator, dtype, refusal.sentence)
+    if raised and known is None and knobs.subject.name in TORCH and verified.is_later(knobs.device):
+        text = f"{refusal}: torch {torch.__version__} raises {raised}, until then it raised {refusal.expected().__name__}"
+        findings.tell(News("refusals", str(refusal), dtype, text))
+        problem = ""
     findings.count(known is not None or not problem)
     if known is None:
         assert not problem, problem
     else:
-        assert problem, f"{known.id} no longer falls short: {dtype}, {refusal}. Retire the entry, or restrict it."
-        findings.diverge(known.id)
+        if problem:
+            findings.diverge(known.id)
+        else:
+            place = f"{refusal.operator}, {dtype}: {refusal.sentence}"
+            findings.tell(verified.no_longer(known.id, place, "it is refused as it should be", knobs.device))
 
 
-def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> str:
-    """What is wrong with how the subject meets malformed arguments; nothing where it is ""."""
+def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> tuple[str, str]:
+    """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no more than the type of the
+    exception, the name of the type."""
     function = subject.function(refusal.operator)
     made = tensors(refusal, dtype, device)
     kept = {name: bits(value) for name, value in made.items() if isinstance(value, torch.Tensor)}
     ordinary = ordinary_call(refusal.operator, dtype, device)
     before = bits(function(**ordinary))
-    problem = refused(function, made, refusal.exception, exactly=subject.name in TORCH)
+    problem, raised = refused(function, made, refusal.expected(), exactly=subject.name in TORCH)
     changed = [name for name, was in kept.items() if bits(made[name]) != was]
     if changed:
-        problem = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed"
+        problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed", ""
     if bits(function(**ordinary)) != before:
-        problem = f"{problem}; " * bool(problem) + "an ordinary call returns something else afterwards"
-    return f"{refusal.operator} of {subject.name} on {device}, {dtype}: {refusal.sentence}: {problem}" if problem else ""
+        problem, raised = f"{problem}; " * bool(problem) + "an ordinary call returns something else afterwards", ""
+    what = f"{refusal.operator} of {subject.name} on {device}, {dtype}: {refusal.sentence}"
+    return f"{what}: {problem}" if problem else "", raised
 
 
-def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, exactly: bool) -> str:
-    """What is wrong with the refusal; nothing where it is ""."""
+def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, exactly: bool) -> tuple[str, str]:
+    """What is wrong with the refusal, and the name of the exception if it has another type; nothing where they are ""."""
     positional = [made[name] for name in ("input", "target") if name in made]
     try:
         result = function(*positional, **{name: value for name, value in made.items() if name not in ("input", "target")})
@@ -88,8 +99,9 @@ def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, 
         if isinstance(error, NotOffered) and not isinstance(error, exception):
             raise
         right = type(error) is exception if exactly else isinstance(error, exception)
-        return "" if right else f"raises {type(error).__name__} ({error}), expected {exception.__name__}"
-    return f"accepted, and returns {result}; expected {exception.__name__}"
+        name = type(error).__name__
+        return ("", "") if right else (f"raises {name} ({error}), expected {exception.__name__}", name)
+    return f"accepted, and returns {result}; expected {exception.__name__}", ""
 
 
 def tensors(refusal: Refusal, dtype: str, device: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from parity_tests import test_bits as claim
 from parity_tests.bits import Row
 from parity_tests.bits_families import FAMILIES, INVARIANCES, SIZES
 from parity_tests.bits_measured import Measurement, threads
+from parity_tests.environment import here
 from parity_tests.operators import OPERATORS
 from parity_tests.settings import settings
 from parity_tests.subjects import Subject
@@ -133,12 +134,12 @@ def test_an_order_that_changes_from_call_to_call_fails_whoever_it_is() -> None:
         claim.test_the_same_call_gives_the_same_bits(OPERATORS["log_softmax"], "float32", knobs, Tally("log_softmax", "float32"))
 
 
-def test_what_is_recorded_as_broken_and_holds_fails_too() -> None:
+def test_what_is_recorded_as_broken_and_holds_is_noticed_too() -> None:
     how = "2 x 3: a row alone and in position 0 of 2"
     rows = {**HOLDS, "forward": {"holds": [], "alone": {"float32": how}}}
-    (new,) = claim.changes(Measurement(planted(honest), FAMILY, "float32"), rows, FEW)
-    assert new == f"forward.alone.float32: recorded is {how!r}, and that holds now"
-    assert claim.changes(Measurement(planted(honest), FAMILY, "float64"), rows, FEW) == []
+    changed = claim.changes(Measurement(planted(honest), FAMILY, "float32"), rows, FEW)
+    assert changed == {"forward.alone.float32": f"the bits are the same here; recorded is that they change: {how!r}"}
+    assert claim.changes(Measurement(planted(honest), FAMILY, "float64"), rows, FEW) == {}
 
 
 def test_a_recorded_counterexample_is_tried_at_its_size() -> None:
@@ -164,36 +165,69 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def compare(subject: Subject) -> None:
+def told_by(subject: Subject) -> list[dict[str, Any]]:
+    """The news of a comparison with the table."""
+    tally = Tally("log_softmax", "float32")
     check = claim.test_bits_change_where_the_table_says_so_and_nowhere_else
-    check(OPERATORS["log_softmax"], "float32", replace(KNOBS, subject=subject), Tally("log_softmax", "float32"))
+    check(OPERATORS["log_softmax"], "float32", replace(KNOBS, subject=subject), tally)
+    assert tally.failed == 0
+    return tally.news
 
 
-def test_a_recorded_subject_is_compared_and_the_message_names_the_row(table: Path) -> None:
+def part_of(subject: Subject) -> dict[str, Any]:
+    return {bits.ENVIRONMENT: here().as_dict(), **bits.measured(subject, "cpu")}
+
+
+def test_a_recorded_subject_is_compared_and_the_news_names_the_row(table: Path) -> None:
     subject = planted(another_path_for_one_row)
-    name = bits.environment(subject, "cpu")
-    bits.record({}, "another environment", table)
-    bits.record(bits.measured(subject, "cpu"), name, table)
+    name = bits.part_name(subject, here())
+    bits.record(part_of(subject), name, table)
     assert table.read_text().startswith("# how to read it\n")
-    assert set(bits.read(table)) == {name}  # what holds nothing leaves no trace
+    assert set(bits.read(table)) == {name}
     assert set(bits.read(table)[name][FAMILY.name]["forward"]["alone"]) >= {"float32", "float64"}
-    compare(subject)
-    with pytest.raises(AssertionError) as error:
-        compare(planted(another_path_for_views))
-    text = str(error.value)
-    assert f'["{name}"."log_softmax along the last dim"] forward.alone.float32: recorded is ' in text
-    assert "forward.layouts.float32: recorded is that it holds, and it does not: '3 x 5: contiguous and strided'" in text
+    assert told_by(subject) == []
+    news = told_by(planted(another_path_for_views))
+    assert all(each["contradicts"] and "in this very environment" in each["text"] for each in news)
+    texts = {each["place"]: each["text"] for each in news}
+    assert "the bits are the same here; recorded is that they change" in texts["forward.alone.float32"]
+    assert "the bits change here: '3 x 5: contiguous and strided'; recorded is that" in texts["forward.layouts.float32"]
 
 
-def test_an_environment_without_a_table_is_skipped_with_the_command_that_records_it(table: Path) -> None:
-    with pytest.raises(pytest.skip.Exception, match=r"planted with torch .*python -m parity_tests.bits --subject planted --record"):
-        compare(planted(honest))
+def test_an_environment_without_a_part_is_compared_with_the_nearest(table: Path) -> None:
+    subject = planted(honest)
+    part = part_of(planted(another_path_for_one_row))
+    for change in ({"vendor": "GenuineIntel", "functions": "MKL 1"}, {"vendor": "Other", "capability": "OTHER"}):
+        environment = replace(here(), **change)
+        bits.record({**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table)
+    news = told_by(subject)
+    assert {each["place"] for each in news} >= {"forward.alone.float32"}
+    assert not any(each["contradicts"] for each in news)
+    assert all("recorded with vendor GenuineIntel (here " in each["text"] for each in news)  # not the one with another capability
+    assert told_by(planted(another_path_for_one_row)) == []
 
 
-def test_a_family_that_is_not_recorded_fails(table: Path) -> None:
-    bits.record({"another": HOLDS}, bits.environment(planted(honest), "cpu"), table)
-    with pytest.raises(AssertionError, match=r"is missing: python -m parity_tests\.bits"):
-        compare(planted(honest))
+def test_other_bits_of_the_same_call_fail_whatever_is_recorded(table: Path) -> None:
+    subject = planted(another_order_each_time)
+    part = part_of(planted(honest))
+    for environment in (here(), replace(here(), vendor="Other")):
+        bits.record({**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table)
+        with pytest.raises(pytest.fail.Exception, match="the same call of log_softmax along the last dim"):
+            told_by(subject)
+
+
+def test_a_subject_without_a_part_is_skipped_with_the_command_that_records_it(table: Path) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"no bits of planted .*python -m parity_tests.bits --subject planted --record"):
+        told_by(planted(honest))
+    tally, check = Tally("log_softmax", "float32"), claim.test_bits_change_where_the_table_says_so_and_nowhere_else
+    with pytest.raises(pytest.skip.Exception):
+        check(OPERATORS["log_softmax"], "float32", KNOBS, tally)
+    assert ["to record them: python -m parity_tests.bits --record" in each["text"] for each in tally.news] == [True]  # torch
+
+
+def test_a_family_that_is_not_recorded_is_news(table: Path) -> None:
+    subject = planted(honest)
+    bits.record({bits.ENVIRONMENT: here().as_dict(), "another": HOLDS}, bits.part_name(subject, here()), table)
+    assert ["is not recorded" in each["text"] for each in told_by(subject)] == [True]
 
 
 def test_the_number_of_threads_is_restored() -> None:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from parity_tests import test_errors as errors
+from parity_tests import verified
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, Refusal
 from parity_tests.settings import Settings
@@ -117,7 +118,7 @@ def row_named(operator: str, sentence: str) -> Refusal:
 )
 def test_a_row_finds_a_planted_fault(fault: Callable[..., Tensor], operator: str, sentence: str, problem: str, dtype: str) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: fault}), "")
-    assert problem in errors.ask(subject, "cpu", row_named(operator, sentence), dtype)
+    assert problem in errors.ask(subject, "cpu", row_named(operator, sentence), dtype)[0]
 
 
 def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
@@ -130,8 +131,34 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
         return F.nll_loss(input, target, **options)
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
-    assert errors.ask(Subject("planted", SimpleNamespace(nll_loss=refuses), ""), "cpu", row, "float32") == ""
-    assert "raises OutOfRange" in errors.ask(Subject("torch", SimpleNamespace(nll_loss=refuses), ""), "cpu", row, "float32")
+    planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
+    assert errors.ask(planted, "cpu", row, "float32") == ("", "")
+    problem, raised = errors.ask(torchs, "cpu", row, "float32")
+    assert "raises OutOfRange" in problem
+    assert raised == "OutOfRange"
+
+
+def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_failure_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+        if target.max() > 2:
+            raise TypeError("another type")
+        return F.nll_loss(input, target, **options)
+
+    def accepts(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+        return F.nll_loss(input, target.clamp(0, 2), **options)
+
+    row = row_named(NLL, "target 3, shape (2, 3), mean")
+    torchs, planted = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("torch", "planted"))
+    monkeypatch.setattr(verified, "is_later", lambda device: False)
+    with pytest.raises(AssertionError, match="raises TypeError"):
+        run(row, torchs)
+    monkeypatch.setattr(verified, "is_later", lambda device: True)
+    (news,) = run(row, torchs).news
+    assert news["kind"] == "refusals"
+    assert "raises TypeError, until then it raised IndexError" in news["text"]
+    for wrong in (planted, Subject("torch", SimpleNamespace(nll_loss=accepts), "")):
+        with pytest.raises(AssertionError, match=r"raises TypeError|accepted"):
+            run(row, wrong)
 
 
 def run(row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
@@ -141,7 +168,7 @@ def run(row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
     return tally
 
 
-def test_a_shortfall_is_counted_and_one_that_is_mended_is_to_be_retired() -> None:
+def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
     row = row_named(CE, "label_smoothing -0.25, indices")
     tally = run(row, Subject("torch", builtin.functional(), ""))
     assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {"label-smoothing-below-zero-is-ignored": 1})
@@ -151,8 +178,9 @@ def test_a_shortfall_is_counted_and_one_that_is_mended_is_to_be_retired() -> Non
             raise RuntimeError("label_smoothing must be between 0.0 and 1.0")
         return F.cross_entropy(input, target, label_smoothing=label_smoothing, **options)
 
-    with pytest.raises(AssertionError, match="Retire the entry"):
-        run(row, Subject("torch", SimpleNamespace(cross_entropy=mended), ""))
+    tally = run(row, Subject("torch", SimpleNamespace(cross_entropy=mended), ""))
+    assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {})
+    assert [news["id"] for news in tally.news] == ["label-smoothing-below-zero-is-ignored"]
     with pytest.raises(AssertionError, match="accepted, and returns"):
         run(row, Subject("planted", builtin.functional(), ""))
 

@@ -2,7 +2,7 @@
 
 Claims shown here: a wrong denominator fails, and the script in the message shows the same number; what a subject lacks is named; a wrong
 option is a usage error with the choices; a gradient of zeros is seen; cases follow from the seed alone; every pair of options is met;
-nothing run is a failure; the ledger refuses what is incomplete, what no longer diverges, and what is worse than it says.
+nothing run is a failure; the ledger refuses what is incomplete and what is worse than it says; what does not diverge is news.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from parity_tests import test_known_divergences as known_divergences
 from parity_tests.check import check_cases
 from parity_tests.expect import FORWARD, expected
 from parity_tests.judging import verify_forward, verify_gradients
+from parity_tests.news import News
 from parity_tests.operators import DTYPES, OPERATORS
 from parity_tests.report import script
 from parity_tests.settings import WrongOption, settings
@@ -240,14 +241,21 @@ def test_an_entry_speaks_when_its_conditions_hold_unless_others_do() -> None:
         assert [name for name, call in calls.items() if turned.covers(call, "input")] == [covered]
 
 
-def test_an_entry_that_no_longer_diverges_fails_and_one_that_is_exceeded_fails() -> None:
-    check = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
-    check(TAIL, FORWARD, "bfloat16", KNOBS)
-    benign = replace(TAIL, smallest=({"claim": FORWARD, "input": [[0.0], [0.0]], "dim": 0},))
-    exceeded = replace(TAIL, arithmetic={"exp_ulps": 4.0})
-    for entry, message in ((benign, "no longer diverges"), (exceeded, "the result is wrong: the error is")):
-        with pytest.raises(AssertionError, match=message):
-            check(entry, FORWARD, "bfloat16", KNOBS)
+def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails() -> None:
+    told: list[News] = []
+    diverged: list[str] = []
+
+    def check(entry: ledger.Divergence) -> None:
+        test = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
+        test(entry, FORWARD, "bfloat16", KNOBS, told.append, diverged.append)
+
+    check(TAIL)
+    assert (told, diverged) == ([], [TAIL.id])
+    check(replace(TAIL, smallest=({"claim": FORWARD, "input": [[0.0], [0.0]], "dim": 0},)))
+    assert [news.id for news in told] == [TAIL.id]
+    with pytest.raises(AssertionError, match="the result is wrong: the error is"):
+        check(replace(TAIL, arithmetic={"exp_ulps": 4.0}))
+    assert (len(told), diverged) == (1, [TAIL.id])
 
 
 @pytest.mark.parametrize(("ulps", "passes"), [(0, True), (3, False)])

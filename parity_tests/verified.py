@@ -1,0 +1,174 @@
+"""Where the ledger was verified: the releases and machines on which its entries were tried, and which of them did not diverge there.
+
+    pytest parity_tests --outcome outcome.json
+    python -m parity_tests.verified outcome.json
+
+records what a run found in ``verified.json``. An entry that does not diverge in an environment where it was never tried, or where it is
+recorded not to, is no failure: see Note [Records and verdicts] of `parity_tests.news`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from parity_tests import ledger
+from parity_tests.environment import Environment, here
+from parity_tests.news import News
+
+PATH = Path(__file__).with_name("verified.json")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What is recorded.
+
+    Attributes
+    ----------
+    environments : mapping of str to Environment
+        By a short name.
+    diverges : mapping
+        Of each entry of the ledger, the names of the environments in which it diverged somewhere.
+    absent : mapping
+        Of each entry, by environment, the places in which it was tried and did not diverge.
+    """
+
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    diverges: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    absent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+    def name_of(self, environment: Environment) -> str:
+        """The short name of an environment; "" where nothing was recorded in it."""
+        return next((name for name, known in self.environments.items() if known == environment), "")
+
+    def newest(self, device: str) -> Version:
+        """The newest release that anything was verified on."""
+        releases = [Version(each.torch) for each in self.environments.values() if each.device == device]
+        return max(releases, default=Version("0"))
+
+
+def read(path: Path) -> Verified:
+    """The record in a file.
+
+    Raises
+    ------
+    ValueError
+        If an entry names an environment that is not described.
+    """
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    environments = {name: Environment.of(described) for name, described in recorded.get("environments", {}).items()}
+    entries = recorded.get("entries", {})
+    for id, entry in entries.items():
+        if unknown := sorted({*entry.get("diverges", ()), *entry.get("absent", ())} - set(environments)):
+            raise ValueError(f"{path.name}: {id} names {', '.join(unknown)}; described are {', '.join(environments)}")
+    return Verified(
+        environments,
+        {id: entry.get("diverges", []) for id, entry in entries.items()},
+        {id: entry.get("absent", {}) for id, entry in entries.items()},
+    )
+
+
+@cache
+def record() -> Verified:
+    """The record of the project."""
+    return read(PATH)
+
+
+def is_recorded(device: str) -> bool:
+    """Whether anything was recorded in this very environment."""
+    return bool(record().name_of(here(device)))
+
+
+def is_later(device: str) -> bool:
+    """Whether the installed release of torch is later than every one that was recorded."""
+    return Version(here(device).torch) > record().newest(here(device).device)
+
+
+def no_longer(id: str, place: str, how: str, device: str) -> News:
+    """The news that an entry of the ledger does not diverge in a place where it should.
+
+    Parameters
+    ----------
+    how : str
+        Completes "... does not diverge: ".
+    """
+    kept, environment = record(), here(device)
+    name = kept.name_of(environment)
+    known = place in kept.absent.get(id, {}).get(name, ())
+    contradicts = name in kept.diverges.get(id, ()) and not known
+    tried = [kept.environments[each] for each in kept.diverges.get(id, ())]
+    releases = sorted({each.torch for each in tried if each.device == environment.device}, key=Version)
+    machines = sorted({f"{each.machine} {each.capability}" for each in tried})
+    where = f"It does on torch {', '.join(releases)} ({', '.join(machines)})" if tried else "Nobody recorded where it does"
+    if contradicts:
+        advice = "That was recorded in this very environment: retire the entry, or restrict it"
+    elif releases and Version(environment.torch) > Version(releases[-1]):
+        advice = f"Fixed since {releases[-1]}, unless it is this machine"
+    else:
+        advice = "Another machine, or a release that it was not tried on"
+    text = f"{id} ({place}) does not diverge: {how}. {where}; here is {environment}. {advice}."
+    return News("ledger", id, place, text, contradicts, known)
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+def add(recorded: dict[str, Any], outcome: Mapping[str, Any], name: str, spoken_of: Collection[str]) -> dict[str, Any]:
+    """A record with what a run found in an environment, about the entries that speak of its subject; what was recorded of them in that
+    environment before is replaced."""
+    environments = {**recorded.get("environments", {}), name: {**outcome["environment"]["results"], "date": outcome["date"]}}
+    entries: dict[str, dict[str, Any]] = {id: dict(entry) for id, entry in recorded.get("entries", {}).items()}
+    absent: dict[str, set[str]] = {}
+    for each in outcome["news"]:
+        if each["kind"] == "ledger":
+            absent.setdefault(each["id"], set()).add(each["place"])
+    for id in sorted(spoken_of):
+        entry = entries.setdefault(id, {})
+        others = [each for each in entry.get("diverges", []) if each != name]
+        entry["diverges"] = [each for each in environments if each in others or (each == name and id in outcome["diverging"])]
+        places = {env: kept for env, kept in entry.get("absent", {}).items() if env != name}
+        entry["absent"] = places | ({name: sorted(absent[id])} if id in absent else {})
+    return {"environments": environments, "entries": dict(sorted(entries.items()))}
+
+
+def text_of(recorded: Mapping[str, Any]) -> str:
+    """A record as JSON, a line an entry."""
+
+    def lines(part: Mapping[str, Any]) -> str:
+        return ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in part.items())
+
+    return "{" + ",\n".join(f'\n "{name}": {{\n{lines(part)}\n }}' for name, part in recorded.items()) + "\n}\n"
+
+
+def short_name(results: Mapping[str, str]) -> str:
+    """The name of an environment in the record."""
+    where = results["capability"] if results["device"] == "cpu" else results["device"]
+    return " ".join((results["torch"], results["machine"], where, results["vendor"], results["functions"].split()[-1]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record what runs of pytest found."""
+    parser = argparse.ArgumentParser(prog="python -m parity_tests.verified", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("outcome", nargs="+", type=Path, help="what pytest --outcome=FILE wrote; of subject torch, with every operator")
+    options = parser.parse_args(arguments)
+    recorded = json.loads(PATH.read_text()) if PATH.exists() else {}
+    for path in options.outcome:
+        outcome = json.loads(path.read_text())
+        name, subject = short_name(outcome["environment"]["results"]), outcome["options"]["subject"]
+        ids = [entry.id for entry in (*ledger.entries_of(subject), *ledger.shortfalls_of(subject))]
+        recorded = add(recorded, outcome, name, ids)
+        print(f"{name}, {subject}: {len(outcome['diverging'])} of {len(ids)} entries diverge")
+    PATH.write_text(text_of(recorded))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
