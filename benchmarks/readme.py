@@ -74,7 +74,7 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
     )
     first = results[0]
     yield f"Forward and backward at {first.shape}, {first.dtype}, in multiples of the floor (torch {machine['torch']}, {where};"
-    yield f"{machine['allocator']}; {run['noise']}):"
+    yield f"{machine['allocator']}):"
     yield ""
     paths = [name for name in PATHS if any(result.path == name for result in results)]
     yield "| |" + "".join(f" {path} |" for path in paths)
@@ -85,6 +85,7 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
             yield f"| `{work}` |" + "".join(f" {_cell(found.get(path))} |" for path in paths)
     yield ""
     yield from findings.sentences(results)
+    yield f"{run['noise']}."
 
 
 def _cell(result: Result | None) -> str:
