@@ -1,0 +1,189 @@
+"""What changes when torch is upgraded: run the suite on several releases, and compare.
+
+    python -m parity_tests.versions 2.8.0 2.11.0 newest
+    python -m parity_tests.versions 2.13.0=venv/bin/python 2.14.1
+
+Each release gets an environment of its own, with the newest of everything else, which is gone before the
+next is made; it takes minutes and some GB. Variables such as PIP_INDEX_URL say where it comes from. The exit
+status is 1 if a release could not be run, has failures, or is not as recorded (``--compare``), and 2 for a
+wrong request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from parity_tests import readme
+from parity_tests.versions import record as records
+from parity_tests.versions import table
+from parity_tests.versions.changes import drift
+from parity_tests.versions.environments import CHECKOUT, NEWEST, NotInstalled, Wanted, made, newest, wanted
+from parity_tests.versions.record import Record
+from parity_tests.versions.run import NotRun, Options, outcome
+
+SECTION = "versions"
+Runner = Callable[[Wanted, Options, "Path | None", bool], Mapping[str, Any]]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def run_suite(release: Wanted, options: Options, directory: Path | None, keep: bool) -> Mapping[str, Any]:
+    """What the suite finds on a release, in an environment that is there or is made.
+
+    Raises
+    ------
+    NotInstalled, NotRun
+        With the reason, in one line.
+    """
+    if release.python:
+        return outcome(release.python, release.version, options)
+    with made(release.version, directory, keep) as python:
+        return outcome(python, release.version, options)
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    runner: Runner = run_suite,
+    latest: Callable[[], str] = newest,
+) -> int:
+    """Run releases and compare them, or check that the README says what is recorded."""
+    given = _parser().parse_args(arguments)
+    if given.check:
+        return _check()
+    try:
+        known = records.read()
+        releases, options = _request(given, known, latest)
+    except (ValueError, NotInstalled) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    found, not_run, problems = Record(), dict[str, str](), list[str]()
+    # Runs are compared with what is recorded, so what is recorded is what the table begins with.
+    kept = known if given.write or given.compare else Record()
+    for release in releases:
+        print(f"torch {release.version} ...", file=sys.stderr, flush=True)
+        try:
+            one = runner(release, options, given.directory, given.keep)
+            kept, found = kept.adding(one), found.adding(one)
+        except (NotInstalled, NotRun, OSError, ValueError) as error:
+            not_run[release.version] = str(error)
+        else:
+            if given.write:  # the next takes hours
+                records.write(kept)
+    made = table.section(kept, not_run)
+    print(made)
+    if given.table:
+        given.table.write_text(made + "\n")
+    problems += table.failures(found, (each.torch for each in found.releases))
+    if given.compare:
+        problems += unlike(known, found)
+    if given.write and found.releases:
+        readme.write(SECTION, table.section(kept))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems or not_run else 0
+
+
+def unlike(known: Record, found: Record) -> Iterator[str]:
+    """In what releases are otherwise than they are recorded, a line each."""
+    for release in found.releases:
+        recorded = known.release(release.torch)
+        if recorded is None:
+            yield f"torch {release.torch} is not recorded: --write records it"
+        else:
+            for line in drift(recorded, release):
+                yield f"torch {release.torch} is not as recorded: {line}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = __doc__.splitlines()[0] if __doc__ else None
+    parser = _Parser(prog="python -m parity_tests.versions", description=about)
+    add, alone = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
+    version = f"a release of torch, or {NEWEST} for the newest on the index; an interpreter that has it"
+    add("releases", nargs="*", metavar="VERSION[=PYTHON]", help=version)
+    add("--effort", default="standard", help="as of pytest parity_tests (default: standard)")
+    add("--seed", type=int, default=0, metavar="N", help="as of pytest parity_tests (default: 0)")
+    add("--subject", default="torch", metavar="NAME", help="what is under test (default: torch)")
+    add("--dtype", default="", metavar="A,B", help="dtypes to run (default: all)")
+    add("--operator", default="", metavar="A,B", help="operators to run (default: all)")
+    add("-n", type=int, default=1, metavar="N", dest="processes", help="processes (default: 1)")
+    add("--directory", type=Path, metavar="DIR", help="make environments here (default: a temporary one)")
+    add("--keep", action="store_true", help="leave environments in DIR, and use those that are there")
+    add("--table", type=Path, metavar="FILE", help="write the table to FILE, as Markdown")
+    alone("--write", action="store_true", help="add to what is recorded, and to the README")
+    alone("--compare", action="store_true", help="fail if a release is not recorded, or is otherwise")
+    alone("--check", action="store_true", help="fail if the README says otherwise than recorded; run nothing")
+    return parser
+
+
+def _request(
+    given: argparse.Namespace,
+    known: Record,
+    latest: Callable[[], str],
+) -> tuple[list[Wanted], Options]:
+    """The releases and options that are asked for, checked before anything is made.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be.
+    NotInstalled
+        If the newest release is asked for, and pip does not say which it is.
+    """
+    if not given.releases:
+        raise ValueError("no release is given, such as 2.13.0 or newest")
+    if given.keep and given.directory is None:
+        raise ValueError("--keep needs --directory: a temporary one is removed")
+    if given.processes < 1:
+        raise ValueError(f"-n is {given.processes}; it must be at least 1")
+    if not (CHECKOUT / "conftest.py").exists():
+        raise ValueError(f"{CHECKOUT} has no conftest.py: this is run from a checkout")
+    from parity_tests.operators import DTYPES, OPERATORS
+    from parity_tests.settings import settings
+
+    # What is wrong with these is told before an environment is made; the subject may be at home in another.
+    dtypes, operators = given.dtype or ",".join(DTYPES), given.operator or ",".join(OPERATORS)
+    knobs = settings("torch", "cpu", dtypes, given.effort, given.seed, operator=operators)
+    subject = given.subject
+    if given.write and subject.endswith(".py"):
+        raise ValueError(f"--write with --subject {subject}: others could not repeat what is recorded")
+    if subject.endswith(".py"):
+        if not Path(subject).is_file():
+            raise ValueError(f"--subject is {subject!r}; there is no such file")
+        subject = str(Path(subject).resolve())
+    if given.write or given.compare:
+        chosen = {"dtypes": list(knobs.dtypes), "operators": list(knobs.operators)}
+        asked = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
+        known.compare_options(asked | chosen)
+    releases = [wanted(argument) for argument in given.releases]
+    if any(release.version == NEWEST for release in releases):
+        found = latest()
+        releases = [Wanted(found, each.python) if each.version == NEWEST else each for each in releases]
+    versions = [release.version for release in releases]
+    if twice := next((version for version in versions if versions.count(version) > 1), ""):
+        raise ValueError(f"torch {twice} is given twice")
+    return releases, Options(given.effort, given.seed, subject, given.dtype, given.operator, given.processes)
+
+
+def _check() -> int:
+    """Whether the README says what is recorded."""
+    said, made = readme.section(SECTION), table.section(records.read())
+    both = said.splitlines(), made.splitlines()
+    lines = list(difflib.unified_diff(*both, "README.md", "record.json", lineterm=""))
+    if lines:
+        print("\n".join(lines))
+        print("error: README.md says otherwise than is recorded", file=sys.stderr)
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

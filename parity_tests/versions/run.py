@@ -1,0 +1,70 @@
+"""The suite of this checkout, run by another interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parity_tests.versions.environments import CHECKOUT, Runs, environment
+
+RAN = (0, 1)  # exit statuses of pytest: all passed, some failed
+
+
+class NotRun(Exception):
+    """The suite did not run to its end; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What pytest is told; an empty one is left to its default."""
+
+    effort: str = "standard"
+    seed: int = 0
+    subject: str = "torch"
+    dtype: str = ""
+    operator: str = ""
+    processes: int = 1
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line of pytest."""
+        made = [f"--effort={self.effort}", f"--seed={self.seed}", f"--subject={self.subject}"]
+        made += [f"--dtype={self.dtype}"] if self.dtype else []
+        made += [f"--operator={self.operator}"] if self.operator else []
+        made += ["-n", str(self.processes), "--dist=worksteal"] if self.processes > 1 else []
+        return made
+
+
+def outcome(python: str, version: str, options: Options, run: Runs = subprocess.run) -> Mapping[str, Any]:
+    """What ``pytest --outcome`` writes, run by an interpreter whose torch should be of this release.
+
+    Raises
+    ------
+    NotRun
+        If it does not run to its end, or torch is of another release.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "outcome.json"
+        command = [
+            python,
+            "-m",
+            "pytest",
+            "parity_tests",
+            f"--outcome={path}",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+        ]
+        done = run([*command, *options.arguments], cwd=CHECKOUT, env=environment(), stdout=sys.stderr)
+        if done.returncode not in RAN or not path.exists():
+            raise NotRun(f"pytest ended with exit status {done.returncode}")
+        found: Mapping[str, Any] = json.loads(path.read_text())
+    if (there := found["environment"]["torch"]) != version:
+        raise NotRun(f"{python} has torch {there}")
+    return found
