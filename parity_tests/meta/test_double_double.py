@@ -61,6 +61,17 @@ def test_an_operation_is_within_its_roundoff(name: str, exponents: float) -> Non
     assert max(relative_errors(x - near, lambda a, b: a - b, x, near)) < ROUNDOFF  # what cancels
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_on_one_number_is_that_on_many(name: str) -> None:
+    """An array without dimensions becomes a number of NumPy's own at every turn; its second half is one all the same."""
+    x, y = of_all_sizes(1.0, 2), of_all_sizes(1.0, 3)
+    for a, b in ((x, y), (x, DoubleDouble(y.high)), (DoubleDouble(x.high), y), (-x, abs(y))):
+        many = OPERATIONS[name](a, b)
+        ones = [OPERATIONS[name](a[i], b[i]) for i in range(20)]
+        assert all(one.shape == () and (one == many[i]) for i, one in enumerate(ones))
+        assert any(np.any(one.low) for one in ones)
+
+
 def test_a_product_and_a_quotient_of_the_largest_and_the_smallest_numbers_are_as_accurate() -> None:
     large, tiny = numbers(np.asarray([1.7e308, 1e300, 2.0**1000]), 0), DoubleDouble(np.asarray([3e-310, 5e-324, 2.0**-1000]))
     little = numbers(np.asarray([0.3, 1e-200, 0.7]), 1)

@@ -48,7 +48,8 @@ class DoubleDouble:
     dtype = np.dtype(np.float64)  # of each half
 
     def __init__(self, high: Any, low: Any = 0.0) -> None:
-        self.high, self.low = high, low
+        # NumPy makes a numpy.float64 of an array without dimensions, which is a float too, and would be taken for no second half.
+        self.high, self.low = high, np.asarray(low) if isinstance(low, np.generic) else low
 
     @classmethod
     def of(cls, x: Any) -> DoubleDouble:
