@@ -1,9 +1,17 @@
 """The arguments that a path is called with, in two places in turn.
 
 Note [Rotating inputs]
-    An implementation that remembers its last result by the address of its input would be fast and right for ever on one buffer. So
-    calls alternate between two buffers that hold different numbers; and once the time is taken, the buffers exchange their contents
-    and each is called once more: whoever remembers by address now returns what belongs to other numbers.
+    An implementation that remembers its last result by the address of its input would be fast and right for
+    ever on one buffer. So calls alternate between two buffers that hold different numbers; and once the time
+    is taken, the buffers exchange their contents and each is called once more: whoever remembers by address
+    now returns what belongs to other numbers.
+
+Note [Just written]
+    How fast a call is depends on what of its inputs is in a cache, and so on what ran before it. In use that
+    is the layer before, which has just written them. So before each measured block they are written anew,
+    with the bits that they have: whatever is timed, the path, torch or the floor, finds them as the layer
+    before leaves them. What backward reads is what forward, which was just called, has left, and the upstream
+    gradient, written after it.
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.work import Work
+from benchmarks.work import BACKWARD, FORWARD, Work
 from parity_tests.cases import Call, Case
 from parity_tests.expect import grad_output_of
 from parity_tests.judging import output_shape
@@ -48,6 +56,26 @@ class Buffers:
         input = self.arguments[0]["input"]
         return input.numel() * input.element_size()
 
+    def read(self, number: int, mode: str) -> list[torch.Tensor]:
+        """What a mode reads that is as large as ``input``, in order; ``input`` stands for what forward
+        saved."""
+        arguments, upstream = self.arguments[number], self.grad_outputs[number]
+        input = arguments["input"]
+        targets = [arguments["target"]] if mode != BACKWARD and "target" in arguments else []
+        gradients = [upstream] if mode != FORWARD else []
+        return [input, *(each for each in (*targets, *gradients) if each.shape == input.shape)]
+
+    def rewrite_arguments(self, number: int) -> None:
+        """Write what forward reads, ``input`` last: see Note [Just written]."""
+        arguments = self.arguments[number]
+        for name in sorted(arguments, key=lambda name: name == "input"):
+            if isinstance(arguments[name], torch.Tensor):
+                _rewrite(arguments[name])
+
+    def rewrite_upstream(self, number: int) -> None:
+        """Write the upstream gradient."""
+        _rewrite(self.grad_outputs[number])
+
     def require_grad(self, required: bool) -> None:
         """Whether autograd is to record what happens to ``input``."""
         for arguments in self.arguments:
@@ -67,8 +95,28 @@ class Buffers:
         self.order[:] = [*self.order[1:], self.order[0]]
 
 
+def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    """The memory of a contiguous tensor as float64, but for what is left over.
+
+    Raises
+    ------
+    ValueError
+        If there is less than one.
+    """
+    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    if flat.numel() < 8:
+        raise ValueError(f"the operand has {flat.numel()} bytes; moving them as float64 takes at least 8")
+    return flat[: flat.numel() // 8 * 8].view(torch.float64)
+
+
+def _rewrite(tensor: torch.Tensor) -> None:
+    if tensor.numel() * tensor.element_size() >= 8:
+        bytes_of(tensor).view(torch.int64).bitwise_or_(0)
+
+
 def draw(work: Work, dtype: str, shape: tuple[int, ...], seed: int, number: int = NUMBER) -> tuple[Dataset, ...]:
-    """Datasets of a work, each with other numbers; only the gradient of ``input`` is asked for, as in training."""
+    """Datasets of a work, each with other numbers; only the gradient of ``input`` is asked for, as in
+    training."""
     drawn = []
     for i in range(number):
         case = work.case(dtype, shape, seed + i)

@@ -8,7 +8,8 @@ from itertools import groupby
 from math import ceil, floor, log10
 
 from benchmarks import scaling, summary
-from benchmarks.noise import UNKNOWN, Noise
+from benchmarks.noise import Noise
+from benchmarks.paths import BASELINE
 from benchmarks.result import Result, Wrong
 
 MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")  # told apart without colour, too
@@ -47,7 +48,7 @@ def scale(values: Iterable[float], start: float, length: float, *, least: float 
 
 @dataclass(frozen=True)
 class Bar:
-    """One path of a group: how many times the floor, with the spread of its rounds."""
+    """One path of a group: how many times the floor, with its interval."""
 
     path: str
     colour: int
@@ -57,7 +58,7 @@ class Bar:
     high: float
     label: str
     title: str
-    noisy: bool
+    told: bool
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,23 @@ def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> I
 
 def _bar(result: Result, axis: Scale, y: int, apart: Noise, colour: int) -> Bar:
     end = axis(result.times_floor)
-    half = result.spread / 2
-    speed = apart.speed(result)
+    over, speed = result.over_floor, result.against_torch
     title = (
-        f"{result.path}: {summary.seconds(result.median)}, {summary.times(result)} times the floor, "
-        f"spread {result.spread:.0%}, speed against torch {speed}, {summary.figure(result.ulps)} ulps"
+        f"{result.path}: {summary.seconds(result.median)}, spread {result.spread:.0%}; "
+        f"{summary.times(result)} times the floor ({summary.between(over)}), which is {result.moved}; "
+        f"speed against torch {summary.speed(result, apart)} ({summary.between(speed)}); "
+        f"{summary.figure(result.ulps)} ulps"
     )
     return Bar(
         path=result.path if len(result.path) <= LONGEST else f"{result.path[:LONGEST]}...",
         colour=colour,
         y=y,
         width=round(max(end - LEFT, 1.0), 1),
-        low=axis(result.times_floor * max(1 - half, 0.01)),
-        high=axis(result.times_floor * (1 + half)),
+        low=axis(over.low),
+        high=axis(over.high),
         label=f"{summary.times(result)} x, {summary.seconds(result.median)}",
         title=title,
-        noisy=speed == UNKNOWN,
+        told=result.path == BASELINE or apart.told(result),
     )
 
 

@@ -55,4 +55,6 @@ def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, floa
     """The fastest other path of a group, its speed against torch, and the work; None where torch is as fast, or noise hides it."""
     others = [result for result in steps if result.group == own.group and result.path != BASELINE]
     fastest = max(others, key=lambda result: result.speed, default=None)
-    return (fastest.path, fastest.speed, own.work) if fastest and fastest.speed > 1 + apart.of(own.group) else None
+    if fastest is None or fastest.speed <= 1 or not apart.told(fastest):
+        return None
+    return fastest.path, fastest.speed, own.work

@@ -1,77 +1,183 @@
-"""The limit: how fast the bytes that must move can be moved, on the same device, in the same minute, at the same size.
+"""The limit: how fast the bytes that must move can be moved, on the same device, in the same round, from the
+same state of the cache.
 
 Note [The floor]
-    The operand is copied, and besides only read (added up) and only written (filled), between the measured rounds, so that a
-    neighbour on the machine or a change of its clock slows both. The copy has the operand's own size, since what fits into a cache
-    moves several times as fast as what does not, and it rotates over the same buffers. A byte that is read for one that is written
-    costs half a copy, or what reading and writing them apart cost if that is less; what is left over is only read or only written,
-    at the better of that rate and half a copy. So no kernel that moves what it must can be faster, whichever of its stores are
-    cached: a time below the floor is an error of the harness.
+    The floor is timed like a path: a step that moves the bytes of the work and computes nothing. It reads the
+    very tensors that the work reads, in their order, and writes into new memory, as the work does, so that it
+    finds of both in the cache what the work finds. Whole operands, and parts of an eighth and more, are
+    moved; what is smaller, the class indices and the loss, is charged at the same rate, since calling a
+    kernel for it would cost more than the bytes do.
 
-    Beside it stands the time of the exponentials alone (``torch.exp`` into a buffer): of a size in the cache it is what limits. It
-    is no bound, as softmax may use a faster and looser exponential than ``torch.exp``.
+    Bytes can be moved in several ways: copied, or added where two are read for one that is written, or read
+    and written apart, by torch or by the C library, whose stores may go past the cache. Which is the fastest
+    depends on size, machine and state of the cache. All are tried, and the fastest is the floor.
+
+    Beside it stands the time of the exponentials alone (``torch.exp`` into a buffer): of a size in the cache
+    it is what limits. It is no bound, as softmax may use a faster and looser exponential than ``torch.exp``.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from benchmarks.buffers import Buffers, bytes_of
+from benchmarks.paths import Step
 from benchmarks.work import Traffic
 
+PART = 8  # a part of an operand that is smaller than its eighth is not moved but charged
+ITEM = 8  # bytes: all dtypes are moved as float64, as bytes move at one speed, but are added up at several
+
+Piece = tuple[int, int, int]  # the number of a source, and elements from and to
+Sources = Sequence[Sequence[torch.Tensor]]  # of each buffer
+
 
 @dataclass(frozen=True)
-class Rates:
-    """Seconds for one operand of ``size`` bytes: copied, only read, only written."""
+class Floor:
+    """One way of moving the bytes of a work.
 
-    size: int
-    copy: float
-    read: float
-    write: float
+    Attributes
+    ----------
+    name : str
+    step : Step
+        Moves them, nearly all.
+    share : float
+        What must move, over what the step moves.
+    """
 
-    def floor(self, traffic: Traffic) -> float:
-        """The seconds that ``traffic`` takes at least, see Note [The floor]."""
-        pair = min(self.copy, self.read + self.write)  # one operand read and another written
-        both = min(traffic.reads, traffic.writes)
-        apart = (traffic.reads - both) * min(self.read, pair / 2) + (traffic.writes - both) * min(self.write, pair / 2)
-        return (both * pair + apart) / self.size
+    name: str
+    step: Step
+    share: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is copied, what is only read and what is only written: pieces of the sources, by number and
+    elements from and to; lengths."""
+
+    copied: tuple[Piece, ...]
+    read: tuple[Piece, ...]
+    written: tuple[int, ...]
 
     @property
-    def bandwidth(self) -> float:
-        """Bytes a second of the copy, read and written."""
-        return 2 * self.size / self.copy
+    def elements(self) -> int:
+        """How many are read and written."""
+        return 2 * _length(self.copied) + _length(self.read) + sum(self.written)
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is one copy and one read, of the same length."""
+        return len(self.copied) == len(self.read) == 1 and _length(self.copied) == _length(self.read)
+
+    @property
+    def apart(self) -> Plan:
+        """The same without copies."""
+        written = tuple(_length([piece]) for piece in self.copied)
+        return Plan((), (*self.copied, *self.read), (*written, *self.written))
 
 
-@dataclass(frozen=True)
-class Movers:
-    """What is timed for the floor, each on the operand in one of the buffers."""
-
-    size: int
-    copy: Callable[[int], object]
-    read: Callable[[int], object]
-    write: Callable[[int], object]
-    exponentials: Callable[[int], object]
+def _length(pieces: Sequence[Piece]) -> int:
+    return sum(end - start for _, start, end in pieces)
 
 
-def movers(operands: Sequence[torch.Tensor]) -> Movers:
-    """Copy, read and write as wide as the operands, which are contiguous and of one size."""
-    sources = [_bytes_of(operand) for operand in operands]
-    destination, exponentials = torch.empty_like(sources[0]), torch.empty_like(operands[0], requires_grad=False)
+def plan(traffic: Traffic, sources: Sequence[int]) -> Plan:
+    """How ``traffic`` is moved, given the elements of each source; as much as can be is copied.
+
+    A plan that would move nothing, since the traffic is a small part of an operand, reads or writes one
+    operand instead.
+    """
+    operand = sources[0]
+    least = max(1, operand // PART)
+    reads, writes = traffic.reads // ITEM, traffic.writes // ITEM
+    copied: list[Piece] = []
+    read: list[Piece] = []
+    for number, length in enumerate(sources):
+        both, end = min(length, reads, writes), min(length, reads)
+        both = both if both >= least else 0
+        if both:
+            copied.append((number, 0, both))
+        if end - both >= least:
+            read.append((number, both, end))
+        reads, writes = reads - end, writes - both
+    written = [min(operand, writes - done) for done in range(0, writes, operand)]
+    made = Plan(tuple(copied), tuple(read), tuple(length for length in written if length >= least))
+    if made.elements:
+        return made
+    return Plan((), ((0, 0, operand),), ()) if traffic.reads >= traffic.writes else Plan((), (), (operand,))
+
+
+def floors(traffic: Traffic, buffers: Buffers, mode: str) -> list[Floor]:
+    """Every way of moving ``traffic`` that there is on the device."""
+    sources = [[bytes_of(tensor) for tensor in buffers.read(i, mode)] for i in range(len(buffers.order))]
+    together = plan(traffic, [len(source) for source in sources[0]])
+    share = traffic.bytes / (together.elements * ITEM)
+    on_cpu = sources[0][0].device.type == "cpu"
+    copying = [("copied", _copy), *([("copied by the C library", _memmove)] if on_cpu else [])]
+    filling = [("filled", _fill), *([("filled by the C library", _memset)] if on_cpu else [])]
+    found = []
+    if together.copied:
+        found += [Floor(name, _moving(together, sources, copy, _fill), share) for name, copy in copying]
+    if together.adds:
+        found.append(Floor("added", _adding(together, sources), share))
+    apart = together.apart
+    if apart.written:
+        found += [Floor(f"read, {how}", _moving(apart, sources, _copy, fill), share) for how, fill in filling]
+    return found or [Floor("read", _moving(apart, sources, _copy, _fill), share)]
+
+
+def exponentials(operands: Sequence[torch.Tensor]) -> Step:
+    """The exponential of every element, into one buffer."""
     plain = [operand.detach() for operand in operands]
-    return Movers(
-        size=sources[0].numel() * sources[0].element_size(),
-        copy=lambda i: destination.copy_(sources[i]),
-        read=lambda i: sources[i].sum(),
-        write=lambda i: destination.fill_(1.0),
-        exponentials=lambda i: torch.exp(plain[i], out=exponentials),
-    )
+    into = torch.empty_like(plain[0])
+    return _step(lambda i: torch.exp(plain[i], out=into))
 
 
-def _bytes_of(operand: torch.Tensor) -> torch.Tensor:
-    """The same memory as float64, in whichever dtype it is: bytes move at one speed, but are added up at several."""
-    flat = operand.detach().reshape(-1).view(torch.uint8)
-    if flat.numel() < 8:
-        raise ValueError(f"the operand has {flat.numel()} bytes; at least 8 are needed to move them as float64")
-    return flat[: flat.numel() // 8 * 8].view(torch.float64)
+def _moving(plan: Plan, sources: Sources, copy: Callable[..., Any], fill: Callable[..., Any]) -> Step:
+    copied = [[source[number][start:end] for number, start, end in plan.copied] for source in sources]
+    read = [[source[number][start:end] for number, start, end in plan.read] for source in sources]
+    new = sources[0][0].new_empty
+
+    def move(i: int) -> list[torch.Tensor]:
+        made = [copy(new(piece.shape), piece) for piece in copied[i]]
+        made += [piece.sum() for piece in read[i]]
+        return made + [fill(new((length,))) for length in plan.written]
+
+    return _step(move)
+
+
+def _adding(plan: Plan, sources: Sources) -> Step:
+    (first, start, end), (second, begin, stop) = plan.copied[0], plan.read[0]
+    pieces = [(source[first][start:end], source[second][begin:stop]) for source in sources]
+    new = sources[0][0].new_empty
+
+    def move(i: int) -> list[torch.Tensor]:
+        made = [torch.add(*pieces[i], out=new((end - start,)))]
+        return made + [_fill(new((length,))) for length in plan.written]
+
+    return _step(move)
+
+
+def _step(call: Callable[[int], Any]) -> Step:
+    return Step(lambda i: i, call, lambda output: {})
+
+
+def _copy(new: torch.Tensor, piece: torch.Tensor) -> torch.Tensor:
+    return new.copy_(piece)
+
+
+def _memmove(new: torch.Tensor, piece: torch.Tensor) -> torch.Tensor:
+    ctypes.memmove(new.data_ptr(), piece.data_ptr(), piece.numel() * ITEM)
+    return new
+
+
+def _fill(new: torch.Tensor) -> torch.Tensor:
+    return new.fill_(1.0)
+
+
+def _memset(new: torch.Tensor) -> torch.Tensor:
+    ctypes.memset(new.data_ptr(), 0, new.numel() * ITEM)
+    return new

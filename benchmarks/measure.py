@@ -1,17 +1,24 @@
-"""One cell measured: rounds of the path, each beside a round of torch's own function and of what sets the floor.
+"""One cell measured: rounds of the path, each beside a round of torch's own function and of the floor.
 
 Note [Rounds]
-    A round is a block of calls that lasts a millisecond or more. Just before it, in pytest-benchmark's ``setup`` and so untimed, the same
-    number of buffers is copied, read and written, and torch.nn.functional computes the same work. A neighbour on the machine or a change
-    of the clock meets all of them, so that quotients within a round hold where times do not: what is reported as a multiple of the
-    floor, or of torch, is the median of the rounds' quotients. For torch itself the quotient is one of a path with itself, A/A: how far
-    it is from 1 is noise.
+    A round is three blocks of calls: of the path, of torch.nn.functional on the same work, and of the floor.
+    A neighbour on the machine or a change of the clock meets all of them, so that quotients within a round
+    hold where times do not: what is reported as a multiple of the floor, or of torch, is the median of the
+    rounds' quotients. Each block finds its inputs just written; and which of the three comes first is drawn
+    for each round, so that none always finds what the same other one has left. pytest-benchmark times the
+    path; what comes before it is measured in its ``setup``, and what comes after in the next one.
+
+    For torch itself the quotient is one of a path with itself, A/A. Nothing tells the two apart but luck, so
+    its interval holds 1 as often as an interval is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice, permutations
 from math import ceil
 from time import perf_counter
 from typing import Any
@@ -19,15 +26,18 @@ from typing import Any
 import torch
 
 from benchmarks.allocator import page_faults
+from benchmarks.buffers import Buffers
 from benchmarks.clock import Clock, synchronize
-from benchmarks.floor import Movers, Rates
-from benchmarks.paths import Step
+from benchmarks.paths import BASELINE, Step
+from benchmarks.work import BACKWARD
 
 LEAST = 1e-3  # seconds of a block: a thousand times what the harness does in it
+CERTAIN = 10  # times as long: no neighbour takes a core for that
 MOST_CALLS = 500
 HELD = 2**26  # bytes that a block's prepared graphs may hold
-FLUSHED = 2**28  # bytes written to empty the caches
-EXPONENTIALS_IN = 3  # rounds: no bound depends on them
+LAST_CACHE = "SC_LEVEL3_CACHE_SIZE"
+PATH, FLOOR = "path", "floor"
+Order = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,6 @@ class Block:
 
     step: Step
     calls: int
-
-    def prepared(self, start: int, buffers: int) -> list[Any]:
-        return [self.step.prepare((start + i) % buffers) for i in range(self.calls)]
-
-
-@dataclass
-class Rounds:
-    """What was measured beside the path: seconds of one call for each round."""
-
-    rates: list[Rates] = field(default_factory=list)
-    baseline: list[float] = field(default_factory=list)
-    exponentials: list[float] = field(default_factory=list)
-    page_faults: int = 0  # in all rounds of the path
 
 
 class Bench:
@@ -59,90 +56,166 @@ class Bench:
     device : str
     clock : Clock
         pytest-benchmark's timer in this cell.
-    buffers : int
-        How many there are to rotate over.
+    buffers : Buffers
+        What the steps are called on, in turn.
+    mode : str
     cold : bool
         Whether the caches are emptied before each block, which then is one call.
     """
 
-    def __init__(self, device: str, clock: Clock, buffers: int, *, cold: bool = False) -> None:
-        self.device, self.clock, self.buffers, self.cold = device, clock, buffers, cold
+    def __init__(self, device: str, clock: Clock, buffers: Buffers, mode: str, *, cold: bool = False) -> None:
+        self.device, self.clock, self.buffers, self.mode, self.cold = device, clock, buffers, mode, cold
         self.output: Any = None
-        self.last = 0  # the buffer that the last call of the path was on
-        self._start = 0
-        self._faults: int | None = None
-        self._moves: dict[Callable[[int], object], Block] = {}
-        self._flush = torch.zeros(FLUSHED // 8, dtype=torch.float64, device=device) if cold else None
+        self.start = 0  # the buffer that the blocks of this round begin with
+        self._flush = torch.zeros(flushed() // 8, dtype=torch.float64, device=device) if cold else None
 
-    def sized(self, step: Step, operand: int, *, holds: bool = False) -> Block:
-        """A block of as many calls as it takes to last `LEAST`; the calls that find out also warm up."""
+    def sized(self, step: Step, *, holds: bool = False, least: float = LEAST) -> Block:
+        """A block of as many calls as it takes to last ``least``; the calls that find out also warm up."""
         if self.cold:
             self.seconds(Block(step, 1))
             return Block(step, 1)
-        most = min(MOST_CALLS, max(1, HELD // operand)) if holds else MOST_CALLS
+        most = min(MOST_CALLS, max(1, HELD // self.buffers.operand)) if holds else MOST_CALLS
         calls = 1
         while True:
-            took = self.seconds(Block(step, calls)) * calls
-            if took >= LEAST or calls >= most:
-                return Block(step, calls)
-            calls = min(most, max(2 * calls, ceil(1.2 * calls * LEAST / max(took, 1e-9))))
+            block = Block(step, calls)
+            took = self.seconds(block) * calls
+            if least <= took < CERTAIN * least:
+                took = min(took, self.seconds(block) * calls)  # unless it was a neighbour who lasted
+            if took >= least or calls >= most:
+                return block
+            calls = min(most, max(2 * calls, ceil(1.2 * calls * least / max(took, 1e-9))))
 
     def empty_caches(self) -> None:
+        """Read and write more than they hold."""
         if self._flush is not None:
-            self._flush.zero_()
+            self._flush.add_(1.0)
 
-    def seconds(self, block: Block) -> float:
-        """The seconds of one call, of a block that is not the path's own."""
-        prepared, call = block.prepared(self._start, self.buffers), block.step.call
+    def numbers(self, calls: int) -> list[int]:
+        """The buffers that the calls of a block are on."""
+        return [(self.start + i) % len(self.buffers.order) for i in range(calls)]
+
+    def ready(self, block: Block) -> list[Any]:
+        """What the calls of a block take, once all that a block finds is as it is before each: the memory
+        free, the inputs just written (see Note [Just written]) or the caches empty."""
+        self.output = None
+        numbers = self.numbers(block.calls)
+        written = list(reversed(numbers[: len(self.buffers.order)]))  # the first to be read comes last
+        if not self.cold:
+            for number in written:
+                self.buffers.rewrite_upstream(number)
+                self.buffers.rewrite_arguments(number)
+        prepared = [block.step.prepare(number) for number in numbers]
+        if not self.cold and self.mode == BACKWARD:
+            for number in written:
+                self.buffers.rewrite_upstream(number)
         self.empty_caches()
-        own = Clock(self.device)
-        own.calls = block.calls
-        start = own()
-        for argument in prepared:
-            call(argument)
-        return float(own() - start)
+        prepared.reverse()
+        return prepared
 
-    def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
-        """The block that pytest-benchmark times; the last result is kept to be judged."""
+    def run(self, call: Callable[[Any], Any], prepared: list[Any]) -> None:
+        """What is timed. The last result is kept until the next block begins; what a call has used up is let
+        go."""
         output = None
-        for argument in prepared:
+        while prepared:
             output = None  # its memory may be used again, as where a result is used up
-            output = call(argument)
+            output = call(prepared.pop())
         self.output = output
 
-    def next_round(self, block: Block, baseline: Block, movers: Movers, rounds: Rounds, exponentials: bool) -> tuple[tuple[Any, ...], dict]:
-        """What goes before a round of the path: everything that it is compared with, measured now."""
-        self.output = None
-        self.count_faults(rounds)
-        self._start = (self.last + 1) % self.buffers  # never twice in a row on one buffer
-        moved = [self.seconds(each) for each in self._movers(movers)]
-        rounds.rates.append(Rates(movers.size, *moved))
-        rounds.baseline.append(self.seconds(baseline))
-        if exponentials and len(rounds.exponentials) < EXPONENTIALS_IN:
-            rounds.exponentials.append(self.seconds(self._of(movers.exponentials)))
-        prepared = block.prepared(self._start, self.buffers)
-        self.last = (self._start + block.calls - 1) % self.buffers
-        self.clock.calls = block.calls
-        self.empty_caches()
+    def seconds(self, block: Block) -> float:
+        """The seconds of one call, of a block that pytest-benchmark does not time."""
+        own = Clock(self.device)
+        own.calls = block.calls
+        prepared = self.ready(block)
+        start = own()
+        self.run(block.step.call, prepared)
+        return float(own() - start)
+
+    def lasts(self, blocks: Iterable[Block]) -> float:
+        """Seconds that one round takes, with all that goes before the blocks."""
+        start = perf_counter()
+        for block in blocks:
+            self.seconds(block)
+        return perf_counter() - start
+
+    def fastest(self, steps: Sequence[Step], trials: int = 3) -> int:
+        """Which of several steps takes least."""
+        took = [[self.seconds(Block(step, 1)) for step in steps] for _ in range(trials)]
+        best = [min(each) for each in zip(*took, strict=True)]
+        return best.index(min(best))
+
+
+@dataclass
+class Rounds:
+    """The rounds of a cell.
+
+    Attributes
+    ----------
+    bench : Bench
+    blocks : mapping
+        The block of the path, of torch and of the floor, by name.
+    orders : iterator
+        The order of each round to come.
+    seconds : mapping
+        Of one call of torch and of the floor, for each round.
+    page_faults : int or None
+        In all rounds of the path; None where the system does not count them.
+    last : int
+        The buffer that the last call of the path was on.
+    """
+
+    bench: Bench
+    blocks: dict[str, Block]
+    orders: Iterator[Order]
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {BASELINE: [], FLOOR: []})
+    page_faults: int | None = 0
+    last: int = -1
+    _after: Order = ()
+    _faults: int | None = None
+
+    def begin(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What comes before the path in its next round; what `Bench.run` then is called with."""
+        self.finish()
+        bench, order, block = self.bench, next(self.orders), self.blocks[PATH]
+        turn = order.index(PATH)
+        self._after = order[turn + 1 :]
+        bench.start = (self.last + 1) % len(bench.buffers.order)  # never twice in a row on one buffer
+        self.last = bench.numbers(block.calls)[-1]
+        self._measure(order[:turn])
+        prepared = bench.ready(block)
+        bench.clock.calls = block.calls
         self._faults = page_faults()
         return (block.step.call, prepared), {}
 
-    def count_faults(self, rounds: Rounds) -> None:
-        """Add the page faults of the last round, if there was one, just after it."""
-        if self._faults is not None:
-            rounds.page_faults += page_faults() - self._faults
-            self._faults = None
+    def finish(self) -> None:
+        """What comes after the path in its last round."""
+        now = page_faults()
+        if now is None:
+            self.page_faults = None
+        elif self._faults is not None and self.page_faults is not None:
+            self.page_faults += now - self._faults
+        self._faults = None
+        self._measure(self._after)
+        self._after = ()
 
-    def _movers(self, movers: Movers) -> list[Block]:
-        return [self._of(each) for each in (movers.copy, movers.read, movers.write)]
+    def _measure(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.seconds[name].append(self.bench.seconds(self.blocks[name]))
 
-    def _of(self, mover: Callable[[int], object]) -> Block:
-        """As many moves as last a quarter of a block: three of them go before each."""
-        if mover not in self._moves:
-            step = Step(lambda i: i, mover, lambda output: {})
-            block = self.sized(step, 1)
-            self._moves[mover] = Block(step, ceil(block.calls / 4))
-        return self._moves[mover]
+
+def orders(rounds: int, seed: int) -> Iterator[Order]:
+    """Orders of path, torch and floor: each as often as any other, in random succession; the last ends with
+    the path, whose result is still there then to be judged."""
+    drawn, every = random.Random(seed), list(permutations((PATH, BASELINE, FLOOR)))
+    before = chain.from_iterable(drawn.sample(every, len(every)) for _ in range(rounds))
+    yield from islice(before, rounds - 1)
+    yield drawn.choice([order for order in every if order[-1] == PATH])
+
+
+def flushed() -> int:
+    """The bytes that are read and written to empty the caches: more than any holds, as far as the system
+    says."""
+    known = LAST_CACHE in getattr(os, "sysconf_names", ())
+    return max(2**28, 2 * os.sysconf(LAST_CACHE) if known else 0)
 
 
 def first_call(step: Step, device: str) -> float:

@@ -1,65 +1,58 @@
-"""What a run can tell apart: a path against itself.
+"""What a run can tell apart, shown by torch against itself.
 
-Torch's cell measures torch against torch, round beside round (A/A). How far that quotient is from 1 is what a difference must exceed to
-be shown as one. A single A/A may be close to 1 by luck, so no group is taken to be quieter than half of the groups are.
+Torch's cell measures torch against torch, round beside round (A/A). Its interval holds 1, but for one in
+twenty by the meaning of an interval, unless something other than noise sets the two apart; how wide it is
+says which differences this run tells. In a group whose A/A is beside 1, nothing within its interval is told
+either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import exp, log, log1p
-from statistics import median
 
+import numpy as np
+
+from benchmarks.interval import CONFIDENCE, Interval
 from benchmarks.paths import BASELINE
-from benchmarks.result import TOO_NOISY, Result
+from benchmarks.result import Group, Result
 
 MILLISECOND = 1e-3
-Group = tuple[str, str, str, str]
-SAME, UNKNOWN = "same", "too noisy"
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How far A/A was from 1, as a factor - 1, in each group, and in half of the groups at least."""
+    """The intervals of A/A."""
 
-    groups: Mapping[Group, float]
-    long: Mapping[Group, float]  # ... of those whose calls take a millisecond and more
+    groups: Mapping[Group, Interval]
+    long: Mapping[Group, Interval]  # ... of the groups whose calls take a millisecond and more
 
-    @property
-    def usual(self) -> float:
-        return median(self.groups.values()) if self.groups else 0.0
-
-    def of(self, group: Group) -> float:
-        """What a difference in this group must exceed."""
-        return max(self.groups.get(group, 0.0), self.usual)
-
-    def speed(self, result: Result) -> str:
-        """A path's speed against torch: a factor, or that there is no difference, or that none can be told."""
-        if result.path == BASELINE:
-            return "1"
-        noise = self.of(result.group)
-        if abs(log(result.speed)) > log1p(noise):
-            return f"{result.speed:.3g}"
-        return SAME if noise <= TOO_NOISY else UNKNOWN
+    def told(self, result: Result) -> bool:
+        """Whether a path is told from torch: no noise as large as that of its rounds makes this
+        difference."""
+        own, found = self.groups.get(result.group), result.against_torch
+        if result.path == BASELINE or found.holds(1.0):
+            return False
+        return own is None or own.holds(1.0) or found.low > own.high or found.high < own.low
 
     @property
     def verdict(self) -> str:
         """What the run can tell, in a sentence."""
         if not self.groups:
-            return "A/A: torch was not among the paths, so what is noise is not known"
-        if not self.long:
-            return f"A/A: half of the {len(self.groups)} groups within {self.usual:.1%}; none takes a millisecond or more"
-        middle, worst = median(self.long.values()), max(self.long.values())
-        noisy = sum(each > TOO_NOISY for each in self.long.values())
-        said = f"A/A of the {len(self.long)} groups of a millisecond and more: half within {middle:.1%}, the worst {worst:.1%}"
-        if middle > TOO_NOISY:
-            return f"{said}. This run was too noisy to tell: a path differs from itself by more than {TOO_NOISY:.0%}"
-        return f"{said}; {noisy} of them above {TOO_NOISY:.0%}, too noisy to tell" if noisy else said
+            return "A/A: torch was not among the paths, so what the run tells from noise was not tried"
+        which, name = (self.long, " of a millisecond and more") if self.long else (self.groups, "")
+        held = sum(each.holds(1.0) for each in which.values())
+        half, most = np.quantile([each.resolution for each in which.values()], [0.5, 0.9])
+        count = f"{held} of {len(which)} groups{name}"
+        return (
+            f"A/A, torch against itself: {count} hold 1 in their {CONFIDENCE:.0%} "
+            f"intervals; half of the groups tell a difference of {half:.1%}, nine in ten one of {most:.1%}"
+        )
 
 
 def noise(results: Iterable[Result]) -> Noise:
     """The noise of a run, from its A/A measurements."""
-    own = [result for result in results if result.path == BASELINE]
-    apart = {result.group: exp(abs(log(result.speed))) - 1 for result in own}
-    return Noise(apart, {result.group: apart[result.group] for result in own if result.median >= MILLISECOND})
+    own = {result.group: result for result in results if result.path == BASELINE}
+    groups = {group: result.against_torch for group, result in own.items()}
+    long = {group: groups[group] for group, result in own.items() if result.median >= MILLISECOND}
+    return Noise(groups, long)

@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from benchmarks import findings
@@ -27,6 +28,7 @@ from benchmarks.work import PLAIN
 from parity_tests import readme
 
 SECTION = "benchmarks"
+WIDTH = 110
 MEASURED = Path(__file__).with_name("measured.json")
 MACHINE = ("torch", "numpy", "cpu_capability", "threads", "device", "allocator")
 
@@ -73,8 +75,8 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
         else f"{machine['cpu']}, {machine['cpu_capability']}, {machine['threads']} thread(s)"
     )
     first = results[0]
-    yield f"Forward and backward at {first.shape}, {first.dtype}, in multiples of the floor (torch {machine['torch']}, {where};"
-    yield f"{machine['allocator']}; {run['noise']}):"
+    measured = f"Forward and backward at {first.shape}, {first.dtype}, in multiples of the floor"
+    yield from wrap(f"{measured} (torch {machine['torch']}, {where}; {machine['allocator']}):", WIDTH)
     yield ""
     paths = [name for name in PATHS if any(result.path == name for result in results)]
     yield "| |" + "".join(f" {path} |" for path in paths)
@@ -84,7 +86,8 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
         if found:
             yield f"| `{work}` |" + "".join(f" {_cell(found.get(path))} |" for path in paths)
     yield ""
-    yield from findings.sentences(results)
+    for sentence in (*findings.sentences(results), f"{run['noise']}."):
+        yield from wrap(sentence, WIDTH)
 
 
 def _cell(result: Result | None) -> str:

@@ -1,23 +1,23 @@
-"""What is known of a cell once it is measured: the record that goes into pytest-benchmark's JSON, the summary and the page."""
+"""What is known of a cell once it is measured: the record that goes into pytest-benchmark's JSON, the summary
+and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.floor import Rates
-from benchmarks.work import Traffic
+from benchmarks.interval import CONFIDENCE, Interval, interval
 
-TOO_NOISY = 0.03  # A/A off by more cannot tell: the issue's own limit for what is called a difference
-BELOW = 0.9  # of the rounds below the floor: then it is not noise
+AS_FAST = 0.9  # of the floor: ways of moving the same bytes differ by as much, and not all were tried
+Group = tuple[str, str, str, str]
 
 
 class BelowFloor(AssertionError):
-    """A time shorter than the bytes that must move can be moved in: an error of the harness, or work that was not done."""
+    """A time shorter than the bytes that must move can be moved in: an error of the harness, or work that was
+    not done."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,24 @@ class Result:
     ----------
     median, spread : float
         Seconds of one call; interquartile range over median.
-    floor, times_floor : float
-        Seconds that the bytes which must move take; the median of the rounds' quotients.
-    at_floor : bool
-        Whether noise put that median below 1; it is then given as 1.
+    floor : float
+        Seconds that moving the bytes which must move takes.
+    moved : str
+        How they are moved fastest here.
+    times_floor, times_floor_low, times_floor_high : float
+        The median of the rounds' quotients of time and floor, and its interval.
+    times_floor_cold : float or None
+        The same with empty caches, for path and floor; None where the path is not below the floor.
     times_exponentials : float or None
         Over the time of the exponentials alone; None where there are none.
     bytes : int
         What must move.
-    bandwidth, copy_bandwidth : float
-        Those bytes over the median, and what the copy reached, in bytes a second.
-    speed : float
-        Torch's time over this path's, the median of the rounds' quotients. For torch itself: A/A.
+    bandwidth : float
+        Those bytes over the median, in bytes a second.
+    speed, speed_low, speed_high : float
+        Torch's time over this path's, the median of the rounds' quotients, with its interval. For torch A/A.
+    page_faults : float or None
+        In one call; None where the system does not count them.
     peak, peak_over_input : float or None
         The most memory held beyond what was there; as a multiple of the input.
     ulps, fraction : float
@@ -59,15 +65,19 @@ class Result:
     rounds: int
     calls: int
     floor: float
+    moved: str
     times_floor: float
-    at_floor: bool
+    times_floor_low: float
+    times_floor_high: float
+    times_floor_cold: float | None
     times_exponentials: float | None
     bytes: int
     bandwidth: float
-    copy_bandwidth: float
     speed: float
+    speed_low: float
+    speed_high: float
     first_call: float
-    page_faults: float
+    page_faults: float | None
     peak: int | None
     peak_over_input: float | None
     no_peak: str
@@ -77,12 +87,30 @@ class Result:
     compiles: bool = False
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
+    def group(self) -> Group:
         return self.work, self.mode, self.shape, self.dtype
 
     @property
     def group_name(self) -> str:
         return f"{self.work}, {self.mode}, {self.shape}, {self.dtype}"
+
+    @property
+    def over_floor(self) -> Interval:
+        return Interval(self.times_floor_low, self.times_floor, self.times_floor_high)
+
+    @property
+    def against_torch(self) -> Interval:
+        return Interval(self.speed_low, self.speed, self.speed_high)
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether it is not below the floor by more than a floor can be known."""
+        return AS_FAST <= self.times_floor < 1
+
+    @property
+    def cached(self) -> bool:
+        """Whether it is below the floor, and a cache explains it."""
+        return self.times_floor_cold is not None
 
     def as_info(self) -> dict[str, Any]:
         """As pytest-benchmark's extra_info."""
@@ -108,28 +136,44 @@ class Result:
 class Wrong:
     """A path that returned something wrong, or that took less time than is possible: it has no time."""
 
-    group: tuple[str, str, str, str]
+    group: Group
     path: str
     reason: str
 
 
-def times_floor(times: Sequence[float], rates: Sequence[Rates], traffic: Traffic) -> tuple[float, bool]:
-    """The median quotient of a round and its floor, and whether noise put it below 1: it is then 1.
+def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: int) -> float | None:
+    """See to it that a path takes no less time than is possible. A time below the floor is possible if a
+    cache explains it: if it is not below the floor where both begin with empty caches.
+
+    Parameters
+    ----------
+    over_floor : Interval
+        Times the floor, warm.
+    cold : callable
+        Measures the same quotients with empty caches; it is called only if there is something to explain.
+    bytes : int
+        What must move.
+
+    Returns
+    -------
+    float or None
+        Times the floor with empty caches; None where nothing had to be explained.
 
     Raises
     ------
     BelowFloor
-        If nine of ten rounds are below the floor: those that a neighbour disturbed are not enough.
+        If no cache explains it.
     """
-    quotients = np.asarray([t / rate.floor(traffic) for t, rate in zip(times, rates, strict=True)])
-    if np.quantile(quotients, BELOW) < 1:
-        least = median(rate.floor(traffic) for rate in rates)
-        raise BelowFloor(
-            f"{np.median(quotients):.2f} times the floor: {traffic.bytes} bytes cannot be moved in {median(times):.3g} s, when moving as "
-            f"many beside it takes {least:.3g} s. The work was not done in the time that was taken"
-        )
-    middle = float(np.median(quotients))
-    return max(middle, 1.0), middle < 1
+    if over_floor.middle >= AS_FAST:
+        return None
+    without = interval(cold())
+    if without.high >= AS_FAST:
+        return without.middle
+    sure = f"{CONFIDENCE:.0%} interval {without.low:.2f} to {without.high:.2f}"
+    raise BelowFloor(
+        f"{over_floor.middle:.2f} times the floor, and no cache explains it: {without.middle:.2f} times with "
+        f"empty caches ({sure}). {bytes} bytes cannot be moved in that time: the work was not done in it"
+    )
 
 
 def spread(times: Sequence[float]) -> float:

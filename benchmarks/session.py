@@ -16,11 +16,12 @@ import torch
 from benchmarks import allocator, memory
 from benchmarks.buffers import Buffers, buffers, draw
 from benchmarks.clock import Clock
-from benchmarks.floor import movers
+from benchmarks.floor import Floor, exponentials, floors
+from benchmarks.interval import interval
 from benchmarks.matrix import Cell, Effort, shape_name
-from benchmarks.measure import Bench, Rounds, first_call, number_of_rounds
+from benchmarks.measure import FLOOR, LEAST, PATH, Bench, Block, Rounds, first_call, number_of_rounds, orders
 from benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
-from benchmarks.result import BelowFloor, Result, Wrong, spread, times_floor
+from benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
 from benchmarks.verify import Judgement, Truth, seeded, stale
 from benchmarks.work import FORWARD, WORKS, traffic
 from parity_tests.compilation import UNCOMPILABLE, NoCompiler
@@ -28,6 +29,9 @@ from parity_tests.judging import of_the_subject
 from parity_tests.observe import WrongResult
 from parity_tests.subjects import Subject
 from parity_tests.subjects.declined import NotOffered
+
+COLD_ROUNDS = 11  # where a time below the floor has to be explained
+EXPONENTIALS_IN = 3  # rounds
 
 
 class WrongPath(AssertionError):
@@ -49,6 +53,8 @@ class Benchmarks:
 
     Attributes
     ----------
+    quotients : dict
+        Torch's time over the path's in each round, by group and path.
     started : float
         When the run began, on the monotonic clock: the time of the effort counts from there.
     """
@@ -68,6 +74,7 @@ class Benchmarks:
     wrong: list[Wrong] = field(default_factory=list)
     not_begun: list[Cell] = field(default_factory=list)
     not_offered: Counter[str] = field(default_factory=Counter)
+    quotients: dict[tuple[Group, str], list[float]] = field(default_factory=dict)
     started: float = field(default_factory=monotonic)
     _inputs: Inputs | None = None
 
@@ -123,30 +130,37 @@ class Benchmarks:
     def _measure(self, cell: Cell, fixture: Any, clock: Clock) -> Result:
         path, work, inputs = self.paths[cell.path], WORKS[cell.work], self.inputs(cell)
         held, must = inputs.buffers, traffic(work, cell.mode, cell.shape, cell.dtype)
-        bench, rounds = Bench(self.device, clock, len(held.order), cold=self.cold), Rounds()
+        bench = Bench(self.device, clock, held, cell.mode, cold=self.cold)
+        moving, holds = floors(must, held, cell.mode), cell.mode != FORWARD
         with self._of(path):
             step, first = self._first(path, cell, held)
-            block = bench.sized(step, held.operand, holds=cell.mode != FORWARD)
-        baseline_step = PATHS[BASELINE].step(work, cell.mode, held)
-        baseline = bench.sized(baseline_step, held.operand, holds=cell.mode != FORWARD)
-        moving = movers([each["input"] for each in held.arguments])
-        once = bench.seconds(block) * block.calls + bench.seconds(baseline) * baseline.calls
-        number = number_of_rounds(once, self.effort.seconds, *self.effort.rounds)
+            block = bench.sized(step, holds=holds)
+        baseline = PATHS[BASELINE].step(work, cell.mode, held)
+        fastest = moving[bench.fastest([each.step for each in moving])]
+        itself = cell.path == BASELINE
+        blocks = {
+            PATH: block,
+            BASELINE: Block(baseline, block.calls) if itself else bench.sized(baseline, holds=holds),
+            FLOOR: bench.sized(fastest.step, least=LEAST / 4),
+        }
+        number = number_of_rounds(bench.lasts(blocks.values()), self.effort.seconds, *self.effort.rounds)
+        rounds = Rounds(bench, blocks, orders(number, seeded(str(cell), self.seed)))
         with self._of(path):
-            fixture.pedantic(
-                bench.run,
-                setup=lambda: bench.next_round(block, baseline, moving, rounds, work.transcendental(cell.mode) > 0),
-                rounds=number,
-            )
-        bench.count_faults(rounds)
+            fixture.pedantic(bench.run, setup=rounds.begin, rounds=number)
         output, bench.output = bench.output, None
-        judged = self.judge(cell, step, output, bench.last)
+        rounds.finish()
+        judged = self.judge(cell, step, output, rounds.last)
         del output
         times = list(fixture.stats.stats.data)
-        over_floor, at_floor = times_floor(times, rounds.rates, must)
+        floor = [each * fastest.share for each in rounds.seconds[FLOOR]]
+        over_floor = interval([t / f for t, f in zip(times, floor, strict=True)])
+        quotients = [b / t for b, t in zip(rounds.seconds[BASELINE], times, strict=True)]
+        speed = interval(quotients)
+        self.quotients[(cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path] = quotients
+        cold = possible(over_floor, lambda: self._cold(path, cell.mode, step, moving, held), must.bytes)
         peak, no_peak = self._peak(step, held)
         middle = median(times)
-        exponentials = median(rounds.exponentials or [0.0]) * work.transcendental(cell.mode)
+        exponentials = self._exponentials(bench, work.transcendental(cell.mode))
         return Result(
             work=cell.work,
             mode=cell.mode,
@@ -160,16 +174,20 @@ class Benchmarks:
             spread=spread(times),
             rounds=number,
             calls=block.calls,
-            floor=median([rate.floor(must) for rate in rounds.rates]),
-            times_floor=over_floor,
-            at_floor=at_floor,
+            floor=median(floor),
+            moved=fastest.name,
+            times_floor=over_floor.middle,
+            times_floor_low=over_floor.low,
+            times_floor_high=over_floor.high,
+            times_floor_cold=cold,
             times_exponentials=middle / exponentials if exponentials else None,
             bytes=must.bytes,
             bandwidth=must.bytes / middle,
-            copy_bandwidth=median([rate.bandwidth for rate in rounds.rates]),
-            speed=median([b / t for b, t in zip(rounds.baseline, times, strict=True)]),
+            speed=speed.middle,
+            speed_low=speed.low,
+            speed_high=speed.high,
             first_call=first,
-            page_faults=rounds.page_faults / (number * block.calls),
+            page_faults=None if rounds.page_faults is None else rounds.page_faults / (number * block.calls),
             peak=peak,
             peak_over_input=None if peak is None else peak / held.operand,
             no_peak=no_peak,
@@ -178,6 +196,28 @@ class Benchmarks:
             divergences=tuple(sorted({each.divergence for each in judged if each.divergence})),
             compiles=path.compiles,
         )
+
+    def _cold(self, path: Path, mode: str, step: Step, moving: list[Floor], held: Buffers) -> list[float]:
+        """Times the floor, of rounds in which all begins with empty caches; the floor is the fastest then."""
+        bench = Bench(self.device, Clock(self.device), held, mode, cold=True)
+        taken: list[float] = []
+        floor: list[list[float]] = [[] for _ in moving]
+        for number in range(COLD_ROUNDS):
+            bench.start = number % len(held.order)
+            for each, times in zip(moving, floor, strict=True):
+                times.append(bench.seconds(Block(each.step, 1)) * each.share)
+            with self._of(path):
+                taken.append(bench.seconds(Block(step, 1)))
+        bench.output = None
+        return [t / f for t, f in zip(taken, min(floor, key=median), strict=True)]
+
+    def _exponentials(self, bench: Bench, number: float) -> float:
+        """Seconds of ``number`` exponentials of each element; no bound depends on it, so few rounds do."""
+        if not number:
+            return 0.0
+        operands = [each["input"] for each in bench.buffers.arguments]
+        block = bench.sized(exponentials(operands), least=LEAST / 4)
+        return number * median(bench.seconds(block) for _ in range(EXPONENTIALS_IN))
 
     def _first(self, path: Path, cell: Cell, held: Buffers) -> tuple[Step, float]:
         """The step of a path, and the seconds of its first call, without the warnings of the compiler about itself.

@@ -13,6 +13,7 @@ from parity_tests.cases import Call
 from parity_tests.operators import OPERATORS
 from parity_tests.remembered import remembered
 from reference.arithmetic import balls
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.formats import FORMATS, Arithmetic
 from reference.arithmetic.rounding import Rounded, coerce, store
 
@@ -107,10 +108,9 @@ def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
             midpoint, remainder, radius = balls.enclosure(evaluate())
         known = np.isfinite(midpoint) & np.isfinite(bound.value)
         if np.all(~known | (radius <= room)):
-            truth = np.where(known, midpoint.astype(np.longdouble) + remainder, bound.value)
-            left = radius + np.where(remainder == 0, 0.0, np.abs(midpoint) * 2.0**-64)  # of the ball, and of the longdouble
-            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, left, 0.0))
-            return Rounded(truth.astype(np.longdouble), bound.arithmetic, error)
+            truth = np.where(known, DoubleDouble(midpoint, remainder), bound.value)
+            error = replace(bound.error, absolute=bound.error.absolute + np.where(known, radius, 0.0))
+            return Rounded(truth, bound.arithmetic, error)
         bits *= 2
     return None
 

@@ -22,7 +22,7 @@ from parity_tests.verdict import Verdict, judge
 from reference.arithmetic.formats import FORMATS, Format
 from reference.arithmetic.rounding import Rounded
 
-CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-11 (float64 in longdouble)
+CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-14 (float64 in double-double)
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
 NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare

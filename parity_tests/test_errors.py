@@ -1,9 +1,10 @@
 """Errors: malformed arguments are refused with the exception type that torch raises, and leave everything as it was.
 
-Every row of `parity_tests.refusals` is a case, in every dtype. torch itself must raise exactly the type of the row, another subject may
-raise a subclass of it; no message is compared. A later release of torch than any that was recorded may refuse with another type:
-that is news. After the refusal the arguments are what they were, bit by bit, and an ordinary call
-returns what it returned before. That the definition refuses too, and says why, is checked in ``meta/test_reference_refusals.py``.
+Every row of `parity_tests.refusals` is a case, in every dtype. torch itself must raise exactly the type of the row,
+and say something; another subject may raise a subclass of it. No message is compared. A later release of torch than
+any that was recorded may refuse with another type: that is news. After the refusal the arguments are what they were,
+bit by bit, and an ordinary call returns what it returned before. That the definition refuses too, and says why, is
+checked in ``meta/test_reference_refusals.py``.
 
 At quick effort each row runs in one dtype: they take turns.
 """
@@ -100,6 +101,8 @@ def refused(function: Any, made: dict[str, Any], exception: type[Exception], *, 
             raise
         right = type(error) is exception if exactly else isinstance(error, exception)
         name = type(error).__name__
+        if right and exactly and not str(error):
+            return f"raises {name} without a word", ""  # what is lost of a message that cannot be decoded, before Python 3.11.7
         return ("", "") if right else (f"raises {name} ({error}), expected {exception.__name__}", name)
     return f"accepted, and returns {result}; expected {exception.__name__}", ""
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.error import sum_of_magnitudes
 from reference.arithmetic.formats import Format
 from reference.arithmetic.rounding import Rounded
@@ -63,7 +64,7 @@ class Verdict:
         return self.fraction <= 1.0
 
 
-def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bool = True) -> Verdict:
+def judge(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format, *, refine: bool = True) -> Verdict:
     """Compare a result, widened exactly to a NumPy float, with the expectation in the rounding arithmetic.
 
     Parameters
@@ -77,7 +78,7 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
     refine : bool
         Whether a row that fails by the plain quotient of an element is worth finding its exact fraction.
     """
-    observed, value = np.asarray(observed), np.asarray(expected.value)
+    observed, value = observed if isinstance(observed, DoubleDouble) else np.asarray(observed), expected.value
     if observed.shape != value.shape:
         return Verdict(np.inf, reason=f"shape is {observed.shape}, expected {value.shape}", elements=value.size)
     if value.size == 0:
@@ -97,16 +98,16 @@ def judge(observed: np.ndarray, expected: Rounded, format: Format, *, refine: bo
             observed=float(observed[worst]),
             expected=float(value[worst]),
             allowed=float(total[worst]),
-            ulps=float(error / format.spacing(value[worst])) if np.isfinite(error) else np.inf,
+            ulps=float(error) / float(format.spacing(value[worst])) if np.isfinite(error) else np.inf,
             reason=reason,
             elements=value.size,
             undecided=int(undecided.sum()),
         )
 
 
-def kinds(observed: np.ndarray, expected: Rounded, format: Format) -> tuple[Any, Any, Any]:
+def kinds(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format) -> tuple[Any, Any, Any]:
     """The allowed error of each element; which are undecided, as they may overflow on the way; which are of the wrong kind."""
-    value = np.asarray(expected.value)
+    value = expected.nearest
     with np.errstate(all="ignore"):
         total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
         undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
@@ -136,9 +137,9 @@ def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
 def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine: bool) -> Any:
     """Error / allowed for each element, its row's shared error chosen to suit the row best."""
     error = expected.error
-    # The difference is taken in the wide type; from there on float64 is plenty.
+    # The difference is taken in what was evaluated in; from there on float64 is plenty.
     difference = np.where(finite, observed - expected.value, 0.0).astype(np.float64)
-    value = np.where(finite, expected.value, 0.0).astype(np.float64)
+    value = np.where(finite, expected.nearest, 0.0)
     plain = _ratio(np.abs(difference), total)
     if not error.shared or (not refine and np.max(plain) > 1.0):
         return plain

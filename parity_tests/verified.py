@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any
 
 from packaging.version import Version
 
-from parity_tests import ledger
 from parity_tests.environment import Environment, here
 from parity_tests.news import News
 
@@ -121,22 +120,32 @@ def no_longer(id: str, place: str, how: str, device: str) -> News:
 # --- recording -------------------------------------------------------------------------------------------------------
 
 
-def add(recorded: dict[str, Any], outcome: Mapping[str, Any], name: str, spoken_of: Collection[str]) -> dict[str, Any]:
-    """A record with what a run found in an environment, about the entries that speak of its subject; what was recorded of them in that
-    environment before is replaced."""
-    environments = {**recorded.get("environments", {}), name: {**outcome["environment"]["results"], "date": outcome["date"]}}
+def add(recorded: Mapping[str, Any], outcome: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A record with what a run found in an environment. What it met replaces what was recorded there; what it did not meet stays."""
+    described = {**outcome["environment"]["results"], "date": outcome["date"]}
+    environments = {**recorded.get("environments", {}), name: described}
     entries: dict[str, dict[str, Any]] = {id: dict(entry) for id, entry in recorded.get("entries", {}).items()}
     absent: dict[str, set[str]] = {}
     for each in outcome["news"]:
         if each["kind"] == "ledger":
             absent.setdefault(each["id"], set()).add(each["place"])
-    for id in sorted(spoken_of):
+    for id in {*outcome["diverging"], *absent}:
         entry = entries.setdefault(id, {})
-        others = [each for each in entry.get("diverges", []) if each != name]
-        entry["diverges"] = [each for each in environments if each in others or (each == name and id in outcome["diverging"])]
-        places = {env: kept for env, kept in entry.get("absent", {}).items() if env != name}
-        entry["absent"] = places | ({name: sorted(absent[id])} if id in absent else {})
+        before = {each for each in entry.get("diverges", []) if each != name}
+        now = before | ({name} if id in outcome["diverging"] else set())
+        elsewhere = {env: places for env, places in entry.get("absent", {}).items() if env != name}
+        entry["diverges"] = [each for each in environments if each in now]
+        entry["absent"] = elsewhere | ({name: sorted(absent[id])} if id in absent else {})
     return {"environments": environments, "entries": dict(sorted(entries.items()))}
+
+
+def keep(outcome: Mapping[str, Any], path: Path | None = None) -> str:
+    """Add what a run found to the record; what was added, in words."""
+    path = path or PATH
+    name = short_name(outcome["environment"]["results"])
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(text_of(add(recorded, outcome, name)))
+    return f"{name}, {outcome['options']['subject']}: {len(outcome['diverging'])} entries diverge"
 
 
 def text_of(recorded: Mapping[str, Any]) -> str:
@@ -157,16 +166,10 @@ def short_name(results: Mapping[str, str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record what runs of pytest found."""
     parser = argparse.ArgumentParser(prog="python -m parity_tests.verified", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("outcome", nargs="+", type=Path, help="what pytest --outcome=FILE wrote; of subject torch, with every operator")
+    parser.add_argument("outcome", nargs="+", type=Path, help="what pytest --outcome=FILE wrote")
     options = parser.parse_args(arguments)
-    recorded = json.loads(PATH.read_text()) if PATH.exists() else {}
     for path in options.outcome:
-        outcome = json.loads(path.read_text())
-        name, subject = short_name(outcome["environment"]["results"]), outcome["options"]["subject"]
-        ids = [entry.id for entry in (*ledger.entries_of(subject), *ledger.shortfalls_of(subject))]
-        recorded = add(recorded, outcome, name, ids)
-        print(f"{name}, {subject}: {len(outcome['diverging'])} of {len(ids)} entries diverge")
-    PATH.write_text(text_of(recorded))
+        print(keep(json.loads(path.read_text())))
     return 0
 
 

@@ -1,9 +1,16 @@
-"""Results for the tests of what is made of them."""
+"""Results and runs for the tests of what is made of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from benchmarks.matrix import EFFORTS
+from benchmarks.paths import Path
 from benchmarks.result import Result
+from benchmarks.session import Benchmarks
 from benchmarks.work import TRAINING
+from parity_tests.operators import OPERATORS
+from parity_tests.subjects import load
 
 
 def result(
@@ -13,10 +20,12 @@ def result(
     *,
     seconds: float = 0.01,
     speed: float = 1.0,
+    apart: float = 0.01,
     floor: float = 2.0,
+    cold: float | None = None,
     ulps: float = 1.0,
 ) -> Result:
-    """A result in which only what is named matters."""
+    """A result in which only what is named matters; the intervals are as wide as ``apart`` on either side."""
     return Result(
         work=work,
         mode=TRAINING,
@@ -31,13 +40,17 @@ def result(
         rounds=7,
         calls=1,
         floor=seconds / floor,
+        moved="copied",
         times_floor=floor,
-        at_floor=False,
+        times_floor_low=floor / (1 + apart),
+        times_floor_high=floor * (1 + apart),
+        times_floor_cold=cold,
         times_exponentials=None,
         bytes=1000,
         bandwidth=1.0,
-        copy_bandwidth=1.0,
         speed=speed,
+        speed_low=speed / (1 + apart),
+        speed_high=speed * (1 + apart),
         first_call=0.0,
         page_faults=0.0,
         peak=None,
@@ -45,4 +58,19 @@ def result(
         no_peak="",
         ulps=ulps,
         fraction=0.5,
+    )
+
+
+def run_of(*paths: Path, results: Sequence[Result] = ()) -> Benchmarks:
+    """A run of quick effort that times ``paths``, and has found ``results`` so far."""
+    return Benchmarks(
+        subject=load("torch", tuple(OPERATORS)),
+        paths={path.name: path for path in paths},
+        effort=EFFORTS["quick"],
+        device="cpu",
+        threads=1,
+        seed=0,
+        cold=False,
+        timed=True,
+        results=list(results),
     )

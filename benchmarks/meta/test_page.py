@@ -57,7 +57,7 @@ def test_the_page_holds_every_figure(html: str) -> None:
     assert html.count('class="fill bar"') == len(RESULTS)
     assert html.count('<g class="point') == len(RESULTS)
     assert html.count("<polyline") == 2
-    assert "compile: 10 ms, 2 times the floor" in html
+    assert "compile: 10 ms, spread 10%; 2 times the floor (1.98..2.02), which is copied; speed" in html
     assert "torch n^1.00" in html
     assert "left out at this effort: nothing much" in html
 

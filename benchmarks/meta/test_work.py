@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from itertools import groupby
 
 import pytest
@@ -76,8 +75,7 @@ def test_every_effort_measures_every_operator_and_path(effort: str) -> None:
     chosen = list(cells(EFFORTS[effort].sheets, PATHS, "cpu"))
     assert len(chosen) == len(set(chosen))
     assert {WORKS[cell.work].operator for cell in chosen} == set(OPERATORS)
-    here = {name for name in PATHS if name != "scipy" or find_spec("scipy")}  # SciPy is no dependency
-    assert {cell.path for cell in chosen} == here
+    assert {cell.path for cell in chosen} == set(PATHS)
 
 
 def test_efforts_beyond_quick_measure_every_shape_mode_dtype_and_work() -> None:

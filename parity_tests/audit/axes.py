@@ -107,7 +107,7 @@ def _axis(axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call
         value, format = truth.of(claim)[differ], FORMATS[call.dtype_of(claim)]
         with np.errstate(all="ignore"):
             ulp = format.spacing(value)
-            errors = [np.abs(x[differ] - value) / ulp for x in (a, b)]
+            errors = [np.abs(x[differ] - value).astype(np.float64) / ulp for x in (a, b)]
             apart = _largest(np.abs(a[differ] - b[differ]) / ulp)
             first_ulp, second_ulp = (_largest(error) for error in errors)
             means = [float(np.mean(np.where(np.isfinite(error), error, np.inf))) for error in errors]

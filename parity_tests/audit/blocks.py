@@ -3,7 +3,7 @@
 Note [What blocks decide]
     A block is evaluated by closed forms (`parity_tests.audit.closed`), in float64 arrays that stay in the cache. Elements whose
     enclosure lies inside a cell are counted. The others, those with the largest errors of each block, and whatever is not finite, are
-    put together and measured as any other result is (`errors.Errors.of`), by longdouble and balls: so the maxima are certified, and if
+    put together and measured as any other result is (`errors.Errors.of`), by double-double and balls: so the maxima are certified, and if
     the largest error of the blocks would print other digits than theirs, the run ends.
 
 Note [Worst error / allowed]

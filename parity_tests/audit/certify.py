@@ -1,7 +1,7 @@
 """The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error, chosen ones by balls.
 
 Note [Filter first]
-    Evaluated in longdouble (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that, every element is
+    Evaluated in double-double (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that, every element is
     known to within a few units of roundoff of the evaluation: a hundred-millionth of an ulp of float32, a hundredth of one of float64.
     That decides all but the few elements whose enclosure lies across the edge of a cell. Those, and every
     element that is reported as the worst, go to balls. That the others need not is tried, see
@@ -30,10 +30,10 @@ from reference.arithmetic import balls
 from reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
 from reference.arithmetic.rounding import Rounded
 
-_LONG = int(np.finfo(np.longdouble).nmant) + 1
+_BITS = 67  # of double-double exp and log are within 3 ulps of so many
 # The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
-EXTENDED = Format("longdouble", _LONG, FLOAT64.min_exponent - FLOAT64.precision + _LONG, FLOAT64.max_exponent)
-IN_LONGDOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
+EXTENDED = Format("double-double", _BITS, FLOAT64.min_exponent - FLOAT64.precision + _BITS, FLOAT64.max_exponent)
+IN_DOUBLE_DOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
 HIGHEST = 4096  # bits; what they do not tell from zero is zero
 ROWS = ("softmax", "log_softmax")
 LONG = 64  # a row that may be worth shortening
@@ -44,7 +44,7 @@ class _InFloat64(Arithmetic):
     """Evaluates in the format that it models, not in a wider one: the bound is on the evaluation itself, charged twice."""
 
     @property
-    def evaluation_dtype(self) -> type:
+    def evaluation_type(self) -> type:
         return np.float64
 
 
@@ -54,13 +54,13 @@ IN_FLOAT64 = _InFloat64(compute=FLOAT64, storage=FLOAT64, flushes_subnormals=Fal
 class Evaluation(NamedTuple):
     """Values, and the largest distance of the true value from each; 0 where a value is not finite."""
 
-    value: np.ndarray
+    value: Any
     error: np.ndarray
 
     @classmethod
     def of(cls, result: Rounded) -> Evaluation:
         """What an arithmetic that is as fine as its evaluation says of the evaluation itself."""
-        value = np.asarray(result.value)
+        value = result.value
         # The bound itself was evaluated in float64, with some hundred roundings at most.
         error = np.asarray(result.total_error(), dtype=np.float64) * (1 + 2.0**-40) + 2.0**-1074
         return cls(value, np.where(np.isfinite(value), np.broadcast_to(error, value.shape), 0.0))
@@ -72,8 +72,8 @@ class Truth:
 
     Attributes
     ----------
-    value : ndarray
-        An approximation, float64 or longdouble, of the shape of the result.
+    value : ndarray or DoubleDouble
+        An approximation, of the shape of the result.
     error : ndarray of float64
         Largest distance of the true value from it; 0 where it is not finite.
     format : Format
@@ -86,7 +86,7 @@ class Truth:
         Seeds what is drawn among the elements: a number that follows from the arguments.
     """
 
-    value: np.ndarray
+    value: Any
     error: np.ndarray
     format: Format
     balls: Callable[[np.ndarray, int], Sequence[Any]]
@@ -120,7 +120,7 @@ class Truth:
 def truths(call: Call, claims: Sequence[str], grad_output: np.ndarray | None = None) -> dict[str, Truth]:
     """The true value of each claim: ``"forward"`` alone, or names of arguments whose gradients are meant."""
     halves = FORMATS[call.dtype_of(claims[0])].precision < FLOAT32.precision
-    arithmetics = (IN_FLOAT64, IN_LONGDOUBLE) if halves else (IN_LONGDOUBLE, IN_FLOAT64)
+    arithmetics = (IN_FLOAT64, IN_DOUBLE_DOUBLE) if halves else (IN_DOUBLE_DOUBLE, IN_FLOAT64)
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         first, second = (enclosed(call, claims, grad_output, arithmetic) for arithmetic in arithmetics)
     made = {}

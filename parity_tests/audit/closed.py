@@ -17,10 +17,12 @@ Note [Closed forms]
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from parity_tests.expect import FORWARD
+from reference.arithmetic.double_double import FUNCTION_ROUNDOFF, DoubleDouble
 from reference.binary_cross_entropy import LOG_CLAMP, SMALLEST_VARIANCE
 
 ROUNDOFFS = 20
@@ -28,7 +30,7 @@ RELATIVE = ROUNDOFFS * 2.0**-53
 Values = Mapping[str, np.ndarray]
 
 
-def of_logits(x: np.ndarray) -> Values:
+def of_logits(x: Any) -> Values:
     """The closed forms of finite logits, see Note [Closed forms]; all of them are positive, or underflow."""
     size = np.abs(x)
     small = np.exp(-size)
@@ -79,22 +81,22 @@ FORMS: Mapping[tuple[str, str, str], tuple[str, ...]] = {
 }
 
 
-def form(values: Values, name: str) -> tuple[float, np.ndarray]:
+def form(values: Values, name: str) -> tuple[float, Any]:
     """The sign and the size of a closed form."""
     if name in values:
         return 1.0, values[name]
     return -1.0, values[name.removeprefix("-")]
 
 
-def of_pairs(operator: str, x: np.ndarray, claim: str, upstream: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan where x is nan or inf.
 
-    It is evaluated in the dtype of ``x``, float64 or longdouble.
+    It is evaluated in what ``x`` is, float64 or double-double.
 
     With p = sigmoid, the gradients are p_0 p_1 (g_0 - g_1) for softmax and g_0 p_1 - g_1 p_0 for log_softmax, where the two products may
     cancel, and their negatives for the second class; for cross_entropy g times that for an upstream gradient of 1.
     """
-    unit_roundoff = float(np.finfo(x.dtype).eps) / 2
+    unit_roundoff = FUNCTION_ROUNDOFF if isinstance(x, DoubleDouble) else 2.0**-53
     with np.errstate(all="ignore"):
         values = of_logits(np.where(x == np.inf, np.nan, x))
         if claim == FORWARD or operator == "cross_entropy":

@@ -5,7 +5,7 @@ Note [Two witnesses]
     the rounding arithmetic, and on exp, log and log1p of this machine being as accurate as they are taken to
     be. A wrong one is noticed for certain only where balls look. So no enclosure is taken on its word:
 
-    - All is evaluated twice, in float64 and in longdouble, whose functions are other code. Where the two
+    - All is evaluated twice, in float64 and in double-double, whose functions are other code. Where the two
       enclosures have no number in common, one is wrong, and the run ends, whichever element it is.
     - Two that agree are worth no more than the wider of them. Where they leave room for more than `FLOOR`
       ulps, which is what counts as an error at all, the element goes to balls. These are nearly all elements
@@ -16,8 +16,6 @@ Note [Two witnesses]
       from that of the run: neither the machine nor what a subject returns chooses them. If a share f of the
       elements were outside, this would be missed with a probability of (1 - f)**SAMPLE: one in five is
       missed once in a million times.
-
-    Where longdouble is no wider than float64, the two differ in their functions alone.
 
     All 2**32 inputs of float32 are the exception (`parity_tests.audit.blocks`): they have one enclosure, a
     closed form whose bound is derived by hand, and the sample, of each part of the sweep.

@@ -160,7 +160,7 @@ def measured(
     lost = right_kind & np.isfinite(observed) & ~np.isfinite(value)  # it would have no error at all
     if lost.any():
         first = np.argmax(lost)
-        given = f"the evaluation of element {first} is {value[first]}"
+        given = f"the evaluation of element {first} is {float(value[first])}"
         raise AssertionError(f"{given}, where a finite result is right")
     part = Intervals(observed, truth, np.flatnonzero(right_kind & np.isfinite(observed) & np.isfinite(value)))
     doubtful, sampled = doubts.in_doubt(truth, part.indices)

@@ -32,6 +32,7 @@ from parity_tests.expect import FORWARD, expected
 from parity_tests.judging import Finding, judge_claim, of_the_subject, output_shape
 from parity_tests.report import script
 from parity_tests.subjects import Subject, load
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.formats import FORMATS
 
 TARGETS: Mapping[str, tuple[float, ...]] = {"0": (0.0,), "1": (1.0,), "soft": (0.1, 0.5, 0.9)}
@@ -254,7 +255,7 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
         return truths(call, wanted, upstream)
     x = call.arguments["input"].reshape(-1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2))[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
-        wide = x.astype(np.longdouble)
+        wide = DoubleDouble.of(x)
     made = {}
     for claim in wanted:
         value, error = of_pairs(sweep.operator, x, claim, upstream)

@@ -4,7 +4,8 @@ An identity is written once, over functions that it is given. With `Observed` th
 dtype; with `Bounds` they are the definitions in the rounding arithmetic, so that the same text also says what rounding may cost:
 every operator stores its result in the dtype, as a tensor is stored.
 
-Between operators, both compute in NumPy's widest type. What that rounds is charged as well, in the arithmetic ``WIDE``.
+Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic ``WIDE``: a format of which
+its exp and log are within 3 ulps.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from parity_tests.ledger import Divergence
 from parity_tests.operators import OPERATORS
 from parity_tests.subjects import Subject
 from reference.arithmetic import rounding_functions
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.formats import FORMATS, Arithmetic, Format
 from reference.arithmetic.rounding import Rounded, store
 
-_WIDEST = Format("longdouble", int(np.finfo(np.longdouble).nmant) + 1, -1022, 1022)
+_WIDEST = Format("double-double", 67, -1022, 1022)
 WIDE = Arithmetic(compute=_WIDEST, storage=_WIDEST, flushes_subnormals=False)
 BACKWARD = "_backward"
 
@@ -90,7 +92,7 @@ class Observed(Functions):
         return Observed(self.this_operator, dtype, self.subject, self.device)
 
     def given(self, array: np.ndarray) -> Any:
-        return array.astype(np.longdouble) if array.dtype.kind == "f" else array
+        return DoubleDouble.of(array) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:
         return FORMATS[self.dtype].round(array)
@@ -101,9 +103,9 @@ class Observed(Functions):
         if claim == FORWARD:
             result = observe.forward(self.subject, call, self.device)
         else:
-            upstream = _exactly(np.asarray(grad_output), call.output_dtype)
+            upstream = _exactly(grad_output, call.output_dtype)
             result = observe.gradients(self.subject, call, self.device, upstream)[claim]
-        return result.astype(np.longdouble)
+        return DoubleDouble.of(result)
 
 
 class Bounds(Functions):
@@ -157,12 +159,12 @@ def _as(arithmetic: Arithmetic, value: Any) -> Any:
     """The same number with the same error, to be computed with in another arithmetic."""
     if isinstance(value, Rounded):
         return Rounded(value.value, arithmetic, value.error)
-    return Rounded(value, arithmetic) if isinstance(value, np.ndarray) else value
+    return Rounded(value, arithmetic) if isinstance(value, DoubleDouble | np.ndarray) else value
 
 
 def _exactly(value: Any, dtype: str) -> Any:
     """A real array in float64, which holds every number of the dtype."""
-    if not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
+    if not isinstance(value, DoubleDouble | np.ndarray | np.floating) or value.dtype.kind != "f":
         return value
     assert FORMATS[dtype].holds(value).all(), f"an argument of an operator must hold numbers of {dtype}"
     return np.asarray(value, dtype=np.float64)

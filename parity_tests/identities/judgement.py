@@ -34,6 +34,7 @@ from parity_tests.remembered import once
 from parity_tests.report import INLINE
 from parity_tests.subjects import Subject
 from parity_tests.verdict import Verdict, judge
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.error import Error, Unknown
 from reference.arithmetic.formats import FORMATS
 from reference.arithmetic.rounding import Rounded
@@ -84,12 +85,10 @@ def verify_identity(identity: Identity, operator: str, dtype: str, variant: Vari
 def compare(left: Any, right: Any, left_bound: Any, right_bound: Any, dtype: str) -> Verdict:
     """Judge two observed sides by the bounds of both, see Note [Two sides]."""
     left_bound, right_bound = (_bound(side, np.shape(left)) for side in (left_bound, right_bound))
-    right = np.asarray(right, dtype=np.longdouble)
-    if not right.ndim:
-        right = np.broadcast_to(right, np.shape(left))
+    right = np.broadcast_to(DoubleDouble.of(right), np.shape(left)) if not np.ndim(right) else DoubleDouble.of(right)
     with np.errstate(all="ignore"):
         error = difference(left_bound.error, right_bound.error)
-    return judge(np.asarray(left, dtype=np.longdouble), Rounded(right, WIDE, error), FORMATS[dtype])
+    return judge(DoubleDouble.of(left), Rounded(right, WIDE, error), FORMATS[dtype])
 
 
 def difference(left: Error, right: Error) -> Error:
@@ -116,7 +115,7 @@ def _alike(mine: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
 
 def _bound(side: Any, shape: tuple[int, ...]) -> Rounded:
     """A side that is a number, known exactly, has no error."""
-    return side if isinstance(side, Rounded) else Rounded(np.broadcast_to(np.asarray(side, dtype=np.longdouble), shape), WIDE)
+    return side if isinstance(side, Rounded) else Rounded(np.broadcast_to(np.asarray(side, dtype=np.float64), shape), WIDE)
 
 
 def explain(comparison: Comparison, identity: Identity, subject: Subject, device: str) -> str:

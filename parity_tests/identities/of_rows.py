@@ -10,6 +10,7 @@ import numpy as np
 from parity_tests.expect import FORWARD
 from parity_tests.identities.inputs import ROWS
 from parity_tests.identities.record import Pair, identity
+from reference.arithmetic.double_double import DoubleDouble
 
 INPUT = "input"
 
@@ -80,7 +81,7 @@ def duplicated_classes(f: Any, x: Any) -> Iterator[Pair]:
     doubled, grad = (f.given(np.concatenate([drawn, drawn], axis=1)) for drawn in (x.drawn.input, x.drawn.grad))
     both = f.this(doubled, dim=1)
     alone = f.this(x.input, dim=1)
-    alone = alone - np.log(np.longdouble(2)) if f.this_operator == "log_softmax" else alone / 2
+    alone = alone - np.log(DoubleDouble.of(2.0)) if f.this_operator == "log_softmax" else alone / 2
     yield FORWARD, both[:, :n], alone
     yield FORWARD, both[:, n:], alone
     # of the sum of both halves' gradients, each half has one

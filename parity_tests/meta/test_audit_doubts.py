@@ -53,12 +53,12 @@ def errors_of(observed: np.ndarray, truth: Truth) -> Errors:
     return measured(observed, truth, no, no)
 
 
-def moved(evaluation: Evaluation | Truth, at: Any, ulps: float, dtype: str) -> np.ndarray:
+def moved(evaluation: Evaluation | Truth, at: Any, ulps: float, dtype: str) -> Any:
     """The values of an evaluation, those of chosen elements wrong."""
-    value = evaluation.value.copy()
-    units = FORMATS[dtype].spacing(np.asarray(value.reshape(-1)[at], dtype=np.float64))
-    value.reshape(-1)[at] += ulps * units
-    return value
+    value = evaluation.value
+    off = np.zeros(value.shape)
+    off.reshape(-1)[at] = ulps * FORMATS[dtype].spacing(np.asarray(value.reshape(-1)[at], dtype=np.float64))
+    return value + off
 
 
 def in_both(truth: Truth, at: Any, ulps: float) -> Truth:
@@ -156,8 +156,8 @@ def test_without_the_other_evaluation_the_largest_error_is_lost(monkeypatch: pyt
     truth = true_values("float32", LARGE)
     observed = observed_of(truth)
     right = errors_of(observed, truth)
-    value = truth.value.copy()
-    value.reshape(-1)[right.worst] = observed.reshape(-1)[right.worst]
+    worst = np.arange(truth.value.size).reshape(LARGE) == right.worst
+    value = np.where(worst, observed, truth.value)
     assert right.worst not in doubts.drawn(truth.key, truth.value.size)
     with pytest.raises(AssertionError, match=f"element {right.worst} {EXCLUDED}"):
         errors_of(observed, replace(truth, value=value))
@@ -227,8 +227,8 @@ def test_an_evaluation_that_is_no_number_is_noticed(planted: float) -> None:
     """It would count as an element without an error, by one evaluation or by both."""
     truth = true_values("float32", SMALL)
     assert truth.second is not None
-    observed, value, second = observed_of(truth), truth.value.copy(), truth.second.value.copy()
-    value[2, 3] = second[2, 3] = planted
+    observed, at = observed_of(truth), np.arange(32).reshape(SMALL) == 19
+    value, second = (np.where(at, planted, each.value) for each in (truth, truth.second))
     with pytest.raises(AssertionError, match=f"the two evaluations of element 19 {EXCLUDED}"):
         errors_of(observed, replace(truth, value=value))
     both = replace(truth, value=value, second=truth.second._replace(value=second))

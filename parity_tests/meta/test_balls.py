@@ -22,6 +22,7 @@ from parity_tests.judging import output_shape
 from parity_tests.operators import OPERATORS
 from parity_tests.verdict import judge
 from reference.arithmetic import balls
+from reference.arithmetic.double_double import DoubleDouble
 from reference.arithmetic.formats import FLOAT64
 from reference.arithmetic.rounding import Rounded
 
@@ -79,7 +80,7 @@ def test_what_float64_finds_is_within_its_bound_of_the_ball(name: str) -> None:
         bound = expected(call, (claim,), g)[claim]
         truth = certified(call, claim, g, bound)
         assert truth is not None, (call, claim)
-        for result in (np.asarray(found), bound.value):  # float64, and the longdouble that the rounding arithmetic evaluates
+        for result in (np.asarray(found), bound.value):  # float64, and the double-double that the rounding arithmetic evaluates
             verdict = judge(result, truth, FLOAT64)
             assert verdict.passes, (call, claim, verdict)
             decided += verdict.elements - verdict.undecided
@@ -93,10 +94,16 @@ def test_a_ball_is_the_float64_number_itself(number: float) -> None:
 
 
 def test_a_ball_is_the_float16_float32_or_longdouble_number_itself() -> None:
-    third = np.longdouble(1) / 3
+    third = np.longdouble(1) / 3  # of 53, 64 or 113 bits
     for number in (np.float16(0.1), np.float32(1e-45), third, -third * np.longdouble(2) ** 900, third * np.longdouble(2) ** -900):
         assert exactly(balls.ball(number)) == Fraction(*number.as_integer_ratio())
-    assert exactly(balls.ball(third)) != Fraction(float(third))
+
+
+def test_a_ball_is_the_double_double_itself_however_far_apart_its_halves_are() -> None:
+    for high, low in ((1 / 3, 1 / 3 * 2.0**-54), (1.0, TINY), (-LARGEST, 2.0**-1000), (0.5, 0.0)):
+        assert exactly(balls.ball(DoubleDouble(np.float64(high), np.float64(low)))) == Fraction(high) + Fraction(low)
+    made = balls.balls(DoubleDouble(np.asarray([1.0, 0.5]), np.asarray([TINY, 0.0])))
+    assert [exactly(b) for b in made] == [1 + Fraction(TINY), Fraction(1, 2)]
 
 
 def test_infinities_and_nan_become_balls_that_are_not_finite() -> None:
@@ -154,7 +161,7 @@ def test_precision_is_raised_until_a_confident_log_probability_is_known(monkeypa
     assert len(used) > 1
     assert used == [128 * 2**i for i in range(len(used))]
     assert abs(truth.value[0] + np.exp(-256.0)) <= np.spacing(np.exp(-256.0))
-    assert bound.value[0] == 0  # which longdouble could not see: 1 + exp(-256) is 1
+    assert bound.value[0] == 0  # 1 + exp(-256) is rounded to 1, and that is charged
     assert judge(np.asarray([0.0, -256.0]), truth, FLOAT64).passes  # and what no float64 implementation could either
     assert not judge(np.asarray([-1e-16, -256.0]), truth, FLOAT64).passes
     used.clear()

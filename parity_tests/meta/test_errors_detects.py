@@ -138,6 +138,22 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
     assert raised == "OutOfRange"
 
 
+def test_torch_says_why_it_refuses() -> None:
+    """Where its message cannot be decoded, an older Python drops it."""
+
+    def refuses(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+        if target.max() > 2:
+            raise IndexError
+        return F.nll_loss(input, target, **options)
+
+    row = row_named(NLL, "target 3, shape (2, 3), mean")
+    planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
+    assert errors.ask(planted, "cpu", row, "float32") == ("", "")
+    problem, raised = errors.ask(torchs, "cpu", row, "float32")
+    assert "raises IndexError without a word" in problem
+    assert not raised
+
+
 def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_failure_else(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(input: Tensor, target: Tensor, **options: Any) -> Tensor:
         if target.max() > 2:

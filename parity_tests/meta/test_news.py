@@ -82,15 +82,15 @@ def test_the_record_keeps_what_other_runs_found() -> None:
         found = {"results": environment.as_dict()}
         return {"environment": found, "date": "2026-01-01", "diverging": {id: {} for id in diverging}, "news": told}
 
-    made = verified.add({}, outcome(AMD, ["a", "b", "other"], []), "old", ["a", "b"])
-    made = verified.add(made, outcome(LATER, ["a"], [("b", "forward, float16")]), "new", ["a", "b"])
-    made = verified.add(made, outcome(LATER, ["compiled"], []), "new", ["compiled"])  # of another subject, there
+    made = verified.add({}, outcome(AMD, ["a", "b"], []), "old")
+    made = verified.add(made, outcome(LATER, ["a"], [("b", "forward, float16")]), "new")
+    made = verified.add(made, outcome(LATER, ["compiled"], []), "new")  # of another subject, there
     assert made["entries"] == {
         "a": {"diverges": ["old", "new"], "absent": {}},
         "b": {"diverges": ["old"], "absent": {"new": ["forward, float16"]}},
         "compiled": {"diverges": ["new"], "absent": {}},
     }
-    again = verified.add(made, outcome(LATER, ["a", "b"], []), "new", ["a", "b"])
+    again = verified.add(made, outcome(LATER, ["a", "b"], []), "new")
     assert again["entries"]["b"] == {"diverges": ["old", "new"], "absent": {}}
     assert json.loads(verified.text_of(made)) == made
 

@@ -32,8 +32,8 @@ ROW, COLUMN = Unknown(-1), Unknown(-2)
 
 def is_inside(computed: Any, bound: Rounded, format: Format = FLOAT32) -> bool:
     """Each element by itself, and each row with one shared error; nothing undecided."""
-    computed = np.asarray(computed)
-    verdict = judge(computed if computed.dtype == np.longdouble else computed.astype(np.float64), bound, format)
+    computed = np.asarray(computed).astype(np.float64)
+    verdict = judge(computed, bound, format)
     finite = np.isfinite(bound.value)  # judged by kind where it is not
     each = np.abs(np.where(finite, computed, 0.0) - np.where(finite, bound.value, 0.0)) <= bound.total_error()
     return bool(verdict.passes and not verdict.undecided and np.all(each))

@@ -18,7 +18,7 @@ import pytest
 import torch
 from packaging.version import Version
 
-from parity_tests import readme
+from parity_tests import readme, verified
 from parity_tests.versions import record as records
 from parity_tests.versions import table
 from parity_tests.versions.__main__ import SECTION, main
@@ -53,18 +53,19 @@ def run_of(
 ) -> dict[str, Any]:
     """What ``pytest --outcome`` writes."""
     environment = {"torch": version, "python": "3.12.1", "hypothesis": "6.170.15"}
-    environment |= {
+    results = {
         "vendor": "AuthenticAMD",
         "machine": "x86_64",
         "capability": "AVX2",
         "functions": "MKL 5b2bc9",
     }
+    environment |= results
     options = {"subject": "torch", "device": "cpu", "effort": "quick", "seed": 0}
     known = diverging or {CANCELS: 5}
     return {
         "schema": 1,
         "date": "2026-11-27",
-        "environment": environment | {"results": {"torch": version}} | others,
+        "environment": environment | {"results": {"torch": version, "device": "cpu", **results}} | others,
         "options": options | {"dtypes": DTYPES, "operators": OPERATORS},
         "exitstatus": int(bool(failures)),
         "counts": {name: {dtype: {"forward": 100, "bits": -1} for dtype in DTYPES} for name in OPERATORS},
@@ -94,6 +95,7 @@ class Fake:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which nothing is recorded yet."""
     monkeypatch.setattr(records, "PATH", tmp_path / "record.json")
+    monkeypatch.setattr(verified, "PATH", tmp_path / "verified.json")
     monkeypatch.setattr(readme, "README", tmp_path / "README.md")
     (tmp_path / "README.md").write_text(f"<!-- {SECTION}: begin -->\n{table.NONE}\n<!-- {SECTION}: end -->\n")
     return tmp_path
@@ -302,6 +304,7 @@ def test_runs_with_other_options_are_not_mixed(project: Path, capsys: pytest.Cap
     with pytest.raises(ValueError, match="the outcome has schema 2"):
         Record().adding(run_of("2.13.0") | {"schema": 2})
     assert main(quick("2.13.0", "--write"), Fake(run_of("2.13.0"))) == 0
+    assert list(verified.read(verified.PATH).diverges) == [CANCELS]
     fake = Fake(run_of("2.15.0"))
     assert main(["2.15.0", "--write"], fake) == 2
     assert "what is recorded was run with effort quick, not standard" in capsys.readouterr().err

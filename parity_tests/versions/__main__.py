@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from parity_tests import readme
+from parity_tests import readme, verified
 from parity_tests.versions import record as records
 from parity_tests.versions import table
 from parity_tests.versions.changes import drift
@@ -79,6 +79,7 @@ def main(
         else:
             if given.write:  # the next takes hours
                 records.write(kept)
+                verified.keep(one)
     made = table.section(kept, not_run)
     print(made)
     if given.table:

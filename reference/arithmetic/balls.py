@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import flint
 import numpy as np
 
+from reference.arithmetic.double_double import DoubleDouble
+
 
 class Enclosure(NamedTuple):
     """The true value lies in ``midpoint + remainder +- radius``; nan in all three where no number encloses it.
@@ -38,20 +40,28 @@ def precision(bits: int) -> Iterator[None]:
 
 
 def ball(number: Any) -> flint.arb:
-    """The exact ball of one binary floating-point number (any NumPy real type, up to 64 bits of significand)."""
+    """The exact ball of one binary floating-point number (of any real type of NumPy, or a `DoubleDouble`)."""
+    if isinstance(number, DoubleDouble):
+        with precision(4096):  # of two numbers, however far apart
+            return ball(float(number.high)) + ball(float(number.low))
     if np.isnan(number):
         return flint.arb("nan")
     if np.isinf(number):
         return flint.arb("inf" if number > 0 else "-inf")
     if float(number) == number:
         return flint.arb(float(number))
-    high = float(number)  # wider than float64: the rest of a 64-bit significand fits a second number
-    with precision(128):
-        return flint.arb(high) + flint.arb(float(number - high))
+    high = float(number)  # what float64 leaves of a wider number, of 113 bits twice
+    with precision(256):
+        return flint.arb(high) + ball(number - high)
 
 
 def balls(array: Any) -> np.ndarray:
     """An object array of exact balls; integer and boolean arrays stay as they are."""
+    if isinstance(array, DoubleDouble):
+        made = np.empty(array.shape, dtype=object)
+        for index in np.ndindex(*array.shape):
+            made[index] = ball(array[index])
+        return made
     array = np.asarray(array)
     if array.dtype.kind != "f":
         return array

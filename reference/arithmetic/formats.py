@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from reference.arithmetic import double_double
+from reference.arithmetic.double_double import DoubleDouble, nearest
+from reference.arithmetic.error_free import two_sum
+
 
 @dataclass(frozen=True)
 class Format:
@@ -49,13 +53,13 @@ class Format:
         return (2.0 - 2.0 ** (1 - self.precision)) * 2.0**self.max_exponent
 
     @cached_property
-    def overflow_threshold(self) -> Any:
-        """Smallest magnitude that rounds to infinity; for float64 itself only a wider type holds it."""
-        threshold = np.ldexp(np.longdouble(2.0 - 2.0**-self.precision), self.max_exponent)
-        return float(threshold) if self.max_exponent < 1023 else threshold
+    def overflow_threshold(self) -> float:
+        """Smallest magnitude that rounds to infinity; for float64 infinity, which is what a float64 says of a number so large."""
+        return (2.0 - 2.0**-self.precision) * 2.0**self.max_exponent
 
     def spacing(self, x: Any) -> Any:
         """The gap to the next number of the format at the magnitude of ``x``: one ulp of it; of a non-finite number, something."""
+        x = nearest(x)
         if isinstance(x, np.ndarray) and x.dtype == np.float64:  # without its significand a number is a power of two
             return np.maximum(_power_below(x) * (2 * self.unit_roundoff), self.smallest_subnormal)
         _, exponent = np.frexp(x)
@@ -68,18 +72,35 @@ class Format:
             with np.errstate(invalid="ignore", over="ignore"):
                 return (x.astype(np.float32) == x) | np.isnan(x)
         with np.errstate(invalid="ignore"):
-            units = x / self.spacing(x)  # exact: a power of two
-            inside = (np.rint(units) == units) & (np.abs(x) <= self.largest)
+            inside = (self.units(x)[1] == 0) & (np.abs(x) <= self.largest)
         return inside | ~np.isfinite(x)
+
+    def units(self, x: Any) -> tuple[Any, Any]:
+        """The nearest number of the format as a multiple of `spacing`, ties to even, and what it leaves of ``x``, in these units too.
+
+        A double-double that the format is finer than a float64 for has a double-double multiple.
+        """
+        spacing = self.spacing(x)
+        units = nearest(x) / spacing  # exact: a power of two
+        whole = np.rint(units)
+        if double_double.holds_float64s(x):
+            return whole, units - whole
+        rest, missed = two_sum(units - whole, x.low / spacing)
+        more = np.rint(rest)
+        tie = (np.abs(rest - more) == 0.5) & (missed != 0)  # no tie after all
+        more = np.where(tie, rest + np.copysign(0.5, missed), more)
+        if self.precision <= 53:
+            return whole + more, (rest - more) + missed
+        return DoubleDouble(*two_sum(whole, more)), (rest - more) + missed
 
     def round(self, x: Any) -> Any:
         """``x`` rounded once to the nearest number of the format, ties to even, in the dtype of ``x``."""
-        x = np.asarray(x)
+        x = x if isinstance(x, DoubleDouble) else np.asarray(x)
         with np.errstate(invalid="ignore", over="ignore"):
-            spacing = self.spacing(x)
-            rounded = np.rint(x / spacing) * spacing
-            rounded = np.where(np.abs(x) >= self.overflow_threshold, np.copysign(np.inf, x), rounded)
-        return np.where(np.isfinite(x), rounded, x).astype(x.dtype)
+            rounded = self.units(x)[0] * self.spacing(x)
+            rounded = np.where(np.abs(x) >= self.overflow_threshold, np.copysign(np.inf, nearest(x)), rounded)
+        rounded = np.where(np.isfinite(x), rounded, x)
+        return rounded if isinstance(x, DoubleDouble) else rounded.astype(x.dtype)
 
 
 def _power_below(x: np.ndarray) -> Any:
@@ -159,14 +180,24 @@ class Arithmetic:
         return replace(cls(compute=compute, storage=storage), **changes)
 
     @cached_property
-    def evaluation_dtype(self) -> type:
-        """The NumPy type that values are evaluated in: wider than ``compute`` wherever the machine has a wider one."""
-        return np.longdouble if self.compute.precision >= FLOAT64.precision else np.float64
+    def evaluation_type(self) -> type:
+        """What values are evaluated in, finer than ``compute``: float64 or, see its notes, `DoubleDouble`."""
+        return DoubleDouble if self.compute.precision >= FLOAT64.precision else np.float64
 
     @cached_property
     def evaluation_roundoff(self) -> float:
-        """Unit roundoff of the evaluation itself: its error is part of every allowance."""
-        return float(np.finfo(self.evaluation_dtype).eps) / 2
+        """Largest relative error of an operation of the evaluation itself: it is part of every allowance."""
+        return double_double.ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
+
+    @cached_property
+    def evaluation_roundoff_of_sums(self) -> float:
+        """The same of each addition of a sum."""
+        return double_double.SUM_ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
+
+    @cached_property
+    def evaluation_roundoff_of_functions(self) -> float:
+        """The same of exp, log and log1p, to be multiplied with as many ulps as are asked of an implementation."""
+        return double_double.FUNCTION_ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
 
     def between(self, wide: Format, narrow: Format) -> Format | None:
         """What a number passes through from one format to another; None where it is rounded at once, or not at all."""

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from reference.arithmetic.double_double import DoubleDouble, nearest
 from reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
-from reference.arithmetic.rounding import Rounded, absolute_form, coerce, in_doubt, is_exact, is_nan, remembered, round_result
+from reference.arithmetic.rounding import Rounded, absolute_form, coerce, in_doubt, is_exact, is_nan, overflows, remembered, round_result
 
 inf = np.inf
 nan = np.nan
@@ -149,7 +150,7 @@ def exp(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         own, shared = absolute_form(x)
         value = np.exp(x.value)
-        exact, finite = x.value == 0, np.isfinite(x.value)
+        exact, finite = x.nearest == 0, np.isfinite(x.nearest)
         if exact.any():
             exact = exact & (x.total_error() == 0)
         doubtful: Any = 0.0
@@ -157,12 +158,16 @@ def exp(x: Rounded) -> Rounded:
             own, shared = np.where(finite, own, 0.0), {k: np.where(finite, a, 0.0) for k, a in shared.items()}
             doubtful = np.where(in_doubt(x) & ~finite, np.inf, 0.0)  # absolute: 0 knows no relative error
         ulps = 2 * x.arithmetic.exp_ulps
-        own = own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff)
+        own = own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff_of_functions)
         error = Error(own, doubtful, {k: (a, 0.0) for k, a in shared.items()})
         if not all_finite:
             exact = exact | ~finite
         charge = ulps * x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
+
+        def doubt() -> Any:
+            return in_doubt(x) | overflows(value, x.nearest)
+
+        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=doubt)
 
 
 @remembered
@@ -170,14 +175,14 @@ def log(x: Rounded) -> Rounded:
     """A relative error of the argument is an absolute error of the result."""
     with np.errstate(all="ignore"):
         value = np.log(x.value)
-        least = np.abs(x.value) * np.exp(-x.error.total_relative)
+        least = x.magnitude * np.exp(-x.error.total_relative)
         own = x.error.relative - np.log1p(-np.minimum(x.error.total_absolute / least, 1.0))
         ulps = 2 * x.arithmetic.log_ulps
-        error = Error(ulps * x.arithmetic.evaluation_roundoff, own, {k: (0.0, r) for k, (r, _) in x.error.shared.items()})
+        error = Error(ulps * x.arithmetic.evaluation_roundoff_of_functions, own, {k: (0.0, r) for k, (r, _) in x.error.shared.items()})
         exact, charge = ~np.isfinite(value), ulps * x.arithmetic.compute.unit_roundoff
 
         def doubt() -> Any:  # what is 0 within its error has a logarithm that is finite, infinite or nan
-            return in_doubt(x) | ((x.value == 0) & (x.total_error() > 0))
+            return in_doubt(x) | ((x.nearest == 0) & (x.total_error() > 0))
 
         return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=doubt)
 
@@ -186,10 +191,10 @@ def log(x: Rounded) -> Rounded:
 def log1p(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.log1p(x.value)
-        own = -np.log1p(-np.minimum(x.total_error() / (1 + x.value), 1.0))
+        own = -np.log1p(-np.minimum(x.total_error() / (1 + x.nearest), 1.0))
         ulps = 2 * x.arithmetic.log1p_ulps
-        error = Error(ulps * x.arithmetic.evaluation_roundoff, np.where(np.isfinite(value), own, 0.0))
-        exact = ~np.isfinite(value) | (x.value == 0)
+        error = Error(ulps * x.arithmetic.evaluation_roundoff_of_functions, np.where(np.isfinite(value), own, 0.0))
+        exact = ~np.isfinite(value) | (x.nearest == 0)
         charge = ulps * x.arithmetic.compute.unit_roundoff
         return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
 
@@ -209,14 +214,14 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
     add = partial(np.add.reduce, axis=axes, keepdims=keepdims)
     along: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
     with np.errstate(all="ignore"):
-        finite = np.isfinite(x.value)
+        finite = np.isfinite(x.nearest)
         all_finite = finite.all()
 
         def where_finite(bound: Any) -> Any:
             full = bound if np.shape(bound) == x.shape else np.broadcast_to(bound, x.shape)
             return full if all_finite else np.where(finite, full, 0.0)
 
-        magnitude = where_finite(np.abs(x.value))
+        magnitude = where_finite(x.magnitude)
         own, coefficients = absolute_form(x)
         unknown = Unknown(axes[0] % x.ndim - x.ndim) if keepdims and len(axes) == 1 else None
         kept = {k: a for k, a in coefficients.items() if unknown is not None and k.axis == unknown.axis}
@@ -227,7 +232,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         kept = {k: add(where_finite(a)) for k, a in kept.items()}
 
         size = add(magnitude)
-        roundoff = x.arithmetic.evaluation_roundoff
+        roundoff = x.arithmetic.evaluation_roundoff_of_sums
         over_losses = axis is None
         kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
         unit = kept_in.unit_roundoff
@@ -254,8 +259,9 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         shared: dict[Unknown, tuple[Any, Any]] = {k: (0.0, a if exact is None else np.where(exact, 0.0, a)) for k, a in kept.items()}
         if unknown is not None:
             # Of one sign, the error is relative, and stays so through quotients and logarithms.
-            relative = -np.log1p(-error / np.abs(value))
-            one_sign = (np.abs(value) >= size * (1 - unit)) & (error < np.abs(value))
+            total = np.abs(nearest(value))
+            relative = -np.log1p(-error / total)
+            one_sign = (total >= size * (1 - unit)) & (error < total)
             shared[unknown] = (np.where(one_sign, relative, 0.0), np.where(one_sign, 0.0, error))
             bound = Error(0.0, 0.0, shared)
         else:
@@ -263,7 +269,8 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         # The total is rounded to the intermediate format, where that is narrower than the one sums are kept in.
 
         def doubt() -> Any:
-            return np.any(np.broadcast_to(in_doubt(x), x.shape), **along) & ~np.any(is_nan(x), **along)
+            unknown = np.any(np.broadcast_to(in_doubt(x), x.shape), **along) & ~np.any(is_nan(x), **along)
+            return unknown | overflows(value, np.where(np.all(finite, **along), 0.0, np.inf))
 
         return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
@@ -305,11 +312,14 @@ def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: fl
     """
     if value.size == 0 or np.all(carried > size * unit / 2):  # a quantum is at most the sum: no need to look
         return None
-    mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0.0))
+    high = nearest(value)
+    mantissa, exponent = np.frexp(np.where(np.isfinite(high), high, 0.0))
     units = np.ldexp(mantissa, 53)
     whole = units == np.rint(units)
+    if isinstance(value, DoubleDouble):
+        whole = whole & (value.low == 0)
     integers = np.where(whole, units, 1.0).astype(np.int64)
-    quantum = np.where(value == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))  # lowest set bit
+    quantum = np.where(high == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))  # lowest set bit
     coarsest = np.min(quantum, **along)
     return np.all(whole, **along) & (size * unit <= coarsest) & (coarsest >= smallest) & (carried <= coarsest * unit / 2)
 
