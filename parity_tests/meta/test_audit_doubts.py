@@ -142,10 +142,9 @@ def test_what_could_change_a_digit_is_told_in_every_element(dtype: str, values: 
     truth = truths(operator.call(operator.case(dtype, LARGE, values, {"dim": 1}, 0)), (FORWARD,))[FORWARD]
     every = np.arange(truth.value.size)
     for ulps in (2 * FLOOR, -2 * FLOOR):
-        value = moved(truth, every, ulps, dtype)
-        told = doubts.exclusive(replace(truth, value=value))
+        told = doubts.exclusive(replace(truth, value=moved(truth, every, ulps, dtype)))
         seen, draws = doubts.in_doubt(truth, every)
-        assert (told | seen | (value == truth.value).reshape(-1)).all()  # 53 bits may not move
+        assert (told | seen).all()
         assert draws == SAMPLE
         assert told.any() or dtype == "float64"
 
