@@ -30,6 +30,7 @@ from reference.arithmetic.formats import FORMATS
 
 WITNESSED = ("float16", "bfloat16", "float32")
 SMALL, LARGE = (4, 8), (700, 10)
+BOUNDS = 4.0  # times its bound an error is noticed
 OUTSIDE, EXCLUDED = "is outside its own bound: balls say so", "exclude each other"
 
 
@@ -67,6 +68,12 @@ def in_both(truth: Truth, at: Any, ulps: float) -> Truth:
     return replace(truth, value=moved(truth, at, ulps, truth.format.name), second=second)
 
 
+def bounds_of(truth: Truth) -> np.ndarray:
+    """The bound of each element's evaluation, in ulps; at least what intervals of errors resolve."""
+    units = truth.format.spacing(np.asarray(truth.value, dtype=np.float64))
+    return np.maximum(truth.error / units, 2.0**-20).reshape(-1)
+
+
 def named_in_figures(observed: np.ndarray, truth: Truth) -> list[int]:
     """The elements that figures rest on by themselves: the largest and the smallest errors, those of the
     percentiles and their neighbours, those nearest to half an ulp; the first, the last and some between."""
@@ -83,17 +90,16 @@ def named_in_figures(observed: np.ndarray, truth: Truth) -> list[int]:
 # --- every element ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", [160.0, -160.0, 4.0])
+@pytest.mark.parametrize("times", [160.0, -160.0, BOUNDS])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_balls_see_every_element_of_a_small_result(dtype: str, times: float) -> None:
     """Off by so many ulps, or by a few times its own bound."""
     truth = true_values(dtype, SMALL)
     observed = observed_of(truth)
     assert errors_of(observed, truth).in_balls == truth.value.size <= FEW
-    units = truth.format.spacing(np.asarray(truth.value, dtype=np.float64))
-    bounds = np.maximum(truth.error / units, 2.0**-20).reshape(-1)  # finer than intervals of errors are
+    bounds = bounds_of(truth)
     for at in range(truth.value.size):
-        ulps = times if abs(times) > 100 else times * bounds[at]
+        ulps = times * bounds[at] if times == BOUNDS else times * max(1, bounds[at])
         with pytest.raises(AssertionError, match=f"element {at} {OUTSIDE}"):
             errors_of(observed, in_both(truth, at, ulps))
 
@@ -103,9 +109,10 @@ def test_balls_see_every_element_of_float64() -> None:
     observed = observed_of(truth)
     found = errors_of(observed, truth)
     assert found.in_balls == found.elements > FEW
+    bounds = bounds_of(truth)
     for at in named_in_figures(observed, truth)[::3]:
         with pytest.raises(AssertionError, match=f"element {at} {OUTSIDE}"):
-            errors_of(observed, in_both(truth, at, 0.25))
+            errors_of(observed, in_both(truth, at, BOUNDS * bounds[at]))
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
