@@ -66,6 +66,7 @@ class Bench:
     def __init__(self, device: str, clock: Clock, buffers: Buffers, mode: str, *, cold: bool = False) -> None:
         self.device, self.clock, self.buffers, self.mode, self.cold = device, clock, buffers, mode, cold
         self.output: Any = None
+        self._prepared: list[Any] = []
         self.start = 0  # the buffer that the blocks of this round begin with
         self._flush = torch.zeros(flushed() // 8, dtype=torch.float64, device=device) if cold else None
 
@@ -95,30 +96,29 @@ class Bench:
         return [(self.start + i) % len(self.buffers.order) for i in range(calls)]
 
     def ready(self, block: Block) -> list[Any]:
-        """What the calls of a block take, once all that a block finds is as it is before each: the memory
-        free, the inputs just written (see Note [Just written]) or the caches empty."""
+        """What the calls of a block take, once all that a block finds is as it is before each: the memory of
+        the block before free, the inputs just written (see Note [Just written]) or the caches empty."""
         self.output = None
+        self._prepared.clear()  # pytest-benchmark still holds what it was given
         numbers = self.numbers(block.calls)
         written = list(reversed(numbers[: len(self.buffers.order)]))  # the first to be read comes last
         if not self.cold:
             for number in written:
                 self.buffers.rewrite_upstream(number)
                 self.buffers.rewrite_arguments(number)
-        prepared = [block.step.prepare(number) for number in numbers]
+        self._prepared = [block.step.prepare(number) for number in numbers]
         if not self.cold and self.mode == BACKWARD:
             for number in written:
                 self.buffers.rewrite_upstream(number)
         self.empty_caches()
-        prepared.reverse()
-        return prepared
+        return self._prepared
 
-    def run(self, call: Callable[[Any], Any], prepared: list[Any]) -> None:
-        """What is timed. The last result is kept until the next block begins; what a call has used up is let
-        go."""
+    def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
+        """What is timed. The last result is kept until the next block begins."""
         output = None
-        while prepared:
+        for argument in prepared:
             output = None  # its memory may be used again, as where a result is used up
-            output = call(prepared.pop())
+            output = call(argument)
         self.output = output
 
     def seconds(self, block: Block) -> float:

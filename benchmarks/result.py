@@ -103,14 +103,14 @@ class Result:
         return Interval(self.speed_low, self.speed, self.speed_high)
 
     @property
-    def at_floor(self) -> bool:
-        """Whether it is not below the floor by more than a floor can be known."""
-        return AS_FAST <= self.times_floor < 1
+    def cached(self) -> bool:
+        """Whether it is below the floor, and not only by noise: a cache explains it."""
+        return self.times_floor_cold is not None and self.times_floor_high < 1
 
     @property
-    def cached(self) -> bool:
-        """Whether it is below the floor, and a cache explains it."""
-        return self.times_floor_cold is not None
+    def at_floor(self) -> bool:
+        """Whether it is below the floor by no more than a floor can be known, or than noise."""
+        return self.times_floor < 1 and not self.cached
 
     def as_info(self) -> dict[str, Any]:
         """As pytest-benchmark's extra_info."""

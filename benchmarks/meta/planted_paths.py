@@ -19,9 +19,10 @@ def copies(share: float = 1.0) -> Path:
 
     def step(work: Work, mode: str, buffers: Buffers) -> Step:
         own = PATHS[BASELINE].step(work, FORWARD, buffers)
+        kept = [torch.empty_like(each["input"]) for each in buffers.arguments]
 
         def prepare(i: int) -> torch.Tensor:
-            return own.call(own.prepare(i))
+            return kept[i].copy_(own.call(own.prepare(i)))
 
         def call(made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             new, rows = torch.empty_like(made), round(share * len(made))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from types import SimpleNamespace
@@ -131,7 +132,7 @@ def test_a_harness_that_costs_more_is_found() -> None:
     """One that looks at every argument, which takes a microsecond or two."""
 
     class Slow(Bench):
-        def run(self, call: Callable[[Any], Any], prepared: list[Any]) -> None:
+        def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
             super().run(lambda argument: (repr([argument] * 20), call(argument))[1], prepared)
 
     assert cost_of_a_call(Slow("cpu", Clock("cpu"), held(), FORWARD)) > 0.01
@@ -192,13 +193,18 @@ def test_the_result_of_the_last_round_is_there_to_be_judged() -> None:
     assert bench.output == f"made of {rounds.last}"
 
 
-def test_what_a_call_has_used_up_is_let_go() -> None:
-    """Else a graph that torch has run through lies in the memory beside the next one, and one that the path
-    has does not."""
-    bench, left = a_bench(), []
-    prepared: list[Any] = [0, 1, 2]
-    bench.run(lambda argument: left.append(len(prepared)), prepared)
-    assert left == [2, 1, 0]
+def test_what_a_block_has_used_up_is_gone_before_the_next() -> None:
+    """Whoever still holds the block: else its graphs would lie in the memory beside those of the next one."""
+    bench = a_bench()
+    block = Block(Step(lambda i: torch.zeros(3), lambda argument: argument, lambda output: {}), 2)
+    held_on = bench.ready(block)
+    bench.run(block.step.call, held_on)
+    used_up = weakref.ref(held_on[0])
+    assert used_up() is not None
+    bench.ready(Block(NOTHING, 1))
+    assert held_on == []
+    assert used_up() is None
+    assert bench.output is None
 
 
 @pytest.mark.parametrize("mode", MODES)

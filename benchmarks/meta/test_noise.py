@@ -65,16 +65,17 @@ def test_without_torch_nothing_is_known_about_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("floor", "cold", "shown"),
+    ("floor", "cold", "apart", "shown"),
     [
-        (2.17, None, "2.17"),
-        (1.005, None, "1"),
-        (0.995, 1.2, "~1"),
-        (0.68, 1.2, "0.68 cache"),
+        (2.17, None, 0.01, "2.17"),
+        (1.005, None, 0.01, "1"),
+        (0.95, None, 0.01, "~1"),
+        (0.68, 1.2, 0.01, "0.68 cache"),
+        (0.68, 1.2, 0.9, "~1"),  # the interval holds 1
     ],
 )
-def test_a_multiple_of_the_floor_is_shown_explained(floor: float, cold: float | None, shown: str) -> None:
-    assert summary.times(result("compile", floor=floor, cold=cold)) == shown
+def test_a_figure_below_1_is_explained(floor: float, cold: float | None, apart: float, shown: str) -> None:
+    assert summary.times(result("compile", floor=floor, cold=cold, apart=apart)) == shown
 
 
 def test_what_is_not_told_is_marked() -> None:

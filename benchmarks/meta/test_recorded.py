@@ -1,4 +1,4 @@
-"""Intervals on rounds that were measured: torch against itself, on a machine on which others were at work.
+"""Intervals on rounds that were measured: torch against itself, beside other work of lower priority.
 
 They are what ``python -m benchmarks.meta.slowdown --record benchmarks/meta/rounds.json`` has written.
 """
