@@ -8,8 +8,15 @@ is given back; the settings are part of what a result says, and so is the number
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
+from typing import Any
+
+try:
+    import resource as _resource
+except ImportError:  # not on Windows
+    _resource = None  # type: ignore[assignment]
+
+resource: Any = _resource
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of <malloc.h>
 TOP_PAD = 64 * 2**20
@@ -43,6 +50,6 @@ def give_back() -> bool:
     return True
 
 
-def page_faults() -> int:
-    """Page faults of this process so far that needed no disk."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def page_faults() -> int | None:
+    """Page faults of this process so far that needed no disk; None where the system does not count them, as on Windows."""
+    return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)

@@ -48,7 +48,7 @@ class Rounds:
     rates: list[Rates] = field(default_factory=list)
     baseline: list[float] = field(default_factory=list)
     exponentials: list[float] = field(default_factory=list)
-    page_faults: int = 0  # in all rounds of the path
+    page_faults: int | None = 0  # in all rounds of the path; None where the system does not count them
 
 
 class Bench:
@@ -129,8 +129,11 @@ class Bench:
 
     def count_faults(self, rounds: Rounds) -> None:
         """Add the page faults of the last round, if there was one, just after it."""
-        if self._faults is not None:
-            rounds.page_faults += page_faults() - self._faults
+        now = page_faults()
+        if now is None or rounds.page_faults is None:
+            rounds.page_faults = None
+        elif self._faults is not None:
+            rounds.page_faults += now - self._faults
             self._faults = None
 
     def _movers(self, movers: Movers) -> list[Block]:

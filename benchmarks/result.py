@@ -40,6 +40,8 @@ class Result:
         Those bytes over the median, and what the copy reached, in bytes a second.
     speed : float
         Torch's time over this path's, the median of the rounds' quotients. For torch itself: A/A.
+    page_faults : float or None
+        In one call; None where the system does not count them.
     peak, peak_over_input : float or None
         The most memory held beyond what was there; as a multiple of the input.
     ulps, fraction : float
@@ -67,7 +69,7 @@ class Result:
     copy_bandwidth: float
     speed: float
     first_call: float
-    page_faults: float
+    page_faults: float | None
     peak: int | None
     peak_over_input: float | None
     no_peak: str

@@ -169,7 +169,7 @@ class Benchmarks:
             copy_bandwidth=median([rate.bandwidth for rate in rounds.rates]),
             speed=median([b / t for b, t in zip(rounds.baseline, times, strict=True)]),
             first_call=first,
-            page_faults=rounds.page_faults / (number * block.calls),
+            page_faults=None if rounds.page_faults is None else rounds.page_faults / (number * block.calls),
             peak=peak,
             peak_over_input=None if peak is None else peak / held.operand,
             no_peak=no_peak,

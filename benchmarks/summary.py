@@ -75,6 +75,8 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         yield f"known divergences of torch met (parity_tests/known_divergences.toml): {', '.join(half)}"
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
+    if uncounted := sum(result.page_faults is None for result in run.results):
+        yield f"page faults not counted in {uncounted} cells: this system does not tell them"
     if large := sum(prod(shape_from(result.shape)) > WHOLE for result in run.results):
         yield (
             f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that the seed picks; a mean over "

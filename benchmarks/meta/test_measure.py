@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import allocator
 from benchmarks.buffers import buffers, draw
 from benchmarks.clock import Clock, DeviceStamp, Stamp
 from benchmarks.floor import movers
@@ -122,7 +123,19 @@ def test_page_faults_are_counted_in_rounds() -> None:
     arguments, named = bench.next_round(block, block, moving, rounds, False)
     bench.run(*arguments, **named)
     bench.count_faults(rounds)
+    assert rounds.page_faults is not None
     assert rounds.page_faults > 0
+
+
+def test_without_the_resource_module_page_faults_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(allocator, "resource", None)
+    bench, rounds = Bench("cpu", Clock("cpu"), 2), Rounds()
+    block = Block(step_of(lambda i: i), 1)
+    arguments, named = bench.next_round(block, block, movers([torch.randn(64), torch.randn(64)]), rounds, False)
+    bench.run(*arguments, **named)
+    bench.count_faults(rounds)
+    assert rounds.page_faults is None
 
 
 def test_cold_caches_are_emptied_before_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
