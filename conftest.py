@@ -24,7 +24,7 @@ os.environ.update(ENVIRONMENT | of_simulated_cpu(os.environ) | os.environ)  # be
 
 import torch
 
-from parity_tests import report, tally, watch
+from parity_tests import report, system, tally, watch
 from parity_tests.operators import DTYPES, OPERATORS, Operator
 from parity_tests.settings import SETTINGS, Settings, WrongOption, environment, settings
 from parity_tests.subjects import BUILTIN, SubjectError
@@ -102,6 +102,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
         *environment(),
+        *(f"parity: {line}" for line in system.missing()),
         *(["parity: quick effort leaves out the suite's tests of itself, in folders called meta"] if knobs.effort_name == "quick" else []),
         *([] if config.option.whole_runs else ["parity: tests of the suite that start whole runs are left out; --whole-runs adds them"]),
     ]

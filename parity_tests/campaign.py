@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import torch
 
-from parity_tests import forked, readme
+from parity_tests import forked, readme, system
 from parity_tests.fault_runs import Judged, judge_all
 from parity_tests.faults import FAULTS, KINDS
 from parity_tests.subjects import FAULT
@@ -167,7 +166,7 @@ def main() -> int:
     what.add_argument("--check", action="store_true", help="compare with the record; what people use today is not asked")
     what.add_argument("--write", action="store_true", help="record what was run; of other faults the record stays")
     parser.add_argument("--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=system.cores())
     options = parser.parse_args()
     names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
     if unknown := [name for name in names if name not in FAULTS]:

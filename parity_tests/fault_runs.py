@@ -128,7 +128,21 @@ def _family(
     if work.runs or work.tasks:
         forked.call(repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(work.runs) + len(work.tasks)))
     runs = {name: forked.left_in(directory / name) for name in together}
-    return runs, {name: json.loads((directory / f"{name}{PRACTICE}" / ANSWERS).read_text()) for name in asked}
+    return runs, {name: _answers(directory / f"{name}{PRACTICE}") for name in asked}
+
+
+def _answers(folder: Path) -> dict[str, bool]:
+    """What a task of practice left.
+
+    Raises
+    ------
+    RuntimeError
+        If it left nothing.
+    """
+    if not (folder / ANSWERS).exists():
+        code = forked.left_in(folder).exitcode
+        raise RuntimeError(f"the process of {folder.name!r} ended with {code} and no answer")
+    return dict(json.loads((folder / ANSWERS).read_text()))
 
 
 def _prepare_practice(operator: str) -> None:

@@ -1,12 +1,12 @@
 """pytest in processes of its own, of which each has the libraries already loaded: hundreds of runs, one after the other.
 
 A forked process begins where a run of pytest begins after its imports. What one does, the next does not see.
+Where the system has no fork, each begins with its imports.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -14,16 +14,23 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from parity_tests import system
 from parity_tests.processes import ENVIRONMENT
 
+if TYPE_CHECKING:  # the first is not there on Windows
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+    Context = ForkServerContext | SpawnContext
+
 HERE = Path(__file__).parent
-CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT: Context = get_context("forkserver") if system.FORK else get_context("spawn")
 LOADED = ("pytest", "torch._dynamo", "hypothesis", "covertable", "flint", "parity_tests.verify_second_order", "parity_tests.identities")
 COUNTS, LOG, RECORD, EXITCODE = "counts.json", "log", "record.json", "exitcode"
 NEVER_RAN = -1
@@ -90,7 +97,8 @@ class Recorder:
 def prepare(*more: str) -> None:
     """Load the libraries, ``more`` modules too, where processes will be forked from. One thread each."""
     os.environ.update(ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""})
-    CONTEXT.set_forkserver_preload([*LOADED, *more])
+    if system.FORK:
+        CONTEXT.set_forkserver_preload([*LOADED, *more])
 
 
 def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
@@ -136,7 +144,7 @@ def call(function: Callable[..., None], *arguments: Any, limit: float | None = N
         process = CONTEXT.Process(target=_call, args=(function, arguments, said))
         process.start()
         if exitcode := end_of(process, limit):
-            why = said.read_text() if said.exists() else ""
+            why = said.read_text(encoding="utf-8") if said.exists() else ""
             raise RuntimeError(f"the process of {function.__name__} ended with {exitcode}\n{why}")
 
 
@@ -144,7 +152,7 @@ def _call(function: Callable[..., None], arguments: tuple[Any, ...], said: Path)
     try:
         function(*arguments)
     except Exception:
-        said.write_text(traceback.format_exc())
+        said.write_text(traceback.format_exc(), encoding="utf-8")
         sys.exit(1)
 
 

@@ -6,14 +6,13 @@ subject computes exactly as it did the row's first copy shares its verdict; any 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from parity_tests import observe
+from parity_tests import observe, system
 from parity_tests.cases import Call, Case
 from parity_tests.expect import FORWARD, expected, grad_output_of
 from parity_tests.judging import output_shape
@@ -43,11 +42,9 @@ def memory_needed(operator: str, dtype: str, claim: str) -> float:
 
 
 def memory_free(device: str) -> float:
-    """In GiB."""
-    if device.startswith("cuda"):
-        return float(torch.cuda.mem_get_info(device)[0]) / 2**30
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    """In GiB; none where the system does not tell."""
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else system.free_memory()
+    return float(free or 0) / 2**30
 
 
 def huge_case(operator: Operator, dtype: str, seed: int) -> Case:

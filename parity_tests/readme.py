@@ -25,10 +25,10 @@ def split(text: str, name: str) -> tuple[str, str, str]:
 
 def section(name: str) -> str:
     """What a section says."""
-    return split(README.read_text(), name)[1]
+    return split(README.read_text(encoding="utf-8"), name)[1]
 
 
 def write(name: str, made: str) -> None:
     """Replace a section."""
-    before, _, after = split(README.read_text(), name)
-    README.write_text(before + made + after)
+    before, _, after = split(README.read_text(encoding="utf-8"), name)
+    README.write_text(before + made + after, encoding="utf-8")

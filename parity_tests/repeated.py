@@ -4,6 +4,9 @@ A process runs pytest on kernels without a fault first, and the other runs are f
 of each call is there in all of them, and a test that did not call the subject is left out: it would do the same again. Each of them is
 pytest from its start to its end, with a subject, a report and an exit status of its own.
 
+Where the system has no fork the other runs are started anew: they import and expect for themselves, and find
+the same.
+
 Note [The time to the first failure]
     A run that is forked reaches its first failure sooner than one that a person starts. What is recorded is what the latter would take
     at most: what the first run took, when nothing was there yet, to the end of the test that fails, and the time that the test takes
@@ -13,7 +16,6 @@ Note [The time to the first failure]
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from parity_tests import forked, remembered
+from parity_tests import forked, remembered, system
 from parity_tests.faults import listening
-from parity_tests.slots import Forks, Slots
+from parity_tests.slots import Children, Slots
 
 FIRST = "first"
 SUBJECT = listening.__name__
@@ -92,7 +94,7 @@ class Repeated:
     runs : mapping of str to tuple of str
         The options of each further run, by name.
     prepare : callable, optional
-        Called before the tasks: what it loads they have.
+        Called before the tasks, where they are forked: what it loads they have.
     tasks : mapping of str to callable
         Other work, by name; it takes the folder that what it finds is left in.
     files : tuple of Path
@@ -107,7 +109,7 @@ class Repeated:
 
 
 def repeat(work: Repeated, directory: Path, slots: Slots, limit: float) -> None:
-    """Do ``work``, in this process and in forks of it; each leaves what it finds in a folder of its name.
+    """Do ``work``, in this process and in children of it; each leaves what it finds in a folder of its name.
 
     What takes more than ``limit`` seconds is killed.
 
@@ -116,21 +118,22 @@ def repeat(work: Repeated, directory: Path, slots: Slots, limit: float) -> None:
     RuntimeError
         If the first run fails, or this process has threads after it: in a forked process they would be missing, and be waited for.
     """
-    forks = Forks(slots, limit)
+    children = Children(slots, limit)
     with slots.one():
         first = _first_run(work, directory) if work.runs else None
-        if work.prepare is not None:
+        if work.prepare is not None and system.FORK:
             work.prepare()
-    if (threads := _threads()) > 1:
+    if system.FORK and (threads := system.threads()) > 1:
         raise RuntimeError(f"the process to fork from has {threads} threads")
     if first is not None:
         files = files_of(first, work.files)
         for name, options in work.runs.items():
-            forks.start(name, _again, first, [*files, *work.options, *options, *BRIEF], _folder(directory, name))
+            arguments = [*files, *work.options, *options, *BRIEF]
+            children.start(name, _again, first, arguments, _folder(directory, name))
     for name, task in work.tasks.items():
-        forks.start(name, task, _folder(directory, name))
-    forks.join()
-    for name, code in forks.exitcodes.items():
+        children.start(name, task, _folder(directory, name))
+    children.join()
+    for name, code in children.exitcodes.items():
         (directory / name / forked.EXITCODE).write_text(str(code))
 
 
@@ -159,9 +162,3 @@ def _again(first: First, arguments: Sequence[str], folder: Path) -> None:
 def _folder(directory: Path, name: str) -> Path:
     (directory / name).mkdir()
     return directory / name
-
-
-def _threads() -> int:
-    """The threads of this process, those that Python knows nothing of among them where the system tells."""
-    listed = Path("/proc/self/task")
-    return len(list(listed.iterdir())) if listed.is_dir() else threading.active_count()

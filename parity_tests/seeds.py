@@ -9,7 +9,6 @@ never.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from parity_tests import forked
+from parity_tests import forked, system
 from parity_tests.generate import EFFORTS
 from parity_tests.operators import DTYPES
 
@@ -66,7 +65,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default=",".join(DTYPES))
     parser.add_argument("--effort", default="quick", choices=tuple(EFFORTS))
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=system.cores())
     options = parser.parse_args()
     claims = tuple(options.claims.split(","))
     if unknown := [claim for claim in claims if claim not in DRAWN]:

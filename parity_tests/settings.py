@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def environment() -> list[str]:
     import hypothesis
     import numpy
 
-    capability = torch.backends.cpu.get_cpu_capability()
+    capability = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     cuda = f", CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no CUDA"
     return [
         f"torch {torch.__version__} ({capability}, {torch.get_num_threads()} threads{cuda}), numpy {numpy.__version__}, "

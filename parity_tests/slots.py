@@ -1,22 +1,30 @@
 """As many processes at a time as there are cores, whoever starts them.
 
-A slot is a file that is locked. The system unlocks it when the last process that holds it has ended, however it ended.
+A slot is a file that is locked. Whoever starts a process holds its slot until the process has ended; the
+system unlocks it when the holder ends, however that came.
 """
 
 from __future__ import annotations
 
-import fcntl
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-FORK = multiprocessing.get_context("fork")
+from filelock import FileLock, Timeout
+
+from parity_tests import system
+
+if TYPE_CHECKING:  # the first is not there on Windows
+    from multiprocessing.context import ForkContext, SpawnContext
+
+    Context = ForkContext | SpawnContext
+
+CONTEXT: Context = get_context("fork") if system.FORK else get_context("spawn")
 POLL = 0.02  # seconds
 
 
@@ -27,16 +35,15 @@ class Slots:
     directory: Path
     number: int
 
-    def free(self) -> int | None:
-        """The descriptor of a slot, which is held until it is closed here and in every forked process; None where none is free."""
+    def free(self) -> FileLock | None:
+        """A slot, which is held until it is released; None where none is free."""
         for number in range(self.number):
-            descriptor = os.open(self.directory / f"slot {number}", os.O_CREAT | os.O_RDWR)
+            slot = FileLock(self.directory / f"slot {number}")
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
-                return descriptor
+                slot.acquire(timeout=0)
+            except Timeout:
+                continue
+            return slot
         return None
 
     @contextmanager
@@ -47,27 +54,29 @@ class Slots:
         try:
             yield
         finally:
-            os.close(slot)
+            slot.release()
 
 
 @dataclass
-class Forks:
-    """Processes forked from this one, each in a slot; those that have not ended after ``limit`` seconds are killed."""
+class Children:
+    """Processes of this one, each in a slot; those that have not ended after ``limit`` seconds are killed.
+
+    Where the system has a fork they have everything that this process has, elsewhere their arguments.
+    """
 
     slots: Slots
     limit: float
     exitcodes: dict[str, int] = field(default_factory=dict)
-    _running: dict[str, tuple[BaseProcess, float]] = field(default_factory=dict)
+    _running: dict[str, tuple[BaseProcess, float, FileLock]] = field(default_factory=dict)
 
     def start(self, name: str, work: Callable[..., None], *arguments: Any) -> None:
         """Start a process as soon as a slot is free."""
         while (slot := self.slots.free()) is None:
             self._reap()
             time.sleep(POLL)
-        process = FORK.Process(target=work, args=arguments)
+        process = CONTEXT.Process(target=work, args=arguments)
         process.start()
-        os.close(slot)  # the forked process has it
-        self._running[name] = process, time.monotonic() + self.limit
+        self._running[name] = process, time.monotonic() + self.limit, slot
 
     def join(self) -> None:
         """Wait until all have ended; ``exitcodes`` says how, negative where a signal ended one."""
@@ -76,10 +85,11 @@ class Forks:
             time.sleep(POLL)
 
     def _reap(self) -> None:
-        for name, (process, deadline) in list(self._running.items()):
+        for name, (process, deadline, slot) in list(self._running.items()):
             if process.exitcode is None and time.monotonic() > deadline:
                 process.kill()
                 process.join()
             if process.exitcode is not None:
+                slot.release()
                 self.exitcodes[name] = process.exitcode
                 del self._running[name]

@@ -62,6 +62,9 @@ def check(refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> Non
         text = f"{refusal}: torch {torch.__version__} raises {raised}, until then it raised {refusal.expected().__name__}"
         findings.tell(News("refusals", str(refusal), dtype, text))
         problem = ""
+    if not problem and known is None and knobs.subject.name in TORCH and refusal.expected() is not refusal.exception:
+        text = f"{refusal}: {refusal.expected().__name__} since torch {refusal.changed[0][0]}, {refusal.exception.__name__} before"
+        findings.tell(News("refusals", str(refusal), dtype, text, known=True))
     findings.count(known is not None or not problem)
     if known is None:
         assert not problem, problem

@@ -1,7 +1,8 @@
 """A subject that does not return, or that takes the process with it, costs a test and not the run.
 
-*Time.* A test that counts no case for as long as the limit allows is ended: by an exception where Python runs, and where a call into
-other code never comes back to it, by ending the process, which pytest-xdist survives.
+*Time.* A test that counts no case for as long as the limit allows is ended: by an exception where Python runs
+(`parity_tests.alarm`), and where a call into other code never comes back to it, by ending the process, which
+pytest-xdist survives.
 
 *Crashes.* Each process writes down what it is doing, in a file that outlives it.
 
@@ -13,15 +14,14 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from parity_tests.alarm import Alarm, alarm
 
 STRIKES = 2
 GRACE = 2.0  # times the limit: from then on nothing but the end of the process helps
@@ -30,6 +30,10 @@ REARM = 0.5  # seconds: a watchdog is a thread, and is not made anew for every c
 
 class NotReturned(BaseException):
     """A call did not return within the limit. No `Exception`: nobody between the call and the test is to catch it."""
+
+    def __init__(self) -> None:  # whoever raises it in another thread can give it nothing
+        within = f" within {_watches[-1].limit:g} s" if _watches else ""
+        super().__init__(f"it did not return{within}")
 
 
 @dataclass
@@ -51,7 +55,8 @@ class Watch:
     limit: float
     record: dict[str, Any] = field(default_factory=dict)
     _armed: float = 0.0
-    _file: int = -1
+    _file: BinaryIO | None = None
+    _alarm: Alarm = field(default_factory=lambda: alarm(NotReturned))
 
     def begin(self, **record: Any) -> None:
         """A test begins; ``record`` says which."""
@@ -70,8 +75,7 @@ class Watch:
         """Something was counted: from here the limit counts anew."""
         if not self.record:
             return
-        if _has_alarm():
-            signal.setitimer(signal.ITIMER_REAL, self.limit)
+        self._alarm.set(self.limit)
         now = time.monotonic()
         if now - self._armed > REARM:
             self._armed = now
@@ -80,17 +84,17 @@ class Watch:
     def end(self) -> None:
         """The test is over."""
         self.record = {}
-        if _has_alarm():
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._alarm.cancel()
         faulthandler.cancel_dump_traceback_later()
         self._armed = 0.0
 
     def close(self) -> None:
         """The run is over."""
         self.end()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._alarm.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def last(self, process: str) -> dict[str, Any]:
         """What a process was doing when it last wrote it down."""
@@ -106,9 +110,11 @@ class Watch:
         return len(list(self.directory.glob(f"strike {operator} *")))
 
     def _write(self) -> None:
-        if self._file < 0:
-            self._file = os.open(self._path(self.process), os.O_RDWR | os.O_CREAT)
-        os.pwrite(self._file, f"{json.dumps(self.record)}\n".encode(), 0)  # up to the line's end: what a longer one left comes after it
+        if self._file is None:
+            self._file = self._path(self.process).open("wb", buffering=0)
+        self._file.seek(0)
+        # up to the line's end: what a longer one left comes after it
+        self._file.write(f"{json.dumps(self.record)}\n".encode())
 
     def _path(self, process: str) -> Path:
         return self.directory / f"process {process}"
@@ -122,8 +128,6 @@ _watches: list[Watch] = []  # of runs within runs, the innermost last
 def start(directory: Path, process: str, limit: float) -> Watch:
     """Watch this process from now on."""
     _watches.append(Watch(directory, process, limit))
-    if _has_alarm():
-        signal.signal(signal.SIGALRM, _ring)
     return _watches[-1]
 
 
@@ -164,11 +168,3 @@ def feed() -> None:
     """Something was counted, in a run that is watched."""
     if _watches:
         _watches[-1].feed()
-
-
-def _ring(*_: Any) -> None:
-    raise NotReturned(f"it did not return within {_watches[-1].limit:g} s" if _watches else "it did not return")
-
-
-def _has_alarm() -> bool:
-    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()

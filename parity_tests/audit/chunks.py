@@ -21,14 +21,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,14 +36,16 @@ import flint
 import numpy as np
 import torch
 
+from parity_tests import system
 from parity_tests.audit.record import VERSION
-from parity_tests.processes import ENVIRONMENT
+from parity_tests.processes import ENVIRONMENT, started_with
 from parity_tests.subjects import BUILTIN
 
 STRIKES = 3  # workers that a chunk may kill
 ANSWER = 10.0  # seconds in which a scheduler must answer
 ALONE = 60.0  # seconds for which a cluster may be without a worker
 LOOK = 1.0  # seconds between two looks at a cluster
+MOST = 61  # processes that a pool of the standard library can wait for on Windows
 PROJECT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+")
 VARIABLES = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}  # of workers
@@ -133,10 +135,12 @@ class Pool(Protocol):
 
 def prepare() -> bool:
     """Start the process that local workers are forked from, where the system has one: it loads the libraries while this one goes on."""
-    if "forkserver" not in get_all_start_methods():
+    if not system.FORK:
         return False
+    from multiprocessing import forkserver  # which cannot be imported on Windows
+
     get_context("forkserver").set_forkserver_preload(list(LOADED))
-    with _inherited(VARIABLES):
+    with _unless_set(VARIABLES):
         forkserver.ensure_running()
     return True
 
@@ -145,17 +149,16 @@ class LocalPool:
     """Processes of this machine, one thread of torch each."""
 
     def __init__(self, workers: int) -> None:
-        self.size = workers
+        self.size = min(workers, MOST) if sys.platform == "win32" else workers
         self._executor: ProcessPoolExecutor | None = None
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         if self._executor is None:
             context = get_context("forkserver" if prepare() else "spawn")
-            with _inherited(VARIABLES):
-                self._executor = ProcessPoolExecutor(self.size, mp_context=context, initializer=_begin)
-                return self._executor.submit(function, *arguments)  # starts the processes
+            self._executor = ProcessPoolExecutor(self.size, mp_context=context, initializer=_begin)
         try:
-            return self._executor.submit(function, *arguments)
+            with _unless_set(VARIABLES):  # a process is started when there is work for it
+                return self._executor.submit(function, *arguments)
         except BrokenProcessPool:  # its last worker died just now
             self.close()
             return self.submit(function, *arguments)
@@ -343,26 +346,29 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     parent = parent_process()
-    if parent is not None and sys.platform != "win32" and hasattr(os, "O_ASYNC"):
+    if parent is None:
+        return
+    if system.FORK and system.FCNTL and hasattr(os, "O_ASYNC"):
         import fcntl
 
         # A killed process says nothing, but its end of this pipe closes, and SIGIO ends who owns the other. A thread that waits for it
         # would do as well, but from a process with threads a sandbox cannot be forked.
         fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    else:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager
-def _inherited(variables: dict[str, str]) -> Iterator[None]:
-    """Set in the environment of the processes that are started within."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update({name: value for name, value in variables.items() if before[name] is None})
-    try:
+def _unless_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """In the environment of the processes that are started within, unless they are there."""
+    with started_with({name: value for name, value in variables.items() if name not in os.environ}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
 
 
 def _path(chunk: Chunk, store: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from parity_tests.subjects import Subject
 PACKAGES = ("numpy", "python-flint", "hypothesis", "pydantic")
 PREFIXES = ("ATEN_", "OMP_", "KMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "XLA_")
 CAPABILITY = "ATEN_CPU_CAPABILITY"
-CAPABILITIES = ("default", "avx2", "avx512")  # each holds what is before it
+# Of each kind of processor, as torch names them. Those of x86 hold what is before them; the others are
+# vectors of one length each, after what every processor has.
+X86, ARM = ("default", "avx2", "avx512"), ("default", "sve128", "sve256")
+CAPABILITIES = {"x86_64": X86, "amd64": X86, "aarch64": ARM}
 
 
 def environment(device: str) -> dict[str, str]:
@@ -40,15 +43,24 @@ def environment(device: str) -> dict[str, str]:
     return found | {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIXES)}
 
 
-def capabilities() -> tuple[str, tuple[str, ...], Mapping[str, str]]:
-    """The capability in force, the others that torch can be told to keep to, and why it cannot be told the rest."""
+def capabilities(machine: str = platform.machine()) -> tuple[str, tuple[str, ...], Mapping[str, str]]:
+    """The capability in force, the others that torch can be told to keep to, and why not the rest.
+
+    Parameters
+    ----------
+    machine : str
+        The kind of processor.
+    """
     in_force = torch.backends.cpu.get_cpu_capability()
-    name = in_force.lower().replace("no ", "")
-    if name not in CAPABILITIES:
-        return in_force, (), dict.fromkeys(CAPABILITIES, f"torch works with {in_force} on this processor")
-    place = CAPABILITIES.index(name)
+    name = in_force.lower()
+    names = CAPABILITIES.get(machine.lower(), (name,))
+    if name not in names:
+        return in_force, (), dict.fromkeys(names, f"torch works with {in_force} on this processor")
     known = f"{CAPABILITY} is set to {os.environ[CAPABILITY]}" if CAPABILITY in os.environ else f"this processor has {in_force} at most"
-    return name, CAPABILITIES[:place], dict.fromkeys(CAPABILITIES[place + 1 :], f"{known}, as far as torch can use it")
+    below = names[: names.index(name)]
+    others = below if names is X86 else below[:1]
+    rest = (each for each in names if each not in (name, *others))
+    return name, others, dict.fromkeys(rest, f"{known}, as far as torch can use it")
 
 
 def source(subject: Subject) -> str:
@@ -68,8 +80,11 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.lower().startswith(("model name", "processor model")):
-                return line.partition(":")[2].strip()
+    """Its name, which every system tells in another way."""
+    with suppress(Exception):  # of a look-up that meets what it does not know
+        import cpuinfo
+
+        found = cpuinfo.get_cpu_info() or {}
+        if name := found.get("brand_raw") or found.get("vendor_id_raw"):
+            return str(name)
     return platform.processor() or "unknown"

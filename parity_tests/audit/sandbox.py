@@ -3,10 +3,14 @@
 Beside that, variables that a library reads once, when it is loaded, take other values here than in the process that asks.
 
 Note [Fork or start]
-    A fork has the libraries loaded, but only the thread that forks goes on in it, and it reads no variable anew. So a process with one
-    thread, a worker of the local pool, forks; where other variables are asked for, and in a worker of a cluster, which has threads, a
-    process is started. The subject is loaded in the sandbox in any case, so that what it loads (a driver, threads of its own) is
+    A fork has the libraries loaded, but only the thread that forks goes on in it, and it reads no variable
+    anew. So a process with one thread, a worker of the local pool, forks; where other variables are asked
+    for, in a worker of a cluster, which has threads, and where the system has no fork, a process is started.
+    The subject is loaded in the sandbox in any case, so that what it loads (a driver, threads of its own) is
     not forked.
+
+    multiprocessing starts processes on every system, but not from a daemon, and workers of Dask are daemons:
+    where there is a fork, an open file is handed to a process that is started by hand.
 """
 
 from __future__ import annotations
@@ -17,16 +21,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing import Pipe
+from multiprocessing import Pipe, current_process, get_context
 from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
 
-from parity_tests import watch
-from parity_tests.processes import ENVIRONMENT
+from parity_tests import system, watch
+from parity_tests.processes import ENVIRONMENT, started_with
 
 START_LIMIT = 600.0  # seconds to load the libraries and the subject, on a machine that is busy
 GRACE = 2.0  # times the limit: from then on a process whose owner is gone ends by itself
@@ -53,7 +57,7 @@ class Sandbox:
 
     def __init__(self, subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> None:
         self.subject, self.limit, self.environment = subject, limit, environment
-        self._process: subprocess.Popen[bytes] | _Forked | None = None
+        self._process: _Process | None = None
         self._connection: Connection | None = None
 
     def call(self, function: str, *arguments: Any) -> Any:
@@ -102,13 +106,16 @@ class Sandbox:
         code = self._process.wait()
         self._connection.close()
         self._process = self._connection = None
-        return f"ended the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process (exit status {code})"
+        return f"ended the process ({how_it_ended(code)})"
 
     def _start(self) -> None:
         """See Note [Fork or start]."""
         self._connection, theirs = Pipe()
-        forks = self.environment is None and threading.active_count() == 1
-        self._process = _fork(theirs, self.subject) if forks else _started(theirs, self.subject, self.environment or {})
+        if self.environment is None and system.FORK and system.threads() == 1:
+            self._process = _fork(theirs, self.subject)
+        else:
+            start = _started if system.FORK else _spawned
+            self._process = start(theirs, self.subject, self.environment or {})
         theirs.close()
         try:
             kind, result = self._receive(START_LIMIT)
@@ -119,10 +126,25 @@ class Sandbox:
             raise RuntimeError(result)
 
 
+def how_it_ended(code: int) -> str:
+    """Of a process that ended with the exit status ``code``."""
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # no signal; on Windows a large number says what went wrong
+        return f"exit status {code if abs(code) < 2**16 else hex(code)}"
+
+
+class _Process(Protocol):
+    """A process, however it came to be."""
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int:
+        """How it ended; negative where a signal ended it."""
+
+
 @dataclass(frozen=True)
 class _Forked:
-    """A forked process, with what `subprocess.Popen` says of a started one."""
-
     pid: int
 
     def kill(self) -> None:
@@ -132,29 +154,38 @@ class _Forked:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def _fork(theirs: Connection, subject: str) -> _Forked:
+@dataclass(frozen=True)
+class _Spawned:
+    process: BaseProcess
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def wait(self) -> int:
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+
+def _fork(theirs: Connection, subject: str) -> _Process:
     process = os.fork()
     if process:
         return _Forked(process)
     try:
         descriptor = theirs.fileno()
-        for number in (0, 1, 2):
-            os.dup2(_nowhere(), number)
+        _say_nothing()
         # Nothing of the owner is held open: whoever waits for its end shall hear of it.
         os.closerange(3, descriptor)
         os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
-        serve(descriptor, subject)
+        serve(Connection(descriptor), subject)
     finally:
         os._exit(0)
 
 
-def _nowhere() -> int:
-    return os.open(os.devnull, os.O_RDWR)
-
-
-def _started(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> subprocess.Popen[bytes]:
+def _started(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> _Process:
     # As the standard library starts processes: they find modules where this one does, wherever it was started.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()}, {subject!r})"
+    imports = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve_on"
+    code = f"{imports}; serve_on({theirs.fileno()}, {subject!r})"
     variables = {**ENVIRONMENT, **os.environ, **environment}
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -164,6 +195,23 @@ def _started(theirs: Connection, subject: str, environment: Mapping[str, str | N
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def _spawned(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> _Process:
+    """
+    Raises
+    ------
+    RuntimeError
+        In a process that may start no other.
+    """
+    if current_process().daemon:
+        why = "a worker that is a daemon starts no process on this system"
+        raise RuntimeError(f"{why}; start workers with `dask worker --no-nanny`")
+    # A daemon is ended with its owner; for others the owner would wait, and they for its next question.
+    process = get_context("spawn").Process(target=_serve_alone, args=(theirs, subject), daemon=True)
+    with started_with({**ENVIRONMENT, **os.environ, **environment}):
+        process.start()
+    return _Spawned(process)
 
 
 # --- within ----------------------------------------------------------------------------------------------------------
@@ -179,10 +227,27 @@ def _told(connection: Connection, limit: float) -> Callable[[bool], None]:
     return tell
 
 
-def serve(descriptor: int, subject: str) -> None:
+def _say_nothing() -> None:
+    """What a subject prints is for nobody."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+
+
+def _serve_alone(connection: Connection, subject: str) -> None:
+    _say_nothing()
+    serve(connection, subject)
+
+
+def serve_on(descriptor: int, subject: str) -> None:
+    """`serve` on an open file that was handed on."""
+    serve(Connection(descriptor), subject)
+
+
+def serve(connection: Connection, subject: str) -> None:
     """Do what is asked until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it reaches every process: the owner is to notice, not this one to die
-    with Connection(descriptor) as connection:
+    with connection:
         try:
             import torch
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from parity_tests import system
 from parity_tests.audit import chunks, compare, files, page, summary
 from parity_tests.audit.progress import Progress
 from parity_tests.audit.record import Audit
@@ -59,7 +59,7 @@ class Session:
         WrongRequest
             If the directory cannot be written to, the file to compare with cannot be read, a gate is none, or no process is allowed.
         """
-        workers = option.workers if option.workers is not None else _cores()
+        workers = option.workers if option.workers is not None else system.cores()
         if workers < 1:
             raise WrongRequest(f"--workers is {workers}; it must be at least 1")
         directory = _writable(Path(option.audit))
@@ -144,10 +144,6 @@ class Session:
         write(f"{self.directory / PAGE} shows it, {self.directory / JSON} holds it")
         if not self.run.complete:
             write(f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it again to continue", yellow=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _writable(directory: Path) -> Path:

@@ -6,20 +6,23 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from parity_tests import watch
+from parity_tests import system, watch
 from parity_tests.audit.environment import CAPABILITY
-from parity_tests.audit.sandbox import Lost, Sandbox
+from parity_tests.audit.sandbox import Lost, Sandbox, how_it_ended
 
 LIMIT = 0.5  # seconds
 
 pytestmark = pytest.mark.whole_runs
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+@pytest.fixture(params=["forked where the system forks", "spawned"])
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    if request.param == "spawned":
+        monkeypatch.setattr(system, "FORK", replace(system.FORK, there=False))
     made = Sandbox("torch", LIMIT)
     yield made
     made.close()
@@ -83,6 +86,7 @@ def test_variables_that_torch_reads_when_it_is_loaded_are_set_before() -> None:
         told.close()
 
 
+@pytest.mark.skipif(not system.FORK, reason="there is no fork")
 def test_a_process_with_threads_starts_another_rather_than_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     from parity_tests.audit import sandbox as module
 
@@ -106,3 +110,16 @@ def test_a_process_with_threads_starts_another_rather_than_fork(monkeypatch: pyt
         wait.set()
         other.join()
     assert started
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (3, "exit status 3"),
+        (-6, "SIGABRT"),
+        (-63, "exit status -63"),  # a signal that has no name
+        (3221225477, "exit status 0xc0000005"),  # as Windows says it
+    ],
+)
+def test_how_a_process_ended_is_said_in_words(code: int, how: str) -> None:
+    assert how_it_ended(code) == how

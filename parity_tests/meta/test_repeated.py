@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,53 +18,13 @@ from parity_tests import remembered, second_order
 from parity_tests.expect import FORWARD, expected, grad_output_of
 from parity_tests.generate import EFFORTS, grid
 from parity_tests.judging import output_shape
+from parity_tests.meta import children
 from parity_tests.operators import OPERATORS, Operator
 from parity_tests.second_order import Claim, Probe
 from reference.arithmetic.rounding import Rounded
 
+Environment = Mapping[str, str]
 ROOT = Path(__file__).parents[2]
-# Caught by every run alike: a fault in the result, one that follows from how often it was called, and one that this part does not catch.
-SHARED_AND_ALONE = """
-import json, os, sys
-from dataclasses import asdict
-from pathlib import Path
-from parity_tests import forked, repeated
-from parity_tests.slots import Forks, Slots
-
-directory = Path(sys.argv[1])
-options = ("--operator", "softmax", "--effort", "quick", "--dtype", "float32")
-tests = tuple(path for path in repeated.TESTS if path.stem in ("test_forward", "test_hygiene"))
-names = ("every-probability-is-the-same", "every-twentieth-call-is-off", "the-dim-is-taken-modulo-the-dimensions")
-runs = {name: ("--subject", f"fault:{name}") for name in names}
-
-def alone(name):
-    files = map(str, tests)
-    sys.exit(forked.run_here([*files, *options, *runs[name]], directory / name, forked.Recorder(directory / name / forked.RECORD)))
-
-forks = Forks(Slots(directory, 2), 300.0)
-for name in names:
-    (directory / name).mkdir()
-    forks.start(name, alone, name)
-forks.join()
-own = {name: forked.left_in(directory / name, forks.exitcodes[name]) for name in names}
-(directory / "shared").mkdir()
-out = os.dup(1)
-repeated.repeat(repeated.Repeated(options, runs, files=tests), directory / "shared", forks.slots, 300.0)
-shared = {name: forked.left_in(directory / "shared" / name) for name in names}
-os.write(out, (json.dumps([{name: asdict(run) for name, run in found.items()} for found in (own, shared)]) + "\\n").encode())
-"""
-DIES_AND_HANGS = """
-import json, os, sys, time
-from pathlib import Path
-from parity_tests.slots import Forks, Slots
-
-forks = Forks(Slots(Path(sys.argv[1]), 1), 1.0)
-for name, work in {"dies": os.abort, "hangs": lambda: time.sleep(600), "ends": lambda: None}.items():
-    forks.start(name, work)
-forks.join()
-assert forks.slots.free() is not None
-print(json.dumps(forks.exitcodes))
-"""
 
 
 @pytest.fixture
@@ -75,18 +34,18 @@ def kept() -> Iterator[None]:
     remembered.forget()
 
 
-def script(source: str, directory: Path) -> Any:
-    """What a script prints, in a process of its own with a single thread; JSON."""
-    command = [sys.executable, "-c", source, str(directory)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+def printed(function: str, directory: Path, environment: Environment) -> Any:
+    """What a function of `children` returns, in a process of its own with a single thread; JSON."""
+    command = [sys.executable, "-m", children.__name__, function, str(directory)]
+    variables = {**environment, "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.whole_runs
-def test_runs_from_one_process_find_what_runs_of_their_own_find(tmp_path: Path) -> None:
-    own, shared = script(SHARED_AND_ALONE, tmp_path)
+def test_runs_that_share_find_what_runs_of_their_own_find(tmp_path: Path, environment: Environment) -> None:
+    own, shared = printed("shared_and_alone", tmp_path, environment)
     assert [run["exitcode"] for run in own.values()] == [1, 1, 0]
     for name, run in own.items():
         assert [shared[name][key] for key in ("exitcode", "failed", "counts")] == [run[key] for key in ("exitcode", "failed", "counts")]
@@ -95,8 +54,8 @@ def test_runs_from_one_process_find_what_runs_of_their_own_find(tmp_path: Path) 
 
 
 @pytest.mark.whole_runs
-def test_a_process_that_dies_or_hangs_frees_its_slot(tmp_path: Path) -> None:
-    assert script(DIES_AND_HANGS, tmp_path) == {"dies": -6, "hangs": -9, "ends": 0}
+def test_a_process_that_dies_or_hangs_frees_its_slot(tmp_path: Path, environment: Environment) -> None:
+    assert printed("dies_and_hangs", tmp_path, environment) == {"dies": -6, "hangs": -9, "ends": 0}
 
 
 def parts(bound: Rounded) -> list[Any]:

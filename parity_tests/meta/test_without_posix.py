@@ -1,0 +1,66 @@
+"""Without fork, SIGALRM, fcntl, resource and /proc a run finds the same, and says what is missing.
+
+See `parity_tests.meta.without_posix`; what a subject does there that it should not is in `test_subjects`,
+runs that are forked from one process in `test_repeated`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity_tests import system
+from parity_tests.meta import without_posix
+
+pytestmark = pytest.mark.whole_runs
+
+
+def pytest_prints(*arguments: str, environment: Mapping[str, str]) -> str:
+    """What pytest prints, which passes."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--effort", "quick", *arguments]
+    root = without_posix.ROOT
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    return without_posix.environment(tmp_path_factory.mktemp("site"))
+
+
+def verdicts(printed: str) -> list[str]:
+    """The tables: worst error / allowed, and cases of each claim."""
+    return re.findall(r"^\w+ +b?float\d+ .*$", printed, re.MULTILINE)
+
+
+def test_a_run_finds_the_same_and_names_what_is_missing(elsewhere: Mapping[str, str]) -> None:
+    arguments = ("--operator", "softmax,binary_cross_entropy", "--dtype", "float32,bfloat16")
+    here, there = (pytest_prints(*arguments, environment=each) for each in (os.environ, elsewhere))
+    assert len(verdicts(there)) == 8
+    assert verdicts(there) == verdicts(here)
+    for facility in system.FACILITIES:
+        assert f"parity: without {facility.name}: {facility.without}" in there
+    named = [line for line in here.splitlines() if line.startswith("parity: without")]
+    assert named == [f"parity: {line}" for line in system.missing()]
+
+
+def figures(directory: Path) -> Any:
+    """What an audit found, without what differs between two runs."""
+    found = json.loads((directory / "audit.json").read_text(encoding="utf-8"))
+    return {name: found[name] for name in ("figures", "axes", "divergences", "missing")}
+
+
+def test_an_audit_of_processes_started_anew_is_the_same(tmp_path: Path, elsewhere: Mapping[str, str]) -> None:
+    for name, environment in (("here", os.environ), ("there", elsewhere)):
+        arguments = ("parity_tests/audit", "--operator", "softmax", "--dtype", "float16", "--workers", "2")
+        pytest_prints(*arguments, "--audit", str(tmp_path / name), environment=environment)
+    assert figures(tmp_path / "there") == figures(tmp_path / "here")
