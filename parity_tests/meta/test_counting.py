@@ -98,6 +98,9 @@ def test_the_readme_must_say_what_the_run_counted(
     monkeypatch.setattr(coverage, "made_with", lambda: "torch 1.0")
     assert coverage.main([str(counts), "--check"]) == 0
     assert "not compared" in capsys.readouterr().out
+    readme.write_text(readme.read_text().replace("`half-softmax-tail-stores-exponentials`", "`another-entry`"))
+    assert coverage.main([str(counts), "--check"]) == 1
+    assert "-| `another-entry`" in capsys.readouterr().out
 
 
 def test_a_readme_without_the_section_is_an_error(readme: Path, tmp_path: Path) -> None:
