@@ -1,8 +1,9 @@
 """The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error, chosen ones by balls.
 
 Note [Filter first]
-    Evaluated in double-double (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that, every element is
-    known to within a few units of roundoff of the evaluation: a hundred-millionth of an ulp of float32, a hundredth of one of float64.
+    Evaluated in double-double (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that,
+    every element is known to within a few units of roundoff of the evaluation: a hundred-millionth of an ulp of float32,
+    a thousandth of one of float64.
     That decides all but the few elements whose enclosure lies across the edge of a cell. Those, and every
     element that is reported as the worst, go to balls. That the others need not is tried, see
     Note [Two witnesses] in `parity_tests.audit.doubts`.

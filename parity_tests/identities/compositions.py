@@ -4,8 +4,8 @@ An identity is written once, over functions that it is given. With `Observed` th
 dtype; with `Bounds` they are the definitions in the rounding arithmetic, so that the same text also says what rounding may cost:
 every operator stores its result in the dtype, as a tensor is stored.
 
-Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic ``WIDE``: a format of which
-its exp and log are within 3 ulps.
+Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic ``WIDE``: a
+format of which its exp and log are within 3 ulps.
 """
 
 from __future__ import annotations

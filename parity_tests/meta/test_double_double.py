@@ -1,7 +1,8 @@
-"""Double-double is as accurate as its page says, by balls, and nothing of the suite depends on NumPy's long double.
+"""Double-double is as accurate as its page says, by balls, and nothing depends on NumPy's long double.
 
-Claims shown here: the errors of Note [How accurate], on random numbers of all sizes, on the edges of the tables and next to 0 and 1; what
-is exact is known to be; infinities, nan, overflow and underflow are float64's; rounding to a format is rounding once.
+Claims shown here: the errors of Note [How accurate], on random numbers of all sizes, on the edges of the tables and
+next to 0 and 1; what is exact is known to be; infinities, nan, overflow and underflow are float64's; rounding to a
+format is rounding once.
 """
 
 from __future__ import annotations

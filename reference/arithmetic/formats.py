@@ -54,7 +54,7 @@ class Format:
 
     @cached_property
     def overflow_threshold(self) -> float:
-        """Smallest magnitude that rounds to infinity; for float64 infinity, which is what a float64 says of a number so large."""
+        """Smallest magnitude that rounds to infinity; for float64 infinity, as float64 says of a number so large."""
         return (2.0 - 2.0**-self.precision) * 2.0**self.max_exponent
 
     def spacing(self, x: Any) -> Any:
@@ -76,9 +76,9 @@ class Format:
         return inside | ~np.isfinite(x)
 
     def units(self, x: Any) -> tuple[Any, Any]:
-        """The nearest number of the format as a multiple of `spacing`, ties to even, and what it leaves of ``x``, in these units too.
+        """The nearest number of the format, ties to even, and what it leaves of ``x``: multiples of `spacing`.
 
-        A double-double that the format is finer than a float64 for has a double-double multiple.
+        Of a double-double in a format finer than float64, the first is a double-double too.
         """
         spacing = self.spacing(x)
         units = nearest(x) / spacing  # exact: a power of two
@@ -196,7 +196,7 @@ class Arithmetic:
 
     @cached_property
     def evaluation_roundoff_of_functions(self) -> float:
-        """The same of exp, log and log1p, to be multiplied with as many ulps as are asked of an implementation."""
+        """The same of exp, log and log1p, to be multiplied with the ulps that are asked of an implementation."""
         return double_double.FUNCTION_ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
 
     def between(self, wide: Format, narrow: Format) -> Format | None:

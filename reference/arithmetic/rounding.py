@@ -383,8 +383,8 @@ def _stored_in(x: Rounded, format: Format) -> Rounded:
 
 
 def _absorbed(format: Format, x: Rounded, total: Any, chosen: Any) -> tuple[Rounded, Any, Any]:
-    """``x`` where rounding to ``format`` gives a known number, whatever the error on the way in, with its total error; and which of
-    the ``chosen`` elements these are, None where it is none. See Note [What cannot round]."""
+    """``x`` as rounding to ``format`` leaves it, where that is a known number whatever the error on the way in; its total
+    error; and which of the ``chosen`` elements these are, None where it is none. See Note [What cannot round]."""
     # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often none.
     candidates = total <= np.maximum(x.magnitude * format.unit_roundoff, format.smallest_subnormal)
     if not candidates.any():
@@ -484,7 +484,7 @@ def _array(value: Any) -> Any:
 
 
 def _lost_of_powers(value: Any, x: Any, y: Any, back: Callable[[Any, Any], Any]) -> Any:
-    """What the evaluation misses of a product with a power of two, or of a quotient by one: nothing, unless it underflows."""
+    """What the evaluation misses of a product with a power of two, or a quotient by one: nothing but by underflow."""
     if not isinstance(value, DoubleDouble) or not (small := np.abs(value.high) < double_double.SMALL).any():
         return 0.0
     is_zero_exactly = (nearest(x) == 0) | (nearest(y) == 0) | np.isinf(nearest(y))
