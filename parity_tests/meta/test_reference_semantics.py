@@ -60,7 +60,7 @@ def disagreement(found: Any, expected: Rounded) -> str:
 
 def allows_little(expected: dict[str, Rounded], row: Row) -> bool:
     """Whether the bounds are 20 bits below the largest number in play, of the 53 that float64 has; or nothing holds."""
-    arrays = [result.value for result in expected.values()]
+    arrays = [result.nearest for result in expected.values()]
     arrays += [argument for argument in row.call("float64").arguments.values() if isinstance(argument, np.ndarray)]
     largest = max([1.0, *(np.max(np.abs(a), where=np.isfinite(a), initial=0.0) for a in arrays)])
     bounds = [result.total_error() for result in expected.values()]
