@@ -56,7 +56,9 @@ def capabilities(machine: str = platform.machine()) -> tuple[str, tuple[str, ...
     names = CAPABILITIES.get(machine.lower(), (name,))
     if name not in names:
         return in_force, (), dict.fromkeys(names, f"torch works with {in_force} on this processor")
-    known = f"{CAPABILITY} is set to {os.environ[CAPABILITY]}" if CAPABILITY in os.environ else f"this processor has {in_force} at most"
+    known = f"this processor has {in_force}{' at most' if names is X86 else ''}"
+    if CAPABILITY in os.environ:
+        known = f"{CAPABILITY} is set to {os.environ[CAPABILITY]}"
     below = names[: names.index(name)]
     others = below if names is X86 else below[:1]
     rest = (each for each in names if each not in (name, *others))
@@ -85,6 +87,16 @@ def _processor() -> str:
         import cpuinfo
 
         found = cpuinfo.get_cpu_info() or {}
-        if name := found.get("brand_raw") or found.get("vendor_id_raw"):
+        if name := found.get("brand_raw"):
             return str(name)
+    with suppress(OSError):
+        if numbers := by_numbers(Path("/proc/cpuinfo").read_text()):
+            return numbers
     return platform.processor() or "unknown"
+
+
+def by_numbers(cpuinfo: str) -> str:
+    """What Linux says of an ARM processor, to which it gives no name, and "" of others."""
+    lines = [[part.strip() for part in line.partition(":")[::2]] for line in cpuinfo.splitlines()]
+    kinds = {"CPU implementer": "implementer", "CPU part": "part"}
+    return ", ".join(dict.fromkeys(f"{kinds[name]} {value}" for name, value in lines if name in kinds))

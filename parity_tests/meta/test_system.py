@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from parity_tests import huge, system
-from parity_tests.audit.environment import CAPABILITY, capabilities
+from parity_tests.audit.environment import CAPABILITY, by_numbers, capabilities
 from parity_tests.audit.environment import environment as of_audit
 from parity_tests.processes import started_with
 
@@ -59,8 +59,11 @@ def test_capabilities_are_those_of_the_kind_of_processor(
     assert all(in_force in reason for reason in why.values())
 
 
-def test_the_processor_has_a_name() -> None:
-    assert of_audit("cpu")["processor"]
+def test_the_processor_has_a_name_or_numbers() -> None:
+    assert of_audit("cpu")["processor"] not in ("", "unknown")
+    core = "processor\t: {}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\n"
+    assert by_numbers(core.format(0) + core.format(1)) == "implementer 0x41, part 0xd40"
+    assert by_numbers("model name\t: some x86\n") == ""
 
 
 def test_variables_are_set_for_what_is_started_and_put_back() -> None:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import builtins
 import multiprocessing.context
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +33,7 @@ ATTRIBUTES: Mapping[ModuleType, str] = {
 }
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
 PROJECT = ("parity_tests", "benchmarks", "reference", "conftest", "__main__", "__mp_main__")
-# What asks for a file on behalf of others.
-BETWEEN = (__name__, "pathlib", "pathlib._local", "pathlib._os", "posixpath", "genericpath", "os", "io")
+BETWEEN = ("pathlib", "posixpath", "genericpath", "os", "io")  # what asks for a file on behalf of others
 SITE = "from parity_tests.meta.without_posix import take_away\ntake_away()\n"
 
 
@@ -88,6 +88,8 @@ def _refuse_proc() -> None:
             _refuse(arguments[0])
 
     os.stat = without_proc
+    if accessor := getattr(pathlib, "_normal_accessor", None):  # of Python 3.10, which has looked it up already
+        accessor.stat = without_proc
     sys.addaudithook(hook)
 
 
@@ -99,10 +101,14 @@ def _refuse(path: Any) -> None:
 
 def _asking() -> str:
     """The module that asks for a file."""
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__") in BETWEEN:
+    frame: FrameType | None = sys._getframe()
+    module = ""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module != __name__ and module.partition(".")[0] not in BETWEEN:
+            break
         frame = frame.f_back
-    return str(frame.f_globals.get("__name__", ""))
+    return module
 
 
 def _is_project(module: str) -> bool:
