@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +13,9 @@ from benchmarks.paths import PATHS
 from benchmarks.work import FORWARD, WORKS
 
 BYTES = 2**25
+HUGE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+# Of an operand: small blocks that come and go, and one huge page where the system has them, as a block may begin within one.
+ROOM = 0.05 + (int(HUGE_PAGE.read_text()) if HUGE_PAGE.exists() else 0) / BYTES
 
 
 def measured(call: object) -> float:
@@ -24,7 +29,7 @@ def measured(call: object) -> float:
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_the_peak_is_what_is_held_at_once(number: int) -> None:
     """Blocks that are held together add up; each page that is written counts once."""
-    assert measured(lambda: [torch.ones(BYTES // 4) for _ in range(number)]) == pytest.approx(number, abs=0.05)
+    assert measured(lambda: [torch.ones(BYTES // 4) for _ in range(number)]) == pytest.approx(number, abs=ROOM)
 
 
 def test_memory_that_is_used_again_counts_once() -> None:
@@ -32,12 +37,12 @@ def test_memory_that_is_used_again_counts_once() -> None:
         for _ in range(5):
             torch.ones(BYTES // 4)
 
-    assert measured(in_turn) == pytest.approx(1, abs=0.05)
+    assert measured(in_turn) == pytest.approx(1, abs=ROOM)
 
 
 def test_what_was_held_before_does_not_count() -> None:
     held = torch.ones(BYTES // 4)
-    assert measured(lambda: held.add_(1)) == pytest.approx(0, abs=0.05)
+    assert measured(lambda: held.add_(1)) == pytest.approx(0, abs=ROOM)
 
 
 @pytest.mark.whole_runs
@@ -46,7 +51,7 @@ def test_softmax_holds_its_result() -> None:
     assert held.operand == BYTES
     step = PATHS["torch"].step(WORKS["softmax"], FORWARD, held)
     step.call(step.prepare(0))  # the first call also loads the code
-    assert measured(lambda: step.call(step.prepare(0))) == pytest.approx(1, abs=0.05)
+    assert measured(lambda: step.call(step.prepare(0))) == pytest.approx(1, abs=ROOM)
 
 
 def test_small_operands_are_not_measured() -> None:
