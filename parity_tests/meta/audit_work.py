@@ -10,6 +10,8 @@ from pathlib import Path
 from parity_tests.audit import chunks
 from parity_tests.audit.chunks import Chunk
 
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows the latter cannot be caught either
+
 
 def square(n: int) -> int:
     return n * n
@@ -24,7 +26,7 @@ def square_at_the_second_try(n: int, mark: str) -> int:
     """Kills the first worker that tries."""
     if not Path(mark).exists():
         Path(mark).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     return n * n
 
 
@@ -32,7 +34,7 @@ def die(mark: str) -> None:
     """Kills its worker, and leaves a trace of it."""
     with Path(mark).open("a") as file:
         file.write("x")
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def count_square(n: int, marks: str) -> int:
@@ -57,4 +59,4 @@ def be_killed(marks: str) -> None:
     with chunks.executor(2) as pool:
         first = [Chunk(f"process {n}", process, (0.5,)) for n in range(2)]
         Path(marks).write_text(" ".join(str(result) for _, result in chunks.run(first, pool)))
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
