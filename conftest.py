@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[WATCH] = watch.start(directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit)
     if not worker and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
-    config.pluginmanager.register(Summary(config), "parity-summary")
+    config.pluginmanager.register(Summary(config), tally.SUMMARY)
     torch.set_num_threads(1)  # the same results in one process and in a worker of pytest-xdist; test_bits asks for more itself
 
 
@@ -143,7 +143,7 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is telling and cheap comes first. Other operators than those asked for are left out, and tests of the suite that
     take long, unless they are wanted: both are counted as deselected."""
-    items.sort(key=lambda item: FIRST.index(claim) if (claim := claim_of(item.path)) in FIRST else len(FIRST))
+    items.sort(key=lambda item: FIRST.index(claim) if (claim := tally.claim_of(item.nodeid)) in FIRST else len(FIRST))
     if asked := config.stash[SETTINGS].operators:
         others = {item for item in items if META not in item.path.parents and _operator_of(item) not in ("", *asked)}
         config.hook.pytest_deselected(items=[item for item in items if item in others])
@@ -166,7 +166,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):  # an audit watches its own processes
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], _operator_of(pyfuncitem)
-    watching.begin(operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.path))
+    watching.begin(operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=tally.claim_of(pyfuncitem.nodeid))
     counts = pyfuncitem.stash.setdefault(COUNTS, {})
     try:
         result = yield
@@ -208,7 +208,7 @@ def findings_of(request: pytest.FixtureRequest, knobs: Settings, operator: Opera
         pytest.fail(f"not run: {watch.STRIKES} tests of {operator.name} did not return, or killed the process", pytrace=False)
 
     def of(dtype: str) -> tally.Tally:
-        count = counts.setdefault(dtype, tally.Tally(operator.name, dtype, claim_of(request.path)))
+        count = counts.setdefault(dtype, tally.Tally(operator.name, dtype, tally.claim_of(request.node.nodeid)))
         if not knobs.subject.offers(operator.name):
             count.decline(f"{knobs.subject.name} has no {operator.name}")
             pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
@@ -227,11 +227,6 @@ def findings_of(request: pytest.FixtureRequest, knobs: Settings, operator: Opera
 def findings(findings_of: Callable[[str], tally.Tally], dtype: str) -> tally.Tally:
     """The tally of a test about one dtype."""
     return findings_of(dtype)
-
-
-def claim_of(path: Path) -> str:
-    """The kind of claim that a test file checks, after its name."""
-    return path.stem.removeprefix("test_").replace("_", " ")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -293,9 +288,8 @@ class Summary:
         if self.gaps and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.config.option.counts:
-            counted = tally.coverage(self.tallies)
-            by_operator = {name: {dtype: counted[name, dtype] for dtype in DTYPES if (name, dtype) in counted} for name in OPERATORS}
-            Path(self.config.option.counts).write_text(json.dumps(by_operator, indent=1, sort_keys=True) + "\n")
+            counted = tally.by_operator(tally.coverage(self.tallies), OPERATORS, DTYPES)
+            Path(self.config.option.counts).write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for gap in self.gaps:

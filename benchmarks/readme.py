@@ -11,7 +11,6 @@ follows from that file. Times are of the machine that the table names: nothing i
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         readme.write(SECTION, made)
         MEASURED.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     elif options.check:
-        drift = list(difflib.unified_diff(readme.section(SECTION).splitlines(), made.splitlines(), "README.md", "measured", lineterm=""))
+        drift = readme.drift(readme.section(SECTION), made, "measured")
         print("\n".join(drift))
         return 1 if drift else 0
     else:

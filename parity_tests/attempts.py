@@ -49,8 +49,7 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
                 failures.append(f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}")
             continue
         if known is not None:
-            place = f"{case.operator}, {case.dtype}: {attempt.sentence}"
-            tally.tell(verified.no_longer(known.id, place, "nothing is raised", knobs.device))
+            tally.tell(verified.no_longer_falls_short(known.id, case.operator, case.dtype, attempt.sentence, knobs.device))
         failures += [explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes]
     assert tally.cases or tally.declined, "no case was run"
     if failures:

@@ -10,7 +10,6 @@ other cases, and only what is said of the ledger is compared.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     if made_with() not in inside and OF_LEDGER in inside:
         print(f"numbers are not compared: README.md was written with other versions than {made_with()}")
         inside, made = (text[text.index(OF_LEDGER) :] for text in (inside, made))
-    drift = list(difflib.unified_diff(inside.splitlines(), made.splitlines(), "README.md", "this run", lineterm=""))
+    drift = readme.drift(inside, made, "this run")
     print("\n".join(drift))
     return 1 if drift else 0
 

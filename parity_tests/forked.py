@@ -78,7 +78,9 @@ class Recorder:
         self.started = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        claim = Path(report.nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
+        from parity_tests.tally import claim_of  # loads torch, which whoever starts processes does without
+
+        claim = claim_of(report.nodeid)
         if report.failed:
             self.failed[claim] = self.failed.get(claim, 0) + 1
             if self.first_failure is None:

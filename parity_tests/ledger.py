@@ -1,8 +1,8 @@
 """The ledger of known divergences: where torch breaks the derived bound, why, and what does hold there.
 
 An entry never removes a check. It names a weaker `Arithmetic`, or the formula that torch in fact evaluates, and the result is
-judged by the bound that follows from that. Its smallest input must keep breaking the strict bound: an entry that no longer
-diverges fails the run and is to be retired.
+judged by the bound that follows from that. Its smallest input is to break the strict bound: that it does not is news, see
+Note [Records and verdicts] of `parity_tests.news`.
 """
 
 from __future__ import annotations

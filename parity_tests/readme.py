@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
@@ -26,6 +27,11 @@ def split(text: str, name: str) -> tuple[str, str, str]:
 def section(name: str) -> str:
     """What a section says."""
     return split(README.read_text(encoding="utf-8"), name)[1]
+
+
+def drift(said: str, made: str, of: str) -> list[str]:
+    """The lines in which a section differs from what was made ``of`` something; none where it does not."""
+    return list(difflib.unified_diff(said.splitlines(), made.splitlines(), "README.md", of, lineterm=""))
 
 
 def write(name: str, made: str) -> None:

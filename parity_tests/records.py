@@ -62,7 +62,6 @@ class Records:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.news: list[dict[str, Any]] = []
-        self.tallies: list[dict[str, Any]] = []
         self.diverging: dict[str, dict[str, Any]] = {}
         self.failures: list[dict[str, str]] = []
         self.warnings: list[str] = []
@@ -70,7 +69,7 @@ class Records:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failures.append(
-                {"test": report.nodeid, "claim": claim_of(report.nodeid), "operator": "", "dtype": "", "message": _message(report)}
+                {"test": report.nodeid, "claim": tally.claim_of(report.nodeid), "operator": "", "dtype": "", "message": _message(report)}
             )
         if report.when != "teardown":
             return
@@ -79,9 +78,8 @@ class Records:
             if name == news.PROPERTY:
                 self.news.append(value)
             elif name == DIVERGED:
-                self._diverges(value, claim_of(report.nodeid), 1)
+                self._diverges(value, tally.claim_of(report.nodeid), 1)
             elif name == tally.PROPERTY:
-                self.tallies.append(value)
                 self.news += value["news"]
                 for entry, count in value["diverged"].items():
                     self._diverges(entry, value["claim"], count)
@@ -108,6 +106,7 @@ class Records:
         failing = [f"--strict-records: {each['text']}" for each in news.failing(self.news, strict)]
         return [*dict.fromkeys(failing), *(f"a warning of the suite's own code: {said}" for said in dict.fromkeys(self.warnings))]
 
+    @pytest.hookimpl(trylast=True)  # what else fails the run is part of the outcome
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(self.config, "workerinput"):
             return
@@ -125,10 +124,12 @@ class Records:
             terminalreporter.write_line(f"FAIL: {problem}", red=True)
 
     def outcome(self, exitstatus: int) -> dict[str, Any]:
-        """What the run found, as ``--outcome`` writes it; the README of the suite describes it."""
+        """What the run found, as ``--outcome`` writes it; `parity_tests.versions.record` and `parity_tests.verified` read it."""
         settings = self.config.stash[SETTINGS]
         results = here(settings.device).as_dict()
-        counted = tally.coverage(self.tallies)
+        summary = self.config.pluginmanager.get_plugin(tally.SUMMARY)
+        assert summary is not None  # conftest.py registers it
+        tallies = summary.tallies
         return {
             "schema": SCHEMA,
             "date": time.strftime("%Y-%m-%d"),
@@ -148,20 +149,15 @@ class Records:
                 "operators": list(settings.operators or OPERATORS),
             },
             "exitstatus": exitstatus,
-            "counts": {name: {dtype: counted[name, dtype] for dtype in DTYPES if (name, dtype) in counted} for name in OPERATORS},
+            "counts": tally.by_operator(tally.coverage(tallies), OPERATORS, DTYPES),
             "worst": {
                 row.operator + " " + row.dtype: {"forward": row.forward, "gradient": row.gradient}
-                for row in tally.rows(self.tallies, OPERATORS, DTYPES)
+                for row in tally.rows(tallies, OPERATORS, DTYPES)
             },
             "diverging": dict(sorted(self.diverging.items())),
             "failures": self.failures,
             "news": self.news,
         }
-
-
-def claim_of(nodeid: str) -> str:
-    """The kind of claim that a test file checks, after its name."""
-    return Path(nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
 
 
 def is_own(warning: warnings.WarningMessage) -> bool:

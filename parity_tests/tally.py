@@ -6,8 +6,9 @@ the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from parity_tests import watch
@@ -15,6 +16,7 @@ from parity_tests.expect import FORWARD
 from parity_tests.judging import Finding
 from parity_tests.news import News
 
+SUMMARY = "parity-summary"  # the plugin that collects the tallies of a run
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
 
 
@@ -98,6 +100,16 @@ class Row:
     gradient: float | None
     undecided: int
     verdict: str
+
+
+def claim_of(nodeid: str) -> str:
+    """The kind of claim that a test file checks, after its name."""
+    return Path(nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
+
+
+def by_operator(counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]) -> dict[str, Any]:
+    """What `coverage` counted, as ``--counts`` and ``--outcome`` write it."""
+    return {name: {dtype: dict(counted[name, dtype]) for dtype in dtypes if (name, dtype) in counted} for name in operators}
 
 
 def coverage(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:

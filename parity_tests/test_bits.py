@@ -62,7 +62,8 @@ def test_bits_change_where_the_table_says_so_and_nowhere_else(operator: Operator
         for _ in range(len(CLAIMS) * len(family.invariances) - 1):
             findings.count()
         for row, text in found.items():
-            if row.split(".")[1] == "twice" and "the bits change here" in text:
+            claim, invariance, _ = row.split(".")
+            if invariance == "twice" and dtype not in part.families[family.name][claim].get("twice", {}):
                 findings.count(False)
                 pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
             findings.tell(News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike))

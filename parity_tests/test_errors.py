@@ -72,8 +72,8 @@ def check(refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> Non
         if problem:
             findings.diverge(known.id)
         else:
-            place = f"{refusal.operator}, {dtype}: {refusal.sentence}"
-            findings.tell(verified.no_longer(known.id, place, "it is refused as it should be", knobs.device))
+            refused, where = "it is refused as it should be", (refusal.operator, dtype, refusal.sentence)
+            findings.tell(verified.no_longer_falls_short(known.id, *where, knobs.device, refused))
 
 
 def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> tuple[str, str]:

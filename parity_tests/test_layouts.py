@@ -159,8 +159,7 @@ def recorded_or_right(
         findings.diverge(entry.id)
     else:
         if entry is not None:
-            where = f"{call.operator}, {call.dtype}: {sentence}"
-            findings.tell(verified.no_longer(entry.id, where, "nothing is raised", device))
+            findings.tell(verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device))
     return found
 
 

@@ -88,8 +88,8 @@ def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: s
     elif problem:
         findings.diverge(known.id)
     else:
-        place = f"{operator}, {dtype}: {sentence}"
-        findings.tell(verified.no_longer(known.id, place, "it is as it should be", knobs.device))
+        right = "it is as it should be"
+        findings.tell(verified.no_longer_falls_short(known.id, operator, dtype, sentence, knobs.device, right))
 
 
 def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) -> str:

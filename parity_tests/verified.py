@@ -117,6 +117,11 @@ def no_longer(id: str, place: str, how: str, device: str) -> News:
     return News("ledger", id, place, text, contradicts, known)
 
 
+def no_longer_falls_short(id: str, operator: str, dtype: str, sentence: str, device: str, how: str = "nothing is raised") -> News:
+    """The news that a shortfall of the ledger does not occur where one of its sentences says so."""
+    return no_longer(id, f"{operator}, {dtype}: {sentence}", how, device)
+
+
 # --- recording -------------------------------------------------------------------------------------------------------
 
 

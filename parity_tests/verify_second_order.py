@@ -73,8 +73,7 @@ def judge_modes(
                 raise WrongResult(f"{sentence} of {call.operator} raises {type(error).__name__}: {error}") from error
             yield SecondOrderFinding(case, call, f"jvp along {along}", Verdict(0.0), Verdict(0.0), missing.id, False, mode=mode.name)
             continue
-        place = f"{call.operator}, {call.dtype}: {sentence}"
-        news = verified.no_longer(missing.id, place, "nothing is raised", device) if missing else None
+        news = verified.no_longer_falls_short(missing.id, call.operator, call.dtype, sentence, device) if missing else None
         for claim, observed in found.items():
             if not claim.of and call.arguments["input"].size == 0:
                 continue  # the derivative of a result that depends on nothing: 0, or 0/0 where a mean divides by no elements

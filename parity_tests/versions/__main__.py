@@ -12,7 +12,6 @@ wrong request.
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -177,9 +176,7 @@ def _request(
 
 def _check() -> int:
     """Whether the README says what is recorded."""
-    said, made = readme.section(SECTION), table.section(records.read())
-    both = said.splitlines(), made.splitlines()
-    lines = list(difflib.unified_diff(*both, "README.md", "record.json", lineterm=""))
+    lines = readme.drift(readme.section(SECTION), table.section(records.read()), "record.json")
     if lines:
         print("\n".join(lines))
         print("error: README.md says otherwise than is recorded", file=sys.stderr)
