@@ -122,10 +122,24 @@ def _called(function: Callable[[Any], Any]) -> float:
     return (perf_counter() - start) / CALLS
 
 
-def test_the_cost_of_the_harness_is_below_one_per_cent() -> None:
-    bench = a_bench()
-    assert cost_of_a_round(bench) < 0.01
-    assert cost_of_a_call(bench) < 0.01
+ATTEMPTS = 5
+
+
+def least(cost: Callable[[Bench], float], bench: Bench, enough: float) -> float:
+    """The smallest cost of a few measurements, none of them after one that is small enough.
+
+    A cost is a difference of two times over a third. What else runs on the machine falls on one of the three,
+    and makes the cost too large as often as too small; a harness that really costs more does so every time.
+    """
+    costs: list[float] = []
+    while len(costs) < ATTEMPTS and min(costs, default=enough) >= enough:
+        costs.append(cost(bench))
+    return min(costs)
+
+
+@pytest.mark.parametrize("cost", [cost_of_a_round, cost_of_a_call])
+def test_the_cost_of_the_harness_is_below_one_per_cent(cost: Callable[[Bench], float]) -> None:
+    assert least(cost, a_bench(), 0.01) < 0.01
 
 
 def test_a_harness_that_costs_more_is_found() -> None:
@@ -135,7 +149,7 @@ def test_a_harness_that_costs_more_is_found() -> None:
         def run(self, call: Callable[[Any], Any], prepared: Sequence[Any]) -> None:
             super().run(lambda argument: (repr([argument] * 20), call(argument))[1], prepared)
 
-    assert cost_of_a_call(Slow("cpu", Clock("cpu"), held(), FORWARD)) > 0.01
+    assert least(cost_of_a_call, Slow("cpu", Clock("cpu"), held(), FORWARD), 0.01) > 0.01
 
 
 def test_inputs_rotate_from_call_to_call_and_from_round_to_round() -> None:
