@@ -22,12 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from benchmarks.work import BACKWARD, FORWARD, Work
-from parity_tests.cases import Call, Case
-from parity_tests.expect import grad_output_of
-from parity_tests.judging import output_shape
-from parity_tests.observe import TORCH_DTYPES, tensors
+from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, Work
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation.expectation import grad_output_of
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, tensors
 
 NUMBER = 2
 

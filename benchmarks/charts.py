@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, floor, log10
 
-from benchmarks import scaling, summary
-from benchmarks.noise import Noise
-from benchmarks.paths import BASELINE
-from benchmarks.result import Result, Wrong
+from torch_loss_parity.benchmarks import scaling, summary
+from torch_loss_parity.benchmarks.noise import Noise
+from torch_loss_parity.benchmarks.paths import BASELINE
+from torch_loss_parity.benchmarks.result import Result, Wrong
 
 MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")  # told apart without colour, too
 

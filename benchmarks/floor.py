@@ -24,10 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-from benchmarks.buffers import Buffers, bytes_of
-from benchmarks.paths import Step
-from benchmarks.work import Traffic
+from torch_loss_parity.benchmarks.buffers import Buffers, bytes_of
+from torch_loss_parity.benchmarks.paths import Step
+from torch_loss_parity.benchmarks.workload import Traffic
 
 PART = 8  # a part of an operand that is smaller than its eighth is not moved but charged
 ITEM = 8  # bytes: all dtypes are moved as float64, as bytes move at one speed, but are added up at several

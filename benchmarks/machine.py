@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy
 import torch
-
-from benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.session import Benchmarks
 
 LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")  # of py-cpuinfo: they differ in every run
 ENVIRONMENT = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "ATEN_", "TORCHINDUCTOR_")

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from benchmarks.paths import Path
-from benchmarks.work import FORWARD, MODES, PLAIN, TRAINING, VARIANTS, WORKS, Work
-from parity_tests.operators import DTYPES
+from torch_loss_parity.benchmarks.paths import Path
+from torch_loss_parity.benchmarks.workload import FORWARD, MODES, PLAIN, TRAINING, VARIANTS, WORKS, Work
+from torch_loss_parity.operators import DTYPES
 
 Shape = tuple[int, int]
 NARROW, SQUARE, WIDE, WIDEST = (8192, 32), (2048, 1024), (256, 32768), (64, 131072)

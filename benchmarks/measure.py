@@ -24,12 +24,11 @@ from time import perf_counter
 from typing import Any
 
 import torch
-
-from benchmarks.allocator import page_faults
-from benchmarks.buffers import Buffers
-from benchmarks.clock import Clock, synchronize
-from benchmarks.paths import BASELINE, Step
-from benchmarks.work import BACKWARD
+from torch_loss_parity.benchmarks.allocator import page_faults
+from torch_loss_parity.benchmarks.buffers import Buffers
+from torch_loss_parity.benchmarks.clock import Clock, synchronize
+from torch_loss_parity.benchmarks.paths import BASELINE, Step
+from torch_loss_parity.benchmarks.workload import BACKWARD
 
 LEAST = 1e-3  # seconds of a block: a thousand times what the harness does in it
 CERTAIN = 10  # times as long: no neighbour takes a core for that

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-from benchmarks.allocator import give_back
-from benchmarks.clock import synchronize
+from torch_loss_parity.benchmarks.allocator import give_back
+from torch_loss_parity.benchmarks.clock import synchronize
 
 MEASURABLE = 4 * 2**20  # bytes of an operand: from here on the batches in which pages are counted are per cents of it
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-
-from benchmarks.interval import CONFIDENCE, Interval
-from benchmarks.paths import BASELINE
-from benchmarks.result import Group, Result
+from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval
+from torch_loss_parity.benchmarks.paths import BASELINE
+from torch_loss_parity.benchmarks.result import Group, Result
 
 MILLISECOND = 1e-3
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import charts, findings, summary
-from benchmarks.noise import noise
-from benchmarks.result import Result, Wrong
-from benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks import charts, headline, summary
+from torch_loss_parity.benchmarks.noise import noise
+from torch_loss_parity.benchmarks.result import Result, Wrong
+from torch_loss_parity.benchmarks.session import Benchmarks
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
@@ -46,7 +46,7 @@ def page(report: Report) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,
-        sentences=findings.sentences(report.results),
+        sentences=headline.sentences(report.results),
         noise=apart.verdict,
         panels=list(charts.panels(report.results, report.wrong, apart)),
         scatters=list(charts.scatters(report.results)),

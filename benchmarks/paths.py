@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-from benchmarks.buffers import Buffers
-from benchmarks.work import BACKWARD, FORWARD, TRAINING, Work
-from parity_tests import expect
-from parity_tests.compilation import INDUCTOR, UNDER_COMPILE
-from parity_tests.operators import DTYPES
-from parity_tests.subjects import Subject
+from torch_loss_parity.benchmarks.buffers import Buffers
+from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
+from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
+from torch_loss_parity.expectation import expectation
+from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.subjects import Subject
 
 SINGLE_AND_DOUBLE = ("float32", "float64")
-RESULT, GRADIENT = expect.FORWARD, "input"
+RESULT, GRADIENT = expectation.FORWARD, "input"
 BASELINE, SUBJECT = "torch", "subject"
 
 

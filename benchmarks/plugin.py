@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
-
-from benchmarks import allocator, machine, page, progress, summary
-from benchmarks.clock import Clock
-from benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name, together
-from benchmarks.paths import PATHS, SUBJECT, of_subject
-from benchmarks.session import Benchmarks
-from parity_tests.settings import SETTINGS, Settings, WrongOption
+from torch_loss_parity.benchmarks import allocator, machine, page, progress, summary
+from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name, together
+from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
+from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"

@@ -1,8 +1,8 @@
 """The README's table of a real run.
 
     python -m pytest benchmarks --benchmark-json=run.json
-    python -m benchmarks.readme run.json --write      # once for each machine: run.json gpu.json
-    python -m benchmarks.readme --check
+    python -m torch_loss_parity.benchmarks.readme run.json --write      # once for each machine: run.json gpu.json
+    python -m torch_loss_parity.benchmarks.readme --check
 
 ``--write`` keeps of the runs what the table needs in ``benchmarks/measured.json``; ``--check`` fails if the README says anything else than
 follows from that file. Times are of the machine that the table names: nothing is measured again.
@@ -18,13 +18,13 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from benchmarks import findings
-from benchmarks.noise import noise
-from benchmarks.paths import BASELINE, PATHS
-from benchmarks.result import Result
-from benchmarks.summary import seconds, times
-from benchmarks.work import PLAIN
-from parity_tests import readme
+from torch_loss_parity.benchmarks import headline
+from torch_loss_parity.benchmarks.noise import noise
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS
+from torch_loss_parity.benchmarks.result import Result
+from torch_loss_parity.benchmarks.summary import seconds, times
+from torch_loss_parity.benchmarks.workload import PLAIN
+from torch_loss_parity.reports import readme
 
 SECTION = "benchmarks"
 WIDTH = 110
@@ -55,7 +55,7 @@ def kept(path: Path) -> dict[str, Any]:
         raise NoRun(f"{path} is not JSON, or not all of it: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise NoRun(f"{path} was not written by `pytest benchmarks --benchmark-json`: {error}") from error
-    steps = findings.telling(results)
+    steps = headline.telling(results)
     if not steps:
         raise NoRun(f"{path} has no {BASELINE} in forward+backward and float32: run all paths, at quick effort or more")
     return {"machine": machine, "noise": noise(results).verdict, "results": [result.as_info() for result in steps]}
@@ -85,7 +85,7 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
         if found:
             yield f"| `{work}` |" + "".join(f" {_cell(found.get(path))} |" for path in paths)
     yield ""
-    for sentence in (*findings.sentences(results), f"{run['noise']}."):
+    for sentence in (*headline.sentences(results), f"{run['noise']}."):
         yield from wrap(sentence, WIDTH)
 
 
@@ -95,7 +95,9 @@ def _cell(result: Result | None) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the section, write it into the README, or check that the README has it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m torch_loss_parity.benchmarks.readme", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("runs", type=Path, nargs="*", help="what pytest --benchmark-json wrote; without any, what was kept before")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--write", action="store_true", help="write the section into README.md, and keep what it needs")

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-
-from benchmarks.interval import CONFIDENCE, Interval, interval
+from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
 
 AS_FAST = 0.9  # of the floor: ways of moving the same bytes differ by as much, and not all were tried
 Group = tuple[str, str, str, str]

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from benchmarks.matrix import CLASSES, ROWS, shape_from, shape_name
-from benchmarks.result import Result
+from torch_loss_parity.benchmarks.matrix import CLASSES, ROWS, shape_from, shape_name
+from torch_loss_parity.benchmarks.result import Result
 
 FEWEST = 3  # sizes that a slope is taken from
 OVERHEAD = 4.0  # times the shortest median: from there on the call itself is the smaller part

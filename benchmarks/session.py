@@ -12,23 +12,22 @@ from time import monotonic
 from typing import Any
 
 import torch
-
-from benchmarks import allocator, memory
-from benchmarks.buffers import Buffers, buffers, draw
-from benchmarks.clock import Clock
-from benchmarks.floor import Floor, exponentials, floors
-from benchmarks.interval import interval
-from benchmarks.matrix import Cell, Effort, shape_name
-from benchmarks.measure import FLOOR, LEAST, PATH, Bench, Block, Rounds, first_call, number_of_rounds, orders
-from benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
-from benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
-from benchmarks.verify import Judgement, Truth, seeded, stale
-from benchmarks.work import FORWARD, WORKS, traffic
-from parity_tests.compilation import UNCOMPILABLE, NoCompiler
-from parity_tests.judging import of_the_subject
-from parity_tests.observe import WrongResult
-from parity_tests.subjects import Subject
-from parity_tests.subjects.declined import NotOffered
+from torch_loss_parity.benchmarks import allocator, memory
+from torch_loss_parity.benchmarks.buffers import Buffers, buffers, draw
+from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.floor import Floor, exponentials, floors
+from torch_loss_parity.benchmarks.interval import interval
+from torch_loss_parity.benchmarks.matrix import Cell, Effort, shape_name
+from torch_loss_parity.benchmarks.measure import FLOOR, LEAST, PATH, Bench, Block, Rounds, first_call, number_of_rounds, orders
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
+from torch_loss_parity.benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
+from torch_loss_parity.benchmarks.verify import Judgement, Truth, seeded, stale
+from torch_loss_parity.benchmarks.workload import FORWARD, WORKS, traffic
+from torch_loss_parity.claims.transforms.compilation import UNCOMPILABLE, NoCompiler
+from torch_loss_parity.judging.judge import of_the_subject
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.run_subject import WrongResult
 
 COLD_ROUNDS = 11  # where a time below the floor has to be explained
 EXPONENTIALS_IN = 3  # rounds

@@ -7,13 +7,13 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
-from benchmarks import scaling
-from benchmarks.interval import Interval
-from benchmarks.matrix import shape_from, shape_name
-from benchmarks.noise import Noise, noise
-from benchmarks.result import Result
-from benchmarks.session import Benchmarks
-from benchmarks.verify import WHOLE
+from torch_loss_parity.benchmarks import scaling
+from torch_loss_parity.benchmarks.interval import Interval
+from torch_loss_parity.benchmarks.matrix import shape_from, shape_name
+from torch_loss_parity.benchmarks.noise import Noise, noise
+from torch_loss_parity.benchmarks.result import Result
+from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.verify import WHOLE
 
 HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "95 %", "ulps", "faults")
 WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 9)
@@ -75,7 +75,7 @@ def omissions(run: Benchmarks) -> Iterator[str]:
     """What the figures do not cover, each thing by name."""
     half = sorted({entry for result in run.results for entry in result.divergences})
     if half:
-        yield f"known divergences of torch met (parity_tests/known_divergences.toml): {', '.join(half)}"
+        yield f"known divergences of torch met (parity_tests/ledger/known_divergences.toml): {', '.join(half)}"
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
     if uncounted := sum(result.page_faults is None for result in run.results):

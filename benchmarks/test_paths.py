@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from benchmarks.clock import Clock
-from benchmarks.matrix import Cell
-from benchmarks.session import Benchmarks
-from parity_tests.compilation import NoCompiler
-from parity_tests.settings import Settings
+from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.matrix import Cell
+from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.claims.transforms.compilation import NoCompiler
+from torch_loss_parity.settings import Settings
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")  # where the path fails before it is timed

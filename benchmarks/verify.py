@@ -19,18 +19,17 @@ from zlib import crc32
 
 import numpy as np
 import torch
-
-from benchmarks.buffers import Dataset
-from benchmarks.paths import GRADIENT, RESULT, Path
-from parity_tests import ledger
-from parity_tests.cases import Call
-from parity_tests.expect import certified, expected
-from parity_tests.judging import settle
-from parity_tests.ledger import Divergence
-from parity_tests.observe import TORCH_DTYPES, widen
-from reference.arithmetic.error import Error
-from reference.arithmetic.formats import FORMATS
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity.benchmarks.buffers import Dataset
+from torch_loss_parity.benchmarks.paths import GRADIENT, RESULT, Path
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import certified, expected
+from torch_loss_parity.judging.judge import settle
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.reference.arithmetic.error import Error
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, widen
 
 WHOLE = 2**16  # elements
 

@@ -10,7 +10,7 @@ __all__ = ["VerificationError", "Verified", "verify"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # loaded when asked for: what a process is started with must be set before torch is
-        from parity_tests import one_function
+        from torch_loss_parity import api
 
-        return getattr(one_function, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

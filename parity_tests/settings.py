@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-
-from parity_tests.generate import EFFORTS, Effort
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.subjects import Subject, load
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, Effort
+from torch_loss_parity.subjects import Subject, load
 
 TO_COMPILE = 10  # times as long may a case take of a subject that compiles: one case has dozens of views, each a program of its own
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
-from reference.arguments import (
+from torch_loss_parity.reference.arguments import (
     check_broadcasts,
     check_probabilities,
     check_real,
@@ -21,7 +21,7 @@ from reference.arguments import (
     check_same_shape,
     namespace,
 )
-from reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 LOG_CLAMP = -100.0
 SMALLEST_VARIANCE = 9.999999960041972e-13  # 1e-12 in float32, the constant that torch's kernels hold, for every dtype

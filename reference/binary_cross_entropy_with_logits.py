@@ -15,8 +15,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
-from reference.arguments import check_broadcasts, check_real, check_reduction, check_same_shape, namespace
-from reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.arguments import check_broadcasts, check_real, check_reduction, check_same_shape, namespace
+from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 
 class BinaryCrossEntropyWithLogitsGradients(NamedTuple):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from math import inf, prod
 from typing import Any, NamedTuple
 
-from reference.arguments import (
+from torch_loss_parity.reference.arguments import (
     check_class_weight,
     check_ignore_index,
     check_label_smoothing,
@@ -27,9 +27,9 @@ from reference.arguments import (
     class_indices,
     namespace,
 )
-from reference.nll_loss import nll_loss, nll_loss_backward, target_weights
-from reference.reduction import reduce, reduce_backward
-from reference.softmax import log_softmax, log_softmax_backward
+from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward, target_weights
+from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.softmax import log_softmax, log_softmax_backward
 
 
 class CrossEntropyGradients(NamedTuple):

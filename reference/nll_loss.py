@@ -11,8 +11,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from reference.arguments import check_class_weight, check_ignore_index, check_real, check_reduction, class_dim, class_indices, namespace
-from reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.arguments import (
+    check_class_weight,
+    check_ignore_index,
+    check_real,
+    check_reduction,
+    class_dim,
+    class_indices,
+    namespace,
+)
+from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 
 class NllLossGradients(NamedTuple):

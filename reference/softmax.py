@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reference.arguments import check_real, namespace, normalized_dim
+from torch_loss_parity.reference.arguments import check_real, namespace, normalized_dim
 
 
 def softmax(input: Any, dim: int, dtype: Any = None) -> Any:

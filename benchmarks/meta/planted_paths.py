@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-
-from benchmarks.buffers import Buffers
-from benchmarks.paths import BASELINE, PATHS, RESULT, Path, Step
-from benchmarks.work import FORWARD, Work
+from torch_loss_parity.benchmarks.buffers import Buffers
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, RESULT, Path, Step
+from torch_loss_parity.benchmarks.workload import FORWARD, Work
 
 
 def copies(share: float = 1.0) -> Path:

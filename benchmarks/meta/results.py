@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.matrix import EFFORTS
-from benchmarks.paths import Path
-from benchmarks.result import Result
-from benchmarks.session import Benchmarks
-from benchmarks.work import TRAINING
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import load
+from torch_loss_parity.benchmarks.matrix import EFFORTS
+from torch_loss_parity.benchmarks.paths import Path
+from torch_loss_parity.benchmarks.result import Result
+from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.workload import TRAINING
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects import load
 
 
 def result(

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from parity_tests import forked
+from torch_loss_parity.campaign import pytest_process
 
 PROJECT = Path(__file__).parents[2]
-PLANTED = "benchmarks.meta.planted"
+PLANTED = "torch_loss_parity.benchmarks.meta.planted"
 OF_OTHERS = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST")
 
 
@@ -28,10 +27,10 @@ class Run:
 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> Run:
     """``pytest`` with arguments, from the project's folder."""
-    forked.prepare("benchmarks.plugin")
+    pytest_process.prepare("torch_loss_parity.benchmarks.plugin")
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
-        process = forked.CONTEXT.Process(target=_pytest, args=(arguments, log, dict(environment or {})))
+        process = pytest_process.CONTEXT.Process(target=_pytest, args=(arguments, log, dict(environment or {})))
         process.start()
         process.join()
         assert process.exitcode is not None  # it was joined

@@ -1,7 +1,7 @@
 """How small a difference the benchmarks tell: a slowdown that is planted, and none.
 
-    python -m benchmarks.meta.slowdown                # 5 %, the groups of ``pytest benchmarks``
-    python -m benchmarks.meta.slowdown --share 0.03 --effort quick
+    python -m torch_loss_parity.benchmarks.meta.slowdown                # 5 %, the groups of ``pytest benchmarks``
+    python -m torch_loss_parity.benchmarks.meta.slowdown --share 0.03 --effort quick
 
 Two paths are timed: torch, which is against itself, and torch that waits after each call for a share of the
 time which it took. Of the groups whose calls take a millisecond and more it is counted in how many the
@@ -23,14 +23,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-
-from benchmarks.buffers import Buffers
-from benchmarks.noise import noise
-from benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
-from benchmarks.plugin import RUN
-from benchmarks.result import Result
-from benchmarks.session import Benchmarks
-from benchmarks.work import Work
+from torch_loss_parity.benchmarks.buffers import Buffers
+from torch_loss_parity.benchmarks.noise import noise
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
+from torch_loss_parity.benchmarks.plugin import RUN
+from torch_loss_parity.benchmarks.result import Result
+from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.workload import Work
 
 SHARE, ENOUGH = 0.05, 0.75
 KEPT, WIDTH = 61, 110  # rounds of a group, and letters of a line, in a file
@@ -78,7 +77,7 @@ def told(results: Sequence[Result]) -> list[tuple[Result, bool]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run, and say in how many groups the slowdown was told."""
     about = (__doc__ or "").splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.meta.slowdown", description=about)
+    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.benchmarks.meta.slowdown", description=about)
     parser.add_argument("--share", type=float, default=SHARE, help=f"how much slower (default: {SHARE})")
     parser.add_argument(
         "--record",

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-
-from benchmarks.interval import CONFIDENCE, Interval, interval
-from benchmarks.measure import PATH, orders
-from benchmarks.paths import BASELINE
+from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
+from torch_loss_parity.benchmarks.measure import PATH, orders
+from torch_loss_parity.benchmarks.paths import BASELINE
 
 Rounds = Callable[[np.random.Generator, int], np.ndarray]
 MADE_UP: dict[str, Rounds] = {

@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-
-from benchmarks import session
-from benchmarks.buffers import buffers, bytes_of, draw
-from benchmarks.clock import Clock
-from benchmarks.floor import ITEM, Floor, Plan, exponentials, floors, plan
-from benchmarks.interval import Interval
-from benchmarks.matrix import Cell
-from benchmarks.meta.planted_paths import Stopwatch, copies
-from benchmarks.meta.results import run_of
-from benchmarks.paths import Path
-from benchmarks.result import BelowFloor, Result, possible, spread
-from benchmarks.work import FORWARD, MODES, WORKS, Traffic, traffic
-from parity_tests.operators import DTYPES
+from torch_loss_parity.benchmarks import session
+from torch_loss_parity.benchmarks.buffers import buffers, bytes_of, draw
+from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.floor import ITEM, Floor, Plan, exponentials, floors, plan
+from torch_loss_parity.benchmarks.interval import Interval
+from torch_loss_parity.benchmarks.matrix import Cell
+from torch_loss_parity.benchmarks.meta.planted_paths import Stopwatch, copies
+from torch_loss_parity.benchmarks.meta.results import run_of
+from torch_loss_parity.benchmarks.paths import Path
+from torch_loss_parity.benchmarks.result import BelowFloor, Result, possible, spread
+from torch_loss_parity.benchmarks.workload import FORWARD, MODES, WORKS, Traffic, traffic
+from torch_loss_parity.operators import DTYPES
 
 N = 1000  # elements of an operand, of eight bytes
 

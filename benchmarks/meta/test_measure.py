@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-
-from benchmarks import allocator
-from benchmarks.buffers import Buffers, buffers, bytes_of, draw
-from benchmarks.clock import Clock, DeviceStamp, Stamp
-from benchmarks.measure import (
+from torch_loss_parity.benchmarks import allocator
+from torch_loss_parity.benchmarks.buffers import Buffers, buffers, bytes_of, draw
+from torch_loss_parity.benchmarks.clock import Clock, DeviceStamp, Stamp
+from torch_loss_parity.benchmarks.measure import (
     FLOOR,
     LAST_CACHE,
     LEAST,
@@ -31,8 +30,8 @@ from benchmarks.measure import (
     number_of_rounds,
     orders,
 )
-from benchmarks.paths import BASELINE, PATHS, Step
-from benchmarks.work import BACKWARD, FORWARD, MODES, WORKS
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, Step
+from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, MODES, WORKS
 
 SMALL = (64, 64)
 
@@ -89,7 +88,7 @@ def test_blocks_last_long_enough() -> None:
 
 
 def test_prepared_graphs_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.measure.HELD", 2 * 4 * SMALL[0] * SMALL[1])
+    monkeypatch.setattr("torch_loss_parity.benchmarks.measure.HELD", 2 * 4 * SMALL[0] * SMALL[1])
     assert a_bench().sized(NOTHING, holds=True).calls <= 2
 
 
@@ -285,7 +284,7 @@ def test_without_the_resource_module_page_faults_are_not_counted(monkeypatch: py
 
 
 def test_cold_caches_are_emptied_before_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.measure.flushed", lambda: 2**12)
+    monkeypatch.setattr("torch_loss_parity.benchmarks.measure.flushed", lambda: 2**12)
     bench, emptied = a_bench(cold=True), []
     monkeypatch.setattr(bench, "empty_caches", lambda: emptied.append(1))
     monkeypatch.setattr(Buffers, "rewrite_arguments", lambda self, i: pytest.fail("it would be in the cache"))
@@ -302,9 +301,9 @@ def test_cold_caches_are_emptied_before_each_call(monkeypatch: pytest.MonkeyPatc
 def test_more_is_flushed_than_the_last_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flushed() >= 2**28
     large = SimpleNamespace(sysconf_names={LAST_CACHE: 1}, sysconf=lambda name: 2**29)
-    monkeypatch.setattr("benchmarks.measure.os", large)
+    monkeypatch.setattr("torch_loss_parity.benchmarks.measure.os", large)
     assert flushed() == 2**30
-    monkeypatch.setattr("benchmarks.measure.os", SimpleNamespace())  # as on Windows
+    monkeypatch.setattr("torch_loss_parity.benchmarks.measure.os", SimpleNamespace())  # as on Windows
     assert flushed() == 2**28
 
 

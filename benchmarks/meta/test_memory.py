@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from benchmarks import memory
-from benchmarks.buffers import buffers, draw
-from benchmarks.paths import PATHS
-from benchmarks.work import FORWARD, WORKS
+from torch_loss_parity.benchmarks import memory
+from torch_loss_parity.benchmarks.buffers import buffers, draw
+from torch_loss_parity.benchmarks.paths import PATHS
+from torch_loss_parity.benchmarks.workload import FORWARD, WORKS
 
 BYTES = 2**25
 HUGE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from benchmarks import findings, scaling, summary
-from benchmarks.matrix import CLASSES, shape_name
-from benchmarks.meta.results import result, run_of
-from benchmarks.noise import noise
-from benchmarks.result import Result
+from torch_loss_parity.benchmarks import headline, scaling, summary
+from torch_loss_parity.benchmarks.matrix import CLASSES, shape_name
+from torch_loss_parity.benchmarks.meta.results import result, run_of
+from torch_loss_parity.benchmarks.noise import noise
+from torch_loss_parity.benchmarks.result import Result
 
 QUIET = result("torch", speed=1.005)
 
@@ -110,7 +109,7 @@ def test_two_sizes_have_no_exponent() -> None:
 
 
 def test_a_run_is_read_out() -> None:
-    said = findings.sentences(
+    said = headline.sentences(
         [
             result("torch", floor=3.0),
             result("compile", floor=1.5, speed=2.0),

@@ -10,12 +10,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-
-from benchmarks import page
-from benchmarks.matrix import CLASSES, shape_name
-from benchmarks.meta.results import result
-from benchmarks.page import Report
-from benchmarks.result import Wrong
+from torch_loss_parity.benchmarks import page
+from torch_loss_parity.benchmarks.matrix import CLASSES, shape_name
+from torch_loss_parity.benchmarks.meta.results import result
+from torch_loss_parity.benchmarks.page import Report
+from torch_loss_parity.benchmarks.result import Wrong
 
 pytest.importorskip("jinja2", reason="Jinja2, of the report extra, makes the page")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from benchmarks import readme
-from benchmarks.meta.results import result
+from torch_loss_parity.benchmarks import readme
+from torch_loss_parity.benchmarks.meta.results import result
 
 RESULTS = [
     result("torch", floor=3.0),
@@ -54,7 +53,7 @@ def test_the_table_is_that_of_the_run(saved: Path) -> None:
 def test_it_is_written_kept_and_checked(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "README.md"
     text.write_text("before\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nafter\n")
-    monkeypatch.setattr("parity_tests.readme.README", text)
+    monkeypatch.setattr("torch_loss_parity.reports.readme.README", text)
     monkeypatch.setattr(readme, "MEASURED", tmp_path / "measured.json")
     assert readme.main(["--check"]) == 2  # nothing was kept
     assert readme.main([str(saved), "--check"]) == 1

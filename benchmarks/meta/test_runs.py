@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from benchmarks.meta.running import PLANTED, Run, run
-from benchmarks.result import Result
+from torch_loss_parity.benchmarks.meta.running import PLANTED, Run, run
+from torch_loss_parity.benchmarks.result import Result
 
 pytestmark = pytest.mark.whole_runs
 

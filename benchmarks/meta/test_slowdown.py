@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from benchmarks.buffers import buffers, draw
-from benchmarks.meta import slowdown
-from benchmarks.meta.results import result
-from benchmarks.meta.running import OF_OTHERS, PROJECT
-from benchmarks.paths import BASELINE, PATHS, SUBJECT, Step
-from benchmarks.work import FORWARD, WORKS
+from torch_loss_parity.benchmarks.buffers import buffers, draw
+from torch_loss_parity.benchmarks.meta import slowdown
+from torch_loss_parity.benchmarks.meta.results import result
+from torch_loss_parity.benchmarks.meta.running import OF_OTHERS, PROJECT
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Step
+from torch_loss_parity.benchmarks.workload import FORWARD, WORKS
 
 
 def test_the_slowed_path_waits_for_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +62,7 @@ def test_a_slowdown_is_told_where_the_interval_is_narrow() -> None:
 
 @pytest.mark.whole_runs
 def test_a_wrong_option_is_a_usage_error() -> None:
-    command = [sys.executable, "-m", "benchmarks.meta.slowdown", "--effort", "none"]
+    command = [sys.executable, "-m", "torch_loss_parity.benchmarks.meta.slowdown", "--effort", "none"]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--effort is 'none'" in ended.stderr
@@ -73,7 +72,7 @@ def test_a_wrong_option_is_a_usage_error() -> None:
 @pytest.mark.whole_runs
 def test_a_slowdown_is_measured_in_a_whole_run(tmp_path: Path) -> None:
     """Twice as slow is told wherever the run itself says that it tells half of that: beside much other work it may not."""
-    command = [sys.executable, "-m", "benchmarks.meta.slowdown", "--share", "1.0", "--effort", "quick"]
+    command = [sys.executable, "-m", "torch_loss_parity.benchmarks.meta.slowdown", "--share", "1.0", "--effort", "quick"]
     saved = tmp_path / "rounds.json"
     ended = subprocess.run(
         [*command, "--operator", "softmax", "--record", str(saved)],

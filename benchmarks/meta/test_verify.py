@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from benchmarks import verify
-from benchmarks.buffers import Dataset, buffers, draw
-from benchmarks.paths import GRADIENT, PATHS, RESULT
-from benchmarks.verify import Truth
-from benchmarks.work import TRAINING, WORKS
-from parity_tests.operators import DTYPES
+from torch_loss_parity.benchmarks import verify
+from torch_loss_parity.benchmarks.buffers import Dataset, buffers, draw
+from torch_loss_parity.benchmarks.paths import GRADIENT, PATHS, RESULT
+from torch_loss_parity.benchmarks.verify import Truth
+from torch_loss_parity.benchmarks.workload import TRAINING, WORKS
+from torch_loss_parity.operators import DTYPES
 
 SHAPE = (64, 32)
 TORCH = PATHS["torch"]

@@ -6,12 +6,11 @@ from itertools import groupby
 
 import pytest
 import torch
-
-from benchmarks.buffers import buffers, draw
-from benchmarks.matrix import CORRECTNESS, EFFORTS, SHAPES, cells, shape_from, together
-from benchmarks.paths import BASELINE, PATHS
-from benchmarks.work import BACKWARD, FORWARD, ITEMSIZE, MODES, TRAINING, WORKS, Traffic, traffic
-from parity_tests.operators import DTYPES, OPERATORS
+from torch_loss_parity.benchmarks.buffers import buffers, draw
+from torch_loss_parity.benchmarks.matrix import CORRECTNESS, EFFORTS, SHAPES, cells, shape_from, together
+from torch_loss_parity.benchmarks.paths import BASELINE, PATHS
+from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, ITEMSIZE, MODES, TRAINING, WORKS, Traffic, traffic
+from torch_loss_parity.operators import DTYPES, OPERATORS
 
 N = 2048 * 1024  # elements
 

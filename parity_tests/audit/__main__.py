@@ -1,8 +1,8 @@
 """What can be done with audits that are there: compare two, make the page again, print the schema.
 
-    python -m parity_tests.audit compare OLD.json NEW.json [--fail max_ulp:10%]
-    python -m parity_tests.audit page AUDIT.json [--compare OLD.json] [--output FILE]
-    python -m parity_tests.audit schema
+    python -m torch_loss_parity.audit compare OLD.json NEW.json [--fail max_ulp:10%]
+    python -m torch_loss_parity.audit page AUDIT.json [--compare OLD.json] [--output FILE]
+    python -m torch_loss_parity.audit schema
 
 The exit status is 0, 1 if a gate tripped, and 2 if a file or an option is wrong.
 """
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from parity_tests.audit import compare as comparing
-    from parity_tests.audit import files, page
+    from torch_loss_parity.audit import compare as comparing
+    from torch_loss_parity.audit import files, page
 except ModuleNotFoundError as error:
     print(f"error: audits need {error.name}; install the extra: pip install -e '.[report]'", file=sys.stderr)
     raise SystemExit(2) from error
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m parity_tests.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m torch_loss_parity.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="{compare,page,schema}")
     compare = commands.add_parser("compare", help="what changed from one audit to another", description=comparing.__doc__)

@@ -10,19 +10,17 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-
-from parity_tests import observe
-from parity_tests.audit.plan import BASE, TELLING
-from parity_tests.audit.record import Axis
-from parity_tests.audit.rows import class_axis
-from parity_tests.bits_measured import threads
-from parity_tests.cases import Call, Case
-from parity_tests.expect import certified, expected, grad_output_of
-from parity_tests.judging import output_shape
-from parity_tests.layouts import TRANSPOSED, from_views
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import Subject
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity.audit.plan import BASE, TELLING
+from torch_loss_parity.audit.record import Axis
+from torch_loss_parity.audit.single_row import class_axis
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.bits.measure import threads
+from torch_loss_parity.claims.layouts.layouts import TRANSPOSED, from_views
+from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import Subject, run_subject
 
 SHAPE = (34, 1000)  # more than 2**15 elements, the least of which torch gives each thread a part
 LAYOUT = TRANSPOSED
@@ -40,12 +38,12 @@ def drawn(case: Case) -> tuple[Call, np.ndarray]:
 
 
 def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    return observe.results(subject, call, device, grad_output)
+    return run_subject.results(subject, call, device, grad_output)
 
 
 def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
     with threads(2):
-        return observe.results(subject, call, device, grad_output)
+        return run_subject.results(subject, call, device, grad_output)
 
 
 def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
@@ -65,7 +63,7 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
             name: taken(value) if isinstance(value, np.ndarray) and not (name == "weight" and class_axis(call) is not None) else value
             for name, value in call.arguments.items()
         }
-        for claim, result in observe.results(subject, replace(call, arguments=rows), device, taken(grad_output)).items():
+        for claim, result in run_subject.results(subject, replace(call, arguments=rows), device, taken(grad_output)).items():
             found.setdefault(claim, []).append(result)
     return {claim: np.concatenate(results) for claim, results in found.items()}
 
@@ -99,7 +97,7 @@ def compared(axis: str, first: str, second: str, one: Results, other: Results, c
 
 def _axis(axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known) -> Axis:
     if a.shape != b.shape:
-        raise observe.WrongResult(f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}")
+        raise run_subject.WrongResult(f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}")
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b)) | (np.signbit(a) != np.signbit(b))
     apart = first_ulp = second_ulp = 0.0
     nearer: Literal["first", "second", "neither"] = "neither"

@@ -6,7 +6,7 @@ Note [Filter first]
     a thousandth of one of float64.
     That decides all but the few elements whose enclosure lies across the edge of a cell. Those, and every
     element that is reported as the worst, go to balls. That the others need not is tried, see
-    Note [Two witnesses] in `parity_tests.audit.doubts`.
+    Note [Two witnesses] in `torch_loss_parity.audit.doubts`.
 
 Note [Rows in balls]
     Of a batch only the rows that hold a chosen element are evaluated, and of a row of softmax, log_softmax and cross_entropy the
@@ -23,13 +23,12 @@ from zlib import crc32
 
 import flint
 import numpy as np
-
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, enclosed, in_balls
-from parity_tests.operators import OPERATORS
-from reference.arithmetic import balls
-from reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, enclosed, in_balls
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic import balls
+from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 _BITS = 67  # of double-double exp and log are within 3 ulps of so many
 # The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
@@ -82,7 +81,7 @@ class Truth:
     balls : callable
         Takes flat indices and bits, and returns the true values of these elements as balls.
     second : Evaluation or None
-        The same by other means, see Note [Two witnesses] in `parity_tests.audit.doubts`.
+        The same by other means, see Note [Two witnesses] in `torch_loss_parity.audit.doubts`.
     key : int
         Seeds what is drawn among the elements: a number that follows from the arguments.
     """

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from parity_tests.audit.changes import Change, Comparison, Setting, compare
-from parity_tests.audit.text import ulps
+from torch_loss_parity.audit.diff import Change, Comparison, Setting, compare
+from torch_loss_parity.audit.formatting import ulps
 
 __all__ = ["ALLOWED", "FIELDS", "Change", "Comparison", "Gate", "GateError", "Setting", "compare", "gate", "parse_gate", "table"]
 

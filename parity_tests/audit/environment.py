@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from parity_tests.subjects import Subject
+from torch_loss_parity.subjects import Subject
 
 PACKAGES = ("numpy", "python-flint", "hypothesis", "pydantic")
 PREFIXES = ("ATEN_", "OMP_", "KMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "XLA_")

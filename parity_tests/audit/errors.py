@@ -2,7 +2,7 @@
 
 Note [What is certified]
     The true value of every element is enclosed, and so is its error, in ulps of the result's format at the true value. An element whose
-    enclosure lies across the edge of a cell (`parity_tests.audit.cells`) goes to balls, at a precision that is raised where they do not
+    enclosure lies across the edge of a cell (`torch_loss_parity.audit.error_cells`) goes to balls, at a precision that is raised where they do not
     tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
     512 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. A true value that 4096 bits do not tell from
     zero has no relative error. The largest errors, in ulps and relative, go to balls until nothing is left
@@ -11,7 +11,7 @@ Note [What is certified]
     third digit, or of that of ``FLOOR`` where it is smaller.
 
     That no other element has a larger error, and the counts, rest on enclosures of elements that no ball has
-    seen. What these rest on in turn, and how that is tried, is in `parity_tests.audit.doubts`. Balls that lie
+    seen. What these rest on in turn, and how that is tried, is in `torch_loss_parity.audit.doubts`. Balls that lie
     outside an enclosure end the run.
 """
 
@@ -22,14 +22,13 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-
-from parity_tests.audit import doubts
-from parity_tests.audit.cells import BIN, HALF, INFINITE, PRINTED, cells_of
-from parity_tests.audit.certify import Truth
-from parity_tests.audit.intervals import Intervals
-from parity_tests.audit.record import EDGES, Count, Measures, Record, Size
-from parity_tests.verdict import kinds
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity.audit import doubts
+from torch_loss_parity.audit.certify import Truth
+from torch_loss_parity.audit.error_cells import BIN, HALF, INFINITE, PRINTED, cells_of
+from torch_loss_parity.audit.intervals import Intervals
+from torch_loss_parity.audit.record import EDGES, Count, Measures, Record, Size
+from torch_loss_parity.judging.comparison import kinds
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 MEDIAN, P999 = 0.5, 0.999
 SUMMED = 2.0**-47  # of the sum of magnitudes: the error of NumPy's pairwise sum, whatever its length
@@ -45,7 +44,7 @@ class Errors(Record):
     correctly_rounded : int
         Elements within half an ulp.
     cells : mapping of int to int
-        The elements in each cell, see `parity_tests.audit.cells`.
+        The elements in each cell, see `torch_loss_parity.audit.error_cells`.
     in_balls, sampled : int
         Elements whose true value balls have enclosed; and how many were drawn for that at random.
     signed, slack : float

@@ -21,19 +21,17 @@ from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
-
-from parity_tests import observe
-from parity_tests.audit.certify import Evaluation, Truth, alone, chosen_balls, key_of, truths
-from parity_tests.audit.closed import of_pairs
-from parity_tests.audit.errors import Errors
-from parity_tests.audit.record import Figure, Measures, Record, Size, Worst
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, expected
-from parity_tests.judging import Finding, judge_claim, of_the_subject, output_shape
-from parity_tests.report import script
-from parity_tests.subjects import Subject, load
-from reference.arithmetic.double_double import DoubleDouble
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity.audit.certify import Evaluation, Truth, alone, chosen_balls, key_of, truths
+from torch_loss_parity.audit.closed_forms import of_pairs
+from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.audit.record import Figure, Measures, Record, Size, Worst
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.report import script
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import Subject, load, run_subject
 
 TARGETS: Mapping[str, tuple[float, ...]] = {"0": (0.0,), "1": (1.0,), "soft": (0.1, 0.5, 0.9)}
 OF_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -229,7 +227,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             subject = load(name, (sweep.operator,))
             at = time.perf_counter()
             with of_the_subject(subject):
-                observed = observe.results(subject, call, device, upstream)
+                observed = run_subject.results(subject, call, device, upstream)
             seconds += (time.perf_counter() - at) * (name == subject_name)
             for claim in wanted:
                 g = None if claim == FORWARD else upstream
@@ -315,7 +313,11 @@ def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, dev
     for name in dict.fromkeys((subject.name, "torch")):
         with of_the_subject(subject):
             implementation = load(name, (sweep.operator,))
-            run = observe.forward(implementation, one, device) if g is None else observe.gradients(implementation, one, device, g)[claim]
+            run = (
+                run_subject.forward(implementation, one, device)
+                if g is None
+                else run_subject.gradients(implementation, one, device, g)[claim]
+            )
             observed[name] = np.asarray(run)[at]
     finding = judge_claim(subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g)
     arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}

@@ -1,7 +1,7 @@
 """audit.json: written, so that two of the same audit are the same bytes; read, so that what is wrong with a file is said in one line.
 
 `record` is the schema. ``schema.json`` beside this file says the same to those who read audits with other tools; it is written by
-``python -m parity_tests.audit schema``.
+``python -m torch_loss_parity.audit schema``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
-
-from parity_tests.audit.record import EDGES, SCHEMA, VERSION, Audit, Figure
+from torch_loss_parity.audit.record import EDGES, SCHEMA, VERSION, Audit, Figure
 
 SHOWN = 60  # characters of a value that is wrong
 AGAIN = "run the audit again: pytest parity_tests --audit DIR"

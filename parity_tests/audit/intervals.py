@@ -1,6 +1,6 @@
 """The interval in which the error of each element lies, and how balls narrow it down.
 
-An interval comes from an evaluation with a bound; what that rests on is in `parity_tests.audit.doubts`.
+An interval comes from an evaluation with a bound; what that rests on is in `torch_loss_parity.audit.doubts`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from math import frexp, inf, nextafter
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from parity_tests.audit.cells import FLOOR, HALF, LOWER, cells_of
-from parity_tests.audit.certify import HIGHEST, Truth
-from reference.arithmetic.balls import Enclosure, enclosure
-from reference.arithmetic.formats import Format
+from torch_loss_parity.audit.certify import HIGHEST, Truth
+from torch_loss_parity.audit.error_cells import FLOOR, HALF, LOWER, cells_of
+from torch_loss_parity.reference.arithmetic.balls import Enclosure, enclosure
+from torch_loss_parity.reference.arithmetic.formats import Format
 
 ENOUGH = 512  # bits to tell an element from an edge
 _WIDER = 2.0**-49  # relative: of the handful of operations that make an error in ulps from an enclosure

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-
-from parity_tests.audit import plots, text, views
-from parity_tests.audit.compare import Comparison
-from parity_tests.audit.files import AuditFileError, canonical
-from parity_tests.audit.record import Audit
+from torch_loss_parity.audit import formatting, plots, views
+from torch_loss_parity.audit.compare import Comparison
+from torch_loss_parity.audit.files import AuditFileError, canonical
+from torch_loss_parity.audit.record import Audit
 
 CHANGES_SHOWN = 100
 
@@ -39,7 +38,7 @@ def render(audit: Audit, comparison: Comparison | None = None) -> str:
             audit=audit,
             comparison=comparison,
             changes_shown=CHANGES_SHOWN,
-            text=text,
+            text=formatting,
             frame=plots,
             points=_points(page),
             style=Markup(_own("page.css")),  # the project's own, as is the script
@@ -80,4 +79,4 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _own(name: str) -> str:
-    return (resources.files("parity_tests.audit") / "templates" / name).read_text(encoding="utf-8")
+    return (resources.files("torch_loss_parity.audit") / "templates" / name).read_text(encoding="utf-8")

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from parity_tests.audit.blocks import has_closed_form
-from parity_tests.audit.environment import capabilities
-from parity_tests.audit.exhaustive import OF_ROWS, Sweep, sweeps
-from parity_tests.audit.record import Missing
-from parity_tests.cases import Case
-from parity_tests.operators import DTYPES, OPERATORS, Operator
-from parity_tests.settings import Settings
+from torch_loss_parity.audit.environment import capabilities
+from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.float32_sweep import has_closed_form
+from torch_loss_parity.audit.record import Missing
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
+from torch_loss_parity.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
 USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches
@@ -164,7 +164,7 @@ class Unit:
     name : str
         Unique; what a part of the run is kept under.
     work : str
-        A key of `parity_tests.audit.work.WORK`.
+        A key of `torch_loss_parity.audit.tasks.WORK`.
     cells : tuple of (operator, dtype)
         Whom its findings are about.
     cases : tuple of Case

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from parity_tests.audit import text
-from parity_tests.audit.record import EDGES, Figure, Measures
-from parity_tests.audit.scales import BEYOND_BINS, HALF, TICKS, Scale, Tick, apart, seen
+from torch_loss_parity.audit import formatting
+from torch_loss_parity.audit.record import EDGES, Figure, Measures
+from torch_loss_parity.audit.scales import BEYOND_BINS, HALF, TICKS, Scale, Tick, apart, seen
 
 WIDTH, HEIGHT = 340, 216  # pixels, as are the margins
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 36
@@ -178,7 +178,7 @@ def _scatter(
         series.append(Series(by, kind, marks=marks, line=_polyline(sorted(tops.items())) if lines and len(tops) > 1 else ""))
         points += [Point(px, py, row, by) for px, py, row in placed]
         row, _, worst = max(measured, key=lambda one: one[2].max_ulp)
-        largest.append(f"{by}, {kind}: largest {text.ulps(worst.max_ulp)} ulp at {places[row]:g}")
+        largest.append(f"{by}, {kind}: largest {formatting.ulps(worst.max_ulp)} ulp at {places[row]:g}")
     return Plot(
         id=id,
         title=title,

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests.settings import SETTINGS
+from torch_loss_parity.processes.folders import META
+from torch_loss_parity.settings import SETTINGS
 
 HERE = Path(__file__).parent
 ITEMS = HERE / "test_audit.py"
-META = HERE.parent / "meta"
 LIBRARIES = ("pydantic", "jinja2", "tqdm")
 LACKING = tuple(name for name in LIBRARIES if find_spec(name) is None)
-SESSION = pytest.StashKey[Any]()  # a `parity_tests.audit.session.Session`, loaded when it is asked for
+SESSION = pytest.StashKey[Any]()  # a `torch_loss_parity.audit.session.Session`, loaded when it is asked for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--audit needs {', '.join(LACKING)}; install the extra: pip install -e '.[report]'")
     if getattr(option, "numprocesses", None) or getattr(option, "tx", None):
         raise pytest.UsageError("-n does not go together with --audit, which spreads its work itself; say --workers N")
-    from parity_tests.audit.session import Session, WrongRequest
+    from torch_loss_parity.audit.session import Session, WrongRequest
 
     try:
         session = config.stash[SESSION] = Session.asked(config.stash[SETTINGS], option)

@@ -29,7 +29,7 @@ class Measures(Record):
     """The errors of one implementation in one result, over all its elements.
 
     Errors are in ulps of the format of the result, at the true value, whose enclosure is so tight that every figure is right to the
-    digits that are shown: three. What the enclosure of an element rests on is in `parity_tests.audit.doubts`.
+    digits that are shown: three. What the enclosure of an element rests on is in `torch_loss_parity.audit.doubts`.
 
     Attributes
     ----------

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from parity_tests.audit import plots, text
-from parity_tests.audit.changes import STANDINGS
-from parity_tests.audit.record import Figure, Measures
+from torch_loss_parity.audit import formatting, plots
+from torch_loss_parity.audit.diff import STANDINGS
+from torch_loss_parity.audit.record import Figure, Measures
 
 NOTABLY = 1.5  # times the error of the worst case is worth a second one
 
@@ -80,11 +80,11 @@ class Result:
     @property
     def rounded(self) -> str:
         """The share of elements that are correctly rounded."""
-        return text.share(self.correctly_rounded, self.elements - self.undecided)
+        return formatting.share(self.correctly_rounded, self.elements - self.undecided)
 
     @property
     def torch_rounded(self) -> str:
-        return text.share(sum(m.correctly_rounded for m in self.torch), sum(m.elements - m.undecided for m in self.torch))
+        return formatting.share(sum(m.correctly_rounded for m in self.torch), sum(m.elements - m.undecided for m in self.torch))
 
     @property
     def standing(self) -> str:
@@ -154,7 +154,7 @@ class Detail:
         ways = [
             Result(result.operator, result.dtype, result.claim, tuple(m for m in result.members if m.figure.how == how), how)
             for result in self.results
-            for how in text.HOW
+            for how in formatting.HOW
         ]
         return [way for way in ways if way.members]
 

@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parity_tests import ledger
-from parity_tests.audit import chunks, plan
-from parity_tests.audit.collect import Conditions, Part
-from parity_tests.audit.environment import environment, source
-from parity_tests.audit.record import Audit, Divergence, Missing
-from parity_tests.audit.record import Settings as Recorded
-from parity_tests.audit.work import perform, summed
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import Settings
+from torch_loss_parity.audit import plan, task_pool
+from torch_loss_parity.audit.environment import environment, source
+from torch_loss_parity.audit.measure import Conditions, Part
+from torch_loss_parity.audit.record import Audit, Divergence, Missing
+from torch_loss_parity.audit.record import Settings as Recorded
+from torch_loss_parity.audit.tasks import perform, summed
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import Settings
 
 STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
 STOPPED = "the run was stopped before; run it again to continue"
@@ -50,7 +50,7 @@ class Run:
     progress: Callable[[plan.Unit, bool], None] = lambda unit, before: None
     parts: dict[str, Part] = field(default_factory=dict)
     sums: dict[str, Part] = field(default_factory=dict)
-    _finished: Iterator[tuple[chunks.Chunk, str]] | None = None
+    _finished: Iterator[tuple[task_pool.Chunk, str]] | None = None
     _error: Exception | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _began: float = field(default_factory=time.monotonic)
@@ -141,11 +141,11 @@ class Run:
         SchedulerError
             If there is no cluster at the address.
         """
-        executor = self._stack.enter_context(chunks.executor(self.workers, self.scheduler))
-        todo = [chunks.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()]
-        self._finished = chunks.run(todo, executor, self.store, progress=self._progress)
+        executor = self._stack.enter_context(task_pool.executor(self.workers, self.scheduler))
+        todo = [task_pool.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()]
+        self._finished = task_pool.run(todo, executor, self.store, progress=self._progress)
 
-    def _progress(self, chunk: chunks.Chunk, before: bool) -> None:
+    def _progress(self, chunk: task_pool.Chunk, before: bool) -> None:
         self.progress(self.units[chunk.name], before)
 
     def _next(self) -> None:

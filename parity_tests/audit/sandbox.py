@@ -29,8 +29,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from parity_tests import system, watch
-from parity_tests.processes import ENVIRONMENT, started_with
+from torch_loss_parity.processes import system, watchdog
+from torch_loss_parity.processes.child_environment import ENVIRONMENT, started_with
 
 START_LIMIT = 600.0  # seconds to load the libraries and the subject, on a machine that is busy
 GRACE = 2.0  # times the limit: from then on a process whose owner is gone ends by itself
@@ -250,8 +250,7 @@ def serve(connection: Connection, subject: str) -> None:
     with connection:
         try:
             import torch
-
-            from parity_tests.audit.collect import loaded
+            from torch_loss_parity.audit.measure import loaded
 
             torch.set_num_threads(1)
             loaded(subject)
@@ -266,12 +265,12 @@ def serve(connection: Connection, subject: str) -> None:
                 return
             tell = _told(connection, limit)
             tell(False)
-            watch.listen(tell)
+            watchdog.listen(tell)
             module, _, name = function.partition(":")
             try:
                 answer = (DONE, getattr(importlib.import_module(module), name)(*arguments))
             except Exception:
                 answer = (RAISED, traceback.format_exc())
             faulthandler.cancel_dump_traceback_later()
-            watch.unlisten()
+            watchdog.unlisten()
             connection.send(answer)

@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from parity_tests.audit import text
-from parity_tests.audit.record import EDGES
+from torch_loss_parity.audit import formatting
+from torch_loss_parity.audit.record import EDGES
 
 BEYOND = 22.0  # pixels for what a logarithm does not have
 BEYOND_BINS = "≥2⁶⁴"
@@ -73,7 +73,7 @@ class Scale:
         """Powers of ten, or the values given; ``last`` is what is written at infinity."""
         inside = range(math.ceil(self.low), math.floor(self.high) + 1)
         step = max(1, math.ceil(len(inside) / TICKS))
-        powers = [Tick(self.at(10.0**k), text.power_of_ten(k)) for k in inside if k % step == 0]
+        powers = [Tick(self.at(10.0**k), formatting.power_of_ten(k)) for k in inside if k % step == 0]
         if not powers and not at:
             powers = [Tick(self.at(v), f"{v:.2g}") for v in (10**self.low, 10**self.high)]
         ends = [Tick(place, name) for place, name in ((self.zero, "0"), (self.infinity, last)) if place is not None]
@@ -95,4 +95,4 @@ def apart(ticks: Sequence[Tick], along: str, first: Tick | None = None) -> tuple
 
 
 def _short(n: float) -> str:
-    return f"{n:g}" if n < 10000 else f"{n / 1000:.0f}k" if n < 10**6 else text.number(n)
+    return f"{n:g}" if n < 10000 else f"{n / 1000:.0f}k" if n < 10**6 else formatting.number(n)

@@ -21,15 +21,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-
-from parity_tests import observe
-from parity_tests.audit.plan import BASE, of_elements
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, expected
-from parity_tests.judging import of_the_subject
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import Subject
-from reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.audit.plan import BASE, of_elements
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.judge import of_the_subject
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.subjects import Subject, run_subject
 
 GENERATION, PARENTS, ALONE = 64, 8, 8  # rows of a call; of those that are changed next; of those that are evaluated alone at the end
 LENGTHS = (2, 10, 3, 33)  # of the rows that are drawn
@@ -189,12 +187,12 @@ class Search:
         call, grad_output = self.call(rows)
         with of_the_subject(self.subject):
             if self.claim == FORWARD:
-                observed = observe.forward(self.subject, call, self.device)
+                observed = run_subject.forward(self.subject, call, self.device)
             else:
-                observed = observe.gradients(self.subject, call, self.device, grad_output)[self.claim]
+                observed = run_subject.gradients(self.subject, call, self.device, grad_output)[self.claim]
         bound = expected(call, (self.claim,), None if self.claim == FORWARD else grad_output)[self.claim]
         if observed.shape != bound.value.shape:
-            raise observe.WrongResult(f"the result has shape {observed.shape}, expected {bound.value.shape}")
+            raise run_subject.WrongResult(f"the result has shape {observed.shape}, expected {bound.value.shape}")
         ulps, fractions = (np.max(each.reshape(len(rows), -1), axis=1) for each in _errors(observed, bound, call, self.claim))
         return list(zip(ulps.tolist(), fractions.tolist(), strict=True))
 

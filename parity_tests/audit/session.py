@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests import system
-from parity_tests.audit import chunks, compare, files, page, summary
-from parity_tests.audit.progress import Progress
-from parity_tests.audit.record import Audit
-from parity_tests.audit.run import Run
-from parity_tests.settings import Settings
+from torch_loss_parity.audit import compare, files, page, summary, task_pool
+from torch_loss_parity.audit.progress import Progress
+from torch_loss_parity.audit.record import Audit
+from torch_loss_parity.audit.run import Run
+from torch_loss_parity.processes import system
+from torch_loss_parity.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
 
@@ -64,7 +63,7 @@ class Session:
             raise WrongRequest(f"--workers is {workers}; it must be at least 1")
         directory = _writable(Path(option.audit))
         if option.scheduler is None:
-            chunks.prepare()  # while tests are collected
+            task_pool.prepare()  # while tests are collected
         gates = tuple(option.audit_compare_fail or ())
         if gates and option.audit_compare is None:
             raise WrongRequest(f"--audit-compare-fail is {gates[0]!r}, and there is nothing to compare with; add --audit-compare FILE")

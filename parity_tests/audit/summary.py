@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from parity_tests.audit.record import Audit, Figure, Measures
-from parity_tests.expect import FORWARD
+from torch_loss_parity.audit.record import Audit, Figure, Measures
+from torch_loss_parity.expectation.expectation import FORWARD
 
 SHOWN = 12  # of what is missing
 

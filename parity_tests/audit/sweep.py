@@ -1,6 +1,6 @@
 """Sweeps as chunks: what is run, in which pieces, and a command that runs them alone.
 
-    python -m parity_tests.audit.sweep --dtype float32 --operator binary_cross_entropy_with_logits --workers 2 --store DIR
+    python -m torch_loss_parity.audit.sweep --dtype float32 --operator binary_cross_entropy_with_logits --workers 2 --store DIR
 
 It shows its progress with an estimate, keeps what is finished in DIR, and continues there when it is started again.
 """
@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch_loss_parity.audit import exhaustive, float32_sweep
+from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.record import Figure, Missing
+from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError, executor, run, state_of
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import WrongOption, settings
 from tqdm import tqdm
-
-from parity_tests.audit import blocks, exhaustive
-from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError, executor, run, state_of
-from parity_tests.audit.exhaustive import OF_ROWS, Sweep, sweeps
-from parity_tests.audit.record import Figure, Missing
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import WrongOption, settings
 
 OF_ELEMENTS_AT_ONCE, OF_ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 
@@ -30,7 +29,7 @@ def planned(operators: Sequence[str], dtypes: Sequence[str], *, thorough: bool, 
     chosen: list[Sweep] = []
     missing: list[Missing] = []
     for sweep in sweeps(operators, dtypes, seed):
-        if sweep.dtype != "float32" or (thorough and blocks.has_closed_form(sweep)):
+        if sweep.dtype != "float32" or (thorough and float32_sweep.has_closed_form(sweep)):
             chosen.append(sweep)
         else:
             why = "soft targets of float32 are not exhausted" if thorough else "left to --effort thorough"
@@ -45,7 +44,12 @@ def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
         return [Chunk(sweep.name, exhaustive.measure, (sweep, 0, sweep.patterns, subject, device), state)]
     at_once = OF_ROWS_AT_ONCE if sweep.operator in OF_ROWS else OF_ELEMENTS_AT_ONCE
     return [
-        Chunk(f"{sweep.name} {first:#010x}", blocks.measure, (sweep, first, min(at_once, sweep.patterns - first), subject, device), state)
+        Chunk(
+            f"{sweep.name} {first:#010x}",
+            float32_sweep.measure,
+            (sweep, first, min(at_once, sweep.patterns - first), subject, device),
+            state,
+        )
         for first in range(0, sweep.patterns, at_once)
     ]
 
@@ -60,7 +64,7 @@ def times(sweep: Sweep, results: Sequence[Mapping[str, Any]], inputs: int | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity_tests.audit.sweep", description="Measure every input of an operator.")
+    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.audit.sweep", description="Measure every input of an operator.")
     parser.add_argument("--operator", default="binary_cross_entropy_with_logits", help=f"one or more of {', '.join(OPERATORS)}")
     parser.add_argument("--dtype", default="float32", help="one or more of float16, bfloat16, float32")
     parser.add_argument("--subject", default="torch")

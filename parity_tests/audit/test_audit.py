@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from parity_tests.audit.run import Run
-from parity_tests.operators import Operator
+from torch_loss_parity.audit.run import Run
+from torch_loss_parity.operators import Operator
 
 SHOWN = 5
 

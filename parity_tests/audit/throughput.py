@@ -1,6 +1,6 @@
 """How many elements a second the certified figures take: log_softmax of float32 rows.
 
-    python -m parity_tests.audit.throughput
+    python -m torch_loss_parity.audit.throughput
 
 It prints the time of the truth, and of the errors with all that is certified, each on one core.
 """
@@ -14,13 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-
-from parity_tests import observe
-from parity_tests.audit.certify import truths
-from parity_tests.audit.errors import Errors
-from parity_tests.expect import FORWARD, expected
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import WrongOption, settings
+from torch_loss_parity.audit.certify import truths
+from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import WrongOption, settings
+from torch_loss_parity.subjects import run_subject
 
 
 def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int) -> tuple[float, float, Errors]:
@@ -29,7 +28,7 @@ def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, see
     record = OPERATORS[operator]
     options = {"dim": 1} if "dim" in record.options else {"reduction": "none"}
     call = record.call(record.case(dtype, shape, values, options, seed))
-    observed = observe.forward(knobs.subject, call, "cpu")
+    observed = run_subject.forward(knobs.subject, call, "cpu")
     allowed = expected(call, (FORWARD,))[FORWARD]  # the verdict has it anyway
     began = time.process_time()
     truth = truths(call, (FORWARD,))[FORWARD]
@@ -39,7 +38,7 @@ def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, see
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity_tests.audit.throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.audit.throughput", description=__doc__)
     parser.add_argument("--operator", default="log_softmax")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rows", type=int, default=1024)

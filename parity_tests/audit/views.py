@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from parity_tests.audit import text
-from parity_tests.audit.changes import STANDINGS
-from parity_tests.audit.doubts import FEW, noticed_share
-from parity_tests.audit.record import Audit, Axis, Divergence
-from parity_tests.audit.results import Card, Detail, Numbered, Result, badness, details_of, identifier, in_order
-from parity_tests.audit.text import plural
+from torch_loss_parity.audit import formatting
+from torch_loss_parity.audit.diff import STANDINGS
+from torch_loss_parity.audit.doubts import FEW, noticed_share
+from torch_loss_parity.audit.formatting import plural
+from torch_loss_parity.audit.record import Audit, Axis, Divergence
+from torch_loss_parity.audit.results import Card, Detail, Numbered, Result, badness, details_of, identifier, in_order
 
 WORST_SHOWN = 12  # in the table of all operators
 TIERS = (
@@ -52,7 +52,7 @@ class Tier:
         for result in self.results:
             grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
         return [
-            f"{operator} {text.result(claim)} ({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
+            f"{operator} {formatting.result(claim)} ({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
             for (operator, claim), dtypes in grouped.items()
         ]
 
@@ -132,16 +132,16 @@ class Page:
         if not measured and not self.not_returned:
             return f"Nothing of {self.name} was measured."
         exceed = "exceeds" if self.failed == 1 else "exceed"
-        wrong = [f"{text.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what rounding allows"] * bool(self.failed)
+        wrong = [f"{formatting.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what rounding allows"] * bool(self.failed)
         wrong += [f"{plural(self.not_returned, 'call')} raised or did not return"] * bool(self.not_returned)
         if wrong:
-            return f"{self.name} is wrong: {text.list_of(wrong)}."
+            return f"{self.name} is wrong: {formatting.list_of(wrong)}."
         if not self.known:
             return f"{self.name} keeps within what rounding allows in every one of {plural(measured, 'measurement')}."
         reasons = plural(len({figure.subject.divergence for figure in self.audit.figures} - {""}), "known reason")
         return (
-            f"{self.name} keeps within what rounding allows in {text.count(measured - self.known)} of {plural(measured, 'measurement')}, "
-            f"and exceeds it in {text.count(self.known)} for {reasons}."
+            f"{self.name} keeps within what rounding allows in {formatting.count(measured - self.known)} of {plural(measured, 'measurement')}, "
+            f"and exceeds it in {formatting.count(self.known)} for {reasons}."
         )
 
     @property
@@ -151,19 +151,19 @@ class Page:
             return ""
         exact = sum(result.tier == "exact" for result in self.results)
         decided = sum(result.elements - result.undecided for result in self.results)
-        rounded = text.share(sum(result.correctly_rounded for result in self.results), decided)
+        rounded = formatting.share(sum(result.correctly_rounded for result in self.results), decided)
         worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
-        where = f"the {text.result(worst.claim)} of {worst.operator} in {worst.dtype}"
+        where = f"the {formatting.result(worst.claim)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
             kind = "nan or infinite where it should be a number, or the reverse"
             farthest = f"The worst is {where}: {kind if math.isinf(worst.max_ulp) else 'an error where none is allowed'}."
         elif worst.fraction > 1:
-            farthest = f"Farthest beyond what is allowed, {text.times(worst.fraction)} times, is {where}."
+            farthest = f"Farthest beyond what is allowed, {formatting.times(worst.fraction)} times, is {where}."
         else:
-            farthest = f"Nearest to what is allowed, {text.times(worst.fraction)} times, is {where}."
+            farthest = f"Nearest to what is allowed, {formatting.times(worst.fraction)} times, is {where}."
         return (
             f"{exact} of its {plural(len(self.results), 'result')} {'is' if exact == 1 else 'are'} exact to half an ulp in every element; "
-            f"over all, {rounded} of {text.count(decided)} elements are. {farthest}"
+            f"over all, {rounded} of {formatting.count(decided)} elements are. {farthest}"
         )
 
     @cached_property
@@ -202,9 +202,9 @@ class Page:
         in_balls, sampled = (sum(getattr(m, name) for m in results) for name in ("in_balls", "sampled"))
         if not in_balls:
             return "This audit does not say how many elements ball arithmetic has seen."
-        elements, few = text.count(sum(m.elements for m in results)), text.count(FEW)
+        elements, few = formatting.count(sum(m.elements for m in results)), formatting.count(FEW)
         said = [
-            f"Of {elements} elements, balls have enclosed the true values of {text.count(in_balls)}:",
+            f"Of {elements} elements, balls have enclosed the true values of {formatting.count(in_balls)}:",
             "those with the largest errors, those next to an edge that decides a digit,",
             f"nearly all of float64, and all of results with at most {few} elements.",
             "None was outside the enclosure that it had before.",
@@ -215,9 +215,9 @@ class Page:
         if any(figure.how == "exhaustive" and figure.dtype == "float32" for figure in figures):
             said += ["All float32 inputs have one enclosure: a closed form, its bound derived by hand."]
         if sampled:
-            one_in = text.count(int(1 / noticed_share(sampled)))
+            one_in = formatting.count(int(1 / noticed_share(sampled)))
             said += [
-                f"What both may have wrong was tried on {text.count(sampled)} elements,",
+                f"What both may have wrong was tried on {formatting.count(sampled)} elements,",
                 f"drawn at random from the larger results: had one in {one_in} of each of them been outside,",
                 "or one in five of a single one, this would have been missed once in a million times.",
             ]

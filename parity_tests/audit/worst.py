@@ -6,18 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from parity_tests import observe
-from parity_tests.audit.certify import Truth
-from parity_tests.audit.record import Worst
-from parity_tests.audit.rows import alone
-from parity_tests.cases import Call, Case
-from parity_tests.expect import FORWARD
-from parity_tests.judging import Finding, of_the_subject
-from parity_tests.report import INLINE, script
-from parity_tests.subjects import Subject
-from parity_tests.subjects.declined import NotOffered
-from parity_tests.verdict import Verdict
+from torch_loss_parity.audit.certify import Truth
+from torch_loss_parity.audit.record import Worst
+from torch_loss_parity.audit.single_row import alone
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.judge import Finding, of_the_subject
+from torch_loss_parity.judging.report import INLINE, script
+from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.declined import NotOffered
 
 
 def worst(
@@ -72,10 +70,10 @@ def _same(subject: Subject, device: str, call: Call, claim: str, grad_output: np
     try:
         with of_the_subject(subject):
             if claim == FORWARD:
-                found = observe.forward(subject, call, device)
+                found = run_subject.forward(subject, call, device)
             else:
-                found = observe.gradients(subject, call, device, grad_output)[claim]
-    except (NotOffered, observe.WrongResult):
+                found = run_subject.gradients(subject, call, device, grad_output)[claim]
+    except (NotOffered, run_subject.WrongResult):
         return False
     return found.ndim == len(index) and float(found[index]).hex() == observed.hex()
 

@@ -6,10 +6,8 @@ from collections import Counter
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.kernels import HALVES, RIGHT, bound, functorch, prepared
-from parity_tests.faults.parts import (
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import (
     Tensor,
     class_dim,
     cross_entropy,
@@ -20,7 +18,8 @@ from parity_tests.faults.parts import (
     softplus,
     weighted,
 )
-from parity_tests.faults.record import backward, composed, differentiable, forward, whole
+from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch, prepared
+from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
 
 # --- REP -------------------------------------------------------------------------------------------------------------------
 

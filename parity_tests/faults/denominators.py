@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.parts import (
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
     binary_cross_entropy_with_logits,
@@ -19,7 +18,7 @@ from parity_tests.faults.parts import (
     reduced,
     rows,
 )
-from parity_tests.faults.record import backward, composed, forward
+from torch_loss_parity.faults.record import backward, composed, forward
 
 
 @composed("cross_entropy", "DEN", "PaddlePaddle/Paddle#48663", "forward", "gradients")

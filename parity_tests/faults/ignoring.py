@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.kernels import RIGHT, bound, functorch, prepared
-from parity_tests.faults.parts import (
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
     class_dim,
@@ -19,7 +17,8 @@ from parity_tests.faults.parts import (
     reduced,
     rows,
 )
-from parity_tests.faults.record import backward, composed, whole
+from torch_loss_parity.faults.kernels import RIGHT, bound, functorch, prepared
+from torch_loss_parity.faults.record import backward, composed, whole
 
 NO_CLASS = -12345  # an ignore_index that no target has
 

@@ -12,9 +12,8 @@ from functools import cache
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.parts import WITHOUT_A_FAULT
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import WITHOUT_A_FAULT
 
 Forward = Callable[..., torch.Tensor]
 HALVES = (torch.float16, torch.bfloat16)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.kernels import RIGHT, functorch
-from parity_tests.faults.parts import Tensor, class_dim, cross_entropy, holds_probabilities, log_probabilities, nll_loss
-from parity_tests.faults.record import backward, composed, forward, whole
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, holds_probabilities, log_probabilities, nll_loss
+from torch_loss_parity.faults.kernels import RIGHT, functorch
+from torch_loss_parity.faults.record import backward, composed, forward, whole
 
 
 def _in_memory(tensor: Tensor, offset: int | None = None) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.kernels import HALVES, RIGHT, bound, functorch
-from parity_tests.faults.parts import Tensor, class_dim, cross_entropy, log_probabilities, reduced
-from parity_tests.faults.record import backward, forward, whole
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, log_probabilities, reduced
+from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch
+from torch_loss_parity.faults.record import backward, forward, whole
 
 
 def _through(dtype: torch.dtype, tensor: Any) -> Any:

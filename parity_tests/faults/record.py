@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from parity_tests.faults import kernels
+from torch_loss_parity.faults import kernels
 
 KINDS = {
     "DEN": "denominator of the mean",
@@ -97,7 +97,7 @@ def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
 
 # What is wrong, and so what a function is written for: (operator, kind, thread, claims that are to catch it).
 composed = _recorded(kernels.composed)
-"""The result, and with it the gradient that autograd finds; written as a composition of `parity_tests.faults.parts`."""
+"""The result, and with it the gradient that autograd finds; written as a composition of `torch_loss_parity.faults.components`."""
 differentiable = _recorded(kernels.differentiable)
 """The result, and its derivatives of any order."""
 forward = _recorded(lambda operator, function: kernels.kernel(operator, forward=function))

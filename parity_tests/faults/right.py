@@ -1,6 +1,6 @@
 """The kernels that faults are planted in, without a fault, as a subject."""
 
-from parity_tests.faults.kernels import RIGHT
+from torch_loss_parity.faults.kernels import RIGHT
 
 softmax = RIGHT["softmax"]
 log_softmax = RIGHT["log_softmax"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.parts import Tensor, class_dim, cross_entropy, log_probabilities, reduced, softmax, softplus, weighted
-from parity_tests.faults.record import backward, composed, forward
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, log_probabilities, reduced, softmax, softplus, weighted
+from torch_loss_parity.faults.record import backward, composed, forward
 
 
 def _logsumexp(x: Tensor, dim: int) -> Tensor:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.kernels import RIGHT, bound
-from parity_tests.faults.parts import (
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import (
     Tensor,
     binary_cross_entropy,
     class_dim,
@@ -22,7 +20,8 @@ from parity_tests.faults.parts import (
     softmax,
     softplus,
 )
-from parity_tests.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.kernels import RIGHT, bound
+from torch_loss_parity.faults.record import backward, composed, forward, whole
 
 # --- SHP -------------------------------------------------------------------------------------------------------------------
 

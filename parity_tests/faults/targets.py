@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
-import reference
-from parity_tests.faults.parts import (
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
     class_dim,
@@ -20,7 +19,7 @@ from parity_tests.faults.parts import (
     softplus,
     weighted,
 )
-from parity_tests.faults.record import backward, composed
+from torch_loss_parity.faults.record import backward, composed
 
 
 def _smoothed_otherwise(

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from parity_tests import forked, repeated
-from parity_tests.slots import Children, Slots
+from torch_loss_parity.campaign import forked_runs, pytest_process
+from torch_loss_parity.processes.process_slots import Children, Slots
 
 # Caught by every run alike: a fault in the result, one that follows from how often it was called, and one
 # that the two claims do not catch.
@@ -23,14 +23,14 @@ FAULTS = (
 CLAIMS = ("test_forward", "test_hygiene")
 OPTIONS = ("--operator", "softmax", "--effort", "quick", "--dtype", "float32")
 RUNS = {name: ("--subject", f"fault:{name}") for name in FAULTS}
-TESTS = tuple(path for path in repeated.TESTS if path.stem in CLAIMS)
+TESTS = tuple(path for path in forked_runs.TESTS if path.stem in CLAIMS)
 LIMIT = 300.0  # seconds
 
 
 def alone(name: str, folder: Path) -> None:
     """The run of a fault from its start to its end."""
     arguments = [*map(str, TESTS), *OPTIONS, *RUNS[name]]
-    sys.exit(forked.run_here(arguments, folder, forked.Recorder(folder / forked.RECORD)))
+    sys.exit(pytest_process.run_here(arguments, folder, pytest_process.Recorder(folder / pytest_process.RECORD)))
 
 
 def task(folder: Path) -> None:
@@ -46,13 +46,13 @@ def shared_and_alone(directory: Path) -> list[dict[str, Any]]:
         folder.mkdir()
         children.start(name, alone, name, folder)
     children.join()
-    own = {name: forked.left_in(directory / name, children.exitcodes[name]) for name in FAULTS}
+    own = {name: pytest_process.left_in(directory / name, children.exitcodes[name]) for name in FAULTS}
     together = directory / "shared"
     together.mkdir()
-    work = repeated.Repeated(OPTIONS, RUNS, tasks={"task": task}, files=TESTS)
-    repeated.repeat(work, together, children.slots, LIMIT)
+    work = forked_runs.Repeated(OPTIONS, RUNS, tasks={"task": task}, files=TESTS)
+    forked_runs.repeat(work, together, children.slots, LIMIT)
     assert (together / "task" / "done").exists()
-    shared = {name: forked.left_in(together / name) for name in FAULTS}
+    shared = {name: pytest_process.left_in(together / name) for name in FAULTS}
     return [{name: asdict(run) for name, run in found.items()} for found in (own, shared)]
 
 

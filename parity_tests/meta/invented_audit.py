@@ -15,10 +15,9 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-
-from parity_tests.audit.doubts import FEW, SAMPLE
-from parity_tests.audit.record import EDGES, Audit, Axis, Divergence, Figure, Measures, Missing, Settings, Worst
-from parity_tests.operators import DTYPES
+from torch_loss_parity.audit.doubts import FEW, SAMPLE
+from torch_loss_parity.audit.record import EDGES, Audit, Axis, Divergence, Figure, Measures, Missing, Settings, Worst
+from torch_loss_parity.operators import DTYPES
 
 CLAIMS = {
     "softmax": ("forward", "input"),

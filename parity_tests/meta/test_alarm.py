@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
-from parity_tests import system
-from parity_tests.alarm import Alarm, BySignal, ByThread
+from torch_loss_parity.processes import system
+from torch_loss_parity.processes.alarm import Alarm, BySignal, ByThread
 
 LIMIT = 0.2  # seconds
 LONG = 5.0  # within which even a busy machine gets there

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
-
-from parity_tests.audit import page as pages
-from parity_tests.audit.compare import compare
-from parity_tests.audit.record import Audit
-from parity_tests.meta import invented_audit
+from torch_loss_parity.audit import page as pages
+from torch_loss_parity.audit.compare import compare
+from torch_loss_parity.audit.record import Audit
+from torch_loss_parity.meta import invented_audit
 
 pytestmark = pytest.mark.whole_runs
 

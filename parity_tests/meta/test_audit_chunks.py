@@ -21,10 +21,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-
-from parity_tests.audit import chunks
-from parity_tests.audit.chunks import Chunk, ChunkError, SchedulerError
-from parity_tests.meta import audit_work as work
+from torch_loss_parity.audit import task_pool
+from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError
+from torch_loss_parity.meta import audit_work as work
+from torch_loss_parity.processes.folders import CHECKOUT
 
 pytestmark = pytest.mark.whole_runs
 NEEDS_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed: pip install 'torch-loss-parity[dask]'")
@@ -34,16 +34,16 @@ def squares(n: int, seconds: float = 0.0) -> list[Chunk]:
     return [Chunk(f"square of {i}", work.slow_square, (i, seconds)) for i in range(n)]
 
 
-def results(some: list[Chunk], pool: chunks.Pool, store: Path | None = None) -> list[int]:
-    return [result for _, result in chunks.run(some, pool, store)]
+def results(some: list[Chunk], pool: task_pool.Pool, store: Path | None = None) -> list[int]:
+    return [result for _, result in task_pool.run(some, pool, store)]
 
 
 def test_results_come_in_order_and_each_is_reported_once() -> None:
     # The first is the last to be finished.
     some = [Chunk("slow", work.slow_square, (7, 0.3)), *squares(3)]
     seen: list[str] = []
-    with chunks.executor(2) as pool:
-        found = list(chunks.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
+    with task_pool.executor(2) as pool:
+        found = list(task_pool.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
     assert [(chunk.name, result) for chunk, result in found] == [(c.name, c.arguments[0] ** 2) for c in some]
     assert sorted(seen) == sorted(chunk.name for chunk in some)
     assert seen[0] != "slow"
@@ -53,8 +53,8 @@ def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
     marks, store = tmp_path / "marks", tmp_path / "store"
     marks.mkdir()
     some = [Chunk(str(n), work.count_square, (n, str(marks))) for n in range(6)]
-    with chunks.executor(1) as pool:
-        begun = chunks.run(some, pool, store)
+    with task_pool.executor(1) as pool:
+        begun = task_pool.run(some, pool, store)
         assert [next(begun)[1] for _ in range(3)] == [0, 1, 4]
         begun.close()  # interrupted
         finished = {path.name for path in marks.iterdir()}
@@ -69,10 +69,10 @@ def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
 def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = Chunk("a", work.square, (3,))
     others = (replace(chunk, arguments=(4,)), replace(chunk, name="b"), replace(chunk, function=work.refuse), replace(chunk, state="c"))
-    here = chunks.environment()
+    here = task_pool.environment()
     keys = {c.key(e) for c in (chunk, *others) for e in (here, "another")}
     assert len(keys) == 2 * (1 + len(others))
-    with chunks.executor(1) as pool:
+    with task_pool.executor(1) as pool:
         assert results([chunk], pool, tmp_path) == [9]
         assert results([others[0]], pool, tmp_path) == [16]
         (kept,) = [path for path in tmp_path.iterdir() if path.stem == chunk.key(here)]
@@ -80,7 +80,7 @@ def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch
         assert results([chunk], pool, tmp_path) == [10]  # it is the store that was asked
         kept.write_text(kept.read_text()[:-5])  # truncated
         assert results([chunk], pool, tmp_path) == [9]
-        monkeypatch.setattr(chunks, "environment", lambda: "another")
+        monkeypatch.setattr(task_pool, "environment", lambda: "another")
         with pytest.raises(ChunkError, match="this worker has other versions of torch"):
             results([chunk], pool, tmp_path)
 
@@ -90,16 +90,16 @@ def test_a_subject_that_was_changed_is_another(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     for path, name in ((file, str(file)), (module, "mymodule")):
         path.write_text("a = 1")
-        before = chunks.state_of(name)
-        assert chunks.state_of(name) == before
+        before = task_pool.state_of(name)
+        assert task_pool.state_of(name) == before
         path.write_text("a = 2")
-        assert chunks.state_of(name) != before
-    assert chunks.state_of("torch") == chunks.state_of("fault:any") == ""  # part of the environment
+        assert task_pool.state_of(name) != before
+    assert task_pool.state_of("torch") == task_pool.state_of("fault:any") == ""  # part of the environment
 
 
 def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
     some = [*squares(4, 0.05), Chunk("killer", work.square_at_the_second_try, (9, str(tmp_path / "mark"))), *squares(6)[4:]]
-    with chunks.executor(2) as pool:
+    with task_pool.executor(2) as pool:
         assert results(some, pool, tmp_path / "store") == [0, 1, 4, 9, 81, 16, 25]
     assert (tmp_path / "mark").exists()
 
@@ -122,47 +122,47 @@ def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
 def test_a_chunk_that_kills_its_workers_is_named(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     some = [*squares(3), Chunk("the killer", work.die, (str(mark),))]
-    with chunks.executor(2) as pool, pytest.raises(ChunkError, match="chunk the killer has killed 3 workers"):
+    with task_pool.executor(2) as pool, pytest.raises(ChunkError, match="chunk the killer has killed 3 workers"):
         results(some, pool, tmp_path / "store")
-    assert len(mark.read_text()) in (chunks.STRIKES, chunks.STRIKES + 1)  # once it was not alone
+    assert len(mark.read_text()) in (task_pool.STRIKES, task_pool.STRIKES + 1)  # once it was not alone
     assert len(list((tmp_path / "store").iterdir())) == 3
 
 
 def test_a_chunk_that_raises_is_named() -> None:
-    with chunks.executor(1) as pool, pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"):
+    with task_pool.executor(1) as pool, pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"):
         results([*squares(2), Chunk("wrong", work.refuse, (3,))], pool)
 
 
 def test_two_chunks_of_one_name_are_refused() -> None:
-    with chunks.executor(1) as pool, pytest.raises(ValueError, match="chunks share the name 'square of 1'"):
+    with task_pool.executor(1) as pool, pytest.raises(ValueError, match="chunks share the name 'square of 1'"):
         results([*squares(2), squares(2)[1]], pool)
 
 
 def test_no_worker_is_refused() -> None:
-    with pytest.raises(ValueError, match="--workers is 0; it must be at least 1"), chunks.executor(0):
+    with pytest.raises(ValueError, match="--workers is 0; it must be at least 1"), task_pool.executor(0):
         pass
 
 
 @NEEDS_DASK
 @pytest.mark.parametrize("address", ["127.0.0.1:8786", "tcp://127.0.0.1", "http://127.0.0.1:8786"])
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(SchedulerError, match="it must be an address such as tcp://HOST:8786"), chunks.executor(1, address):
+    with pytest.raises(SchedulerError, match="it must be an address such as tcp://HOST:8786"), task_pool.executor(1, address):
         pass
 
 
 @NEEDS_DASK
 def test_where_nobody_answers_the_run_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "ANSWER", 0.5)
+    monkeypatch.setattr(task_pool, "ANSWER", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(SchedulerError, match=f"no scheduler answers at {address} within 0.5 s"), chunks.executor(1, address):
+        with pytest.raises(SchedulerError, match=f"no scheduler answers at {address} within 0.5 s"), task_pool.executor(1, address):
             pass
 
 
 def test_without_dask_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SchedulerError, match=r"pip install 'torch-loss-parity\[dask\]'"), chunks.executor(1, "tcp://127.0.0.1:8786"):
+    with pytest.raises(SchedulerError, match=r"pip install 'torch-loss-parity\[dask\]'"), task_pool.executor(1, "tcp://127.0.0.1:8786"):
         pass
 
 
@@ -171,7 +171,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
     """A scheduler and two workers on the loopback."""
     file = folder / "scheduler.json"
     dask = [sys.executable, "-W", "ignore", "-m"]
-    environment = {**os.environ, "PYTHONPATH": str(chunks.PROJECT), "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
     command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
     log = (folder / "log").open("wb")
     started = [subprocess.Popen([*dask, *command], env=environment, stderr=log, stdout=log)]
@@ -195,7 +195,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
 @NEEDS_DASK
 def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, store = squares(12, 0.1), tmp_path / "store"
-    with cluster(tmp_path) as (address, workers), chunks.executor(scheduler=address) as pool:
+    with cluster(tmp_path) as (address, workers), task_pool.executor(scheduler=address) as pool:
         ended: list[int] = []
 
         def kill(chunk: Chunk, kept: bool) -> None:
@@ -203,7 +203,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path:
                 workers[0].kill()
                 ended.append(workers[0].wait())
 
-        found = [(chunk.name, result) for chunk, result in chunks.run(some, pool, store, progress=kill)]
+        found = [(chunk.name, result) for chunk, result in task_pool.run(some, pool, store, progress=kill)]
         assert ended != [0]
         assert len(ended) == 1
         assert [result for _, result in found] == [n * n for n in range(12)]
@@ -211,10 +211,10 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path:
         with pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"):
             results([Chunk("wrong", work.refuse, (3,))], pool)
 
-        monkeypatch.setattr(chunks, "ALONE", 0.2)
-        monkeypatch.setattr(chunks, "LOOK", 0.1)
+        monkeypatch.setattr(task_pool, "ALONE", 0.2)
+        monkeypatch.setattr(task_pool, "LOOK", 0.1)
         workers[1].kill()
         with pytest.raises(ChunkError, match=r"has had no worker for 0\.2 s; what is finished is kept"):
             results(squares(20, 0.1), pool)
-    with chunks.executor(1) as local:
-        assert [(chunk.name, result) for chunk, result in chunks.run(some[:2], local)] == found[:2]
+    with task_pool.executor(1) as local:
+        assert [(chunk.name, result) for chunk, result in task_pool.run(some[:2], local)] == found[:2]

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests.audit.__main__ import main
-from parity_tests.audit.compare import FIELDS, GateError, compare, gate, parse_gate, table
-from parity_tests.audit.files import save
-from parity_tests.audit.record import Audit, Figure
-from parity_tests.meta import invented_audit
+from torch_loss_parity.audit.__main__ import main
+from torch_loss_parity.audit.compare import FIELDS, GateError, compare, gate, parse_gate, table
+from torch_loss_parity.audit.files import save
+from torch_loss_parity.audit.record import Audit, Figure
+from torch_loss_parity.meta import invented_audit
 
 AUDIT = invented_audit.audit(sizes=((64, 1000),), values=("normal",))
 KEYS = [figure.key for figure in AUDIT.figures]
@@ -251,7 +250,7 @@ def test_what_is_wrong_with_a_file_or_an_option_is_a_line_and_a_status_of_2(
 
 
 def test_without_its_libraries_the_command_names_the_extra() -> None:
-    code = "import runpy, sys; sys.modules['pydantic'] = None; runpy.run_module('parity_tests.audit', run_name='__main__')"
+    code = "import runpy, sys; sys.modules['pydantic'] = None; runpy.run_module('torch_loss_parity.audit', run_name='__main__')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert (ended.returncode, ended.stderr) == (2, "error: audits need pydantic; install the extra: pip install -e '.[report]'\n")
 
@@ -261,4 +260,4 @@ def test_a_wrong_call_is_a_status_of_2(arguments: list[str], capsys: pytest.Capt
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2
-    assert "usage: python -m parity_tests.audit" in capsys.readouterr().err
+    assert "usage: python -m torch_loss_parity.audit" in capsys.readouterr().err

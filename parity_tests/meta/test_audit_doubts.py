@@ -17,16 +17,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from parity_tests.audit import blocks, doubts
-from parity_tests.audit.cells import FLOOR
-from parity_tests.audit.certify import Evaluation, Truth, truths
-from parity_tests.audit.doubts import CERTAIN, FEW, SAMPLE
-from parity_tests.audit.errors import MEDIAN, P999, Errors, measured
-from parity_tests.audit.exhaustive import Sweep
-from parity_tests.expect import FORWARD
-from parity_tests.operators import DTYPES, OPERATORS
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity.audit import doubts, float32_sweep
+from torch_loss_parity.audit.certify import Evaluation, Truth, truths
+from torch_loss_parity.audit.doubts import CERTAIN, FEW, SAMPLE
+from torch_loss_parity.audit.error_cells import FLOOR
+from torch_loss_parity.audit.errors import MEDIAN, P999, Errors, measured
+from torch_loss_parity.audit.exhaustive import Sweep
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
 WITNESSED = ("float16", "bfloat16", "float32")
 SMALL, LARGE = (4, 8), (700, 10)
@@ -247,7 +246,7 @@ def test_chosen_elements_keep_their_witnesses() -> None:
 
 def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By 2**-17 ulps on a fifth of the inputs: no figure changes that is compared besides."""
-    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), blocks.closed_forms
+    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), float32_sweep.closed_forms
 
     def wrong(sweep: Sweep) -> Any:
         def values(x: np.ndarray) -> Any:
@@ -256,7 +255,7 @@ def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPat
 
         return values
 
-    assert blocks.measure(one, 0x3F800000, 2**13, "torch", "cpu")
-    monkeypatch.setattr(blocks, "closed_forms", wrong)
+    assert float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")
+    monkeypatch.setattr(float32_sweep, "closed_forms", wrong)
     with pytest.raises(AssertionError, match=OUTSIDE):
-        blocks.measure(one, 0x3F800000, 2**13, "torch", "cpu")
+        float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")

@@ -15,22 +15,20 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-
-from parity_tests import observe
-from parity_tests.audit import throughput
-from parity_tests.audit.cells import BIN, FLOOR, INFINITE, LOWER, PRINTED, cells_of
-from parity_tests.audit.certify import Truth, truths
-from parity_tests.audit.errors import MEDIAN, P999, Errors, measured
-from parity_tests.audit.record import EDGES, Measures
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, expected, grad_output_of, in_balls
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.subjects import load
-from parity_tests.verdict import kinds
-from reference.arithmetic import balls
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity.audit import throughput
+from torch_loss_parity.audit.certify import Truth, truths
+from torch_loss_parity.audit.error_cells import BIN, FLOOR, INFINITE, LOWER, PRINTED, cells_of
+from torch_loss_parity.audit.errors import MEDIAN, P999, Errors, measured
+from torch_loss_parity.audit.record import EDGES, Measures
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of, in_balls
+from torch_loss_parity.judging.comparison import kinds
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference.arithmetic import balls
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import load, run_subject
 
 TORCH = load("torch", tuple(OPERATORS))
 SMALL = 120  # elements: every one of them goes to balls
@@ -104,7 +102,7 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
     for case in cases:
         call = operator.call(case)
         g = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-        observed = observe.results(TORCH, call, "cpu", g)
+        observed = run_subject.results(TORCH, call, "cpu", g)
         for claim in (FORWARD, *call.differentiable):
             true = truths(call, (claim,), None if claim == FORWARD else g)[claim]
             if not np.isfinite(true.value).any():
@@ -129,7 +127,7 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
 
 def test_percentiles_of_many_elements_have_three_digits() -> None:
     call = log_softmax_call("float32", (300, 50))
-    observed = observe.forward(TORCH, call, "cpu")
+    observed = run_subject.forward(TORCH, call, "cpu")
     errors, _, _ = brute(call, FORWARD, None, observed)
     shown = measures(of_call(call, observed))
     assert (shown.median_ulp, shown.p999_ulp) == tuple(float(f"{rank(errors, share):.3g}") for share in (MEDIAN, P999))
@@ -141,7 +139,7 @@ def test_percentiles_of_many_elements_have_three_digits() -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_parts_add_up_to_the_whole(dtype: str) -> None:
     call = log_softmax_call(dtype, (60, 20), "wide")
-    observed = observe.forward(TORCH, call, "cpu")
+    observed = run_subject.forward(TORCH, call, "cpu")
     whole = of_call(call, observed)
     added = Errors()
     for first in range(0, 60, 7):
@@ -175,7 +173,7 @@ def test_three_ulps_in_one_value_are_the_maximum(dtype: str, at: int) -> None:
 def test_what_cannot_be_told_by_the_filter_goes_to_balls() -> None:
     """With bounds of a thousand ulps nothing is known but what balls say, and the figures are the same."""
     call = log_softmax_call("float16", (8, 16))
-    observed = observe.forward(TORCH, call, "cpu")
+    observed = run_subject.forward(TORCH, call, "cpu")
     true, bound = truths(call, (FORWARD,))[FORWARD], expected(call, (FORWARD,))[FORWARD]
     coarse = replace(true, error=true.error + 1000 * true.format.spacing(true.value))
     assert Errors.of(observed, coarse, bound).cells == Errors.of(observed, true, bound).cells

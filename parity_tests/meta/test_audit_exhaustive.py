@@ -17,17 +17,16 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-
-from parity_tests import verdict
-from parity_tests.audit import blocks, chunks, exhaustive, sweep
-from parity_tests.audit.blocks import Claim, Tally
-from parity_tests.audit.closed import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
-from parity_tests.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Part, Sweep, figures, measure, sweeps
-from parity_tests.expect import FORWARD, in_balls
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import load
-from reference.arithmetic import balls
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity.audit import exhaustive, float32_sweep, sweep, task_pool
+from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
+from torch_loss_parity.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Part, Sweep, figures, measure, sweeps
+from torch_loss_parity.audit.float32_sweep import Claim, Tally
+from torch_loss_parity.expectation.expectation import FORWARD, in_balls
+from torch_loss_parity.judging import comparison
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic import balls
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import load
 
 LOGITS = "binary_cross_entropy_with_logits"
 # Tiny logits, whose sigmoid is next to 1/2, are at 0x22BCCB6C.
@@ -180,12 +179,14 @@ def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
 
 
 @pytest.mark.whole_runs
-@pytest.mark.parametrize("one", [s for s in sweeps(tuple(OPERATORS), ("float32",)) if blocks.has_closed_form(s)], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one", [s for s in sweeps(tuple(OPERATORS), ("float32",)) if float32_sweep.has_closed_form(s)], ids=lambda one: one.name
+)
 def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 2**7)
+    monkeypatch.setattr(float32_sweep, "BLOCK", 2**7)
     for first in PROBABILITIES if one.operator == "binary_cross_entropy" else RANGES:
         count = 2**9 + 17 if first + 2**9 + 17 <= one.patterns else 2**9
-        fast, slow = blocks.measure(one, first, count, "torch", "cpu"), measure(one, first, count, "torch", "cpu")
+        fast, slow = float32_sweep.measure(one, first, count, "torch", "cpu"), measure(one, first, count, "torch", "cpu")
         for key in fast["parts"]:
             a, b = part(fast, key), part(slow, key)
             assert a.errors.cells == b.errors.cells, (hex(first), key)
@@ -193,15 +194,15 @@ def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pyt
             assert f"{a.errors.max_ulp:.3g}" == f"{b.errors.max_ulp:.3g}" or b.errors.max_ulp < 2.0**-12, (hex(first), key)
             assert abs(a.errors.signed - b.errors.signed) <= a.errors.slack + b.errors.slack + 2.0**-40 * abs(b.errors.signed)
             smaller, larger = sorted((a.fraction, b.fraction))
-            assert larger <= verdict._RESOLUTION * smaller, (hex(first), key)  # either is known to that
+            assert larger <= comparison._RESOLUTION * smaller, (hex(first), key)  # either is known to that
             assert (a.standing, a.divergence) == (b.standing, b.divergence), (hex(first), key)
 
 
 def test_a_planted_error_is_found_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 2**9)
+    monkeypatch.setattr(float32_sweep, "BLOCK", 2**9)
     one, first, at = Sweep(LOGITS, "float32", "1"), 0x3F400000, 1234
     x = one.inputs(first + at, 1)[0]
-    result = blocks.measure(one, first, 2**11, planted(tmp_path, float(x), "torch.int32"), "cpu")
+    result = float32_sweep.measure(one, first, 2**11, planted(tmp_path, float(x), "torch.int32"), "cpu")
     name = str(tmp_path / "planted.py")
     found = part(result, f"{name} forward ")
     assert found.errors.worst == first + at
@@ -211,23 +212,23 @@ def test_a_planted_error_is_found_by_blocks(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_entry_must_explain_every_broken_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 2**8)
+    monkeypatch.setattr(float32_sweep, "BLOCK", 2**8)
     one, first, count = Sweep(LOGITS, "float32", "0"), 0xC1900000, 2**11
     torch, x = load("torch", (LOGITS,)), one.inputs(0xC1900000, 2**11)
     tally = Tally(count, 1)
-    for at in range(0, count, blocks.BLOCK):
-        numbers = x[at : at + blocks.BLOCK].astype(np.float32)
-        observed, _ = blocks.observed_block(one, torch, "cpu", numbers)
+    for at in range(0, count, float32_sweep.BLOCK):
+        numbers = x[at : at + float32_sweep.BLOCK].astype(np.float32)
+        observed, _ = float32_sweep.observed_block(one, torch, "cpu", numbers)
         tally.add(at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")])
     claim = Claim(one, first, FORWARD, torch, "cpu")
-    finding = blocks.worst_fraction(claim, tally)
+    finding = float32_sweep.worst_fraction(claim, tally)
     assert (finding.verdict.passes, finding.divergence) == (True, "bce-with-logits-cancels")
     # One more element is wrong by what no cancellation explains, and none of the samples.
     sampled = np.unique(np.concatenate([tally.worst, np.arange(0, count, 3)]))
     at = next(i for i in range(700, count) if i not in sampled)
     tally.observed[at] = 2.0**-10
-    tally.largest_absolute[at // blocks.BLOCK] = 2.0**-10
-    found = blocks._known(claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding)
+    tally.largest_absolute[at // float32_sweep.BLOCK] = 2.0**-10
+    found = float32_sweep._known(claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding)
     assert not found.verdict.passes
     assert found.verdict.fraction > 1
 
@@ -237,7 +238,7 @@ def test_blocks_that_lose_the_largest_error_end_the_run(monkeypatch: pytest.Monk
     smaller = {"max_ulp": 0.1}
     monkeypatch.setattr(Claim, "errors", lambda self, *of: errors(self, *of).model_copy(update=smaller))
     with pytest.raises(AssertionError, match="the largest error of the blocks is"):
-        blocks.measure(Sweep(LOGITS, "float32", "0"), 0x3F800000, 2**9, "torch", "cpu")
+        float32_sweep.measure(Sweep(LOGITS, "float32", "0"), 0x3F800000, 2**9, "torch", "cpu")
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ class Here:
 def test_the_command_shows_figures_and_keeps_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(chunks, "LocalPool", lambda workers: Here())
+    monkeypatch.setattr(task_pool, "LocalPool", lambda workers: Here())
     command = ["--dtype", "bfloat16", "--operator", "binary_cross_entropy", "--store", str(tmp_path / "store")]
     written: list[str] = []
     for name in ("first", "second"):

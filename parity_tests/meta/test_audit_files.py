@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests.audit import files
-from parity_tests.audit.files import AuditFileError, load, save
-from parity_tests.audit.record import SCHEMA, Audit
-from parity_tests.meta import invented_audit
+from torch_loss_parity.audit import files
+from torch_loss_parity.audit.files import AuditFileError, load, save
+from torch_loss_parity.audit.record import SCHEMA, Audit
+from torch_loss_parity.meta import invented_audit
 
 AUDIT = invented_audit.audit("mine.kernels", sizes=((64, 1000),), values=("normal", "wide"))
 
@@ -169,7 +168,7 @@ def test_a_wrong_field_is_named_with_its_value_and_what_is_allowed(path: Path, c
 
 
 def test_the_schema_that_is_kept_is_the_schema_of_the_types() -> None:
-    assert files.SCHEMA_FILE.read_text() == files.schema(), f"python -m parity_tests.audit schema > {files.SCHEMA_FILE.name}"
+    assert files.SCHEMA_FILE.read_text() == files.schema(), f"python -m torch_loss_parity.audit schema > {files.SCHEMA_FILE.name}"
 
 
 def test_what_is_written_is_what_the_schema_says_and_what_is_wrong_is_not(path: Path) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests.audit import page as pages
-from parity_tests.audit import plots, scales, text, views
-from parity_tests.audit.__main__ import main
-from parity_tests.audit.files import load, save
-from parity_tests.audit.record import EDGES, Audit, Figure
-from parity_tests.meta import invented_audit
+from torch_loss_parity.audit import formatting, plots, scales, views
+from torch_loss_parity.audit import page as pages
+from torch_loss_parity.audit.__main__ import main
+from torch_loss_parity.audit.files import load, save
+from torch_loss_parity.audit.record import EDGES, Audit, Figure
+from torch_loss_parity.meta import invented_audit
 
 AUDIT = invented_audit.audit(sizes=((64, 1000),), values=("normal", "wide"))
 OTHER = invented_audit.audit("mine.kernels", sizes=((64, 1000),), values=("normal",), failing=True)
@@ -93,7 +92,9 @@ def test_the_second_sentence_names_the_result_that_is_farthest_from_what_is_allo
         "Nearest to what is allowed, 0.75 times, is the gradient of target of binary_cross_entropy_with_logits in float64."
     )
     page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=1234.0, max_ulp=2.0, standing="known")))
-    assert page.second_sentence.endswith(f"Farthest beyond what is allowed, 1.2{text.TIMES}10³ times, is the value of softmax in float16.")
+    assert page.second_sentence.endswith(
+        f"Farthest beyond what is allowed, 1.2{formatting.TIMES}10³ times, is the value of softmax in float16."
+    )
     page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=math.inf, standing="fail")))
     assert page.second_sentence.endswith("The worst is the value of softmax in float16: an error where none is allowed.")
     worst = "nan or infinite where it should be a number, or the reverse."
@@ -131,7 +132,7 @@ def test_a_planted_error_is_the_worst_case_with_its_input() -> None:
 
 def test_a_worst_case_says_where_another_element_is_farther_from_what_is_allowed() -> None:
     figure = RIGHT[0].model_copy(update={"worst": RIGHT[0].worst.model_copy(update={"fraction": 0.25})})
-    farther = f"0.25 {text.TIMES} allowed (and 0.5 {text.TIMES} at a smaller error, where less is allowed)"
+    farther = f"0.25 {formatting.TIMES} allowed (and 0.5 {formatting.TIMES} at a smaller error, where less is allowed)"
     assert farther in Read(pages.render(with_figures(figure))).text
     assert "at a smaller error" not in Read(pages.render(with_figures(RIGHT[1]))).text
 
@@ -140,7 +141,7 @@ def test_a_known_divergence_says_who_met_it() -> None:
     known, right = next(f for f in AUDIT.figures if f.subject.standing == "known"), RIGHT[0]
     beside = right.model_copy(update={"torch": known.subject, "values": "other"})
     divergence = next(d for d in AUDIT.divergences if d.id == known.subject.divergence)
-    times = f"at most {text.times(known.subject.fraction)} times"
+    times = f"at most {formatting.times(known.subject.fraction)} times"
     for figures, said in (
         ((known,), f"Met in 1 figure, {times} what is allowed: "),
         ((beside,), f"Met by torch in 1 figure, {times}: "),
@@ -308,13 +309,13 @@ def test_what_was_searched_for_is_no_part_of_the_distribution() -> None:
         (1.0004, "1.0004"),
         (1 + 1e-9, ">1"),
         (2047.4, "2047"),
-        (1.19e7, f"1.19{text.TIMES}10⁷"),
-        (1e-20, f"1{text.TIMES}10⁻²⁰"),
+        (1.19e7, f"1.19{formatting.TIMES}10⁷"),
+        (1e-20, f"1{formatting.TIMES}10⁻²⁰"),
         (math.inf, "∞"),
     ],
 )
 def test_an_error_is_never_shown_on_the_better_side_of_half_or_one_ulp(error: float, shown: str) -> None:
-    assert text.ulps(error) == shown
+    assert formatting.ulps(error) == shown
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_an_error_is_never_shown_on_the_better_side_of_half_or_one_ulp(error: fl
     ],
 )
 def test_a_number_in_hexadecimal_or_with_many_digits_is_shown_in_decimal(number: str, shown: str) -> None:
-    assert text.decimal(number, 8) == shown
+    assert formatting.decimal(number, 8) == shown
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ def test_a_number_in_hexadecimal_or_with_many_digits_is_shown_in_decimal(number:
     ],
 )
 def test_a_share_is_100_per_cent_only_of_all(part: int, whole: int, shown: str) -> None:
-    assert text.share(part, whole) == shown
+    assert formatting.share(part, whole) == shown
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------

@@ -12,15 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from parity_tests import forked
-from parity_tests.audit import files, plan, work
-from parity_tests.audit.collect import Conditions, Part
-from parity_tests.audit.record import Audit
-from parity_tests.audit.run import Run
-from parity_tests.audit.session import Session, WrongRequest
-from parity_tests.meta import small_audit
-from parity_tests.settings import settings
+from torch_loss_parity.audit import files, plan, tasks
+from torch_loss_parity.audit.measure import Conditions, Part
+from torch_loss_parity.audit.record import Audit
+from torch_loss_parity.audit.run import Run
+from torch_loss_parity.audit.session import Session, WrongRequest
+from torch_loss_parity.campaign import pytest_process
+from torch_loss_parity.meta import small_audit
+from torch_loss_parity.settings import settings
 
 pytestmark = pytest.mark.whole_runs
 
@@ -131,7 +130,7 @@ def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that
     subject.write_text(THREE_ULPS)
     knobs = settings(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
     (unit,) = [unit for unit in plan.planned([("softmax", "float16")], knobs).units if unit.work == "exhaust"]
-    part = Part.model_validate_json(work.perform(Conditions(knobs.subject.name, "cpu", 0, 60.0), unit))
+    part = Part.model_validate_json(tasks.perform(Conditions(knobs.subject.name, "cpu", 0, 60.0), unit))
     assert not part.missing
     (figure,) = [figure for figure in part.figures if figure.claim == "forward"]
     assert figure.how == "exhaustive"
@@ -151,12 +150,12 @@ ARGUMENTS = ("--effort", "thorough", "--operator", "binary_cross_entropy_with_lo
 
 @pytest.mark.usefixtures("small")
 def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_path: Path) -> None:
-    forked.prepare("parity_tests.audit.session", "parity_tests.meta.small_audit")
+    pytest_process.prepare("torch_loss_parity.audit.session", "torch_loss_parity.meta.small_audit")
     directory, log = tmp_path / "audit", tmp_path / "log"
     arguments = ["--audit", str(directory), "--workers", "1", *ARGUMENTS]
     store = directory / "unfinished"
 
-    first = forked.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
+    first = pytest_process.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
     first.start()
     while len(list(store.glob("*.json"))) < 3:
         assert first.is_alive(), log.read_text()
@@ -166,7 +165,7 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
     assert not (directory / "audit.json").exists()
     kept = len(list(store.glob("*.json")))
 
-    again = forked.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
+    again = pytest_process.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
     again.start()
     again.join()
     assert again.exitcode == 0, log.read_text()

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-
-from parity_tests import system, watch
-from parity_tests.audit.environment import CAPABILITY
-from parity_tests.audit.sandbox import Lost, Sandbox, how_it_ended
+from torch_loss_parity.audit.environment import CAPABILITY
+from torch_loss_parity.audit.sandbox import Lost, Sandbox, how_it_ended
+from torch_loss_parity.processes import system, watchdog
 
 LIMIT = 0.5  # seconds
 
@@ -35,7 +34,7 @@ def test_it_returns_what_a_function_returns_from_another_process(sandbox: Sandbo
 
 
 def hang() -> None:
-    with watch.running():
+    with watchdog.running():
         time.sleep(60)
 
 
@@ -63,7 +62,7 @@ def test_what_hangs_or_dies_is_lost_and_the_next_call_is_answered(
 
 def slow() -> str:
     for _ in range(6):
-        with watch.running():
+        with watchdog.running():
             time.sleep(LIMIT / 5)
         time.sleep(LIMIT / 2)
     return "done"
@@ -88,7 +87,7 @@ def test_variables_that_torch_reads_when_it_is_loaded_are_set_before() -> None:
 
 @pytest.mark.skipif(not system.FORK, reason="there is no fork")
 def test_a_process_with_threads_starts_another_rather_than_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    from parity_tests.audit import sandbox as module
+    from torch_loss_parity.audit import sandbox as module
 
     started: list[str] = []
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from parity_tests.audit.search import OBJECTIVES, Found, Search
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import Subject, load
+from torch_loss_parity.audit.search import OBJECTIVES, Found, Search
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects import Subject, load
 
 TORCH = load("torch", tuple(OPERATORS))
 BUDGET = 1024

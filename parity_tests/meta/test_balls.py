@@ -13,18 +13,17 @@ from fractions import Fraction
 import flint
 import numpy as np
 import pytest
-
-import reference
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, certified, expected, grad_output_of
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.operators import OPERATORS
-from parity_tests.verdict import judge
-from reference.arithmetic import balls
-from reference.arithmetic.double_double import DoubleDouble
-from reference.arithmetic.formats import FLOAT64
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity import reference
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference.arithmetic import balls
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.formats import FLOAT64
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 TINY = float(np.nextafter(0.0, 1.0))
 LARGEST = float(np.finfo(np.float64).max)

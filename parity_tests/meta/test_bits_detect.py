@@ -15,17 +15,16 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
-
-from parity_tests import bits
-from parity_tests import test_bits as claim
-from parity_tests.bits import Row
-from parity_tests.bits_families import FAMILIES, INVARIANCES, SIZES
-from parity_tests.bits_measured import Measurement, threads
-from parity_tests.environment import here
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
+from torch_loss_parity.claims.bits import bits
+from torch_loss_parity.claims.bits import test_bits as claim
+from torch_loss_parity.claims.bits.bits import Row
+from torch_loss_parity.claims.bits.calls import FAMILIES, INVARIANCES, SIZES
+from torch_loss_parity.claims.bits.measure import Measurement, threads
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger.environment import here
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject
 
 KNOBS = settings("torch", "cpu", "float32", "standard", 0)
 FAMILY = next(family for family in FAMILIES if family.name == "log_softmax along the last dim")
@@ -216,12 +215,14 @@ def test_other_bits_of_the_same_call_fail_whatever_is_recorded(table: Path) -> N
 
 
 def test_a_subject_without_a_part_is_skipped_with_the_command_that_records_it(table: Path) -> None:
-    with pytest.raises(pytest.skip.Exception, match=r"no bits of planted .*python -m parity_tests.bits --subject planted --record"):
+    with pytest.raises(
+        pytest.skip.Exception, match=r"no bits of planted .*python -m torch_loss_parity.claims.bits --subject planted --record"
+    ):
         told_by(planted(honest))
     tally, check = Tally("log_softmax", "float32"), claim.test_bits_change_where_the_table_says_so_and_nowhere_else
     with pytest.raises(pytest.skip.Exception):
         check(OPERATORS["log_softmax"], "float32", KNOBS, tally)
-    assert ["to record them: python -m parity_tests.bits --record" in each["text"] for each in tally.news] == [True]  # torch
+    assert ["to record them: python -m torch_loss_parity.claims.bits --record" in each["text"] for each in tally.news] == [True]  # torch
 
 
 def test_a_family_that_is_not_recorded_is_news(table: Path) -> None:

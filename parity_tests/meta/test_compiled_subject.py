@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch._inductor.utils import run_and_get_code
-
-from parity_tests.subjects import load
-from parity_tests.subjects.compiled import CompiledFunction, NotCompiled
+from torch_loss_parity.subjects import load
+from torch_loss_parity.subjects.compiled import CompiledFunction, NotCompiled
 
 TRACED = "eager"  # the backend that runs what dynamo traced, node by node: there is nothing to wait for
 SIZES = (0, 1, 3)

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
-from parity_tests import coverage, seeds
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.test_sample_inputs import as_call, judged, samples
-from parity_tests.upstream import main as upstream
+from torch_loss_parity.campaign import seeds
+from torch_loss_parity.claims.test_sample_inputs import as_call, judged, samples
+from torch_loss_parity.issue_report.issue_report import main as upstream
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reports import coverage
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_a_test_without_a_case_fails(tmp_path: Path) -> None:
 def test_a_claim_that_an_operator_never_meets_fails_a_whole_run_only(tmp_path: Path) -> None:
     body = """
         import pytest
-        from parity_tests.operators import OPERATORS
+        from torch_loss_parity.operators import OPERATORS
         @pytest.mark.parametrize("operator", list(OPERATORS.values())[:2], ids=str)
         def test_it(operator, dtype, findings): findings.count()
     """
@@ -77,7 +77,7 @@ COUNTS: dict[str, dict[str, dict[str, int]]] = {name: {key: {"forward": 7, "layo
 def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "README.md"
     path.write_text("before\n<!-- coverage: begin -->\nold\n<!-- coverage: end -->\nafter\n")
-    monkeypatch.setattr("parity_tests.readme.README", path)
+    monkeypatch.setattr("torch_loss_parity.reports.readme.README", path)
     return path
 
 

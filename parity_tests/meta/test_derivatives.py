@@ -25,11 +25,10 @@ import flint
 import numpy as np
 import pytest
 import torch
-
-import reference
-from reference.arithmetic.balls import balls, precision
-from reference.arithmetic.formats import Arithmetic
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity import reference
+from torch_loss_parity.reference.arithmetic.balls import balls, precision
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 FLOAT32 = Arithmetic.for_dtype("float32")
 BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is nothing beside that

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-
-from parity_tests.cases import Case
-from parity_tests.domain import regions
-from parity_tests.generate import EFFORTS, for_each_random_case, grid, random_cases, sizes
-from parity_tests.judging import verify_forward
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import Settings
-from parity_tests.subjects import Subject
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.domain.regions import regions
+from torch_loss_parity.judging.judge import verify_forward
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases, sizes
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject
 
 DTYPE = "float32"
 

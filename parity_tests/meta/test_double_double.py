@@ -16,12 +16,11 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-
-import parity_tests
-import reference
-from reference.arithmetic import balls, double_double_functions
-from reference.arithmetic.double_double import FUNCTION_ROUNDOFF, ROUNDOFF, SUM_ROUNDOFF, DoubleDouble
-from reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+import torch_loss_parity
+from torch_loss_parity import reference
+from torch_loss_parity.reference.arithmetic import balls, double_double_functions
+from torch_loss_parity.reference.arithmetic.double_double import FUNCTION_ROUNDOFF, ROUNDOFF, SUM_ROUNDOFF, DoubleDouble
+from torch_loss_parity.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 
 MANY = 400
 
@@ -208,7 +207,7 @@ def test_a_double_double_is_rounded_to_a_format_once_ties_to_even(format: Format
 
 def test_no_module_knows_the_long_double() -> None:
     """It has 53, 64 or 113 bits; what depends on it is another thing on another machine."""
-    folders = [Path(str(module.__file__)).parent for module in (reference, parity_tests)]
+    folders = [Path(str(module.__file__)).parent for module in (reference, torch_loss_parity)]
     sources = [path for folder in folders for path in folder.rglob("*.py") if path.parent.name != "meta"]
     assert len(sources) > 100
     assert [path.name for path in sources if "longdouble" in path.read_text("utf-8") or "finfo" in path.read_text("utf-8")] == []

@@ -1,7 +1,7 @@
 """Dual numbers give derivatives: of the definitions, and of the gradients.
 
 Shown three times, with no number that anybody chose as a tolerance, for every operator and option, in the claims of
-`parity_tests.second_order`:
+`torch_loss_parity.expectation.second_order`:
 
 *Mean value theorem, on balls.* phi(s) = sum(w F(x + s v)), with F the forward result or a closed-form gradient, has a difference
 quotient that is one of the values of its derivative on the segment; on balls that cover the segment, <w, tangent of F> encloses
@@ -27,21 +27,20 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-
-from parity_tests import second_order
-from parity_tests.cases import Call, Case
-from parity_tests.expect import grad_output_of
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.modes_second_order import SECOND_ORDER
-from parity_tests.operators import OPERATORS
-from parity_tests.second_order import Claim, Probe
-from parity_tests.subjects import load
-from reference import binary_cross_entropy_with_logits, nll_loss, softmax
-from reference.arithmetic import dual, dual_functions
-from reference.arithmetic.balls import balls, precision
-from reference.arithmetic.dual import Dual
-from reference.binary_cross_entropy_with_logits import sigmoid, softplus
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation import second_order
+from torch_loss_parity.expectation.expectation import grad_output_of
+from torch_loss_parity.expectation.second_order import Claim, Probe
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference import binary_cross_entropy_with_logits, nll_loss, softmax
+from torch_loss_parity.reference.arithmetic import dual, dual_functions
+from torch_loss_parity.reference.arithmetic.balls import balls, precision
+from torch_loss_parity.reference.arithmetic.dual import Dual
+from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid, softplus
+from torch_loss_parity.subjects import load
 
 BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is nothing beside that
 SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}  # away from clamps; else "normal"

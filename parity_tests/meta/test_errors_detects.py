@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-
-from parity_tests import test_errors as errors
-from parity_tests import verified
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, Refusal
-from parity_tests.settings import Settings
-from parity_tests.subjects import Subject, builtin
-from parity_tests.tally import Tally
+from torch_loss_parity.claims.errors import test_errors as errors
+from torch_loss_parity.claims.errors.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, Refusal
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import verified
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject, builtin
 
 Tensor = torch.Tensor
 calls = 0

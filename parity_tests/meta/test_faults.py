@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from parity_tests import campaign, readme
-from parity_tests.fault_runs import Judged
-from parity_tests.faults import FAULTS, KINDS, record
-from parity_tests.generate import EFFORTS
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.subjects import SubjectError, load
+from torch_loss_parity.campaign import campaign
+from torch_loss_parity.campaign.campaign_runs import Judged
+from torch_loss_parity.faults import FAULTS, KINDS, record
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS
+from torch_loss_parity.reports import readme
+from torch_loss_parity.subjects import SubjectError, load
 
 CLAIMS = {path.stem.removeprefix("test_").replace("_", " ") for path in Path(campaign.SUITE).glob("test_*.py")}
 CAUGHT = Judged({"forward": 2}, ("errors",), 5.0, assert_close=False, gradcheck=True, exitcode=1)

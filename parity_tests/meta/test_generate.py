@@ -9,10 +9,9 @@ from itertools import combinations, product
 from typing import Any
 
 import pytest
-
-from parity_tests.cases import Case
-from parity_tests.generate import EFFORTS, fits, for_each_random_case, grid, random_cases, sizes
-from parity_tests.operators import OPERATORS
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, fits, for_each_random_case, grid, random_cases, sizes
 
 
 def drawn(name: str, dtype: str, seed: int) -> list[Case]:

@@ -22,20 +22,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from parity_tests import ledger, subjects
-from parity_tests import test_known_divergences as known_divergences
-from parity_tests.check import check_cases
-from parity_tests.expect import FORWARD, expected
-from parity_tests.judging import verify_forward, verify_gradients
-from parity_tests.news import News
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.report import script
-from parity_tests.settings import WrongOption, settings
-from parity_tests.subjects import Subject, SubjectError
-from parity_tests.tally import Tally, rows
-from parity_tests.verdict import judge
-from reference.arithmetic.formats import FORMATS
+from torch_loss_parity import subjects
+from torch_loss_parity.claims import test_known_divergences as known_divergences
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.judge import verify_forward, verify_gradients
+from torch_loss_parity.judging.report import script
+from torch_loss_parity.judging.run_cases import check_cases
+from torch_loss_parity.judging.tally import Tally, rows
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.settings import WrongOption, settings
+from torch_loss_parity.subjects import Subject, SubjectError
 
 ROOT = Path(__file__).parents[2]
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
@@ -59,7 +59,7 @@ def run_pytest(*arguments: str) -> tuple[int, str]:
     redirected = contextlib.redirect_stdout(io.StringIO())  # in this process: importing torch takes longer than the run
     with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
-        code = pytest.main([str(ROOT / "parity_tests" / "test_forward.py"), *options, *arguments])
+        code = pytest.main([str(ROOT / "parity_tests" / "claims" / "test_forward.py"), *options, *arguments])
     return int(code), out.getvalue()
 
 

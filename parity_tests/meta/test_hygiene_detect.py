@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
-
-from parity_tests import hygiene, observe
-from parity_tests import test_hygiene as claim
-from parity_tests.judging import verify_forward, verify_gradients
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
+from torch_loss_parity.claims.hygiene import conduct
+from torch_loss_parity.claims.hygiene import test_hygiene as claim
+from torch_loss_parity.judging.judge import verify_forward, verify_gradients
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject, run_subject
 
 KNOBS = settings("torch", "cpu", "float32", "standard", 0)
 ROW, ELEMENT = "softmax", "binary_cross_entropy_with_logits"
@@ -298,7 +297,7 @@ ONCE = [f for f, _, _ in FAULTS if f not in (returning_the_memory_of_the_input, 
 @pytest.mark.parametrize("fault", list(dict.fromkeys(ONCE)), ids=named)
 def test_an_ordinary_test_passes_it(fault: Function) -> None:
     operator = ELEMENT if fault in (normalising_the_weight, no_target_gradient_on_its_own) else ROW
-    probe = hygiene.probes(OPERATORS[operator], "float32", KNOBS, Tally(operator, "float32"))[0]
+    probe = conduct.probes(OPERATORS[operator], "float32", KNOBS, Tally(operator, "float32"))[0]
     for verify in (verify_forward, verify_gradients):
         assert all(finding.verdict.passes for finding in verify(planted(operator, fault), probe.case))
 
@@ -313,27 +312,27 @@ def test_torch_passes(of_operator: str, check: Callable[..., None]) -> None:
 
 
 def calling_it_twice(subject: Subject, call: Any, device: str) -> Any:
-    observe.widen(observe._output(subject, call, observe.tensors(call, device), device))
-    return observe.widen(observe._output(subject, call, observe.tensors(call, device), device))
+    run_subject.widen(run_subject._output(subject, call, run_subject.tensors(call, device), device))
+    return run_subject.widen(run_subject._output(subject, call, run_subject.tensors(call, device), device))
 
 
 def calling_another_function(subject: Subject, call: Any, device: str) -> Any:
     other = "log_softmax" if call.operator == "softmax" else call.operator
-    return observe.widen(subject.function(other)(**observe.tensors(call, device)))
+    return run_subject.widen(subject.function(other)(**run_subject.tensors(call, device)))
 
 
 def ignoring_what_it_returns(subject: Subject, call: Any, device: str) -> Any:
-    observe._output(subject, call, observe.tensors(call, device), device)
-    return observe.widen(functional.softmax(**observe.tensors(call, device)))
+    run_subject._output(subject, call, run_subject.tensors(call, device), device)
+    return run_subject.widen(functional.softmax(**run_subject.tensors(call, device)))
 
 
 def never_calling_it(subject: Subject, call: Any, device: str) -> Any:
-    return observe.widen(functional.softmax(**observe.tensors(call, device)))
+    return run_subject.widen(functional.softmax(**run_subject.tensors(call, device)))
 
 
 @pytest.mark.parametrize("harness", [calling_it_twice, calling_another_function, ignoring_what_it_returns, never_calling_it], ids=named)
 def test_a_harness_that_does_not_judge_what_the_subject_returns_fails(harness: Function, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe, "forward", harness)
+    monkeypatch.setattr(run_subject, "forward", harness)
     knobs = replace(KNOBS, subject=Subject("torch", functional, ""))
     with pytest.raises(AssertionError, match=r"made the calls|does not come from the subject"):
         CHECKS[-1](OPERATORS[ROW], "float32", knobs, Tally(ROW, "float32"))
@@ -347,7 +346,7 @@ def test_a_subject_whose_bits_change_from_call_to_call_is_judged_by_the_bound() 
         turns["calls"] += 1
         return functional.softmax(x, dim, dtype=dtype) * (1 + 2.0**-23 * (turns["calls"] % 2))
 
-    probe = hygiene.probes(OPERATORS[ROW], "float32", replace(KNOBS, subject=planted(ROW, in_turns)), Tally(ROW, "float32"))[0]
+    probe = conduct.probes(OPERATORS[ROW], "float32", replace(KNOBS, subject=planted(ROW, in_turns)), Tally(ROW, "float32"))[0]
     assert not probe.repeatable
     probe.agrees(probe.run().results, "right away")
     with pytest.raises(AssertionError, match="is wrong"):

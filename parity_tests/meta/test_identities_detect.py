@@ -14,22 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch.nn.functional as F
-
-from parity_tests import remembered
-from parity_tests import test_identities as identities_test
-from parity_tests.identities import IDENTITIES, Identity
-from parity_tests.identities.compositions import WIDE, Bounds
-from parity_tests.identities.inputs import CLASSES, ELEMENTS, LOSSES, ROWS
-from parity_tests.identities.judgement import compare, explain, verify_identity
-from parity_tests.judging import CLOSE
-from parity_tests.meta import planted_identities as planted
-from parity_tests.operators import DTYPES, OPERATORS
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
-from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.formats import FORMATS
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity.claims.identities import IDENTITIES, Identity
+from torch_loss_parity.claims.identities import test_identities as identities_test
+from torch_loss_parity.claims.identities.compositions import WIDE, Bounds
+from torch_loss_parity.claims.identities.inputs import CLASSES, ELEMENTS, LOSSES, ROWS
+from torch_loss_parity.claims.identities.judgement import compare, explain, verify_identity
+from torch_loss_parity.expectation import expectation_cache
+from torch_loss_parity.judging.judge import CLOSE
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.meta import planted_identities as planted
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reference.arithmetic.error import Error, Unknown
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject
 
 LOGITS = "binary_cross_entropy_with_logits"
 BINARY = "binary_cross_entropy"
@@ -110,9 +109,9 @@ def wrong_subject(fault: Callable[..., Any], operator: str) -> Subject:
 @pytest.fixture(autouse=True, scope="module")
 def bounds_are_evaluated_once() -> Iterator[None]:
     """Many faults are judged by the same identities."""
-    remembered.keep()
+    expectation_cache.keep()
     yield
-    remembered.forget()
+    expectation_cache.forget()
 
 
 def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = DTYPES) -> Iterator[Any]:

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
-
-from parity_tests import ledger
-from parity_tests import test_layouts as claim
-from parity_tests.cases import Case
-from parity_tests.judging import verify_forward, verify_gradients
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.layouts import test_layouts as claim
+from torch_loss_parity.judging.judge import verify_forward, verify_gradients
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = claim.test_views_give_the_right_results, claim.test_views_whose_elements_share_memory_give_the_right_results

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects import SubjectError, load
 
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import SubjectError, load
-
-NAME = "parity_tests.subjects.liger"
+NAME = "torch_loss_parity.subjects.liger"
 FUNCTIONAL = "liger_kernel.transformers.functional"
 
 

@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
-
-from parity_tests import ledger
-from parity_tests.cases import Case
-from parity_tests.judging import verify_in_modes
-from parity_tests.modes import FIRST_ORDER, splits
-from parity_tests.modes_second_order import SECOND_ORDER
-from parity_tests.observe import WrongResult
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import Subject, load
-from parity_tests.verify_second_order import explain, reproduce, verify_second_order
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.judging.judge import verify_in_modes
+from torch_loss_parity.judging.judge_second_order import explain, reproduce, verify_second_order
+from torch_loss_parity.judging.modes import FIRST_ORDER, splits
+from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects import Subject, load
+from torch_loss_parity.subjects.run_subject import WrongResult
 
 CREATE_GRAPH, VJP_TWICE, JVP, FORWARD_AD, JVP_OF_VJP = (mode.name for mode in SECOND_ORDER)
 BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 import torch
-
-from parity_tests import ledger, news, records, verified
-from parity_tests.environment import Environment, here
-from parity_tests.judging import verify_forward
-from parity_tests.news import News
-from parity_tests.operators import OPERATORS
-from parity_tests.subjects import Subject
-from parity_tests.verified import Verified
+from torch_loss_parity.judging.judge import verify_forward
+from torch_loss_parity.ledger import ledger, news, verified
+from torch_loss_parity.ledger.environment import Environment, here
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.ledger.verified import Verified
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.plugin import records
+from torch_loss_parity.subjects import Subject
 
 ROOT = Path(__file__).parents[2]
 AMD = Environment("2.13.0", "cpu", "x86_64", "AVX2", "AuthenticAMD", "MKL 2024.2 5b2bc9")
@@ -175,7 +175,7 @@ def test_what_others_warn_of_fails_nothing_and_what_the_suite_warns_of_does(tmp_
     ours.parent.mkdir()
     ours.write_text("import warnings\n\ndef warn():\n    warnings.warn('ours')\n")
     (tmp_path / "as_ours.py").write_text(
-        f"from pathlib import Path\nfrom parity_tests import records\nrecords.OURS = (Path({str(ours.parent)!r}),)\n"
+        f"from pathlib import Path\nfrom torch_loss_parity.plugin import records\nrecords.OURS = (Path({str(ours.parent)!r}),)\n"
     )
     theirs.write_text(f"import runpy\n\ndef test_that_the_suite_warns():\n    runpy.run_path({str(ours)!r})['warn']()\n")
     status, text = run(*command, "-p", "as_ours", str(theirs), path=tmp_path)
@@ -203,7 +203,7 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
     table = tmp_path / "bits.toml"
     table.write_text(_of_another_vendor() if other else "")
     (tmp_path / "other_records.py").write_text(
-        f"from pathlib import Path\nfrom parity_tests import bits\nbits.PATH = Path({str(table)!r})\n"
+        f"from pathlib import Path\nfrom torch_loss_parity.claims.bits import bits\nbits.PATH = Path({str(table)!r})\n"
     )
     asked = [
         "--effort=quick",
@@ -211,7 +211,7 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
         "--dtype=float32",
         "-p",
         "other_records",
-        str(ROOT / "parity_tests/test_bits.py"),
+        str(ROOT / "parity_tests/claims/bits/test_bits.py"),
     ]
     status, text = run(*asked, path=tmp_path)
     assert status == 0, text
@@ -224,7 +224,7 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
 
 def _of_another_vendor() -> str:
     """A table in which nothing changes the bits of binary_cross_entropy, made on a machine of nobody's."""
-    from parity_tests import bits
+    from torch_loss_parity.claims.bits import bits
 
     environment = replace(here(), vendor="Nobody")
     holds: dict[str, Any] = {family: {claim: {"holds": []} for claim in ("forward", "gradient")} for family in FAMILIES_OF_BCE}

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch.nn.functional as F
-
-from parity_tests import VerificationError, verify
-from parity_tests.faults import FAULTS
-from parity_tests.faults.kernels import RIGHT
+from torch_loss_parity import VerificationError, verify
+from torch_loss_parity.faults import FAULTS
+from torch_loss_parity.faults.kernels import RIGHT
 
 
 @pytest.mark.whole_runs

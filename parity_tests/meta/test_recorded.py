@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from parity_tests import ledger, observe
-from parity_tests.cases import Call, Case
-from parity_tests.check import check_cases
-from parity_tests.expect import expected
-from parity_tests.judging import Mode, verify_forward, verify_in_modes
-from parity_tests.modes_second_order import SECOND_ORDER
-from parity_tests.observe import WrongResult
-from parity_tests.operators import OPERATORS
-from parity_tests.settings import Settings, settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
-from parity_tests.verify_second_order import verify_second_order
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation.expectation import expected
+from torch_loss_parity.judging.judge import Mode, verify_forward, verify_in_modes
+from torch_loss_parity.judging.judge_second_order import verify_second_order
+from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.judging.run_cases import check_cases
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import Settings, settings
+from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.run_subject import WrongResult
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
 (FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == "under forward_ad")
@@ -65,7 +64,7 @@ def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyP
         raise WrongResult("nothing today")
 
     def wrong(subject: Subject, call: Call, device: str, _: np.ndarray) -> dict[str, np.ndarray]:
-        return {"forward": 2 * observe.forward(subject, call, device)}
+        return {"forward": 2 * run_subject.forward(subject, call, device)}
 
     record(monkeypatch, "no result", "nothing today")
     modes = [Mode("refused", refusing), Mode("doubled", wrong)]

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 from array_api_compat import device
-
-import reference
+from torch_loss_parity import reference
 
 array_api_strict: ModuleType = pytest.importorskip(
     "array_api_strict",

@@ -1,6 +1,6 @@
 """The definition refuses malformed arguments with torch's exception type, and with a message that says what to change.
 
-Every row of `parity_tests.refusals` that is not about torch alone, on NumPy and on torch, in float64.
+Every row of `torch_loss_parity.claims.errors.refusals` that is not about torch alone, on NumPy and on torch, in float64.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import reference
-from parity_tests.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, SOFTMAX, Refusal, T, X
+from torch_loss_parity import reference
+from torch_loss_parity.claims.errors.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, SOFTMAX, Refusal, T, X
 
 ASKED = [refusal for refusal in REFUSALS if not refusal.torch_alone]
 

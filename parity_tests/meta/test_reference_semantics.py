@@ -1,8 +1,8 @@
 """The definition means what torch means: shapes, nan and infinities, denominators, and what each gradient does there.
 
-Every row of `parity_tests.semantics` on NumPy and on torch, in float64: shape and kinds (nan, inf, -inf, finite) are those of the
+Every row of `torch_loss_parity.claims.semantics` on NumPy and on torch, in float64: shape and kinds (nan, inf, -inf, finite) are those of the
 definition in rounding arithmetic, finite elements differ by what evaluating these lines in float64 may cost, and what the row states
-comes out exactly. `parity_tests.test_semantics` asks the same of torch, and of any subject, in every dtype.
+comes out exactly. `torch_loss_parity.claims.semantics.test_semantics` asks the same of torch, and of any subject, in every dtype.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import reference
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD
-from parity_tests.semantics import ROWS
-from parity_tests.semantics_row import Row
-from parity_tests.test_semantics import stated
-from reference.arithmetic.formats import Arithmetic
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity import reference
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.claims.semantics import ROWS
+from torch_loss_parity.claims.semantics.record import Row
+from torch_loss_parity.claims.semantics.test_semantics import stated
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 FLOAT64 = Arithmetic.for_dtype("float64")
 ASKED = [row for row in ROWS if "float64" in row.dtypes and "dtype" not in row.arguments]

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from parity_tests import remembered, second_order
-from parity_tests.expect import FORWARD, expected, grad_output_of
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.meta import children
-from parity_tests.operators import OPERATORS, Operator
-from parity_tests.second_order import Claim, Probe
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity.expectation import expectation_cache, second_order
+from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.second_order import Claim, Probe
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.meta import children
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 Environment = Mapping[str, str]
 ROOT = Path(__file__).parents[2]
@@ -29,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def kept() -> Iterator[None]:
-    remembered.keep()
+    expectation_cache.keep()
     yield
-    remembered.forget()
+    expectation_cache.forget()
 
 
 def printed(function: str, directory: Path, environment: Environment) -> Any:
@@ -70,9 +69,9 @@ def test_what_is_remembered_is_what_would_be_evaluated(operator: Operator, kept:
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
         for claims, upstream in (((FORWARD,), None), (call.differentiable, grad_output)):
             kept_bounds = [expected(call, claims, upstream) for _ in range(2)]
-            remembered.forget()
+            expectation_cache.forget()
             evaluated = expected(operator.call(case), claims, upstream)
-            remembered.keep()
+            expectation_cache.keep()
             for bounds in kept_bounds:
                 assert bounds.keys() == evaluated.keys()
                 for claim, bound in bounds.items():
@@ -96,17 +95,20 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
         replace(call, output_dtype="float64"),
         replace(call, dtypes={"weight": "float64"}),
     ]
-    keys = [remembered.digest(each) for each in changed]
+    keys = [expectation_cache.digest(each) for each in changed]
     asked: list[tuple[Any, ...]] = [(FORWARD,), ("input", upstream), ("input", upstream + 1), ("input", upstream, {})]
-    keys += [remembered.digest((call, *more)) for more in asked]
-    keys += [remembered.digest((call, Claim("input"), Probe(upstream, upstream))), remembered.digest((call, Claim("input", "input")))]
+    keys += [expectation_cache.digest((call, *more)) for more in asked]
+    keys += [
+        expectation_cache.digest((call, Claim("input"), Probe(upstream, upstream))),
+        expectation_cache.digest((call, Claim("input", "input"))),
+    ]
     with_options = [partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})]
-    keys += [remembered.digest(function) for function in (expected, second_order.expected, operator.backward, *with_options)]
+    keys += [expectation_cache.digest(function) for function in (expected, second_order.expected, operator.backward, *with_options)]
     assert len(set(keys)) == len(keys)
-    assert remembered.digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))) == keys[0]
+    assert expectation_cache.digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))) == keys[0]
 
 
 def test_what_has_no_fingerprint_is_refused() -> None:
     for value in (lambda: None, object(), {1, 2}):
         with pytest.raises(TypeError, match="has no fingerprint"):
-            remembered.digest((1.0, [value]))
+            expectation_cache.digest((1.0, [value]))

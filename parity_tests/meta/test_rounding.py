@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from parity_tests.expect import FORWARD, expected, grad_output_of
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.operators import OPERATORS
-from parity_tests.verdict import judge
-from reference.arithmetic import rounding_functions as bounds
-from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
-from reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
+from torch_loss_parity.reference.arithmetic.error import Error, Unknown
+from torch_loss_parity.reference.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
 U = FLOAT32.unit_roundoff

@@ -11,14 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from parity_tests.cases import Call
-from parity_tests.expect import FORWARD, expected
-from parity_tests.verdict import judge
-from reference.arithmetic import rounding_functions as xp
-from reference.arithmetic.error import Error
-from reference.arithmetic.formats import FLOAT16, FLOAT32, Arithmetic
-from reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.reference.arithmetic import rounding_functions as xp
+from torch_loss_parity.reference.arithmetic.error import Error
+from torch_loss_parity.reference.arithmetic.formats import FLOAT16, FLOAT32, Arithmetic
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
 
 INF, NAN = np.inf, np.nan
 F32 = Arithmetic.for_dtype("float32")

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import reference
-from parity_tests.expect import FORWARD, expected
-from parity_tests.operators import OPERATORS
-from parity_tests.verdict import judge
-from reference.arithmetic import rounding_functions as bounds
-from reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Arithmetic, Format
-from reference.arithmetic.rounding import Rounded
+from torch_loss_parity import reference
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
+from torch_loss_parity.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Arithmetic, Format
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 F32 = Arithmetic.for_dtype("float32")
 

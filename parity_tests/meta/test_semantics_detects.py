@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
-from parity_tests import test_semantics as semantics
-from parity_tests.operators import DTYPES
-from parity_tests.semantics import PROMOTIONS, ROWS
-from parity_tests.semantics_row import BCE, BCE_LOGITS, CE, LOG_SOFTMAX, NLL, SOFTMAX, Row
-from parity_tests.settings import Settings
-from parity_tests.subjects import Subject, builtin
-from parity_tests.subjects.declined import NotOffered
-from parity_tests.tally import Tally
+from torch_loss_parity.claims.semantics import PROMOTIONS, ROWS
+from torch_loss_parity.claims.semantics import test_semantics as semantics
+from torch_loss_parity.claims.semantics.record import BCE, BCE_LOGITS, CE, LOG_SOFTMAX, NLL, SOFTMAX, Row
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject, builtin
+from torch_loss_parity.subjects.declined import NotOffered
 
 Tensor = torch.Tensor
 

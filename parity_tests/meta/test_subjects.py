@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
-from parity_tests import watch
+from torch_loss_parity.processes import watchdog
 
 pytestmark = pytest.mark.whole_runs
 
@@ -54,7 +53,7 @@ def softmax(input, dim, dtype=None):
 HANGING = """
 import sys
 from pathlib import Path
-from parity_tests import watch
+from torch_loss_parity import watch
 
 watching = watch.start(Path(sys.argv[1]), "main", 0.2)
 watching.begin(operator="softmax")
@@ -141,4 +140,4 @@ def test_a_process_that_hangs_where_none_is_raised_is_ended(tmp_path: Path, envi
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "Timeout" in done.stderr  # and the stack: faulthandler's
-    assert watch.Watch(tmp_path, "", 1.0).last("main") == {"operator": "softmax", "case": "a case"}
+    assert watchdog.Watch(tmp_path, "", 1.0).last("main") == {"operator": "softmax", "case": "a case"}

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from parity_tests import huge, system
-from parity_tests.audit.environment import CAPABILITY, by_numbers, capabilities
-from parity_tests.audit.environment import environment as of_audit
-from parity_tests.processes import started_with
+from torch_loss_parity.audit.environment import CAPABILITY, by_numbers, capabilities
+from torch_loss_parity.audit.environment import environment as of_audit
+from torch_loss_parity.claims.domain import int32_overflow
+from torch_loss_parity.processes import system
+from torch_loss_parity.processes.child_environment import started_with
 
 
 def test_what_is_missing_is_named_with_what_is_done_instead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_what_is_missing_is_named_with_what_is_done_instead(monkeypatch: pytest.
 def test_where_free_memory_is_not_known_nothing_huge_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "SYSCONF", replace(system.SYSCONF, there=False))
     assert system.free_memory() is None
-    assert huge.memory_free("cpu") == 0
+    assert int32_overflow.memory_free("cpu") == 0
     monkeypatch.setattr(system, "AFFINITY", replace(system.AFFINITY, there=False))
     assert system.cores() >= 1
 

@@ -13,17 +13,17 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-
-from parity_tests import autograd_formulas, second_order
-from parity_tests.cases import Call
-from parity_tests.expect import grad_output_of
-from parity_tests.generate import EFFORTS, grid
-from parity_tests.judging import output_shape
-from parity_tests.operators import OPERATORS
-from parity_tests.second_order import Claim
-from reference.arithmetic import tape, tape_functions
-from reference.arithmetic.balls import balls, precision
-from reference.arithmetic.tape import Taped
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation import second_order
+from torch_loss_parity.expectation.expectation import grad_output_of
+from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.formulas import autograd_formulas
+from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.reference.arithmetic import tape, tape_functions
+from torch_loss_parity.reference.arithmetic.balls import balls, precision
+from torch_loss_parity.reference.arithmetic.tape import Taped
 
 BITS = 256
 NARROW = flint.arb(2) ** -100

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-
-from parity_tests import subjects
-from parity_tests.cases import Case
-from parity_tests.judging import Finding, verify_forward, verify_gradients
-from parity_tests.operators import DTYPES, OPERATORS
+from torch_loss_parity import subjects
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.judging.judge import Finding, verify_forward, verify_gradients
+from torch_loss_parity.operators import DTYPES, OPERATORS
 
 TORCH = subjects.load("torch", tuple(OPERATORS))
 SHAPES = ((4, 5), (1, 1000))

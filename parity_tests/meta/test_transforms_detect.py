@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-
-from parity_tests import compilation, ledger, modules, transforms
-from parity_tests.attempts import CLAIM, Attempt, check_attempts
-from parity_tests.autocast import verify_under_autocast
-from parity_tests.cases import Case
-from parity_tests.check import Verify
-from parity_tests.judging import verify_forward, verify_in_modes
-from parity_tests.observe import tensors
-from parity_tests.operators import OPERATORS
-from parity_tests.programs import programs_of, rewritten
-from parity_tests.settings import settings
-from parity_tests.subjects import Subject
-from parity_tests.tally import Tally
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.transforms import compilation, modules, transforms
+from torch_loss_parity.claims.transforms.autocast import verify_under_autocast
+from torch_loss_parity.claims.transforms.compiled_calls import programs_of, rewritten
+from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
+from torch_loss_parity.judging.judge import verify_forward, verify_in_modes
+from torch_loss_parity.judging.run_cases import Verify
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.run_subject import tensors
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 

@@ -8,14 +8,23 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from parity_tests.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators import DTYPES, OPERATORS
 
 pytestmark = pytest.mark.whole_runs
 
 
 def collected(*options: str) -> list[str]:
-    command = [sys.executable, "-m", "pytest", "parity_tests/test_forward.py", "--collect-only", "-q", "-p", "no:cacheprovider", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "parity_tests/claims/test_forward.py",
+        "--collect-only",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *options,
+    ]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=True)
     return [line for line in done.stdout.splitlines() if "::" in line]
 

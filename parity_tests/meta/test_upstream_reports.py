@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-
-from parity_tests import ledger, verified
-from parity_tests.ledger import LONGEST_SCRIPT, Divergence, Shortfall
-from parity_tests.news import News
-from parity_tests.settings import Settings
-from parity_tests.upstream import NotShown, printed_by, report, shown_by
+from torch_loss_parity.issue_report.issue_report import NotShown, printed_by, report, shown_by
+from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger.ledger import LONGEST_SCRIPT, Divergence, Shortfall
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.settings import Settings
 
 SCRIPTS = [(entry, claim, dtype) for entry in ledger.entries_of("torch") for claim in entry.claims for dtype in entry.dtypes]
 OF_PLAIN_CALLS = ledger.shortfalls_of("torch")

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import reference
-from parity_tests import verdict
-from parity_tests.verdict import Verdict, judge
-from reference.arithmetic.error import Error, Unknown
-from reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic
-from reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity import reference
+from torch_loss_parity.judging import comparison
+from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.reference.arithmetic.error import Error, Unknown
+from torch_loss_parity.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
 WIDE = 131072
@@ -245,6 +244,6 @@ def test_a_larger_error_of_one_element_never_has_a_smaller_fraction() -> None:
     previous = 0.0
     for size in np.geomspace(FLOAT64.unit_roundoff, 1, 60):
         found = verdict_of(scaled_at(20, 1 + size)(bound.value), bound, "float64")
-        assert found.fraction >= previous / verdict._RESOLUTION
+        assert found.fraction >= previous / comparison._RESOLUTION
         previous = found.fraction
     assert previous > 1e10

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 import torch
 from packaging.version import Version
-
-from parity_tests import readme, verified
-from parity_tests.versions import record as records
-from parity_tests.versions import table
-from parity_tests.versions.__main__ import SECTION, main
-from parity_tests.versions.changes import Changes, drift
-from parity_tests.versions.environments import NotInstalled, Runs, Wanted, interpreter, made, newest, wanted
-from parity_tests.versions.record import Record, Release
-from parity_tests.versions.run import NotRun, Options, outcome
+from torch_loss_parity.ledger import verified
+from torch_loss_parity.reports import readme
+from torch_loss_parity.versions import record as records
+from torch_loss_parity.versions import table
+from torch_loss_parity.versions.__main__ import SECTION, main
+from torch_loss_parity.versions.changes import Changes, drift
+from torch_loss_parity.versions.environments import NotInstalled, Runs, Wanted, interpreter, made, newest, wanted
+from torch_loss_parity.versions.record import Record, Release
+from torch_loss_parity.versions.run import NotRun, Options, outcome
 
 OPERATORS = ["softmax", "log_softmax", "nll_loss", "cross_entropy"]
 OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
@@ -35,7 +35,7 @@ CANCELS, STORES, EPSILON = "bce-with-logits-cancels", "half-softmax-stores", "fl
 
 
 def failure(test: str, message: str = "AssertionError: the result is wrong") -> dict[str, str]:
-    nodeid = f"parity_tests/test_forward.py::{test}"
+    nodeid = f"parity_tests/claims/test_forward.py::{test}"
     return {"test": nodeid, "claim": "forward", "operator": "softmax", "dtype": "float32", "message": message}
 
 

@@ -1,6 +1,6 @@
 """Without fork, SIGALRM, fcntl, resource and /proc a run finds the same, and says what is missing.
 
-See `parity_tests.meta.without_posix`; what a subject does there that it should not is in `test_subjects`,
+See `torch_loss_parity.meta.without_posix`; what a subject does there that it should not is in `test_subjects`,
 runs that are forked from one process in `test_repeated`.
 """
 
@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from parity_tests import system
-from parity_tests.meta import without_posix
+from torch_loss_parity.meta import without_posix
+from torch_loss_parity.processes import system
 
 pytestmark = pytest.mark.whole_runs
 

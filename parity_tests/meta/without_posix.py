@@ -1,6 +1,6 @@
 """A Python without what only POSIX systems offer, to try here what runs on the others.
 
-    python -m parity_tests.meta.without_posix -m pytest parity_tests --effort quick
+    python -m torch_loss_parity.meta.without_posix -m pytest parity_tests --effort quick
 
 runs Python with what comes after the name of this module. In it, and in every process that it starts, no
 module of this project finds a fork, SIGALRM, an interval timer, os.pwrite, os.sysconf or anything else of
@@ -32,9 +32,9 @@ ATTRIBUTES: Mapping[ModuleType, str] = {
     signal: "setitimer getitimer ITIMER_REAL SIGALRM SIGKILL SIGIO SIGUSR1 alarm pause",
 }
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
-PROJECT = ("parity_tests", "benchmarks", "reference", "conftest", "__main__", "__mp_main__")
+PROJECT = ("torch_loss_parity", "parity_tests", "benchmarks", "reference", "conftest", "__main__", "__mp_main__")
 BETWEEN = ("pathlib", "posixpath", "genericpath", "os", "io")  # what asks for a file on behalf of others
-SITE = "from parity_tests.meta.without_posix import take_away\ntake_away()\n"
+SITE = "from torch_loss_parity.meta.without_posix import take_away\ntake_away()\n"
 
 
 class Lacking(ModuleType):

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from parity_tests.subjects import builtin
-from parity_tests.subjects.compiled import compiled
-from parity_tests.subjects.declined import NotOffered, is_declined, reason_of
+from torch_loss_parity.subjects import builtin
+from torch_loss_parity.subjects.compiled import compiled
+from torch_loss_parity.subjects.declined import NotOffered, is_declined, reason_of
 
 
 class SubjectError(ValueError):
@@ -71,9 +71,9 @@ COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 FAULT = "fault:"  # ... and the name of a planted one
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
-    "torch.nn": ("from parity_tests.subjects.builtin import modules; subject = modules()", builtin.modules),
-    "torch.compile": ("from parity_tests.subjects.compiled import compiled; subject = compiled()", compiled),
-    "reference": ("import reference as subject", builtin.definitions),
+    "torch.nn": ("from torch_loss_parity.subjects.builtin import modules; subject = modules()", builtin.modules),
+    "torch.compile": ("from torch_loss_parity.subjects.compiled import compiled; subject = compiled()", compiled),
+    "reference": ("from torch_loss_parity import reference as subject", builtin.definitions),
 }
 
 
@@ -101,12 +101,12 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
 
 
 def _fault(name: str) -> Subject:
-    from parity_tests.faults import FAULTS
-    from parity_tests.faults.kernels import RIGHT
+    from torch_loss_parity.faults import FAULTS
+    from torch_loss_parity.faults.kernels import RIGHT
 
     if name not in FAULTS:
         raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
-    imports = f"from parity_tests.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
+    imports = f"from torch_loss_parity.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
     return Subject(FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports)
 
 

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-
-import reference
+from torch_loss_parity import reference
 
 
 def functional() -> Any:

@@ -101,7 +101,7 @@ def _kind(value: Any) -> Any:
 
 def compiled(backend: str = INDUCTOR) -> Any:
     """Every operator of torch.nn.functional, compiled."""
-    from parity_tests.operators import OPERATORS
+    from torch_loss_parity.operators import OPERATORS
 
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:

@@ -1,4 +1,4 @@
-"""JAX and optax as a subject: ``--subject parity_tests.subjects.jax_optax`` (extra: jax).
+"""JAX and optax as a subject: ``--subject torch_loss_parity.subjects.jax_optax`` (extra: jax).
 
 What optax has no argument for is not offered: class weights, ``pos_weight``, and losses of probabilities. Reductions are written with
 jax.numpy, as people who use optax write them.
@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import optax
 import torch
 from torch.utils.dlpack import from_dlpack
-
-from parity_tests.subjects.bridge import Bridge
+from torch_loss_parity.subjects.bridge import Bridge
 
 jax.config.update("jax_enable_x64", True)
 DTYPES = {torch.float16: jnp.float16, torch.bfloat16: jnp.bfloat16, torch.float32: jnp.float32, torch.float64: jnp.float64}

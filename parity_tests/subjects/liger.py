@@ -1,4 +1,4 @@
-"""Liger-Kernel's Triton cross-entropy as a subject: ``--subject parity_tests.subjects.liger --device cuda`` (extra: liger).
+"""Liger-Kernel's Triton cross-entropy as a subject: ``--subject torch_loss_parity.subjects.liger --device cuda`` (extra: liger).
 
 What Liger has no argument for is not offered: class probabilities. Its kernel takes rows of logits, (N, C); other shapes are brought to
 that as people who use it bring them. It is given the tensors as they are: that it stores the gradient in them is for the suite to say.

@@ -1,7 +1,7 @@
 """What changes when torch is upgraded: run the suite on several releases, and compare.
 
-    python -m parity_tests.versions 2.8.0 2.11.0 newest
-    python -m parity_tests.versions 2.13.0=venv/bin/python 2.14.1
+    python -m torch_loss_parity.versions 2.8.0 2.11.0 newest
+    python -m torch_loss_parity.versions 2.13.0=venv/bin/python 2.14.1
 
 Each release gets an environment of its own, with the newest of everything else, which is gone before the
 next is made; it takes minutes and some GB. Variables such as PIP_INDEX_URL say where it comes from. The exit
@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from parity_tests import readme, verified
-from parity_tests.versions import record as records
-from parity_tests.versions import table
-from parity_tests.versions.changes import drift
-from parity_tests.versions.environments import CHECKOUT, NEWEST, NotInstalled, Wanted, made, newest, wanted
-from parity_tests.versions.record import Record
-from parity_tests.versions.run import NotRun, Options, outcome
+from torch_loss_parity.ledger import verified
+from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.reports import readme
+from torch_loss_parity.versions import record as records
+from torch_loss_parity.versions import table
+from torch_loss_parity.versions.changes import drift
+from torch_loss_parity.versions.environments import NEWEST, NotInstalled, Wanted, made, newest, wanted
+from torch_loss_parity.versions.record import Record
+from torch_loss_parity.versions.run import NotRun, Options, outcome
 
 SECTION = "versions"
 Runner = Callable[[Wanted, Options, "Path | None", bool], Mapping[str, Any]]
@@ -106,7 +108,7 @@ def unlike(known: Record, found: Record) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     about = __doc__.splitlines()[0] if __doc__ else None
-    parser = _Parser(prog="python -m parity_tests.versions", description=about)
+    parser = _Parser(prog="python -m torch_loss_parity.versions", description=about)
     add, alone = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
     version = f"a release of torch, or {NEWEST} for the newest on the index; an interpreter that has it"
     add("releases", nargs="*", metavar="VERSION[=PYTHON]", help=version)
@@ -147,8 +149,8 @@ def _request(
         raise ValueError(f"-n is {given.processes}; it must be at least 1")
     if not (CHECKOUT / "conftest.py").exists():
         raise ValueError(f"{CHECKOUT} has no conftest.py: this is run from a checkout")
-    from parity_tests.operators import DTYPES, OPERATORS
-    from parity_tests.settings import settings
+    from torch_loss_parity.operators import DTYPES, OPERATORS
+    from torch_loss_parity.settings import settings
 
     # What is wrong with these is told before an environment is made; the subject may be at home in another.
     dtypes, operators = given.dtype or ",".join(DTYPES), given.operator or ",".join(OPERATORS)

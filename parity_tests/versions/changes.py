@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from parity_tests.versions.record import Record, Release
+from torch_loss_parity.versions.record import Record, Release
 
 RESOLUTION = 1.05  # a fraction of the bound is known to five per cent
 DRAWS = "hypothesis"  # with another version of it, other cases may be drawn

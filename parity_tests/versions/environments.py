@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
+from torch_loss_parity.processes.folders import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 NEWEST = "newest"
 QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
 FOREIGN = ("PYTHONPATH", "PYTHONHOME")  # they would bring in what another environment has

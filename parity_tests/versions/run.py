@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parity_tests.versions.environments import CHECKOUT, Runs, environment
+from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.versions.environments import Runs, environment
 
 RAN = (0, 1)  # exit statuses of pytest: all passed, some failed
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from parity_tests.versions.changes import Changes, Failing, steps, together
-from parity_tests.versions.record import Record
+from torch_loss_parity.versions.changes import Changes, Failing, steps, together
+from torch_loss_parity.versions.record import Record
 
 SHOWN = 12  # lines of a kind
-NONE = "No release is recorded yet: `python -m parity_tests.versions 2.13.0 --write` records one."
+NONE = "No release is recorded yet: `python -m torch_loss_parity.versions 2.13.0 --write` records one."
 
 
 def section(record: Record, not_run: Mapping[str, str] | None = None) -> str:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import flint
 import numpy as np
-
-from reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 
 
 class Enclosure(NamedTuple):

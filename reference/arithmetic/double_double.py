@@ -11,7 +11,7 @@ Note [How accurate]
     Additions, products and quotients are those of Joldes, Muller & Popescu, "Tight and rigorous error bounds for
     basic building blocks of double-word arithmetic", ACM TOMS 44 (2017): their relative errors are less than 2^-102,
     and there are none in a sum or product of two float64s. exp, log and log1p are those of
-    `reference.arithmetic.elementary`. Two things are not relative: a result below 2^-900 may be off by 2^-1072, as
+    `torch_loss_parity.reference.arithmetic.elementary`. Two things are not relative: a result below 2^-900 may be off by 2^-1072, as
     its second half underflows, and what overflows is infinite.
 
 The second half may be the number 0 in place of an array of zeros: then every number is known to be a float64.
@@ -25,8 +25,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
+from torch_loss_parity.reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
 
 ROUNDOFF = 2.0**-102  # of an addition, a product, a quotient
 FUNCTION_ROUNDOFF = 2.0**-67  # of exp, log, log1p
@@ -170,7 +169,7 @@ def moved(move: Callable[[Any], Any], x: DoubleDouble) -> DoubleDouble:
 
 @cache
 def _functions() -> ModuleType:
-    from reference.arithmetic import double_double_functions
+    from torch_loss_parity.reference.arithmetic import double_double_functions
 
     return double_double_functions
 

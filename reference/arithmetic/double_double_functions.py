@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic import elementary
-from reference.arithmetic.double_double import DoubleDouble, holds_float64s, moved, normal, quietly
-from reference.arithmetic.error_free import two_sum
+from torch_loss_parity.reference.arithmetic import elementary
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, holds_float64s, moved, normal, quietly
+from torch_loss_parity.reference.arithmetic.error_free import two_sum
 
 
 @quietly

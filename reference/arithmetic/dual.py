@@ -61,7 +61,7 @@ class Dual:
         self.tangent = tangent if tangent is None else as_array(tangent)
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
-        from reference.arithmetic import dual_functions
+        from torch_loss_parity.reference.arithmetic import dual_functions
 
         return dual_functions
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic.dual import MULTIPLIES, Dual, coerce, made, tangent_of
+from torch_loss_parity.reference.arithmetic.dual import MULTIPLIES, Dual, coerce, made, tangent_of
 
 inf = np.inf
 nan = np.nan
@@ -101,7 +100,7 @@ def where(condition: Any, x: Any, y: Any) -> Dual:
 
 
 def maximum(x: Any, y: Any) -> Dual:
-    """The larger of two; of equals the derivative is the first one's, see Note [Kinks] in `reference.arithmetic.dual`."""
+    """The larger of two; of equals the derivative is the first one's, see Note [Kinks] in `torch_loss_parity.reference.arithmetic.dual`."""
     x, y = coerce(x), coerce(y)
     primal = x.inner.maximum(x.primal, y.primal)
     if x.tangent is None and y.tangent is None:

@@ -20,8 +20,7 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
+from torch_loss_parity.reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
 
 Pair = tuple[Any, Any]
 STEPS = 256  # of powers of two from 1 to 2, and of numbers

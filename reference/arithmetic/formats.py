@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic import double_double
-from reference.arithmetic.double_double import DoubleDouble, nearest
-from reference.arithmetic.error_free import two_sum
+from torch_loss_parity.reference.arithmetic import double_double
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
+from torch_loss_parity.reference.arithmetic.error_free import two_sum
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rounding arithmetic: an array that carries a bound on what evaluating the same lines in finite precision may cost.
 
-What is carried, and why, is in the notes of `reference.arithmetic.error`.
+What is carried, and why, is in the notes of `torch_loss_parity.reference.arithmetic.error`.
 
 Note [What cannot round]
     A sum or difference that the format holds, while the errors of its operands are below a quarter of its spacing, is
@@ -32,12 +32,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic import double_double
-from reference.arithmetic.double_double import DoubleDouble, nearest
-from reference.arithmetic.error import EXACT, Error, Unknown, merge
-from reference.arithmetic.error_free import two_sum
-from reference.arithmetic.formats import Arithmetic, Format
+from torch_loss_parity.reference.arithmetic import double_double
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
+from torch_loss_parity.reference.arithmetic.error import EXACT, Error, Unknown, merge
+from torch_loss_parity.reference.arithmetic.error_free import two_sum
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
 
 NEXT_TO = 2.0**-16  # of the spacing: as little of a rounding as the errors of the evaluation itself are
 
@@ -87,7 +86,7 @@ class Rounded:
         self.results: dict[Any, Any] = {}
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
-        from reference.arithmetic import rounding_functions
+        from torch_loss_parity.reference.arithmetic import rounding_functions
 
         return rounding_functions
 
@@ -161,7 +160,7 @@ class Rounded:
 
     def __getitem__(self, key: Any) -> Rounded:
         """Elements or new dimensions; shared errors are folded into own ones, as their rows may have moved."""
-        from reference.arithmetic.rounding_functions import restructure
+        from torch_loss_parity.reference.arithmetic.rounding_functions import restructure
 
         return restructure(self, lambda a: a[key], keep_shared=False)
 

@@ -1,7 +1,7 @@
 """The array-API functions on `Rounded` arrays: the namespace that ``Rounded.__array_namespace__`` returns.
 
 Only what the definitions need. Structural functions move values and bounds together; elementary functions and reductions
-add their own rounding, see the notes in `reference.arithmetic.error` and `reference.arithmetic.rounding`.
+add their own rounding, see the notes in `torch_loss_parity.reference.arithmetic.error` and `torch_loss_parity.reference.arithmetic.rounding`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic.double_double import DoubleDouble, nearest
-from reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
-from reference.arithmetic.rounding import Rounded, absolute_form, coerce, in_doubt, is_exact, is_nan, overflows, remembered, round_result
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
+from torch_loss_parity.reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
+from torch_loss_parity.reference.arithmetic.rounding import (
+    Rounded,
+    absolute_form,
+    coerce,
+    in_doubt,
+    is_exact,
+    is_nan,
+    overflows,
+    remembered,
+    round_result,
+)
 
 inf = np.inf
 nan = np.nan

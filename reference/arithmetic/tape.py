@@ -14,8 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from array_api_compat import array_namespace
-
-from reference.arithmetic.dual import as_array
+from torch_loss_parity.reference.arithmetic.dual import as_array
 
 Pull = Callable[[Any], Any]
 _numbers = count()
@@ -44,7 +43,7 @@ class Taped:
         self.number = next(_numbers)
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
-        from reference.arithmetic import tape_functions
+        from torch_loss_parity.reference.arithmetic import tape_functions
 
         return tape_functions
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from reference.arithmetic.tape import Taped, coerce, constant, sum_to
+from torch_loss_parity.reference.arithmetic.tape import Taped, coerce, constant, sum_to
 
 inf = np.inf
 nan = np.nan

@@ -1,0 +1,184 @@
+"""One function under test, from Python: for a notebook, or for somebody's own tests.
+
+    from torch_loss_parity import verify
+
+    verify(my_cross_entropy, "cross_entropy", dtypes=["float32", "bfloat16"], device="cuda")
+
+in the manner of torch.autograd.gradcheck. The tests that run are those of ``pytest parity_tests --subject ...``, but for those of
+torch's transforms, of identities between operators and of bits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch_loss_parity.claims import test_forward, test_gradients
+from torch_loss_parity.claims.domain import test_domain
+from torch_loss_parity.claims.errors import test_errors
+from torch_loss_parity.claims.errors.refusals import REFUSALS
+from torch_loss_parity.claims.hygiene import test_hygiene
+from torch_loss_parity.claims.layouts import test_layouts
+from torch_loss_parity.claims.modes import test_modes
+from torch_loss_parity.claims.semantics import ROWS, test_semantics
+from torch_loss_parity.judging import report, tally
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
+from torch_loss_parity.settings import Settings, WrongOption, settings
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import NotOffered
+
+CLAIMS = ("forward", "gradients", "semantics", "errors", "domain", "hygiene", "layouts", "modes")
+_OF_DTYPE = (test_forward, test_gradients, test_domain, test_hygiene, test_layouts, test_modes)
+_ARGUMENTS = {"operator", "dtype", "knobs", "findings"}
+Test = Callable[[Callable[[str], Tally]], None]
+
+
+class VerificationError(AssertionError):
+    """The function is wrong; the message is the first failure's. ``verified`` has all of them."""
+
+    def __init__(self, verified: Verified) -> None:
+        super().__init__(f"{verified.failures[0]}\n\n{verified}")
+        self.verified = verified
+
+
+@dataclass
+class Verified:
+    """What was found; true where nothing is wrong. Prints as a table.
+
+    Attributes
+    ----------
+    rows : list of Row
+        Cases, the worst error / allowed and the verdict, by dtype.
+    failures : list of str
+        What is wrong, as pytest shows it.
+    not_offered : dict of str to int
+        How many cases the function declined with `NotImplementedError`, by what it said.
+    skipped : list of str
+        What was not run, and why.
+    """
+
+    rows: list[tally.Row]
+    failures: list[str] = field(default_factory=list)
+    not_offered: dict[str, int] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    def __str__(self) -> str:
+        lines = report.table(self.rows)
+        lines += [f"{count} not offered: {reason}" for reason, count in sorted(self.not_offered.items())]
+        lines += [f"skipped: {reason}" for reason in sorted(set(self.skipped))]
+        return "\n".join([*lines, f"{len(self.failures)} tests fail" if self.failures else "no test fails"])
+
+    __repr__ = __str__
+
+
+def verify(
+    function: Callable[..., Any],
+    operator: str,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    device: str = "cpu",
+    effort: str = "quick",
+    seed: int = 0,
+    claims: Sequence[str] = CLAIMS,
+    raise_exception: bool = True,
+) -> Verified:
+    """Verify an implementation of an operator.
+
+    Parameters
+    ----------
+    function : callable
+        Called as torch.nn.functional's function of that name, on torch tensors; differentiable by autograd. An option that it does
+        not offer it refuses with `NotImplementedError`.
+    operator : str
+        The name of the operator.
+    dtypes : sequence of str
+    device : str
+    effort : {"quick", "standard", "thorough"}
+    seed : int
+    claims : sequence of str
+        Which of `CLAIMS` to check.
+    raise_exception : bool
+        Raise if the function is wrong; else return what was found all the same.
+
+    Raises
+    ------
+    VerificationError
+        If the function is wrong. An `AssertionError`, with the message that pytest shows.
+    ValueError
+        If the operator, a dtype, the device, the effort or a claim is unknown.
+    """
+    if operator not in OPERATORS:
+        raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
+    if unknown := [claim for claim in claims if claim not in CLAIMS]:
+        raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
+    if not callable(function):
+        raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
+    asked = settings("torch", device, ",".join(dtypes), effort, seed)
+    name = getattr(function, "__name__", type(function).__name__)
+    imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
+    subject = Subject(name, SimpleNamespace(**{operator: function}), imports)
+    knobs = Settings(subject, asked.device, asked.dtypes, effort, seed)
+    verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in asked.dtypes}
+    for test in _tests(OPERATORS[operator], knobs, claims):
+        _run(test, counts, verified)
+    properties = [count.as_property() for count in counts.values()]
+    verified.rows, verified.not_offered = tally.rows(properties, OPERATORS, DTYPES), tally.not_offered(properties)
+    if verified.failures and raise_exception:
+        raise VerificationError(verified)
+    return verified
+
+
+def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
+    """Run one test; what it finds wrong is a failure, counted for the dtypes that it asked for."""
+    met: dict[str, int] = {}
+
+    def of(dtype: str) -> Tally:
+        met.setdefault(dtype, counts[dtype].failed)
+        return counts[dtype]
+
+    try:
+        test(of)
+    except NotOffered as error:
+        for dtype in met:
+            counts[dtype].decline(str(error))
+    except pytest.skip.Exception as error:
+        verified.skipped.append(str(error))
+    except Exception as error:
+        verified.failures.append(str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}")
+        for dtype, failed in met.items():
+            if counts[dtype].failed == failed:  # it raised before it could judge
+                counts[dtype].count(False)
+
+
+def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterator[Test]:
+    """The tests of the claims, as functions of what gives the tally of a dtype."""
+
+    def of_dtype(test: Callable[..., None], dtype: str, **more: Any) -> Test:
+        return lambda of: test(operator=operator, dtype=dtype, knobs=knobs, findings=of(dtype), **more)
+
+    def of_row(test: Callable[..., None], **more: Any) -> Test:
+        return lambda of: test(operator=operator, dtypes=list(knobs.dtypes), knobs=knobs, findings_of=of, **more)
+
+    for module in _OF_DTYPE:
+        if module.__name__.rpartition("test_")[2] not in claims:
+            continue
+        for dtype in knobs.dtypes:
+            for name, test in vars(module).items():
+                if name.startswith("test_") and callable(test) and set(inspect.signature(test).parameters) == _ARGUMENTS:
+                    yield of_dtype(test, dtype)
+            if module is test_domain:
+                regions = (region for of, region in test_domain.REGIONS if of is operator)
+                yield from (of_dtype(test_domain.test_domain, dtype, region=region) for region in regions)
+    if "semantics" in claims:
+        yield from (of_row(test_semantics.test_semantics, row=row) for row in ROWS if row.operator == operator.name)
+    if "errors" in claims:
+        own = (row for row in REFUSALS if row.operator == operator.name and not row.definition_alone)
+        yield from (of_row(test_errors.test_errors, refusal=refusal) for refusal in own)

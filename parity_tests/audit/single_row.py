@@ -1,0 +1,67 @@
+"""One row, or one element, of a call as a call of its own: small enough to print, to reproduce and to climb from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators import OPERATORS
+
+
+def class_axis(call: Call) -> int | None:
+    """The axis along which the rows of ``input`` lie; None where elements stand for themselves."""
+    dims = call.arguments["input"].ndim
+    if "dim" in call.arguments:
+        return call.arguments["dim"] % max(dims, 1)
+    if OPERATORS[call.operator].targets_classes:
+        return 0 if dims == 1 else 1
+    return None
+
+
+def extent(call: Call) -> tuple[int, int]:
+    """How many rows a call has, and how long they are: 0 where elements stand for themselves."""
+    x, axis = call.arguments["input"], class_axis(call)
+    if axis is None or not x.ndim:
+        return x.size, 0
+    return x.size // max(x.shape[axis], 1), x.shape[axis]
+
+
+def logit_range(call: Call) -> float:
+    """Largest finite input minus smallest, of a row; of all elements where there are no rows."""
+    x, axis = call.arguments["input"], class_axis(call)
+    finite = np.isfinite(x)
+    if not finite.any():
+        return 0.0
+    largest = np.max(np.where(finite, x, -np.inf), axis=axis if x.ndim else None)
+    smallest = np.min(np.where(finite, x, np.inf), axis=axis if x.ndim else None)
+    return float(np.max(np.where(np.isfinite(largest), largest - smallest, 0.0)))
+
+
+def alone(call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...]) -> tuple[Call, np.ndarray, tuple[int, ...]] | None:
+    """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the index there.
+
+    None where the element belongs to all rows: to a reduced loss, or to the gradient of a weight that they share.
+    """
+    x, axis = call.arguments["input"], class_axis(call)
+    if call.arguments.get("reduction", "none") != "none" or x.ndim != (1 if axis is None else 2) or claim == "weight":
+        return None
+    along = 0 if axis is None else 1 - axis  # what rows are stacked along
+    if axis is None or (claim == FORWARD and OPERATORS[call.operator].targets_classes):
+        place = index[0]
+        at: tuple[int, ...] = (0,)
+    else:
+        place = index[along]
+        at = (0, index[axis]) if along == 0 else (index[axis], 0)
+
+    def taken(array: Any) -> Any:
+        if not isinstance(array, np.ndarray):
+            return array
+        return np.take(array, [place], axis=along if array.ndim == x.ndim else 0)
+
+    weights = {name: value for name, value in call.arguments.items() if name in ("weight", "pos_weight")}
+    shared = {name for name, value in weights.items() if value is None or axis is not None or value.shape != x.shape}
+    arguments = {name: value if name in shared else taken(value) for name, value in call.arguments.items()}
+    return replace(call, arguments=arguments), taken(grad_output), at

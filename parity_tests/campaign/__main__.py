@@ -1,0 +1,8 @@
+"""Judges the planted faults."""
+
+import sys
+
+from torch_loss_parity.campaign.campaign import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""What is a pass worth? Run the suite against every planted fault, and against none.
+
+    python -m torch_loss_parity.campaign --write
+
+puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of claims and faults, the mutation
+score, the time to the first failure, the faults that no check caught and the claims that caught nothing, and records the matrix. The
+same faults are judged by what people use today, `torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too:
+they must pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch_loss_parity.campaign import pytest_process
+from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
+from torch_loss_parity.faults import FAULTS, KINDS
+from torch_loss_parity.processes import system
+from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
+from torch_loss_parity.reports import readme
+from torch_loss_parity.subjects import FAULT
+
+MATRIX = Path(__file__).with_name("matrix.json")
+SUITE = str(PACKAGE)
+PRACTICE = ("assert_close", "gradcheck")
+
+
+def start_of_pytest() -> float:
+    """Seconds from the start of pytest to its first test, in a fresh process."""
+    command = [sys.executable, "-m", "pytest", SUITE, "--collect-only", "-q", "--effort", "quick", "--subject", FAULT + next(iter(FAULTS))]
+    began = time.monotonic()
+    subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, check=True, cwd=CHECKOUT)
+    return time.monotonic() - began
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------------
+
+
+def caught(judged: Judged) -> bool:
+    return judged.exitcode == 1 and bool(judged.claims)
+
+
+def table(matrix: Mapping[str, Judged]) -> list[str]:
+    """The matrix: a row for each fault, with the number of failing tests of each claim."""
+    claims = sorted({claim for judged in matrix.values() for claim in (*judged.claims, *judged.passed)})
+    width = max(map(len, matrix))
+    lines = [f"{'fault':<{width}} " + " ".join(f"{claim[:9]:>9}" for claim in claims) + "  first failure"]
+    for name, judged in matrix.items():
+        cells = (judged.claims.get(claim, 0) if claim in (*judged.claims, *judged.passed) else None for claim in claims)
+        first = "" if judged.first_failure is None else f"{judged.first_failure:>11.1f} s"
+        lines.append(f"{name:<{width}} " + " ".join(f"{'' if cell is None else cell or '.':>9}" for cell in cells) + f"  {first}")
+    return lines
+
+
+def summary(matrix: Mapping[str, Judged]) -> list[str]:
+    """The score, by kind and in all, of the suite and of what people use today."""
+    judges = ("this suite", *(judge for judge in PRACTICE if all(getattr(judged, judge) is not None for judged in matrix.values())))
+    lines = [f"{'kind':<46}{'faults':>8}" + "".join(f"{judge:>14}" for judge in judges)]
+    for kind, meaning in KINDS.items():
+        of_kind = [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]
+        if of_kind:
+            lines.append(_row(f"{kind} {meaning}", of_kind, judges))
+    lines.append(_row("all", list(matrix.values()), judges))
+    times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
+    missed = [name for name, judged in matrix.items() if not caught(judged)]
+    telling = {claim for judged in matrix.values() for claim in judged.claims}
+    silent = sorted({claim for judged in matrix.values() for claim in judged.passed} - telling)
+    alone = {claim: sum(list(judged.claims) == [claim] for judged in matrix.values()) for claim in sorted(telling)}
+    return [
+        *lines,
+        f"median time to the first failure: {median(times):.1f} s" if times else "no failure",
+        f"caught by no check: {', '.join(missed) or 'none'}",
+        f"claims that caught nothing: {', '.join(silent) or 'none'}",
+        f"faults that one claim alone caught: {', '.join(f'{claim} {n}' for claim, n in alone.items() if n)}",
+    ]
+
+
+def _scores(judged: Sequence[Judged], judges: Sequence[str] = ("this suite", *PRACTICE)) -> list[int]:
+    """How many there are, and how many each judge caught."""
+    by = {"this suite": caught, "assert_close": lambda j: bool(j.assert_close), "gradcheck": lambda j: bool(j.gradcheck)}
+    return [len(judged), *(sum(map(by[judge], judged)) for judge in judges)]
+
+
+def _row(name: str, judged: Sequence[Judged], judges: Sequence[str]) -> str:
+    faults, *scores = _scores(judged, judges)
+    return f"{name:<46}{faults:>8}" + "".join(f"{score:>14}" for score in scores)
+
+
+# --- the record ------------------------------------------------------------------------------------------------------------
+
+
+def section(matrix: Mapping[str, Judged]) -> str:
+    """The README's section: the score by kind, beside that of what people use today."""
+    lines = ["| | faults | caught by this suite | `assert_close` | `gradcheck` |", "|---|---|---|---|---|"]
+    for kind, meaning in KINDS.items():
+        lines.append(_markdown(meaning, [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]))
+    times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
+    said = f"The median time from the start of pytest to the first failure was {median(times):.1f} s, imports included."
+    return "\n".join([*lines, _markdown("**all**", list(matrix.values())), "", said])
+
+
+def _markdown(name: str, judged: Sequence[Judged]) -> str:
+    return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
+
+
+def write(matrix: Mapping[str, Judged]) -> None:
+    """Record the matrix, and write its section of the README."""
+    kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {name: asdict(judged) for name, judged in matrix.items()}
+    MATRIX.write_text(json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n")
+    readme.write("campaign", section(as_recorded()))
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """The matrix as it was recorded, by fault."""
+    return {} if not MATRIX.exists() else dict(json.loads(MATRIX.read_text())["faults"])
+
+
+def as_recorded() -> dict[str, Judged]:
+    """The record, in the order of the catalogue."""
+    known = recorded()
+    return {name: Judged(**known[name] | {"passed": tuple(known[name]["passed"])}) for name in FAULTS if name in known}
+
+
+def drift(matrix: Mapping[str, Judged]) -> list[str]:
+    """What does not hold of the record: a fault that is new to it, not caught, or no longer there."""
+    known = recorded()
+    found = [f"{name} is caught by no check" if not caught(judged) else f"{name} is not in the record"
+             for name, judged in matrix.items() if not caught(judged) or name not in known]  # fmt: skip
+    return [*found, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
+
+
+def news(matrix: Mapping[str, Judged]) -> list[str]:
+    """Faults that are caught by other claims than is recorded: which ones may depend on the release and the machine."""
+    known = recorded()
+    return [
+        f"{name} is caught by {', '.join(sorted(judged.claims))}; recorded: {', '.join(sorted(known[name]['claims']))}"
+        for name, judged in matrix.items()
+        if caught(judged) and name in known and set(known[name]["claims"]) != set(judged.claims)
+    ]
+
+
+def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
+    """Claims that were expected to catch a fault and did not."""
+    return [
+        f"{name}: {claim} was expected to catch it, and did not"
+        for name, judged in matrix.items()
+        for claim in FAULTS[name].catches
+        if claim not in judged.claims
+    ]
+
+
+def main() -> int:
+    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign", description=__doc__)
+    parser.add_argument("--faults", help="names, separated by commas (default: all)")
+    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with the record; what people use today is not asked")
+    what.add_argument("--write", action="store_true", help="record what was run; of other faults the record stays")
+    parser.add_argument("--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded")
+    parser.add_argument("--workers", type=int, default=system.cores())
+    options = parser.parse_args()
+    names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
+    if unknown := [name for name in names if name not in FAULTS]:
+        parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    began, start = time.monotonic(), start_of_pytest()
+    pytest_process.prepare("torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs")
+    matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
+    problems = [*unexpected(matrix), *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged))]
+    if right.exitcode:
+        problems.append(f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}")
+    if options.write:
+        write(matrix)
+    elif options.check:
+        problems = [*problems, *drift(matrix), *(news(matrix) if options.strict_records else ())]
+    told = [f"news: {each}" for each in news(matrix)] if options.check and not options.strict_records else []
+    took = f"{len(names)} faults in {time.monotonic() - began:.0f} s"
+    print("\n".join([*table(matrix), "", *summary(matrix), took, *told, *problems]))
+    return 1 if problems else 0

@@ -1,0 +1,179 @@
+"""pytest in processes of its own, of which each has the libraries already loaded: hundreds of runs, one after the other.
+
+A forked process begins where a run of pytest begins after its imports. What one does, the next does not see.
+Where the system has no fork, each begins with its imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from torch_loss_parity.processes import system
+from torch_loss_parity.processes.child_environment import ENVIRONMENT
+from torch_loss_parity.processes.folders import CHECKOUT
+
+if TYPE_CHECKING:  # the first is not there on Windows
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+    Context = ForkServerContext | SpawnContext
+
+CONTEXT: Context = get_context("forkserver") if system.FORK else get_context("spawn")
+LOADED = (
+    "pytest",
+    "torch._dynamo",
+    "hypothesis",
+    "covertable",
+    "flint",
+    "torch_loss_parity.judging.judge_second_order",
+    "torch_loss_parity.claims.identities",
+)
+COUNTS, LOG, RECORD, EXITCODE = "counts.json", "log", "record.json", "exitcode"
+NEVER_RAN = -1
+# Assertions of a library that is already loaded are not rewritten: it has none to show.
+QUIET = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of pytest left.
+
+    Attributes
+    ----------
+    exitcode : int
+        Of the process; negative where a signal ended it.
+    counts : mapping
+        Cases by operator, dtype and claim.
+    failed, passed : mapping of str to int
+        Tests of each claim.
+    first_failure : float or None
+        Seconds from the end of the collection.
+    report : str
+        What it printed.
+    """
+
+    exitcode: int
+    counts: dict[str, Any]
+    failed: dict[str, int]
+    passed: dict[str, int]
+    first_failure: float | None
+    report: str
+
+
+class Recorder:
+    """Counts tests by claim, and takes the time of the first that fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.failed: dict[str, int] = {}
+        self.passed: dict[str, int] = {}
+        self.first_failure: float | None = None
+        self.started = time.monotonic()
+
+    def pytest_collection_finish(self) -> None:
+        self.started = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from torch_loss_parity.judging.tally import claim_of  # loads torch, which whoever starts processes does without
+
+        claim = claim_of(report.nodeid)
+        if report.failed:
+            self.failed[claim] = self.failed.get(claim, 0) + 1
+            if self.first_failure is None:
+                self.first_failure = self.reached(report.nodeid)
+        elif report.passed and report.when == "call":
+            self.passed[claim] = self.passed.get(claim, 0) + 1
+
+    def reached(self, nodeid: str) -> float:
+        """Seconds from the end of the collection until now, when the test ``nodeid`` reports."""
+        return time.monotonic() - self.started
+
+    def pytest_sessionfinish(self) -> None:
+        self.path.write_text(json.dumps({"failed": self.failed, "passed": self.passed, "first_failure": self.first_failure}))
+
+
+def prepare(*more: str) -> None:
+    """Load the libraries, ``more`` modules too, where processes will be forked from. One thread each."""
+    os.environ.update(ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""})
+    if system.FORK:
+        CONTEXT.set_forkserver_preload([*LOADED, *more])
+
+
+def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
+    """Run pytest from the project's folder in a process of its own, which is killed after ``limit`` seconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        process = CONTEXT.Process(target=pytest_in_this_process, args=(arguments, Path(directory)))
+        process.start()
+        return left_in(Path(directory), end_of(process, limit))
+
+
+def end_of(process: BaseProcess, limit: float | None = None) -> int:
+    """The exit status of a process, which is killed after ``limit`` seconds."""
+    process.join(limit)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    assert process.exitcode is not None  # it was joined
+    return process.exitcode
+
+
+def left_in(directory: Path, exitcode: int | None = None) -> Run:
+    """What `run_here` left in a directory; the exit status too, unless it is given."""
+    if exitcode is None:
+        written = directory / EXITCODE
+        exitcode = int(written.read_text()) if written.exists() else NEVER_RAN
+    counts, log, record = (directory / name for name in (COUNTS, LOG, RECORD))
+    found = json.loads(record.read_text()) if record.exists() else {"failed": {}, "passed": {}, "first_failure": None}
+    counted = json.loads(counts.read_text()) if counts.exists() else {}
+    report = log.read_text(errors="replace") if log.exists() else ""
+    return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
+
+
+def call(function: Callable[..., None], *arguments: Any, limit: float | None = None) -> None:
+    """Call a function in a process of its own, which is killed after ``limit`` seconds.
+
+    Raises
+    ------
+    RuntimeError
+        If the function does not return; the message has its traceback.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        said = Path(directory, "traceback")
+        process = CONTEXT.Process(target=_call, args=(function, arguments, said))
+        process.start()
+        if exitcode := end_of(process, limit):
+            why = said.read_text(encoding="utf-8") if said.exists() else ""
+            raise RuntimeError(f"the process of {function.__name__} ended with {exitcode}\n{why}")
+
+
+def _call(function: Callable[..., None], arguments: tuple[Any, ...], said: Path) -> None:
+    try:
+        function(*arguments)
+    except Exception:
+        said.write_text(traceback.format_exc(), encoding="utf-8")
+        sys.exit(1)
+
+
+def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:
+    """Run pytest, and exit as it does."""
+    sys.exit(run_here(arguments, directory, Recorder(directory / RECORD)))
+
+
+def run_here(arguments: Sequence[str], directory: Path, recorder: Recorder) -> int:
+    """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is left in ``directory``."""
+    os.chdir(CHECKOUT)
+    with (directory / LOG).open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    return int(pytest.main([*arguments, f"--counts={directory / COUNTS}", *QUIET], plugins=[recorder]))

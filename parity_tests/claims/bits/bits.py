@@ -1,0 +1,144 @@
+"""Which changes of a call leave the bits of its results as they are: measured, and recorded in ``bit_invariances.toml``.
+
+    python -m torch_loss_parity.claims.bits                              print what holds for torch here
+    python -m torch_loss_parity.claims.bits --record                     and write it into the table
+    ATEN_CPU_CAPABILITY=avx2 python -m torch_loss_parity.claims.bits     as on a CPU that knows no AVX-512 (or: default)
+
+What is changed, and what "holds" means, is in Note [Invariances] of `torch_loss_parity.claims.bits.calls`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch_loss_parity.claims.bits.calls import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Size
+from torch_loss_parity.claims.bits.measure import Measurement
+from torch_loss_parity.ledger.environment import Environment, here
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.subjects import Subject, load
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PATH = Path(__file__).with_name("bit_invariances.toml")
+Row = Mapping[str, Any]  # of a claim: "holds", a list of invariances, and of each other one, the counterexample of each dtype
+
+
+def size_of(counterexample: str) -> Size:
+    """The size that a recorded counterexample begins with."""
+    rows, width = counterexample.split(":")[0].split(" x ")
+    return int(rows), int(width)
+
+
+def part_name(subject: Subject, environment: Environment) -> str:
+    """The name of a part of the table."""
+    return f"{_with(subject)}{environment}"
+
+
+def _with(subject: Subject) -> str:
+    return "" if subject.name in ("torch", "torch.nn") else f"{subject.name} with "
+
+
+def command(subject: Subject, device: str) -> str:
+    options = "" if subject.name in ("torch", "torch.nn") else f" --subject {subject.name}"
+    return f"python -m torch_loss_parity.claims.bits{options}{'' if device == 'cpu' else f' --device {device}'} --record"
+
+
+Families = Mapping[str, Mapping[str, Row]]  # family -> claim -> what holds and what does not
+Table = Mapping[str, Mapping[str, Any]]  # name of a part -> "environment", and families
+ENVIRONMENT = "environment"  # the key in a part that is no family
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is recorded of a subject somewhere."""
+
+    environment: Environment
+    families: Families
+
+
+def nearest(subject: Subject, device: str) -> Part | None:
+    """What is recorded of a subject here, or else in the environment that is most like this one; None where nothing is."""
+    parts = [Part(Environment.of(part[ENVIRONMENT]), {k: v for k, v in part.items() if k != ENVIRONMENT})
+             for name, part in table().items() if name == f"{_with(subject)}{Environment.of(part[ENVIRONMENT])}"]  # fmt: skip
+    best = here(device).nearest(part.environment for part in parts)
+    return next((part for part in parts if part.environment == best), None)
+
+
+def read(path: Path) -> Table:
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+@cache
+def table() -> Table:
+    """The table of the project."""
+    return read(PATH)
+
+
+def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
+    """The part of the table for a subject here."""
+    part: dict[str, dict[str, Row]] = {}
+    for family in FAMILIES:
+        if not subject.offers(family.operator):
+            continue
+        rows: dict[str, dict[str, Any]] = {claim: {"holds": []} for claim in CLAIMS}
+        for probe in dict.fromkeys(PROBE[name] for name in family.invariances):
+            for dtype in DTYPES:
+                found = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
+                for (invariance, claim), how in found.items():
+                    rows[claim].setdefault(invariance, {})[dtype] = how
+        for row in rows.values():
+            row["holds"] = [name for name in family.invariances if name not in row]
+        part[family.name] = dict(rows)
+    return part
+
+
+def lines(part: Mapping[str, Any], name: str) -> Iterator[str]:
+    """A part of the table as TOML."""
+    yield f'["{name}".{ENVIRONMENT}]'
+    yield from (f'{key} = "{value}"' for key, value in part[ENVIRONMENT].items())
+    yield ""
+    for family, claims in part.items():
+        if family == ENVIRONMENT:
+            continue
+        yield f'["{name}"."{family}"]'
+        for claim, row in claims.items():
+            yield f"{claim}.holds = [{', '.join(f'{x!r}' for x in row['holds'])}]".replace("'", '"')
+            for invariance in (x for x in INVARIANCES if x in row):
+                yield from (f'{claim}.{invariance}.{dtype} = "{how}"' for dtype, how in row[invariance].items())
+        yield ""
+
+
+def record(part: Mapping[str, Any], name: str, path: Path = PATH) -> None:
+    """Write a part of the table; the others stay."""
+    text = path.read_text() if path.exists() else ""
+    heading = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
+    parts: dict[str, Mapping[str, Any]] = {**tomllib.loads(text), name: part}
+    body = "\n".join(line for key in sorted(parts) for line in lines(parts[key], key))
+    path.write_text(f"{heading}\n{body}".strip() + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m torch_loss_parity.claims.bits", description="What leaves the bits of results as they are."
+    )
+    parser.add_argument("--subject", default="torch", metavar="NAME", help="as for pytest (default: torch)")
+    parser.add_argument("--device", default="cpu", help="as for pytest (default: cpu)")
+    parser.add_argument("--record", nargs="?", const=PATH, type=Path, metavar="FILE", help=f"write it into FILE (default: {PATH.name})")
+    chosen = parser.parse_args(arguments)
+    subject = load(chosen.subject, tuple(OPERATORS))
+    environment = here(chosen.device)
+    name = part_name(subject, environment)
+    part = {ENVIRONMENT: environment.as_dict(), **measured(subject, chosen.device)}
+    if chosen.record:
+        record(part, name, chosen.record)
+    print("\n".join(lines(part, name)))

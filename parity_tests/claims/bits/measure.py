@@ -1,0 +1,147 @@
+"""One family of calls of a subject measured: which changes alter the bits, see Note [Invariances] in `torch_loss_parity.claims.bits.calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch_loss_parity.claims.bits.calls import BATCHES, DISTINCT, SHARED_AMONG_THREADS, Family, Size
+from torch_loss_parity.claims.layouts.layouts import LAYOUTS, Layout, place
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.run_subject import TORCH_DTYPES
+
+Results = Mapping[str, list[torch.Tensor]]  # of each claim
+Differences = Iterator[tuple[str, str, str]]  # an invariance, a claim and how it is broken
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One family of a subject in one dtype, on a device."""
+
+    subject: Subject
+    family: Family
+    dtype: str
+    device: str = "cpu"
+
+    def differences(self, probe: str, size: Size) -> dict[tuple[str, str], str]:
+        """How the invariances that a probe looks at are broken at a size, for each of them and each claim."""
+        first: dict[tuple[str, str], str] = {}
+        with threads(1):
+            for invariance, claim, how in getattr(self, f"_{probe}")(self.family.draw(size)):
+                first.setdefault((invariance, claim), f"{size[0]} x {size[1]}: {how}")
+        return first
+
+    def smallest(self, probe: str, sizes: Sequence[Size]) -> dict[tuple[str, str], str]:
+        """The first counterexample to each invariance and claim, among these sizes."""
+        smallest: dict[tuple[str, str], str] = {}
+        for size in sizes:
+            smallest = self.differences(probe, size) | smallest
+        return smallest
+
+    def run(
+        self,
+        drawn: Mapping[str, np.ndarray],
+        wanted: Sequence[str] | None = None,
+        layout: Callable[[str, np.ndarray], torch.Tensor] | None = None,
+        number: int = 1,
+    ) -> Results:
+        """The result and the gradients with respect to the ``wanted`` arguments, computed by a ``number`` of threads."""
+        family = self.family
+        wanted = family.wanted if wanted is None else wanted
+        made = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
+        arguments = {name: tensor.detach().requires_grad_(name in wanted) for name, tensor in made.items() if name != "grad_output"}
+        first = [arguments[name] for name in ("input", "target") if name in arguments]
+        named = {name: value for name, value in arguments.items() if name in family.weights}
+        with threads(number):
+            output = self.subject.function(family.operator)(*first, **named, **family.options)
+            if not wanted:
+                return {"forward": [output.detach()]}
+            found = torch.autograd.grad(output, [arguments[name] for name in wanted], made["grad_output"])
+        return {"forward": [output.detach()], "gradient": list(found)}
+
+    def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:
+        dtype = TORCH_DTYPES[self.dtype] if array.dtype.kind == "f" else torch.int64
+        return torch.from_numpy(np.array(array)).to(device=self.device, dtype=dtype)
+
+    def _threads(self, drawn: Mapping[str, np.ndarray]) -> Differences:
+        """Few calls with two threads: where other processes want the cores, each parallel region waits for its turn."""
+        one, two = self.run(drawn), self.run(drawn, number=2)
+        yield from _compared("twice", one, self.run(drawn), "called twice")
+        yield from _compared("threads", one, two, "one thread and two")
+        if drawn["input"].size >= SHARED_AMONG_THREADS:
+            yield from _compared("twice", two, self.run(drawn, number=2), "called twice, with two threads")
+
+    def _layouts(self, drawn: Mapping[str, np.ndarray]) -> Differences:
+        contiguous, dims = self.run(drawn), drawn["input"].ndim
+        for layout in LAYOUTS:
+            if dims < layout.least:
+                continue
+
+            def placed(name: str, array: np.ndarray, layout: Layout = layout) -> torch.Tensor:
+                dtype = TORCH_DTYPES[self.dtype] if array.dtype.kind == "f" else torch.int64
+                return place(array, layout.fitting(array.ndim).strides(array.shape), dtype, self.device).view
+
+            yield from _compared("layouts", contiguous, self.run(drawn, layout=placed), f"contiguous and {layout.name}")
+
+    def _gradients(self, drawn: Mapping[str, np.ndarray]) -> Differences:
+        every = self.run(drawn)
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                yield from _compared("gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}")
+        for number, name in enumerate(self.family.wanted):
+            of_this = {"forward": every["forward"], "gradient": [every["gradient"][number]]}
+            how = f"with every gradient and with that of {name} alone"
+            yield from _compared("gradients", of_this, self.run(drawn, (name,)), how)
+
+    def _rows(self, drawn: Mapping[str, np.ndarray]) -> Differences:
+        """Rows alone and in batches, each row in each position."""
+        alone = [self.run(self.family.take(drawn, [row])) for row in range(DISTINCT)]
+        batches = [(rows := [(i + shift) % DISTINCT for i in range(size)], self.run(self.family.take(drawn, rows)))
+                   for size in BATCHES for shift in range(DISTINCT)]  # fmt: skip
+        together = [self._row(batches[0][1], row) for row in range(DISTINCT)]
+        for invariance, first, where in (("alone", alone, "alone"), ("batches", together, f"in a batch of {BATCHES[0]}")):
+            for rows, results in batches:
+                for claim, found in results.items():
+                    for number, result in enumerate(found):
+                        axis = self._axis(result)
+                        expected = torch.cat([first[row][claim][number] for row in rows], dim=axis)
+                        if not _same(expected, result):
+                            at = next(i for i in range(len(rows)) if not _same(expected.narrow(axis, i, 1), result.narrow(axis, i, 1)))
+                            yield invariance, claim, f"a row {where} and in position {at} of {len(rows)}"
+
+    def _axis(self, result: torch.Tensor) -> int:
+        assert self.family.batch is not None
+        return min(self.family.batch, result.dim() - 1)
+
+    def _row(self, results: Results, at: int) -> Results:
+        return {claim: [result.narrow(self._axis(result), at, 1) for result in found] for claim, found in results.items()}
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch work with this many threads for a while."""
+    before = torch.get_num_threads()
+    if before != number:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors hold the same bits."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))
+
+
+def _compared(invariance: str, one: Results, other: Results, how: str) -> Differences:
+    for claim, results in other.items():
+        if not all(_same(a, b) for a, b in zip(one[claim], results, strict=True)):
+            yield invariance, claim, how

@@ -1,0 +1,271 @@
+"""Runs of one call, compared with its first run: what may change in between changes nothing in the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
+from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.judging.judge import judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors, widen
+
+MANY = 40  # calls: more than any warm-up
+OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
+    ((6, 7), {"reduction": "none", "weight": "positive", "dim": -1, "target": "soft", "ignored": "some"}),
+    ((2, 5, 3), {"reduction": "mean", "dim": 1, "label_smoothing": 0.1, "target": "probabilities"}),
+    ((33, 4), {"reduction": "sum", "weight": "full", "pos_weight": "last dimension", "dim": 0, "dtype": "float32"}),
+)
+
+
+@dataclass
+class Run:
+    """One call: its arguments and the upstream gradient as tensors, the result and the gradients.
+
+    ``before`` holds the bits of what was given, and autograd's count of writes, as they were before the call.
+    """
+
+    arguments: Mapping[str, Any]
+    grad_output: torch.Tensor
+    output: torch.Tensor
+    before: Mapping[str, tuple[torch.Tensor, int]]
+    gradients: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def results(self) -> dict[str, torch.Tensor]:
+        return {FORWARD: self.output, **self.gradients}
+
+    @property
+    def given(self) -> dict[str, torch.Tensor]:
+        """Everything the subject was given and is not to change or to keep."""
+        return _given(self.arguments, self.grad_output)
+
+    def changed(self) -> list[str]:
+        """What was given and is not as it was, or was written to."""
+        return [k for k, v in self.given.items() if _writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])]
+
+
+@dataclass
+class Probe:
+    """A call of a subject that can be run again and again."""
+
+    case: Case
+    knobs: Settings
+    findings: Tally
+
+    @cached_property
+    def call(self) -> Call:
+        return OPERATORS[self.case.operator].call(self.case)
+
+    @cached_property
+    def upstream(self) -> np.ndarray:
+        return grad_output_of(self.call, output_shape(self.call), self.case.generator("grad_output"))
+
+    @cached_property
+    def bounds(self) -> dict[str, Rounded]:
+        return expected(self.call, (FORWARD,)) | expected(self.call, self.call.differentiable, self.upstream)
+
+    def start(self, wanted: Sequence[str] | None = None) -> Run:
+        """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every differentiable one unless given."""
+        call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
+        device = self.knobs.device
+        made = tensors(call, device, requires_grad=True)
+        grad_output = torch.from_numpy(np.array(self.upstream)).to(device=device, dtype=TORCH_DTYPES[call.output_dtype])
+        before = {name: (bits(tensor).clone(), _writes(tensor)) for name, tensor in _given(made, grad_output).items()}
+        output = called(self.knobs.subject, call, made)
+        if not isinstance(output, torch.Tensor):
+            raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+        return Run(made, grad_output, output, before)
+
+    def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
+        """The gradients of what requires one."""
+        wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
+        with of_the_subject(self.knobs.subject):
+            found = torch.autograd.grad(run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph)
+        run.gradients = dict(zip(wanted, found, strict=True))
+        return run
+
+    def run(self, wanted: Sequence[str] | None = None) -> Run:
+        return self.finish(self.start(wanted))
+
+    @cached_property
+    def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
+        return tuple({claim: result.detach().clone() for claim, result in self.run().results.items()} for _ in range(2))
+
+    @property
+    def first(self) -> dict[str, torch.Tensor]:
+        """The results of the first run, in memory of their own."""
+        return self._first_two[0]
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the second run gave the same bits. If not, ``test_bits.py`` says so, and later results are judged here."""
+        first, second = self._first_two
+        return all(torch.equal(bits(first[claim]), bits(second[claim])) for claim in first)
+
+    @property
+    def with_other_values(self) -> Probe:
+        """The same shapes and options with other numbers."""
+        return Probe(replace(self.case, seed=self.case.seed + 1000), self.knobs, self.findings)
+
+    def agrees(self, results: Mapping[str, torch.Tensor], what: str, *, exactly: bool = True) -> None:
+        """Count and compare results with those of the first run.
+
+        Parameters
+        ----------
+        what : str
+            Completes "the result ... is another one": "after a call that failed".
+        exactly : bool
+            Whether the bits are to be the same. If not, or for a subject whose bits change from call to call, other bits are
+            judged by the derived bound.
+
+        Raises
+        ------
+        WrongResult
+            If results differ, and are not right.
+        """
+        for claim, result in results.items():
+            same = result.shape == self.first[claim].shape and result.dtype == self.first[claim].dtype
+            same = same and torch.equal(bits(result), bits(self.first[claim]))
+            self.findings.count(same or not exactly or not self.repeatable)
+            name = "result" if claim == FORWARD else f"gradient with respect to {claim}"
+            if same:
+                continue
+            if exactly and self.repeatable:
+                raise WrongResult(f"{self.case}: the {name} {what} is another one: {_first_difference(self.first[claim], result)}")
+            self.judge(claim, result, what)
+
+    def judge(self, claim: str, result: torch.Tensor, what: str) -> None:
+        """Fail unless a result is right within the derived bound."""
+        knobs, upstream = self.knobs, None if claim == FORWARD else self.upstream
+        finding = judge_claim(
+            knobs.subject, knobs.device, self.case, self.call, claim, widen(result), self.bounds[claim], upstream, mode=what
+        )
+        self.findings.add(finding)
+        if not finding.verdict.passes:
+            raise WrongResult(explain(finding, knobs.subject, knobs.device))
+
+
+def _given(arguments: Mapping[str, Any], grad_output: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)} | {GRAD_OUTPUT: grad_output}
+
+
+def _writes(tensor: torch.Tensor) -> int:
+    """How often autograd saw a tensor written to."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:
+    if first.shape != again.shape or first.dtype != again.dtype:
+        return f"{again.dtype} {tuple(again.shape)} instead of {first.dtype} {tuple(first.shape)}"
+    a, b = widen(first), widen(again)
+    where = next(index for index in np.ndindex(a.shape) if a[index].tobytes() != b[index].tobytes())
+    return f"element {list(where)} was {a[where]!r} and is {b[where]!r}"
+
+
+def probes(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
+    """A few small calls: without reduction, a mean of rows in the middle, a sum."""
+    values = next(iter(operator.values))
+    made = []
+    for number, (shape, options) in enumerate(OPTIONS):
+        made.append(Probe(operator.case(dtype, shape, values, _offered(operator, options), knobs.seed + number), knobs, findings))
+    return made[:1] if knobs.effort_name == "quick" else made
+
+
+def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that the operator has."""
+    return {name: value for name, value in options.items() if value in operator.options.get(name, ())}
+
+
+def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
+    """The first of the small calls with every distribution: of values that are clamped, infinite or equal too."""
+    shape, options = OPTIONS[0]
+    chosen = _offered(operator, options)
+    names = [*operator.values, *operator.extreme_values][:: 4 if knobs.effort_name == "quick" else 1]
+    return [Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names]
+
+
+# --- what may come in between ----------------------------------------------------------------------------------------------
+
+
+def _other(probe: Probe, **changes: Any) -> None:
+    Probe(replace(probe.case, **changes), probe.knobs, Tally("", "")).run()
+
+
+def other_values(probe: Probe) -> None:
+    """Numbers that differ in the same shape: results kept by shape, or by address, show here and are judged."""
+    other = probe.with_other_values
+    for claim, result in other.run().results.items():
+        other.judge(claim, result, "after a call with other numbers in the same shapes")
+
+
+def the_same_memory(probe: Probe) -> None:
+    """Other numbers written into the tensors of an earlier call."""
+    other = probe.with_other_values
+    run = probe.start()
+    fresh = tensors(other.call, probe.knobs.device)
+    with torch.no_grad():
+        for name, tensor in run.arguments.items():
+            if isinstance(tensor, torch.Tensor):
+                tensor.copy_(fresh[name])
+        output = called(probe.knobs.subject, probe.call, run.arguments)
+    other.judge(FORWARD, output, "from tensors that held other numbers in an earlier call")
+
+
+def an_error(probe: Probe) -> None:
+    """A call that fails in its arguments, and one that fails in its backward pass."""
+    arguments = dict(tensors(probe.call, probe.knobs.device))
+    wrong: dict[str, Any] = {"dim": 99} if "dim" in arguments else {"target": arguments["target"][:1], "reduction": "nonsense"}
+    with suppress(Exception):
+        called(probe.knobs.subject, probe.call, arguments | wrong)
+    run = probe.start()
+    run.grad_output = run.grad_output.new_zeros(7, 7, 7)
+    with suppress(Exception):
+        probe.finish(run)
+
+
+def many_calls(probe: Probe) -> None:
+    for _ in range(MANY):
+        output = probe.start().output
+        if not torch.equal(bits(output), bits(probe.first[FORWARD])):
+            probe.agrees({FORWARD: output}, "of one of many calls")
+
+
+def an_unfinished_backward(probe: Probe) -> None:
+    probe.start()
+
+
+def overwritten_results(probe: Probe) -> None:
+    """Whoever hands out memory that it keeps gets it back full of nan."""
+    for result in probe.run().results.values():
+        result.detach().fill_(float("nan"))
+
+
+BETWEEN: Mapping[str, Callable[[Probe], None]] = {
+    "right away": lambda probe: None,
+    "after a call of another shape": lambda probe: _other(probe, shape=tuple(n + 2 for n in probe.case.shape)),
+    "after a call in another dtype": lambda probe: _other(probe, dtype="float64" if probe.case.dtype == "float32" else "float32"),
+    "after a call with other numbers": other_values,
+    "after a call on the same memory": the_same_memory,
+    "after a call that failed": an_error,
+    "after many calls": many_calls,
+    "after a call without a backward pass": an_unfinished_backward,
+    "after its results were overwritten": overwritten_results,
+}
+
+MODES: Mapping[str, Callable[[], Any]] = {
+    "with gradients enabled": nullcontext,
+    "under torch.no_grad": torch.no_grad,
+    "under torch.inference_mode": torch.inference_mode,
+}

@@ -1,0 +1,187 @@
+"""The same composition of operators, as a subject computes it and as the rounding arithmetic bounds it.
+
+An identity is written once, over functions that it is given. With `Observed` they are those of the subject, on tensors of the
+dtype; with `Bounds` they are the definitions in the rounding arithmetic, so that the same text also says what rounding may cost:
+every operator stores its result in the dtype, as a tensor is stored.
+
+Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic ``WIDE``: a
+format of which its exp and log are within 3 ulps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
+from torch_loss_parity.ledger import ledger
+from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic import rounding_functions
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic, Format
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.subjects import Subject, run_subject
+
+_WIDEST = Format("double-double", 67, -1022, 1022)
+WIDE = Arithmetic(compute=_WIDEST, storage=_WIDEST, flushes_subnormals=False)
+BACKWARD = "_backward"
+
+
+class Functions:
+    """Operators by name, and ``<operator>_backward(grad_output, ..., of="input")``; ``this`` is the operator that is counted.
+
+    Attributes
+    ----------
+    dtype : str
+        Of the tensors.
+    xp : module
+        Functions for what is computed between operators.
+    """
+
+    xp: Any
+
+    def __init__(self, this: str, dtype: str) -> None:
+        self.this_operator, self.dtype = this, dtype
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        base = name.removesuffix(BACKWARD)
+        operator = self.this_operator if base == "this" else base
+        if operator not in OPERATORS:
+            raise AttributeError(name)
+
+        def forward(*arguments: Any, **options: Any) -> Any:
+            return self._call(_call(operator, self.dtype, arguments, options), FORWARD, None)
+
+        def backward(grad_output: Any, *arguments: Any, of: str = "input", **options: Any) -> Any:
+            return self._call(_call(operator, self.dtype, arguments, options, of), of, grad_output)
+
+        return backward if name.endswith(BACKWARD) else forward
+
+    def in_dtype(self, dtype: str) -> Functions:
+        """The same functions on tensors of another dtype."""
+        raise NotImplementedError
+
+    def given(self, array: np.ndarray) -> Any:
+        """An input, whose numbers are those of the dtype."""
+        raise NotImplementedError
+
+    def rounded(self, array: Any) -> Any:
+        """What was computed between operators, rounded to the dtype: it is to be an argument again."""
+        raise NotImplementedError
+
+    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+        raise NotImplementedError
+
+
+class Observed(Functions):
+    """The functions of a subject."""
+
+    xp = np
+
+    def __init__(self, this: str, dtype: str, subject: Subject, device: str) -> None:
+        super().__init__(this, dtype)
+        self.subject, self.device = subject, device
+
+    def in_dtype(self, dtype: str) -> Observed:
+        return Observed(self.this_operator, dtype, self.subject, self.device)
+
+    def given(self, array: np.ndarray) -> Any:
+        return DoubleDouble.of(array) if array.dtype.kind == "f" else array
+
+    def rounded(self, array: Any) -> Any:
+        return FORMATS[self.dtype].round(array)
+
+    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+        arguments = {name: _exactly(value, call.dtype) for name, value in call.arguments.items()}
+        call = Call(call.operator, arguments, call.dtype, call.output_dtype, call.differentiable, call.facts)
+        if claim == FORWARD:
+            result = run_subject.forward(self.subject, call, self.device)
+        else:
+            upstream = _exactly(grad_output, call.output_dtype)
+            result = run_subject.gradients(self.subject, call, self.device, upstream)[claim]
+        return DoubleDouble.of(result)
+
+
+class Bounds(Functions):
+    """The definitions in the rounding arithmetic; where an entry of the ledger in ``weaker`` covers a call, what the entry says holds.
+
+    Attributes
+    ----------
+    covering : dict of str to Divergence
+        The entries that cover a call that was made.
+    """
+
+    xp = rounding_functions
+
+    def __init__(self, this: str, dtype: str, subject: str, device: str, weaker: frozenset[str] = frozenset()) -> None:
+        super().__init__(this, dtype)
+        self.subject, self.device, self.weaker = subject, device, weaker
+        self.covering: dict[str, Divergence] = {}
+
+    def in_dtype(self, dtype: str) -> Bounds:
+        other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker)
+        other.covering = self.covering
+        return other
+
+    def given(self, array: np.ndarray) -> Any:
+        return Rounded(array, WIDE) if array.dtype.kind == "f" else array
+
+    def rounded(self, array: Any) -> Any:
+        return _as(WIDE, store(_as(Arithmetic(compute=_WIDEST, storage=FORMATS[self.dtype], flushes_subnormals=False), array)))
+
+    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+        entry = None
+        for candidate in ledger.in_force(self.subject, self.device, call.operator, call.dtype):
+            if candidate.covers(call, claim):
+                self.covering[candidate.id] = candidate
+                entry = candidate if candidate.id in self.weaker else entry
+        arithmetic = arithmetic_of(call, claim, entry.arithmetic if entry else None)
+        arguments = {name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"}
+        if call.output_dtype != call.dtype:  # inputs of identities are numbers of both dtypes
+            assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
+        operator = OPERATORS[call.operator]
+        with np.errstate(all="ignore"):
+            if claim == FORWARD:
+                result = ((entry.function if entry else None) or operator.forward)(**arguments)
+            else:
+                result = ((entry.function if entry else None) or operator.backward)(_as(arithmetic, grad_output), **arguments)
+                result = getattr(result, claim) if isinstance(result, tuple) else result
+        return _as(WIDE, store(result))
+
+
+def _as(arithmetic: Arithmetic, value: Any) -> Any:
+    """The same number with the same error, to be computed with in another arithmetic."""
+    if isinstance(value, Rounded):
+        return Rounded(value.value, arithmetic, value.error)
+    return Rounded(value, arithmetic) if isinstance(value, DoubleDouble | np.ndarray) else value
+
+
+def _exactly(value: Any, dtype: str) -> Any:
+    """A real array in float64, which holds every number of the dtype."""
+    if not isinstance(value, DoubleDouble | np.ndarray | np.floating) or value.dtype.kind != "f":
+        return value
+    assert FORMATS[dtype].holds(value).all(), f"an argument of an operator must hold numbers of {dtype}"
+    return np.asarray(value, dtype=np.float64)
+
+
+@cache
+def _parameters(operator: str) -> tuple[str, ...]:
+    return tuple(signature(OPERATORS[operator].forward).parameters)
+
+
+def _call(operator: str, dtype: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *differentiable: str) -> Call:
+    """One call, with the facts that a condition of the ledger may ask for."""
+    names = _parameters(operator)
+    named = dict(zip(names, arguments, strict=False)) | {name: value for name, value in options.items() if value is not None}
+    facts = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
+    if "target" in named and OPERATORS[operator].targets_classes:
+        facts["target"] = "probabilities" if tuple(named["target"].shape) == tuple(named["input"].shape) else "indices"
+    facts |= {"reduction": named.get("reduction", "mean")} if "reduction" in names else {}
+    if "dim" in named:
+        facts["last_dim"] = named["dim"] % named["input"].ndim == named["input"].ndim - 1
+    return Call(operator, named, dtype, named.get("dtype", dtype), differentiable, facts)

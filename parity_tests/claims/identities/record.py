@@ -1,0 +1,135 @@
+"""One record an identity: its name, the operators it speaks of, and the composition that yields what must agree."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from types import SimpleNamespace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from torch_loss_parity.claims.identities.compositions import Functions
+from torch_loss_parity.claims.identities.inputs import INPUTS, LARGE_SHAPES, OPTIONS, SHAPES
+from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.operators.sampling import hand
+
+Pair = tuple[str, Any, Any]
+"""What is compared ("forward", or the argument whose gradient is meant), the left side and the right side."""
+
+Compose = Callable[[Any, Any], Iterator[Pair]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The options of one comparison, the shape of the input, and the seed of every number."""
+
+    options: Mapping[str, Any]
+    shape: tuple[int, ...]
+    seed: int
+
+    def __str__(self) -> str:
+        options = " ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{'x'.join(map(str, self.shape))} {options} seed={self.seed}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An identity of one or several operators.
+
+    Attributes
+    ----------
+    name : str
+        The identity as a sentence or an equation.
+    operators : tuple of str
+        For each of them it is checked, and counted.
+    needs : tuple of str
+        What else it is composed of.
+    compose : callable
+        Takes functions and inputs and yields pairs.
+    options : mapping of str to tuple
+        The values of an operator's options to which the identity is restricted.
+    shapes : tuple
+        The shapes to which it is restricted, if to any.
+    """
+
+    name: str
+    operators: tuple[str, ...]
+    needs: tuple[str, ...]
+    compose: Compose
+    options: Mapping[str, tuple[Any, ...]]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def source(self) -> str:
+        return textwrap.dedent(inspect.getsource(self.compose))
+
+    def variants(self, operator: str, dtype: str, effort: str, seed: int, dtypes: Sequence[str] = DTYPES) -> Iterator[Variant]:
+        """Options that meet, and shapes in turn.
+
+        At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort has one variant;
+        thorough all options with all, in every shape, large ones too.
+        """
+        allowed = {name: [v for v in values if v in self.options.get(name, values)] for name, values in OPTIONS[operator].items()}
+        rows = list(enumerate(dict(zip(allowed, row, strict=True)) for row in product(*allowed.values())))
+        shapes = self.shapes or SHAPES[operator]
+        if effort == "thorough":
+            shapes = self.shapes or (*shapes, *LARGE_SHAPES[operator])
+            yield from (Variant(options, shape, seed + number) for number, options in rows for shape in shapes)
+            return
+        rows = _every_pair(rows)
+        rows = rows[:1] if effort == "quick" else rows[hand(operator, dtype, dtypes, seed)] or rows[:1]
+        for number, options in rows:
+            yield Variant(options, shapes[(number + seed) % len(shapes)], seed + number)
+
+    def draw(self, operator: str, dtype: str, variant: Variant) -> dict[str, Any]:
+        """The inputs of one variant, the same on every machine."""
+        rng = np.random.Generator(np.random.Philox(crc32(f"{operator} {self.name} {variant}".encode())))
+        return INPUTS[operator](rng, operator, dtype, variant.shape, **variant.options)
+
+    def pairs(self, functions: Functions, inputs: Mapping[str, Any]) -> list[Pair]:
+        """The identity in the arithmetic of ``functions``. The inputs are also there as they were drawn, as ``drawn``."""
+        with np.errstate(all="ignore"):
+            return list(self.compose(functions, SimpleNamespace(**_given(functions, inputs), drawn=SimpleNamespace(**inputs))))
+
+
+def _every_pair(rows: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """Of all rows so many that every two values that meet in any of them meet: whichever row adds most comes next."""
+
+    def met(row: tuple[int, dict[str, Any]]) -> set[Any]:
+        return set(combinations(row[1].items(), min(2, len(row[1]))))
+
+    missing: set[Any] = set().union(*map(met, rows))
+    chosen = []
+    while missing:
+        chosen.append(max(rows, key=lambda row: len(met(row) & missing)))
+        missing -= met(chosen[-1])
+    return chosen
+
+
+def _given(functions: Functions, value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return functions.given(value)
+    return {name: _given(functions, item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+IDENTITIES: list[Identity] = []
+
+
+def identity(
+    name: str,
+    *operators: str,
+    needs: tuple[str, ...] = (),
+    shapes: tuple[tuple[int, ...], ...] = (),
+    **options: tuple[Any, ...],
+) -> Callable[[Compose], Compose]:
+    """Record the decorated composition."""
+
+    def record(compose: Compose) -> Compose:
+        IDENTITIES.append(Identity(name, operators, needs, compose, options, shapes))
+        return compose
+
+    return record

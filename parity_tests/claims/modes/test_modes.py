@@ -1,0 +1,111 @@
+"""Modes: however torch is asked for a derivative, it is the derivative, within its bound.
+
+*First order.* ``backward`` into ``.grad``, a scalar that folds the upstream gradient in, a graph that is gone through twice, one
+argument at a time, micro-batches: each against the closed form.
+
+*Second order.* Double backward, forward mode, forward over reverse and reverse over reverse: each against the tangents of the
+definition and of the closed form, see `torch_loss_parity.expectation.second_order`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.expectation.second_order import Claim, is_second_order
+from torch_loss_parity.judging.judge import verify_in_modes
+from torch_loss_parity.judging.judge_second_order import explain, judge_modes, smallest_probe
+from torch_loss_parity.judging.judge_second_order import verify_second_order as in_second_order
+from torch_loss_parity.judging.modes import FIRST_ORDER
+from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.judging.run_cases import check_case, check_cases
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.operators import DTYPES, Operator
+from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases
+from torch_loss_parity.settings import Settings
+
+verify_first_order = verify_in_modes(FIRST_ORDER)
+RANDOM_SHARE, SECOND_SHARE = 3, 5  # one random case for so many of a plain claim: each is judged in a handful of modes
+LONGEST = 40
+
+
+def pairs(operator: Operator, dtype: str, knobs: Settings, every: int = 1) -> list[Case]:
+    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``, others for each dtype."""
+    thorough = knobs.effort_name == "thorough"
+    cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], knobs.seed))
+    step = 1 if thorough else every * (3 if knobs.effort_name == "quick" else 1)
+    return cases[DTYPES.index(dtype) % step :: step]
+
+
+def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for_each_random_case(
+        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
+        lambda case: check_case(case, verify_first_order, knobs, findings),
+        examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
+        base_seed=knobs.seed,
+        name=f"modes {operator.name} {dtype}",
+    )
+
+
+def test_gradients_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    check_cases(pairs(operator, dtype, knobs), verify_first_order, knobs, findings)
+
+
+def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    for_each_random_case(
+        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
+        lambda case: check_case(case, in_second_order, knobs, findings, explain),
+        examples=-(-knobs.effort.random_cases // SECOND_SHARE),
+        base_seed=knobs.seed,
+        name=f"second order {operator.name} {dtype}",
+    )
+
+
+def test_second_order_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    check_cases(pairs(operator, dtype, knobs, every=2), in_second_order, knobs, findings, explain)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each smallest input of second order, of the entries that speak of the subject."""
+    if "entry" in metafunc.fixturenames:
+        smallest = [
+            pytest.param(entry, Claim.parse(claim), dtype, id=f"{entry.id}, {claim}, {dtype}")
+            for entry in ledger.entries_of(metafunc.config.getoption("subject"))
+            for claim in entry.claims
+            if is_second_order(claim)
+            for dtype in entry.dtypes
+        ]
+        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest))
+
+
+def test_the_smallest_input_diverges_as_the_ledger_says(
+    entry: Divergence,
+    claim: Claim,
+    of_dtype: str,
+    knobs: Settings,
+    tell: Callable[[News], None],
+    diverged: Callable[[str], None],
+) -> None:
+    """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the entry says holds."""
+    if not entry.in_force(knobs.subject.name, knobs.device):
+        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+    call, probe = smallest_probe(entry, claim, of_dtype)
+    modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
+    found = [
+        finding
+        for along in call.differentiable
+        if call.arguments[along].shape == probe.direction.shape
+        for finding in judge_modes(knobs.subject, knobs.device, None, call, along, probe, modes, certify=True, entries=(entry,))
+        if finding.claim == str(claim)
+    ]
+    if all(finding.strict.passes for finding in found):
+        how = f"at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its smallest input"
+        tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))
+        return
+    diverged(entry.id)
+    for finding in found:
+        assert finding.strict.passes or finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)

@@ -1,0 +1,143 @@
+"""The modules of torch.nn, and the deprecated arguments size_average and reduce, as ways to make torch compute a call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+
+CLASSES = {
+    "softmax": "Softmax",
+    "log_softmax": "LogSoftmax",
+    "nll_loss": "NLLLoss",
+    "cross_entropy": "CrossEntropyLoss",
+    "binary_cross_entropy": "BCELoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+}
+BUFFERS = ("weight", "pos_weight")
+# What the deprecated pair stands for: without reduce nothing is reduced, and with it size_average is a mean.
+LEGACY = {
+    (average, reduce): "none" if reduce is False else "sum" if average is False else "mean"
+    for average, reduce in product((None, True, False), repeat=2)
+    if (average, reduce) != (None, None)
+}
+
+
+def module_modes(namespace: Any = torch.nn) -> list[Mode]:
+    """A call through the classes of ``namespace``: built with its options, loaded from a state_dict, and as a 2-d variant."""
+
+    def constructed(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+        made = tensors(call, device, requires_grad=True)
+        module = _build(namespace, CLASSES[call.operator], call, made)
+        _check_state(module, made)
+        output = _apply(module, made)
+        wanted = call.differentiable
+        found = torch.autograd.grad(output, [made[name] for name in wanted], cotangent_of(grad_output, call, device))
+        gradients = {name: of_dtype(f"the gradient of {name}", g, call.dtype) for name, g in zip(wanted, found, strict=True)}
+        return {FORWARD: of_dtype("the result", output, call.output_dtype), **gradients}
+
+    def loaded(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+        made = tensors(call, device)
+        blank = {name: torch.ones_like(value) if name in BUFFERS and value is not None else value for name, value in made.items()}
+        module = _build(namespace, CLASSES[call.operator], call, blank)
+        module.load_state_dict(_build(namespace, CLASSES[call.operator], call, made).state_dict())
+        _check_state(module, made)
+        return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
+
+    def two_dimensional(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+        made = tensors(call, device)
+        if call.operator == "softmax":
+            module = namespace.Softmax2d()
+        else:
+            with _expecting(FutureWarning, "`NLLLoss2d` has been deprecated"):
+                module = _build(namespace, "NLLLoss2d", call, made)
+        return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
+
+    def is_two_dimensional(call: Call) -> bool:
+        ndim = call.arguments["input"].ndim
+        if call.operator == "softmax":
+            return ndim in (3, 4) and call.arguments["dim"] % ndim == ndim - 3 and _offered(call)
+        return call.operator == "nll_loss" and ndim == 4
+
+    return [
+        Mode("as a module of torch.nn", constructed, _offered),
+        Mode("as a module of torch.nn with the state_dict of another", loaded, _offered),
+        Mode("as a 2-d module of torch.nn", two_dimensional, is_two_dimensional),
+    ]
+
+
+def legacy_modes(namespace: Any = torch.nn) -> list[Mode]:
+    """A call whose reduction is asked for by size_average and reduce, of the function and of the class: they warn, and mean the same."""
+    return [
+        mode
+        for (average, reduce), reduction in LEGACY.items()
+        for mode in (
+            _legacy("", None, average, reduce, reduction),
+            _legacy(" of the module", namespace, average, reduce, reduction),
+        )
+    ]
+
+
+def _legacy(what: str, namespace: Any, average: bool | None, reduce: bool | None, reduction: str) -> Mode:
+    def observe(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+        made = {name: value for name, value in tensors(call, device).items() if name != "reduction"}
+        made |= {"size_average": average, "reduce": reduce}
+        with _expecting(UserWarning, f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead"):
+            if namespace is None:
+                output = function_over(subject, call, made, ())()
+            else:
+                output = _apply(_build(namespace, CLASSES[call.operator], call, made), made)
+        return {FORWARD: of_dtype("the result", output, call.output_dtype)}
+
+    return Mode(f"with size_average={average}, reduce={reduce}{what}", observe, lambda call: call.arguments["reduction"] == reduction)
+
+
+class _expecting(warnings.catch_warnings):
+    """A block that must warn, once or more, with nothing but this."""
+
+    def __init__(self, category: type[Warning], text: str) -> None:
+        super().__init__(record=True)
+        self.category, self.text = category, text
+
+    def __enter__(self) -> Any:
+        self.seen = super().__enter__()
+        warnings.simplefilter("always")
+        return self.seen
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if error[0] is None:
+            said = [f"{warning.category.__name__}: {warning.message}" for warning in self.seen or ()]
+            if not said or not all(line.startswith(f"{self.category.__name__}: {self.text}") for line in said):
+                raise WrongResult(f"expected the warning {self.text!r}, got {said or 'none'}")
+
+
+def _offered(call: Call) -> bool:
+    return call.arguments.get("dtype") is None  # Softmax and LogSoftmax know no dtype
+
+
+def _build(namespace: Any, name: str, call: Call, made: Mapping[str, Any]) -> Any:
+    options = {name: value for name, value in made.items() if name not in ("input", "target", "dtype")}
+    return getattr(namespace, name)(**options)
+
+
+def _apply(module: Any, made: Mapping[str, Any]) -> torch.Tensor:
+    return module(*(made[name] for name in ("input", "target") if name in made))
+
+
+def _check_state(module: Any, made: Mapping[str, Any]) -> None:
+    """The state_dict holds the weights, to the bit, and nothing else."""
+    state = module.state_dict()
+    wanted = {name: made[name] for name in BUFFERS if made.get(name) is not None}
+    if set(state) != set(wanted) or not all(torch.equal(state[name], value) for name, value in wanted.items()):
+        raise WrongResult(f"the state_dict holds {sorted(state)}, expected {sorted(wanted)} as given")

@@ -1,0 +1,285 @@
+"""Transforms: what a subject returns under vmap, functorch's gradients, torch.compile and autocast is as right as a plain call.
+
+Every slice, row and compiled result is judged against the truth of its own call, not against what a loop or eager mode returns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.transforms import compilation, modules, transforms
+from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_of, verify_under_autocast
+from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
+from torch_loss_parity.claims.transforms.transforms import arrays_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.judge import judge_claim, verify_in_modes
+from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.run_cases import SHOWN
+from torch_loss_parity.judging.tally import PROPERTY, Tally
+from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.operators import CROSS_ENTROPY, DTYPES, NLL_LOSS, OPERATORS, REDUCTION, Operator
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.settings import Settings
+
+# Small: all arguments of a slice fit in a failure's script. None has a dimension of the size of the batch, so that two swapped show.
+SHAPES = {"row": ((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)), "class": ((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
+          "element": ((), (5,), (4, 2), (2, 5, 1))}  # fmt: skip
+DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
+# pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped ignore_index.
+IGNORE_INDEX = {"default": -100, "negative": -1, "a class": 1, "beyond the classes": 7}
+
+IGNORED: tuple[Mapping[str, Any], ...] = (
+    {"reduction": "mean", "ignored": "some", "weight": "positive"},
+    {"reduction": "mean", "ignored": "all"},
+    {"reduction": "sum", "ignored": "some", "weight": "some zero", "label_smoothing": 0.1},
+    {"reduction": "mean", "ignored": "some", "label_smoothing": 0.1},
+    {"reduction": "none", "ignored": "some"},
+)
+
+
+def small_cases(operator: Operator, dtype: str, knobs: Settings, every: int, first: int = 0) -> Iterator[Case]:
+    """Cases in which pairs of options meet, of small shapes: one of ``every``, another for each dtype; in quick effort a single one."""
+    shapes = SHAPES["class" if operator.targets_classes else "element" if "reduction" in operator.options else "row"]
+    rows = list(grid(operator, dtype, EFFORTS["quick"], knobs.seed))
+    step = {"quick": len(rows), "standard": every, "thorough": 1}[knobs.effort_name]
+    for number, row in list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]:
+        yield operator.case(dtype, shapes[number % len(shapes)], row.values, row.option, row.seed)
+
+
+def subsets(operator: Operator, case: Case, used: Counter[tuple[str, ...]]) -> tuple[str, ...]:
+    """The arguments to map over: of all subsets of the arrays the one that was used least."""
+    names = arrays_of(operator.call(case))
+    order = {1: 0, len(names): 1}  # each alone, then all at once, then some
+    every = [s for n in range(1, len(names) + 1) for s in combinations(names, n)]
+    chosen = min(every, key=lambda s: (used[s], order.get(len(s), 2)))
+    used[chosen] += 1
+    return chosen
+
+
+def not_in_quick(knobs: Settings, what: str) -> None:
+    if knobs.effort_name == "quick":
+        pytest.skip(f"quick effort leaves out {what}")
+
+
+def sentence(what: str, names: tuple[str, ...], case: Case) -> str:
+    options = " ".join(f"{name}={value}" for name, value in case.options)
+    return f"{what} over {'+'.join(names)}: {options}"
+
+
+# --- vmap ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_slice_of_a_mapped_call_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    def attempts() -> Iterator[Attempt]:
+        used: Counter[tuple[str, ...]] = Counter()
+        for number, case in enumerate(small_cases(operator, dtype, knobs, 2)):
+            names = subsets(operator, case, used)
+            yield Attempt(sentence("vmap", names, case), case, transforms.verify_vmap(names, *DIMS[number % len(DIMS)]))
+        empty = operator.case(dtype, (0, 5), next(iter(operator.values)), {}, knobs.seed)
+        names = arrays_of(operator.call(empty))
+        yield Attempt(sentence("vmap of nothing", names, empty), empty, transforms.verify_vmap(names))
+
+    check_attempts(attempts(), knobs, findings)
+
+
+def test_each_slice_mapped_twice_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    not_in_quick(knobs, "vmap of vmap")
+
+    def attempts() -> Iterator[Attempt]:
+        for case in small_cases(operator, dtype, knobs, 12):
+            names = arrays_of(operator.call(case))
+            yield Attempt(sentence("vmap of vmap", names, case), case, transforms.verify_nested_vmap(names))
+
+    check_attempts(attempts(), knobs, findings)
+
+
+def test_the_gradient_of_each_sample_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    def attempts() -> Iterator[Attempt]:
+        used: Counter[tuple[str, ...]] = Counter()
+        for case in small_cases(operator, dtype, knobs, 3, first=1):
+            names = subsets(operator, case, used)
+            yield Attempt(sentence("vmap of grad", names, case), case, transforms.verify_per_sample_gradients(names))
+
+    check_attempts(attempts(), knobs, findings)
+
+
+@pytest.mark.parametrize("index", IGNORE_INDEX.values(), ids=IGNORE_INDEX)
+@pytest.mark.parametrize("operator", [NLL_LOSS, CROSS_ENTROPY], ids=["nll_loss", "cross_entropy"])
+def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
+    operator: Operator, dtype: str, index: int, knobs: Settings, findings: Tally
+) -> None:
+    def attempts() -> Iterator[Attempt]:
+        for number, chosen in enumerate(IGNORED[: 1 if knobs.effort_name == "quick" else None]):
+            values = list(operator.values)[number % len(operator.values)]
+            options = {name: value for name, value in chosen.items() if name in operator.options} | {"ignore_index": index}
+            case = operator.case(dtype, (4, 5), values, options, knobs.seed + number)
+            verify = transforms.verify_per_sample_gradients if number == 0 else transforms.verify_vmap
+            what = "vmap of grad" if number == 0 else "vmap"
+            yield Attempt(sentence(what, ("input", "target"), case), case, verify(("input", "target")))
+
+    check_attempts(attempts(), knobs, findings)
+
+
+# --- torch.func and the modes without a graph --------------------------------------------------------------------------
+
+
+def test_functions_of_torch_func_are_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    def attempts() -> Iterator[Attempt]:
+        for case in small_cases(operator, dtype, knobs, 4):
+            yield Attempt(str(case), case, verify_in_modes(transforms.FUNCTION_MODES))
+            if case.option.get("reduction", "none") != "none":
+                yield Attempt(f"grad: {case}", case, transforms.verify_grad)
+
+    check_attempts(attempts(), knobs, findings)
+
+
+def test_each_row_of_the_jacobian_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    def attempts() -> Iterator[Attempt]:
+        for case in small_cases(operator, dtype, knobs, 8, first=2):
+            shape = (1, 4) if knobs.effort_name == "quick" else (2, 4)
+            options = {**case.option, "reduction": "none"} if "reduction" in case.option else case.option
+            unreduced = operator.case(dtype, shape, case.values, options, case.seed)
+            yield Attempt(f"jacrev: {unreduced}", unreduced, transforms.verify_jacobian)
+
+    check_attempts(attempts(), knobs, findings)
+
+
+# --- autocast --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("autocast_dtype", HALF)
+def test_autocast_computes_in_the_dtype_of_the_table(
+    operator: Operator, dtype: str, autocast_dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    if autocast_dtype == "float16":
+        not_in_quick(knobs, "autocast to float16")
+    cases = small_cases(operator, dtype, knobs, 8, first=HALF.index(autocast_dtype))
+    if policy_of(knobs.subject, operator.name, knobs.device) == REFUSED:
+        for case in cases:
+            with pytest.raises(RuntimeError, match="unsafe to autocast"):
+                list(verify_under_autocast(autocast_dtype)(knobs.subject, case, knobs.device))
+            findings.count()
+        return
+    verify = verify_under_autocast(autocast_dtype)
+    check_attempts((Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings)
+
+
+# --- torch.nn --------------------------------------------------------------------------------------------------------
+
+
+def of_torch_alone(knobs: Settings, what: str) -> None:
+    if knobs.subject.name not in ("torch", "torch.nn"):
+        pytest.skip(f"{what} belong to torch; the subject is {knobs.subject.name}")
+
+
+def test_the_modules_of_torch_nn_are_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    of_torch_alone(knobs, "the modules of torch.nn")
+    images = operator.case(dtype, (2, 4, 3, 1), next(iter(operator.values)), {"dim": 1} if operator.name == "softmax" else {}, knobs.seed)
+    cases = [images, *small_cases(operator, dtype, knobs, 4, first=3)]
+    verify = verify_in_modes(modules.module_modes())
+    check_attempts((Attempt(f"module: {case}", case, verify) for case in cases), knobs, findings)
+
+
+@pytest.mark.parametrize("operator", [o for o in OPERATORS.values() if "reduction" in o.options], ids=lambda operator: operator.name)
+def test_size_average_and_reduce_warn_and_mean_a_reduction(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+    of_torch_alone(knobs, "size_average and reduce")
+    verify, values = verify_in_modes(modules.legacy_modes()), list(operator.values)
+    cases = [
+        operator.case(dtype, (4, 5), values[number], {"reduction": reduction, "weight": operator.options["weight"][1]}, knobs.seed)
+        for number, reduction in enumerate(REDUCTION[: 1 if knobs.effort_name == "quick" else None])
+    ]
+    check_attempts((Attempt(f"size_average and reduce: {case}", case, verify) for case in cases), knobs, findings)
+
+
+# --- torch.compile ---------------------------------------------------------------------------------------------------
+#
+# One test a backend, whatever the operators and dtypes: everything is compiled at once, on one worker.
+
+
+@pytest.mark.parametrize("backend", compilation.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_"))
+def test_compiled_results_are_right(backend: str, knobs: Settings, request: pytest.FixtureRequest) -> None:
+    if knobs.subject.name == "reference":
+        pytest.skip("not offered: the reference checks the values of its arguments, which a compiler does not know")
+    if knobs.subject.name == "torch.compile":
+        pytest.skip("torch.compile is the subject: every test compiles it")
+    not_in_quick(knobs, "torch.compile")
+    offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name)]
+    tallies = {(operator.name, dtype): Tally(operator.name, dtype, CLAIM) for operator in offered for dtype in knobs.dtypes}
+    try:
+        compiled, table = compilation.judged(knobs, backend)
+        for finding in compiled:
+            tallies[finding.call.operator, finding.call.dtype].add(finding)
+        request.node.user_properties.append(("eager and compiled", table))
+        failures = [explain(finding, knobs.subject, knobs.device) for finding in compiled if not finding.verdict.passes]
+        assert compiled, "no case was run"
+        assert not failures, f"{len(failures)} of {len(compiled)} cases fail:\n\n" + "\n\n".join([*failures[:SHOWN], *table])
+    except compilation.NoCompiler as error:
+        pytest.skip(str(error))
+    finally:
+        request.node.user_properties += [(PROPERTY, tally.as_property()) for tally in tallies.values() if tally.cases]
+
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+UNDER_VJP = [
+    (entry, claim, dtype) for entry in ledger.entries() if transforms.VJP in entry.modes for claim in entry.claims for dtype in entry.dtypes
+]
+
+
+@pytest.mark.parametrize(
+    ("entry", "claim", "of_dtype"), UNDER_VJP, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in UNDER_VJP]
+)
+def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
+    entry: ledger.Divergence,
+    claim: str,
+    of_dtype: str,
+    knobs: Settings,
+    tell: Callable[[News], None],
+    diverged: Callable[[str], None],
+) -> None:
+    if not entry.in_force(knobs.subject.name, knobs.device):
+        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+    call, grad_output = entry.smallest_call(claim, of_dtype)
+    asked = replace(call, differentiable=("input",) if claim == FORWARD else (claim,))
+    observed = transforms.under_vjp(knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output)[claim]
+    bound = expected(call, (claim,), grad_output)[claim]
+    finding = judge_claim(
+        knobs.subject, knobs.device, None, call, claim, observed, bound, grad_output, entries=(entry,), certify=True, mode=transforms.VJP
+    )
+    if finding.strict.passes:
+        how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
+        tell(verified.no_longer(entry.id, f"{transforms.VJP}: {claim}, {of_dtype}", how, knobs.device))
+        return
+    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
+    diverged(entry.id)
+
+
+def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
+    knobs: Settings, tell: Callable[[News], None], diverged: Callable[[str], None]
+) -> None:
+    not_in_quick(knobs, "torch.compile")
+    found = compilation.smallest_of_ledger(knobs)
+    if not found:
+        pytest.skip(f"no entry about torch.compile speaks of {knobs.subject.name} on {knobs.device}")
+    programs = [program for _, program in found]
+    results = compilation.run(programs, knobs.subject, knobs.device, compilation.DECOMPOSED)
+    mode = f"{compilation.UNDER_COMPILE} with {compilation.DECOMPOSED}"
+    for (entry, program), result in zip(found, results, strict=True):
+        for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
+            if finding.claim in entry.claims:
+                how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
+                if finding.strict.passes:
+                    place = f"{mode}: {finding.claim}, {program.call.dtype}"
+                    tell(verified.no_longer(entry.id, place, how, knobs.device))
+                else:
+                    what = f"{entry.id} in {program.call.dtype} is {how}"
+                    assert finding.divergence == entry.id, f"{what}: {explain(finding, knobs.subject, knobs.device)}"
+                    diverged(entry.id)

@@ -1,0 +1,123 @@
+"""UPG: the upstream gradient, and the formulas of backward passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch_loss_parity import reference
+from torch_loss_parity.faults.components import Tensor, binary_cross_entropy, holds_probabilities, log_probabilities
+from torch_loss_parity.faults.record import backward, composed
+
+
+def _first(grad_output: Tensor) -> Tensor:
+    return grad_output.reshape(-1)[0].expand(grad_output.shape) if grad_output.numel() else grad_output
+
+
+@backward("cross_entropy", "UPG", "linkedin/Liger-Kernel#680", "gradients")
+def the_upstream_gradient_of_a_row_is_that_of_the_first(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+    """Without reduction all rows get the first row's upstream gradient."""
+    return reference.cross_entropy_backward(_first(grad_output), *args, **options)
+
+
+@backward("nll_loss", "UPG", "linkedin/Liger-Kernel#968", "gradients")
+def no_row_has_a_gradient_if_the_first_is_ignored(
+    grad_output: Tensor, input: Tensor, target: Tensor, ignore_index: int, **options: Any
+) -> Any:
+    """The gradient is 0 for every row where the first one is ignored."""
+    found = reference.nll_loss_backward(grad_output, input, target, ignore_index=ignore_index, **options)
+    ignored = target.numel() > 0 and int(target.reshape(-1)[0]) == ignore_index
+    return found._replace(input=found.input * 0) if ignored else found
+
+
+@backward("cross_entropy", "UPG", "microsoft/DirectML#739", "gradients")
+def without_reduction_the_gradient_is_zero(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+    """The backward of unreduced losses returns zeros."""
+    return reference.cross_entropy_backward(grad_output * (options["reduction"] != "none"), *args, **options)
+
+
+@backward("cross_entropy", "UPG", "pytorch/pytorch#94226", "gradients")
+def the_upstream_gradient_of_a_mean_is_one(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+    """The upstream gradient of a reduced loss is ignored."""
+    grad = grad_output if options["reduction"] == "none" else torch.ones_like(grad_output)
+    return reference.cross_entropy_backward(grad, *args, **options)
+
+
+@backward("binary_cross_entropy", "UPG", "paiml/aprender#2182", "gradients")
+def the_gradient_of_a_sum_is_that_of_a_mean(grad_output: Tensor, input: Tensor, *args: Any, **options: Any) -> Any:
+    """The gradient of a sum is divided by the number of elements."""
+    grad = grad_output / max(input.numel(), 1) if options["reduction"] == "sum" else grad_output
+    return reference.binary_cross_entropy_backward(grad, input, *args, **options)
+
+
+@backward("log_softmax", "UPG", "mlpack/mlpack#2360", "gradients")
+def the_sum_is_added_not_subtracted(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward adds p times the sum of the upstream gradient."""
+    found: Tensor = reference.log_softmax_backward(grad_output, input, dim)
+    return 2 * grad_output - found
+
+
+@backward("log_softmax", "UPG", "ROCm/MIOpen#112", "gradients")
+def log_softmax_has_the_gradient_of_softmax(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward is that of softmax."""
+    found: Tensor = reference.softmax_backward(grad_output, input, dim)
+    return found
+
+
+@backward("log_softmax", "UPG", "microsoft/onnxruntime#5160", "gradients")
+def the_backward_multiplies_by_the_logarithm(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward is y (g - sum g), with y the output."""
+    return reference.log_softmax(input, dim) * (grad_output - (grad_output.sum(dim, keepdim=True) if input.ndim else grad_output))
+
+
+@backward("log_softmax", "UPG", "pytorch/pytorch#190746", "gradients")
+def the_upstream_gradient_comes_through(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward returns the upstream gradient, which is right for nobody but nll_loss fused with it."""
+    return grad_output.clone()
+
+
+@backward("softmax", "UPG", "tinygrad: helper_test_op", "gradients")
+def the_gradient_of_softmax_is_zero(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward returns zeros, which is right for the sum of all probabilities."""
+    return torch.zeros_like(grad_output)
+
+
+@backward("softmax", "UPG", "PyTorch: test_variant_consistency_eager", "gradients")
+def the_gradient_of_softmax_has_the_other_sign(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward is negated."""
+    found: Tensor = reference.softmax_backward(grad_output, input, dim)
+    return -found
+
+
+@backward("softmax", "UPG", "ROCm/MIOpen#3427", "gradients")
+def the_row_is_summed_over_all_rows(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
+    """The backward subtracts the mean over rows of sum(g p), not each row's own."""
+    if input.ndim == 0:
+        return grad_output * 0
+    p = reference.softmax(input, dim)
+    inner = (grad_output * p).sum(dim, keepdim=True)
+    return p * (grad_output - (inner.mean() if inner.numel() else inner))
+
+
+@composed("binary_cross_entropy", "UPG", "ooples/AiDotNet#1827", "gradients")
+def the_clamp_detaches(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
+    """The loss is right; the clamp of the logarithms drops their gradient."""
+    loss = binary_cross_entropy(input, target, weight, reduction)
+    return loss.detach() + 0 * (input.sum() + target.sum())
+
+
+@backward("binary_cross_entropy_with_logits", "UPG", "NVIDIA-NeMo/Automodel#3853", "gradients")
+def the_upstream_gradient_of_an_element_is_that_of_the_first(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+    """Without reduction all elements get the first one's upstream gradient."""
+    return reference.binary_cross_entropy_with_logits_backward(_first(grad_output), *args, **options)
+
+
+@backward("cross_entropy", "UPG", "fetchai/ledger#1580", "semantics")
+def the_gradient_takes_logits_for_logarithms(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+    """The softmax in the gradient is that of a row without its largest shift: exp(x - max) is not divided by its sum for two classes."""
+    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    dim = 0 if input.ndim == 1 else 1
+    if input.shape[dim] != 2 or holds_probabilities(input, target):
+        return found
+    total = (log_probabilities(input, dim) - input + input.amax(dim, keepdim=True)).exp()
+    return found._replace(input=found.input / total)

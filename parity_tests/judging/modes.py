@@ -1,0 +1,171 @@
+"""The ways in which torch is asked for gradients, and how each is driven: whatever the mode, the closed form is expected.
+
+Those of second order are in `torch_loss_parity.judging.modes_second_order`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors, widen
+
+SCALE = 0.25  # a power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow
+
+
+# --- a call, as torch sees it --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A call with its tensors: a function of the differentiable ones."""
+
+    subject: Subject
+    call: Call
+    made: Mapping[str, Any]
+    grad_output: torch.Tensor
+
+    @classmethod
+    def of(cls, subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Bound:
+        dtype = getattr(torch, call.output_dtype)
+        return cls(subject, call, tensors(call, device), torch.from_numpy(np.array(grad_output)).to(device=device, dtype=dtype))
+
+    def __call__(self, **instead: Any) -> torch.Tensor:
+        """The result, with some arguments replaced."""
+        made = {**self.made, **instead}
+        positional = [made[name] for name in ("input", "target") if name in made]
+        named = {name: value for name, value in made.items() if name not in ("input", "target")}
+        output = self.subject.function(self.call.operator)(*positional, **named)
+        if not isinstance(output, torch.Tensor):
+            raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+        return output
+
+    def leaves(self, *names: str) -> dict[str, torch.Tensor]:
+        """Fresh leaves that require a gradient."""
+        return {name: self.made[name].detach().clone().requires_grad_() for name in names}
+
+
+def _widened(gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    for name, gradient in gradients.items():
+        if gradient is None:
+            raise WrongResult(f"there is no gradient with respect to {name}")
+    return {name: widen(gradient) for name, gradient in gradients.items()}
+
+
+# --- first order ---------------------------------------------------------------------------------------------------------
+
+
+def backward(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """``output.backward(grad_output)``, read from ``.grad``."""
+    bound = Bound.of(subject, call, device, grad_output)
+    leaves = bound.leaves(*call.differentiable)
+    bound(**leaves).backward(bound.grad_output)
+    return _widened({name: leaf.grad for name, leaf in leaves.items()})
+
+
+def scaled_scalar(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """``(c * (g / c * output).sum()).backward()``: the upstream gradient is the same, folded into a scalar."""
+    bound = Bound.of(subject, call, device, grad_output)
+    leaves = bound.leaves(*call.differentiable)
+    (SCALE * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
+    return _widened({name: leaf.grad for name, leaf in leaves.items()})
+
+
+def retained(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """The first of two backward passes through one graph."""
+    return _through_one_graph(subject, call, device, grad_output, 0)
+
+
+def again(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """The second of two backward passes through one graph: what was saved for backward must have survived the first."""
+    return _through_one_graph(subject, call, device, grad_output, 1)
+
+
+def _through_one_graph(subject: Subject, call: Call, device: str, grad_output: np.ndarray, number: int) -> dict[str, np.ndarray]:
+    bound = Bound.of(subject, call, device, grad_output)
+    leaves = bound.leaves(*call.differentiable)
+    output = bound(**leaves)
+    passes = [
+        torch.autograd.grad(output, list(leaves.values()), bound.grad_output, retain_graph=retain, allow_unused=True)
+        for retain in (True, False)
+    ]
+    return _widened(dict(zip(leaves, passes[number], strict=True)))
+
+
+def one_at_a_time(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """Each gradient from a call in which no other argument requires one."""
+    bound = Bound.of(subject, call, device, grad_output)
+    found = {}
+    for name in call.differentiable:
+        leaves = bound.leaves(name)
+        bound(**leaves).backward(bound.grad_output)
+        found[name] = leaves[name].grad
+    return _widened(found)
+
+
+def micro_batches(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows in two parts, each with its own backward pass, accumulated in ``.grad``; see `splits`."""
+    bound = Bound.of(subject, call, device, grad_output)
+    leaves = bound.leaves(*call.differentiable)
+    rows = call.arguments["input"].shape[0]
+    mean = call.arguments.get("reduction") == "mean"
+    for part in (slice(0, rows // 2), slice(rows // 2, None)):
+        # The parts of a mean are equally large, and each counts for a half.
+        upstream = bound.grad_output[part] if bound.grad_output.ndim else bound.grad_output * (0.5 if mean else 1.0)
+        bound(**_rows(call, {**bound.made, **leaves}, part)).backward(upstream)
+    return _widened({name: leaf.grad for name, leaf in leaves.items()})
+
+
+def _rows(call: Call, made: Mapping[str, Any], part: slice) -> dict[str, Any]:
+    shape = call.arguments["input"].shape
+    split = {name: value[part] for name, value in made.items() if name in ("input", "target") and isinstance(value, torch.Tensor)}
+    for name in ("weight", "pos_weight"):  # of each element: split where it has rows of its own
+        value = made.get(name)
+        if (
+            isinstance(value, torch.Tensor)
+            and value.ndim == len(shape)
+            and value.shape[0] == shape[0]
+            and "dim" not in made
+            and not _of_classes(call)
+        ):
+            split[name] = value[part]
+    return split
+
+
+def _of_classes(call: Call) -> bool:
+    return call.operator in ("nll_loss", "cross_entropy")
+
+
+def splits(call: Call) -> bool:
+    """Whether the sum over two parts of the rows is the same gradient, and as exact.
+
+    The gradient of a class weight is a sum over all rows, whose parts would be rounded on their own. A weighted mean divides by the
+    weights of all rows, which no part knows.
+    """
+    arguments = call.arguments
+    shape = arguments["input"].shape
+    if len(shape) < 2 or shape[0] < 2 or 0 in shape or "weight" in call.differentiable:
+        return False
+    if "dim" in arguments:
+        return bool(arguments["dim"] % len(shape) != 0)
+    if arguments["reduction"] == "mean":
+        indices = _of_classes(call) and arguments["target"].dtype.kind != "f"
+        counted = not indices or (arguments["weight"] is None and not np.any(arguments["target"] == arguments["ignore_index"]))
+        return shape[0] % 2 == 0 and counted
+    return True
+
+
+FIRST_ORDER = (
+    Mode("by backward() into .grad", backward),
+    Mode("folded into a scaled scalar", scaled_scalar),
+    Mode("through a retained graph", retained),
+    Mode("through a retained graph again", again),
+    Mode("with one argument at a time", one_at_a_time, lambda call: len(call.differentiable) > 1),
+    Mode("accumulated over micro-batches", micro_batches, splits),
+)

@@ -1,0 +1,60 @@
+"""Run many cases of one claim and fail with all that was found, the smallest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from zlib import crc32
+
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.judging.judge import Finding, recorded
+from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.processes import watchdog
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.run_subject import WrongResult
+
+Verify = Callable[..., Iterable[Finding]]
+Explain = Callable[..., str]  # of a finding, the subject and the device
+CERTIFY_ONE_IN = 32  # of the passing cases, so that the float64 evaluation is itself watched
+SHOWN = 3
+
+
+def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
+    """Judge every case, count it, and fail if any fails; zero cases fail too. ``explain`` puts a failure into words."""
+    failures: list[Finding] = []
+    for case in cases:
+        failures += [finding for finding in judged(case, verify, knobs, tally) if not finding.verdict.passes]
+    assert tally.cases or tally.declined, "no case was run"
+    if failures:
+        failures.sort(key=lambda finding: finding.verdict.elements)
+        shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
+        raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
+
+
+def judged(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+    """The findings of a case, counted; that the subject raises, or does not offer it, is one too."""
+    try:
+        return findings_of(case, verify, knobs, tally)
+    except NotOffered as error:
+        found = Finding.of_declined(case, str(error))
+    except WrongResult as error:
+        found = recorded(knobs.subject, case, knobs.device, error) or Finding.of_failure(case, str(error))
+    tally.add(found)
+    return [found]
+
+
+def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+    watchdog.doing(str(case))
+    certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
+    found = list(verify(knobs.subject, case, knobs.device, certify=certify))
+    for finding in found:
+        tally.add(finding)
+    return found
+
+
+def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
+    """Judge one case and fail if it fails."""
+    for finding in judged(case, verify, knobs, tally):
+        if not finding.verdict.passes:
+            raise AssertionError(explain(finding, knobs.subject, knobs.device))

@@ -1,0 +1,169 @@
+"""What was run, counted by operator and dtype: no gap is silent, and a claim without a case fails.
+
+A tally is filled by one test, travels as plain data in the test's report (from a worker of pytest-xdist too) and is added up at
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.judge import Finding
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.processes import watchdog
+
+SUMMARY = "parity-summary"  # the plugin that collects the tallies of a run
+PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
+
+
+@dataclass
+class Tally:
+    """Findings of one operator and dtype, added up.
+
+    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ... ``declined`` counts what the
+    subject says it does not offer, by what it says.
+    """
+
+    operator: str
+    dtype: str
+    claim: str = ""
+    cases: int = 0
+    worst: dict[str, float] = field(default_factory=dict)
+    undecided: int = 0
+    failed: int = 0
+    diverged: dict[str, int] = field(default_factory=dict)
+    declined: dict[str, int] = field(default_factory=dict)
+    news: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, finding: Finding) -> None:
+        """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
+        if finding.declined:
+            self.decline(finding.declined)
+            return
+        verdict = finding.verdict
+        self.count(verdict.passes)
+        self.undecided += verdict.undecided
+        kind = FORWARD if finding.claim == FORWARD else "gradient"
+        self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
+        if finding.divergence:
+            self.diverge(finding.divergence)
+        if finding.news:
+            self.tell(finding.news)
+
+    def count(self, passes: bool = True) -> None:
+        """Count a case that is right or wrong, with nothing in between: a refusal, a bit, a kind."""
+        self.cases += 1
+        self.failed += not passes
+        watchdog.feed()
+
+    def diverge(self, entry: str) -> None:
+        """Count a case that the ledger's ``entry`` explains."""
+        self.diverged[entry] = self.diverged.get(entry, 0) + 1
+
+    def decline(self, reason: str) -> None:
+        """Count a case that the subject does not offer."""
+        self.declined[reason] = self.declined.get(reason, 0) + 1
+        watchdog.feed()
+
+    def tell(self, news: News) -> None:
+        """Keep what is otherwise than recorded, to be told at the end of the run."""
+        self.news.append(news.as_dict())
+
+    def as_property(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def merge(self, other: Mapping[str, Any]) -> None:
+        self.cases += other["cases"]
+        self.undecided += other["undecided"]
+        self.failed += other["failed"]
+        for kind, fraction in other["worst"].items():
+            self.worst[kind] = max(self.worst.get(kind, 0.0), fraction)
+        for entry, count in other["diverged"].items():
+            self.diverged[entry] = self.diverged.get(entry, 0) + count
+        for reason, count in other["declined"].items():
+            self.declined[reason] = self.declined.get(reason, 0) + count
+        self.news += other["news"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table at the end of a run."""
+
+    operator: str
+    dtype: str
+    cases: int
+    forward: float | None
+    gradient: float | None
+    undecided: int
+    verdict: str
+
+
+def claim_of(nodeid: str) -> str:
+    """The kind of claim that a test file checks, after its name."""
+    return Path(nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
+
+
+def by_operator(counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]) -> dict[str, Any]:
+    """What `coverage` counted, as ``--counts`` and ``--outcome`` write it."""
+    return {name: {dtype: dict(counted[name, dtype]) for dtype in dtypes if (name, dtype) in counted} for name in operators}
+
+
+def coverage(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:
+    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject offers nothing of it."""
+    counted: dict[tuple[str, str], dict[str, int]] = {}
+    for reported in properties:
+        cell = counted.setdefault((reported["operator"], reported["dtype"]), {})
+        before, cases = cell.get(reported["claim"]), reported["cases"]
+        nothing = not cases and reported["declined"]
+        cell[reported["claim"]] = (-1 if before is None else before) if nothing else max(before or 0, 0) + cases
+    return counted
+
+
+def not_offered(properties: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many cases were not offered, by what the subject says."""
+    counted: dict[str, int] = {}
+    for reported in properties:
+        for reason, count in reported["declined"].items():
+            counted[reason] = counted.get(reason, 0) + count
+    return counted
+
+
+def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: Iterable[str]) -> list[Row]:
+    """Add up what tests reported, in the order of operators and dtypes."""
+    tallies: dict[tuple[str, str], Tally] = {}
+    for reported in properties:
+        key = (reported["operator"], reported["dtype"])
+        tallies.setdefault(key, Tally(*key)).merge(reported)
+    made = []
+    for operator in order:
+        for dtype in dtypes:
+            tally = tallies.get((operator, dtype))
+            if tally is not None:
+                made.append(
+                    Row(
+                        operator,
+                        dtype,
+                        tally.cases,
+                        tally.worst.get(FORWARD),
+                        tally.worst.get("gradient"),
+                        tally.undecided,
+                        _verdict(tally),
+                    )
+                )
+    return made
+
+
+def _verdict(tally: Tally) -> str:
+    if tally.failed:
+        return f"FAIL ({tally.failed} of {tally.cases})"
+    if tally.declined and not tally.cases:
+        return "not offered"
+    if not tally.cases:
+        return "FAIL (nothing was run)"
+    diverged, declined = sum(tally.diverged.values()), sum(tally.declined.values())
+    known = f"; {diverged} known to diverge" if diverged else ""
+    return f"pass{known}; {declined} not offered" if declined else f"pass{known}"

@@ -1,0 +1,254 @@
+"""The ledger of known divergences: where torch breaks the derived bound, why, and what does hold there.
+
+An entry never removes a check. It names a weaker `Arithmetic`, or the formula that torch in fact evaluates, and the result is
+judged by the bound that follows from that. Its smallest input is to break the strict bound: that it does not is news, see
+Note [Records and verdicts] of `torch_loss_parity.ledger.news`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PATH = Path(__file__).with_name("known_divergences.toml")
+OF_DEFINITIONS = Path(__file__).with_name("divergences_of_definitions.toml")
+OF_COMPILED = Path(__file__).with_name("divergences_of_compiled.toml")
+REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
+LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
+
+
+class Entry:
+    """What every entry of the ledger says of whom it speaks."""
+
+    id: str
+    torch: str
+    subjects: tuple[str, ...]
+    devices: tuple[str, ...]
+
+    def in_force(self, subject: str, device: str) -> bool:
+        """Whether the entry speaks of this subject and device, in the installed version of torch."""
+        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
+
+
+@dataclass(frozen=True)
+class Divergence(Entry):
+    """One entry; the fields are described at the top of ``known_divergences.toml``."""
+
+    id: str
+    operators: tuple[str, ...]
+    claims: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    torch: str
+    reason: str
+    measured: str
+    link: str
+    smallest: tuple[Mapping[str, Any], ...]
+    subjects: tuple[str, ...] = ("torch", "torch.nn")
+    devices: tuple[str, ...] = ("cpu",)
+    modes: tuple[str, ...] = ()
+    when: Mapping[str, Any] = field(default_factory=dict)
+    unless: Mapping[str, Any] = field(default_factory=dict)
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    formula: str = ""
+
+    def covers(self, call: Call, claim: str, mode: str = "") -> bool:
+        return (
+            call.operator in self.operators
+            and claim in self.claims
+            and call.dtype in self.dtypes
+            and (not self.modes or mode in self.modes)
+            and all(_is_one_of(call.facts.get(name), values) for name, values in self.when.items())
+            and not any(_is_one_of(call.facts.get(name), values) for name, values in self.unless.items())
+        )
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        return formula(self.formula, torch_formulas) if self.formula else None
+
+    def smallest_call(self, claim: str, dtype: str) -> tuple[Call, np.ndarray | None]:
+        """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
+        recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
+        del recorded["claim"]
+        grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
+        output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
+        arguments = {name: _array(value) if isinstance(value, (list, dict)) else value for name, value in recorded.items()}
+        call = Call(self.operators[0], arguments, dtype, output_dtype, () if claim == "forward" else (claim,), dtypes=dtypes)
+        return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
+
+
+def _array(value: Any) -> np.ndarray:
+    """A list of numbers, or ``{ full = 0.5, shape = [257] }``."""
+    return np.asarray(value) if isinstance(value, list) else np.full(value["shape"], value["full"])
+
+
+def _is_one_of(value: Any, values: Any) -> bool:
+    return value in (values if isinstance(values, list) else [values])
+
+
+@dataclass(frozen=True)
+class Shortfall(Entry):
+    """A place where torch does something other than it should, that is no matter of rounding.
+
+    Attributes
+    ----------
+    claim : str
+        The kind of claim that finds it: "errors", "transforms", ...; "no result" where a case of any claim leaves nothing to compare.
+    operators, dtypes : tuple of str
+        Whom it concerns; every dtype unless given.
+    cases : tuple of str
+        The sentences of the claim that do not hold, or what is said where there is no result; shell wildcards are allowed.
+    what : str
+        What torch does, and what it should do.
+    script, prints : str
+        At most fifteen lines that need only torch, and the words that they print.
+    """
+
+    id: str
+    claim: str
+    operators: tuple[str, ...]
+    cases: tuple[str, ...]
+    what: str
+    reason: str
+    torch: str
+    link: str
+    script: str
+    prints: str
+    dtypes: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ("torch", "torch.nn")
+    devices: tuple[str, ...] = ("cpu",)
+
+    def covers(self, claim: str, operator: str, dtype: str, sentence: str) -> bool:
+        return (
+            claim == self.claim
+            and operator in self.operators
+            and (not self.dtypes or dtype in self.dtypes)
+            and any(fnmatchcase(sentence, pattern) for pattern in self.cases)
+        )
+
+
+def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
+    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a definition."""
+    found: Callable[..., Any] = getattr(of_torch, name, None) or getattr(compiled_formulas, name, None) or getattr(autograd_formulas, name)
+    return found
+
+
+def shortfall(subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str) -> Shortfall | None:
+    """The recorded shortfall that explains why ``sentence`` does not hold of a subject, if there is one."""
+    for entry in shortfalls():
+        if entry.covers(claim, operator, dtype, sentence) and entry.in_force(subject, device):
+            return entry
+    return None
+
+
+@cache
+def _installed_torch_is(specifier: str) -> bool:
+    return SpecifierSet(specifier).contains(Version(torch.__version__).base_version)
+
+
+@cache
+def entries() -> tuple[Divergence, ...]:
+    """Every entry of the ledger.
+
+    Raises
+    ------
+    ValueError
+        If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a claim, or two
+        share an id.
+    """
+    return tuple(parse(entry) for entry in _unique(_table("divergence")))
+
+
+def entries_of(subject: str) -> tuple[Divergence, ...]:
+    """The entries that speak of a subject, whatever the device and the version of torch."""
+    return tuple(entry for entry in entries() if subject in entry.subjects)
+
+
+@cache
+def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Divergence, ...]:
+    """The entries that speak of a subject on a device, and of an operator in a dtype; asked for with every result."""
+    return tuple(e for e in entries() if e.in_force(subject, device) and operator in e.operators and dtype in e.dtypes)
+
+
+@cache
+def speaks_of(subject: str, device: str) -> bool:
+    """Whether any divergence is recorded of a subject on a device."""
+    return any(entry.in_force(subject, device) for entry in entries())
+
+
+@cache
+def shortfalls() -> tuple[Shortfall, ...]:
+    """Every shortfall of the ledger.
+
+    Raises
+    ------
+    ValueError
+        If an entry lacks a field or has an unknown one, its script is too long, or two share an id.
+    """
+    return tuple(parse_shortfall(entry) for entry in _unique(_table("shortfall")))
+
+
+def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
+    """The shortfalls that are recorded of a subject, whatever the device and the version of torch."""
+    return tuple(entry for entry in shortfalls() if subject in entry.subjects)
+
+
+def _table(name: str) -> list[dict[str, Any]]:
+    return [entry for path in (PATH, OF_DEFINITIONS, OF_COMPILED) for entry in tomllib.loads(path.read_text()).get(name, [])]
+
+
+def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:
+    required = [f.name for f in fields(Shortfall) if f.default is MISSING]
+    _check_fields(entry, required, Shortfall)
+    lines = entry["script"].strip().splitlines()
+    if len(lines) > LONGEST_SCRIPT:
+        raise ValueError(f"ledger entry {entry['id']!r} has a script of {len(lines)} lines; at most {LONGEST_SCRIPT} are allowed")
+    return Shortfall(**_frozen(entry))
+
+
+def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type) -> None:
+    missing = [name for name in required if name not in entry]
+    if missing:
+        raise ValueError(f"ledger entry {entry.get('id', entry)!r} lacks {', '.join(missing)}")
+    unknown = sorted(set(entry) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"ledger entry {entry['id']!r} has unknown fields {', '.join(unknown)}")
+
+
+def parse(entry: Mapping[str, Any]) -> Divergence:
+    _check_fields(entry, REQUIRED, Divergence)
+    if not entry.get("arithmetic") and not entry.get("formula"):
+        raise ValueError(f"ledger entry {entry['id']!r} must say what holds: an arithmetic or a formula")
+    recorded = [smallest.get("claim") for smallest in entry["smallest"]]
+    if sorted(recorded, key=str) != sorted(entry["claims"]):
+        raise ValueError(f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}")
+    return Divergence(**_frozen(entry))
+
+
+def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+
+
+def _unique(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ids = [entry.get("id") for entry in raw]
+    twice = sorted({str(i) for i in ids if ids.count(i) > 1})
+    if twice:
+        raise ValueError(f"ledger ids used twice: {', '.join(twice)}")
+    return raw

@@ -1,0 +1,164 @@
+"""Where cases come from: random ones, and a grid in which every pair and every three options meet.
+
+`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option value, every pair
+and every three of them with few cases (covering arrays), `sizes` the lengths at which implementations change their path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations, product
+from math import prod
+from typing import Any
+from zlib import crc32
+
+from covertable import make
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators import OPERATORS, Operator
+
+ABSENT = ""  # the value of an option that a case does without
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size;
+    whether dtypes share what is costly: each such case is then dealt to one of them; how many seconds a case may take."""
+
+    random_cases: int
+    longest: int
+    triples: bool
+    largest_size: int
+    shared: bool
+    time_limit: float
+
+
+EFFORTS = {
+    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True, time_limit=60),
+    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120),
+    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800),
+}
+LARGE = 2**14  # elements: costly
+
+
+def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> slice:
+    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed, others for the next operator."""
+    return slice((dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes))
+
+
+def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
+    """Cases of an operator with a random shape of up to five dimensions, one of them up to ``longest`` long."""
+    least = min(len(shape) for shape in operator.shapes)
+
+    @st.composite
+    def cases(draw: st.DrawFn) -> Case:
+        dims = draw(st.lists(st.integers(0, 6) | st.integers(1, 3), min_size=least, max_size=5))
+        if dims and bool(draw(st.booleans())):
+            dims[draw(st.integers(0, len(dims) - 1))] = draw(st.integers(1, longest))
+        if operator.targets_classes and dims[min(1, len(dims) - 1)] == 0:
+            dims[min(1, len(dims) - 1)] = 1  # no class, no target
+        options = {name: draw(st.sampled_from(values)) for name, values in operator.options.items()}
+        values = draw(st.sampled_from(list(operator.values)))
+        return operator.case(dtype, tuple(dims), values, options, draw(st.integers(0, 2**32 - 1)))
+
+    return cases()
+
+
+def for_each_random_case(
+    strategy: st.SearchStrategy[Case], check: Callable[[Case], None], *, examples: int, base_seed: int, name: str
+) -> None:
+    """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first that fails."""
+
+    @seed(crc32(f"{base_seed} {name}".encode()))
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(strategy)
+    def run(case: Case) -> None:
+        check(case)
+
+    run()
+
+
+def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
+    """Cases in which every pair of option values meets; beyond quick effort every three of them, and every pair of options,
+    shapes and distributions, which ``dtypes`` share where the effort says so.
+
+    Three, because the oldest faults take three: a class weight, index targets and a mean.
+    """
+    rows = list(enumerate(_together(operator.name, 2, False)))
+    if effort.triples:
+        more = list(enumerate([*_together(operator.name, 3, False), *_together(operator.name, 2, True)], len(rows)))
+        rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
+    telling = [shape for shape in operator.shapes if prod(shape) > 1]  # where the grid is small, no row is spent on an empty input
+    values = list(operator.values)
+    for number, row in rows:
+        chosen = dict(row)
+        shape = chosen.pop("shape", None)
+        if shape is None:
+            rotated = telling[number % len(telling) :] + telling[: number % len(telling)]
+            shape = next(s for s in rotated if fits(operator, chosen | {"shape": s}))
+        drawn = chosen.pop("values", values[number % len(values)])
+        yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
+
+
+@cache
+def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
+    """A covering array: rows in which every ``strength`` values that make sense together meet; the same for every dtype."""
+    operator = OPERATORS[name]
+    axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
+    if with_values_and_shapes:
+        axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
+    return covering(operator, axes, strength)
+
+
+def covering(operator: Operator, axes: Mapping[str, list[Any]], strength: int) -> list[dict[str, Any]]:
+    """Rows in which every ``strength`` values of different axes meet, as long as they make sense together."""
+    forbidden = {pair: _forbidden(operator, axes, pair) for pair in combinations(axes, 2)}
+    constraints = [
+        {"operator": "fn", "requires": pair, "evaluate": partial(_is_allowed, pair, values)} for pair, values in forbidden.items() if values
+    ]
+    return [dict(row) for row in make(axes, strength=min(strength, len(axes)), constraints=constraints)]
+
+
+def _forbidden(operator: Operator, axes: Mapping[str, list[Any]], names: tuple[str, str]) -> set[tuple[Any, Any]]:
+    """The pairs of values of two axes that make no sense together, found once: covering asks a million times."""
+    pairs = product(*(axes[name] for name in names))
+    return {pair for pair in pairs if not fits(operator, dict(zip(names, pair, strict=True)))}
+
+
+def _is_allowed(names: tuple[str, str], forbidden: set[tuple[Any, Any]], row: Mapping[str, Any]) -> bool:
+    return tuple(row[name] for name in names) not in forbidden
+
+
+def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
+    """Whether options, and the shape where there is one, make sense together: the operator settles on what was chosen."""
+    options = {name: value for name, value in chosen.items() if name not in ("shape", "values") and value != ABSENT}
+    complete = {name: allowed[0] for name, allowed in operator.options.items()} | options
+    settled = operator.settle(chosen["shape"], complete) if "shape" in chosen else operator.settle((2,) * 5, complete)
+    return all(settled.get(name, ABSENT) == value for name, value in options.items())
+
+
+def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
+    """The operator's sizes, each with another distribution; quick effort leaves out the large ones, ``dtypes`` share them where the
+    effort says so."""
+    values = list(operator.values)
+    numbered = list(enumerate(operator.sizes))
+    if effort.shared and dtypes:
+        small = [(number, size) for number, size in numbered if prod(size[0]) < LARGE]
+        large = [(number, size) for number, size in numbered if prod(size[0]) >= LARGE]
+        numbered = small + large[hand(operator.name, dtype, dtypes, base_seed)]
+    for number, (shape, options) in numbered:
+        if prod(shape) > effort.largest_size:
+            continue
+        drawn = options.get("values", values[number % len(values)])
+        chosen = {name: value for name, value in options.items() if name != "values"}
+        yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
