@@ -1,8 +1,9 @@
 """The C library's allocator while times are taken.
 
-glibc serves large blocks with mmap and gives them back when they are freed, so every new output of 32 MB costs eight thousand page
-faults: a forward log_softmax then takes three times as long, or not, by what the heap held before. While benchmarks are timed nothing
-is given back; the settings are part of what a result says, and so is the number of page faults in a call.
+glibc serves large blocks with mmap and gives them back when they are freed, so every new output of 32 MB
+costs eight thousand page faults: a forward log_softmax then takes three times as long, or not, by what the
+heap held before. While benchmarks are timed nothing is given back; the settings are part of what a result
+says, and so is the number of page faults in a call.
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ def keep_memory() -> str:
     library = _c_library()
     if library is None:
         return AS_IT_IS
-    done = [library.mallopt(M_MMAP_MAX, 0), library.mallopt(M_TRIM_THRESHOLD, -1), library.mallopt(M_TOP_PAD, TOP_PAD)]
+    done = [
+        library.mallopt(M_MMAP_MAX, 0),
+        library.mallopt(M_TRIM_THRESHOLD, -1),
+        library.mallopt(M_TOP_PAD, TOP_PAD),
+    ]
     return SETTINGS if all(done) else AS_IT_IS
 
 
 def give_back() -> bool:
-    """Return what is free to the system, so that what is used next shows in the resident set; whether that is possible here."""
+    """Return what is free to the system, so that what is used next shows in the resident set; whether that is
+    possible here.
+    """
     library = _c_library()
     if library is None:
         return False
@@ -51,5 +58,7 @@ def give_back() -> bool:
 
 
 def page_faults() -> int | None:
-    """Page faults of this process so far that needed no disk; None where the system does not count them, as on Windows."""
+    """Page faults of this process so far that needed no disk; None where the system does not count them, as
+    on Windows.
+    """
     return None if resource is None else int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)

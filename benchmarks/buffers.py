@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, Work
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import grad_output_of
@@ -83,7 +84,10 @@ class Buffers:
 
     def exchange(self) -> None:
         """Each buffer gets what the next one holds, at the same address."""
-        held = [{**arguments, "grad_output": g} for arguments, g in zip(self.arguments, self.grad_outputs, strict=True)]
+        held = [
+            {**arguments, "grad_output": g}
+            for arguments, g in zip(self.arguments, self.grad_outputs, strict=True)
+        ]
         with torch.no_grad():
             for name, first in held[0].items():
                 if isinstance(first, torch.Tensor):
@@ -113,14 +117,18 @@ def _rewrite(tensor: torch.Tensor) -> None:
         bytes_of(tensor).view(torch.int64).bitwise_or_(0)
 
 
-def draw(work: Work, dtype: str, shape: tuple[int, ...], seed: int, number: int = NUMBER) -> tuple[Dataset, ...]:
+def draw(
+    work: Work, dtype: str, shape: tuple[int, ...], seed: int, number: int = NUMBER
+) -> tuple[Dataset, ...]:
     """Datasets of a work, each with other numbers; only the gradient of ``input`` is asked for, as in
     training."""
     drawn = []
     for i in range(number):
         case = work.case(dtype, shape, seed + i)
         call = replace(work.record.call(case), differentiable=("input",))
-        drawn.append(Dataset(case, call, grad_output_of(call, output_shape(call), case.generator("grad_output"))))
+        drawn.append(
+            Dataset(case, call, grad_output_of(call, output_shape(call), case.generator("grad_output")))
+        )
     return tuple(drawn)
 
 
@@ -130,7 +138,10 @@ def buffers(datasets: tuple[Dataset, ...], device: str) -> Buffers:
         datasets=datasets,
         arguments=tuple(tensors(each.call, device) for each in datasets),
         grad_outputs=tuple(
-            torch.from_numpy(np.array(each.grad_output)).to(device=device, dtype=TORCH_DTYPES[each.call.output_dtype]) for each in datasets
+            torch.from_numpy(np.array(each.grad_output)).to(
+                device=device, dtype=TORCH_DTYPES[each.call.output_dtype]
+            )
+            for each in datasets
         ),
         order=list(range(len(datasets))),
     )

@@ -1,4 +1,6 @@
-"""Where things lie in the pictures of the page: bars against the floor, speed against accuracy, curves over size."""
+"""Where things lie in the pictures of the page: bars against the floor, speed against accuracy, curves over
+size.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from torch_loss_parity.benchmarks.noise import Noise
 from torch_loss_parity.benchmarks.paths import BASELINE
 from torch_loss_parity.benchmarks.result import Result, Wrong
 
-MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")  # told apart without colour, too
+# Told apart without colour, too.
+MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> I
     for each in wrong:
         groups.setdefault(", ".join(each.group), [])
     for number, (name, members) in enumerate(groups.items()):
-        bars = tuple(_bar(result, axis, BAR * i, apart, colours.index(result.path)) for i, result in enumerate(members))
+        bars = tuple(
+            _bar(result, axis, BAR * i, apart, colours.index(result.path)) for i, result in enumerate(members)
+        )
         refused = tuple(each for each in wrong if ", ".join(each.group) == name)
         yield Panel(name, f"group-{number}", axis, bars, refused, BAR * len(bars) + 20)
 
@@ -135,7 +140,9 @@ class Scatter:
 
 def marks(results: Sequence[Result]) -> dict[str, str]:
     """A mark for each path."""
-    return {path: MARKS[i % len(MARKS)] for i, path in enumerate(dict.fromkeys(result.path for result in results))}
+    return {
+        path: MARKS[i % len(MARKS)] for i, path in enumerate(dict.fromkeys(result.path for result in results))
+    }
 
 
 def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
@@ -146,14 +153,19 @@ def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
         x = scale((max(result.ulps, 0.1) for result in members), 60, 620)
         y = scale((result.speed for result in members), 300, -280)
         points = tuple(
-            Point(result.path, x(max(result.ulps, 0.1)), y(result.speed), mark[result.path], _told(result)) for result in members
+            Point(result.path, x(max(result.ulps, 0.1)), y(result.speed), mark[result.path], _told(result))
+            for result in members
         )
         yield Scatter(dtype, x, y, points)
 
 
 def _told(result: Result) -> str:
     speed, ulps, share = (summary.figure(value) for value in (result.speed, result.ulps, result.fraction))
-    return f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of what rounding allows"
+    return (
+        f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of "
+        f"what "
+        f"rounding allows"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,14 +190,24 @@ class Plot:
 def plots(results: Sequence[Result]) -> Iterator[Plot]:
     """Time against size, for what was swept."""
     found = scaling.curves(results)
-    for (work, mode, dtype, along), members in groupby(found, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)):
+    for (work, mode, dtype, along), members in groupby(
+        found, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)
+    ):
         each = list(members)
         x = scale((n for curve in each for n, _ in curve.points), 60, 380)
         y = scale((t for curve in each for _, t in curve.points), 240, -220)
-        yield Plot(f"{work}, {mode}, {dtype}, along {along}", x, y, tuple(_line(curve, x, y) for curve in each))
+        yield Plot(
+            f"{work}, {mode}, {dtype}, along {along}", x, y, tuple(_line(curve, x, y) for curve in each)
+        )
 
 
 def _line(curve: scaling.Curve, x: Scale, y: Scale) -> Line:
     dots = tuple((x(n), y(t), f"{curve.path}: {n} elements, {summary.seconds(t)}") for n, t in curve.points)
     exponent = "" if curve.exponent is None else f" n^{curve.exponent:.2f}"
-    return Line(curve.path, " ".join(f"{px},{py}" for px, py, _ in dots), dots, f"{curve.path}{exponent}", dots[-1][:2])
+    return Line(
+        curve.path,
+        " ".join(f"{px},{py}" for px, py, _ in dots),
+        dots,
+        f"{curve.path}{exponent}",
+        dots[-1][:2],
+    )

@@ -1,9 +1,10 @@
 """Time on the CPU, and on a CUDA device by the device's own clock.
 
 Note [Stamps]
-    pytest-benchmark calls its timer before and after a round and subtracts. Here a reading is a *stamp* that knows what its
-    subtraction takes: on CUDA the device has to reach an event first. A round is a block of calls, so that what the harness does
-    once a round does not count; the difference is divided by their number, and pytest-benchmark's figures are those of one call.
+    pytest-benchmark calls its timer before and after a round and subtracts. Here a reading is a *stamp* that
+    knows what its subtraction takes: on CUDA the device has to reach an event first. A round is a block of
+    calls, so that what the harness does once a round does not count; the difference is divided by their
+    number, and pytest-benchmark's figures are those of one call.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from torch_loss_parity.benchmarks.buffers import Buffers, bytes_of
 from torch_loss_parity.benchmarks.paths import Step
 from torch_loss_parity.benchmarks.workload import Traffic

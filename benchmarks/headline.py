@@ -1,4 +1,6 @@
-"""A run read out in sentences: which path is nearest the limit, and what torch's fused operator leaves on the table."""
+"""A run read out in sentences: which path is nearest the limit, and what torch's fused operator leaves on the
+table.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ OPERAND = 2**20  # elements: below, a call costs more than moving its bytes
 
 
 def telling(results: Sequence[Result]) -> list[Result]:
-    """The training steps of the plain operators on one shape and dtype: the largest shape that torch has most of them at."""
+    """The training steps of the plain operators on one shape and dtype: the largest shape that torch has most
+    of them at.
+    """
     steps = [r for r in results if r.mode == TRAINING and r.work in PLAIN and r.dtype == "float32"]
     counted: dict[str, int] = {}
     for result in steps:
@@ -38,21 +42,32 @@ def sentences(results: Sequence[Result]) -> list[str]:
     typical = geometric_mean([result.times_floor for result in own])
     farthest = max(own, key=lambda result: result.times_floor)
     where = f"Forward and backward at {own[0].shape} in {own[0].dtype}"
-    said = [f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {times(nearest)} times the floor."]
+    said = [
+        f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {times(nearest)} times the "
+        f"floor."
+    ]
     apart = noise(results)
     gains = [_gain(result, steps, apart) for result in own]
     better = max((gain for gain in gains if gain), key=lambda gain: gain[1], default=None)
     left = (
-        f"The fused operators of torch take {figure(typical)} times the floor (geometric mean of {len(own)}), at most "
+        f"The fused operators of torch take {figure(typical)} times the floor (geometric mean of "
+        f"{len(own)}), "
+        f"at most "
         f"{figure(farthest.times_floor)} times ({farthest.work})"
     )
     if better:
-        left += f"; in {better[2]} they leave a factor of {figure(better[1])} on the table, which {better[0]} takes"
+        left += (
+            f"; in {better[2]} they leave a factor of {figure(better[1])} on the table, which "
+            f"{better[0]} "
+            f"takes"
+        )
     return [*said, left + "."]
 
 
 def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, float, str] | None:
-    """The fastest other path of a group, its speed against torch, and the work; None where torch is as fast, or noise hides it."""
+    """The fastest other path of a group, its speed against torch, and the work; None where torch is as fast,
+    or noise hides it.
+    """
     others = [result for result in steps if result.group == own.group and result.path != BASELINE]
     fastest = max(others, key=lambda result: result.speed, default=None)
     if fastest is None or fastest.speed <= 1 or not apart.told(fastest):

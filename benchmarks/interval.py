@@ -6,7 +6,8 @@ Note [Intervals]
     was drawn are the interval: the percentile bootstrap (Efron & Tibshirani, An Introduction to the
     Bootstrap, 13.3). No distribution is assumed, and no figure for what noise is. What is assumed is that
     rounds do not depend on each other: the order within a round is drawn, and ``python -m
-    torch_loss_parity.benchmarks.meta.slowdown`` measures how often the interval of torch against itself holds 1.
+    torch_loss_parity.benchmarks.meta.slowdown`` measures how often the interval of torch against itself holds
+    1.
 """
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy
 import torch
+
 from torch_loss_parity.benchmarks.session import Benchmarks
 
-LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")  # of py-cpuinfo: they differ in every run
+# Of py-cpuinfo: they differ in every run.
+LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")
 ENVIRONMENT = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "ATEN_", "TORCHINDUCTOR_")
 
 
@@ -25,7 +27,11 @@ def of(run: Benchmarks) -> dict[str, Any]:
     import cpuinfo
 
     found = cpuinfo.get_cpu_info() or {}
-    return {"cpu": found.get("brand_raw", "unknown"), "cores": os.cpu_count(), **_libraries(run.threads, run.allocator, run.device)}
+    return {
+        "cpu": found.get("brand_raw", "unknown"),
+        "cores": os.cpu_count(),
+        **_libraries(run.threads, run.allocator, run.device),
+    }
 
 
 def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:
@@ -36,5 +42,7 @@ def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:
         "threads": threads,
         "allocator": allocator,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)},
+        "environment": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)
+        },
     }

@@ -1,7 +1,7 @@
 """Which cells a run measures, by effort, and what it leaves out.
 
-The whole product of works, modes, shapes, dtypes and paths takes an hour. Each effort takes whole sheets of it, the telling ones first,
-and says what is left out.
+The whole product of works, modes, shapes, dtypes and paths takes an hour. Each effort takes whole sheets of
+it, the telling ones first, and says what is left out.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Effort:
     rounds : (int, int)
         The fewest and the most of them.
     limit : float
-        After so many seconds, from the start of pytest, no further cell is begun; those that remain are named.
+        After so many seconds, from the start of pytest, no further cell is begun; those that remain are
+        named.
     left_out : tuple of str
         Sentences on what is not measured.
     """
@@ -87,7 +88,13 @@ EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(
         sheets=(
             Sheet(PLAIN, (TRAINING,), (SQUARE,), (WORKHORSE,)),
-            Sheet(BY_ROW[:2], (FORWARD,), (SQUARE,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
+            Sheet(
+                BY_ROW[:2],
+                (FORWARD,),
+                (SQUARE,),
+                (WORKHORSE,),
+                ("torch", "composed", "numpy", "scipy", "subject"),
+            ),
         ),
         seconds=0.5,
         rounds=(9, 41),
@@ -115,9 +122,11 @@ EFFORTS: Mapping[str, Effort] = {
         rounds=(11, 61),
         limit=270,
         left_out=(
-            f"binary_cross_entropy* at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing to them",
+            f"binary_cross_entropy* at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing to "
+            f"them",
             f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
-            f"float16, float64 but forward+backward of torch, and in float64 of numpy, at {shape_name(NARROW)}",
+            f"float16, float64 but forward+backward of torch, and in float64 of numpy, at "
+            f"{shape_name(NARROW)}",
             f"backward apart from forward, but at {shape_name(SQUARE)}",
             f"torch.compile and composed at {shape_name(WIDE)}, and in forward alone at {shape_name(WIDEST)}",
             f"forward alone at {shape_name(WIDE)}",
@@ -141,8 +150,15 @@ EFFORTS: Mapping[str, Effort] = {
 # Without times every path computes every work once, on a few numbers, so that none can rot.
 CORRECTNESS = (
     Sheet(tuple(WORKS), MODES, (UNTIMED,), (WORKHORSE,), ("torch", "composed", "numpy", "scipy", "subject")),
-    Sheet(tuple(WORKS), (TRAINING,), (UNTIMED,), tuple(d for d in DTYPES if d != WORKHORSE), ("torch", "numpy", "subject")),
-    Sheet(("softmax",), (TRAINING,), (UNTIMED,), (WORKHORSE,), ("compile",)),  # the parity tests compile the others
+    Sheet(
+        tuple(WORKS),
+        (TRAINING,),
+        (UNTIMED,),
+        tuple(d for d in DTYPES if d != WORKHORSE),
+        ("torch", "numpy", "subject"),
+    ),
+    # The parity tests compile the others.
+    Sheet(("softmax",), (TRAINING,), (UNTIMED,), (WORKHORSE,), ("compile",)),
 )
 
 
@@ -183,7 +199,9 @@ def cells(
 
 
 def together(chosen: Iterable[Cell]) -> list[Cell]:
-    """The cells in their order, but those that share their inputs one after the other: inputs and what is true of them are made once."""
+    """The cells in their order, but those that share their inputs one after the other: inputs and what is
+    true of them are made once.
+    """
     by_inputs: dict[tuple[str, str, Shape], list[Cell]] = {}
     for cell in chosen:
         by_inputs.setdefault((cell.work, cell.dtype, cell.shape), []).append(cell)
@@ -207,5 +225,7 @@ def shape_from(text: str) -> Shape:
     """
     rows, _, classes = text.partition("x")
     if not (rows.isdecimal() and classes.isdecimal()) or prod((int(rows), int(classes))) < 8:
-        raise ValueError(f"--shape is {text!r}; it must be ROWSxCLASSES with at least 8 elements, such as 2048x1024")
+        raise ValueError(
+            f"--shape is {text!r}; it must be ROWSxCLASSES with at least 8 elements, such as 2048x1024"
+        )
     return int(rows), int(classes)

@@ -24,6 +24,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+
 from torch_loss_parity.benchmarks.allocator import page_faults
 from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.clock import Clock, synchronize

@@ -1,8 +1,9 @@
 """The most memory that a call holds beyond what was there before it.
 
-CUDA: the allocator's own statistics. CPU: the peak of the resident set, which the kernel keeps for a process and which can be set back.
-What the process holds free is first given back to the system, so that memory which the call takes shows as pages that become resident.
-The kernel counts pages in batches for each core, so small operands are below its resolution.
+CUDA: the allocator's own statistics. CPU: the peak of the resident set, which the kernel keeps for a process
+and which can be set back. What the process holds free is first given back to the system, so that memory which
+the call takes shows as pages that become resident. The kernel counts pages in batches for each core, so small
+operands are below its resolution.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from torch_loss_parity.benchmarks.allocator import give_back
 from torch_loss_parity.benchmarks.clock import synchronize
 
-MEASURABLE = 4 * 2**20  # bytes of an operand: from here on the batches in which pages are counted are per cents of it
+# Bytes of an operand: from here on the batches in which pages are counted are per cents of it.
+MEASURABLE = 4 * 2**20
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 TOO_SMALL = f"operands below {MEASURABLE >> 20} MiB are below the resolution of the resident set"
 

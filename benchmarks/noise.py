@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval
 from torch_loss_parity.benchmarks.paths import BASELINE
 from torch_loss_parity.benchmarks.result import Group, Result

@@ -1,4 +1,6 @@
-"""One self-contained page of a run: no script, nothing from the network, light and dark as the reader prefers."""
+"""One self-contained page of a run: no script, nothing from the network, light and dark as the reader
+prefers.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ class Report:
 
 def report_of(run: Benchmarks, machine: Mapping[str, Any]) -> Report:
     """What a run found."""
-    return Report(run.results, run.wrong, list(summary.omissions(run)), machine, {name: path.what for name, path in run.paths.items()})
+    return Report(
+        run.results,
+        run.wrong,
+        list(summary.omissions(run)),
+        machine,
+        {name: path.what for name, path in run.paths.items()},
+    )
 
 
 def page(report: Report) -> str:
@@ -42,7 +50,9 @@ def page(report: Report) -> str:
     from jinja2 import Environment, StrictUndefined
 
     apart = noise(report.results)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,

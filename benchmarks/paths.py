@@ -1,6 +1,7 @@
 """What is timed against each other: one record a path. Adding one is an entry in `PATHS`.
 
-A path turns a work and its buffers into a `Step`: what is prepared for a call and not timed, the call that is, and what it returned.
+A path turns a work and its buffers into a `Step`: what is prepared for a call and not timed, the call that
+is, and what it returned.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
 from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
@@ -85,13 +87,20 @@ class Path:
 
 
 def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
-    """The steps of a function on torch tensors that autograd differentiates. A graph is built for each backward, as in training."""
+    """The steps of a function on torch tensors that autograd differentiates.
+
+    A graph is built for each backward, as in training.
+    """
 
     def step(work: Work, mode: str, buffers: Buffers) -> Step:
         function, inputs = function_of(work), [arguments["input"] for arguments in buffers.arguments]
         buffers.require_grad(mode != FORWARD)
-        positional = [[each[name] for name in ("input", "target") if name in each] for each in buffers.arguments]
-        named = [{k: v for k, v in each.items() if k not in ("input", "target")} for each in buffers.arguments]
+        positional = [
+            [each[name] for name in ("input", "target") if name in each] for each in buffers.arguments
+        ]
+        named = [
+            {k: v for k, v in each.items() if k not in ("input", "target")} for each in buffers.arguments
+        ]
         upstream = buffers.grad_outputs
 
         def forward(i: int) -> Any:
@@ -106,7 +115,11 @@ def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
 
         return {
             FORWARD: Step(lambda i: i, forward, lambda output: {RESULT: output}),
-            BACKWARD: Step(lambda i: (forward(i), inputs[i], upstream[i]), backward, lambda gradient: {GRADIENT: gradient}),
+            BACKWARD: Step(
+                lambda i: (forward(i), inputs[i], upstream[i]),
+                backward,
+                lambda gradient: {GRADIENT: gradient},
+            ),
             TRAINING: Step(lambda i: i, training, lambda both: {RESULT: both[0], GRADIENT: both[1]}),
         }[mode]
 
@@ -122,7 +135,11 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
     def step(work: Work, mode: str, buffers: Buffers) -> Step:
         forward, derivative = work.record.forward, work.record.backward
         arguments = [
-            {name: seen_as(value) if isinstance(value, torch.Tensor) else value for name, value in each.items() if name != "dtype"}
+            {
+                name: seen_as(value) if isinstance(value, torch.Tensor) else value
+                for name, value in each.items()
+                if name != "dtype"
+            }
             for each in buffers.arguments
         ]
         upstream = [seen_as(each) for each in buffers.grad_outputs]
@@ -135,7 +152,9 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
             FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),
             BACKWARD: Step(lambda i: i, backward, lambda gradient: {GRADIENT: gradient}),
             TRAINING: Step(
-                lambda i: i, lambda i: (forward(**arguments[i]), backward(i)), lambda both: {RESULT: both[0], GRADIENT: both[1]}
+                lambda i: i,
+                lambda i: (forward(**arguments[i]), backward(i)),
+                lambda both: {RESULT: both[0], GRADIENT: both[1]},
             ),
         }[mode]
 
@@ -151,7 +170,9 @@ def on_scipy(work: Work, mode: str, buffers: Buffers) -> Step:
 
     function = getattr(scipy.special, work.operator)
     inputs = [(_numpy(each["input"]), each["dim"]) for each in buffers.arguments]
-    return Step(lambda i: i, lambda i: function(inputs[i][0], axis=inputs[i][1]), lambda output: {RESULT: output})
+    return Step(
+        lambda i: i, lambda i: function(inputs[i][0], axis=inputs[i][1]), lambda output: {RESULT: output}
+    )
 
 
 def _scipy_lacks(work: Work, mode: str) -> str:
@@ -182,14 +203,18 @@ PATHS: Mapping[str, Path] = {
         Path(
             "compile",
             "torch.nn.functional under torch.compile with inductor, for the shape at hand",
-            differentiated(lambda work: torch.compile(getattr(torch.nn.functional, work.operator), dynamic=False)),
+            differentiated(
+                lambda work: torch.compile(getattr(torch.nn.functional, work.operator), dynamic=False)
+            ),
             judged_as="torch",
             judged_under=f"{UNDER_COMPILE} with {INDUCTOR}",
             compiles=True,
         ),
         Path(
             "composed",
-            "the reference on torch tensors: its formulas, composed of primitives. Each primitive stores what it returns, so none in half "
+            "the reference on torch tensors: its formulas, composed of primitives. Each primitive stores "
+            "what "
+            "it returns, so none in half "
             "precision keeps within what rounding allows",
             written_out(torch.Tensor.detach),
             SINGLE_AND_DOUBLE,

@@ -1,9 +1,11 @@
-"""pytest's side of the benchmarks: options, which tests there are, when they are timed, what is printed and saved.
+"""pytest's side of the benchmarks: options, which tests there are, when they are timed, what is printed and
+saved.
 
 Note [When times are taken]
-    ``pytest benchmarks`` times, and leaves out the benchmarks' tests of themselves. ``pytest`` alone, and any run that names something
-    else too, checks that every path is right and takes no times: beside other tests, or in several processes, they would mean nothing.
-    ``--benchmark-disable``, ``--benchmark-skip`` and ``-n`` switch them off as usual, ``--benchmark-enable`` and ``--benchmark-only`` on.
+    ``pytest benchmarks`` times, and leaves out the benchmarks' tests of themselves. ``pytest`` alone, and any
+    run that names something else too, checks that every path is right and takes no times: beside other tests,
+    or in several processes, they would mean nothing. ``--benchmark-disable``, ``--benchmark-skip`` and ``-n``
+    switch them off as usual, ``--benchmark-enable`` and ``--benchmark-only`` on.
 """
 
 from __future__ import annotations
@@ -19,9 +21,18 @@ from typing import Any
 import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
+
 from torch_loss_parity.benchmarks import allocator, machine, page, progress, summary
 from torch_loss_parity.benchmarks.clock import Clock
-from torch_loss_parity.benchmarks.matrix import CORRECTNESS, EFFORTS, Cell, cells, shape_from, shape_name, together
+from torch_loss_parity.benchmarks.matrix import (
+    CORRECTNESS,
+    EFFORTS,
+    Cell,
+    cells,
+    shape_from,
+    shape_name,
+    together,
+)
 from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
@@ -38,9 +49,19 @@ MODULE = "test_paths.py"
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.register(Switch(), "benchmarks-switch")
     group = parser.getgroup("benchmarks", "timing of loss functions")
-    group.addoption("--threads", type=int, default=1, metavar="N", help="threads of torch on the CPU while timing (default: 1)")
-    group.addoption("--path", metavar="A,B", help=f"paths to time: {', '.join(PATHS)}, {SUBJECT} (default: all)")
-    group.addoption("--shape", metavar="ROWSxCLASSES,...", help="shapes to time, instead of those of the effort")
+    group.addoption(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of torch on the CPU while timing (default: 1)",
+    )
+    group.addoption(
+        "--path", metavar="A,B", help=f"paths to time: {', '.join(PATHS)}, {SUBJECT} (default: all)"
+    )
+    group.addoption(
+        "--shape", metavar="ROWSxCLASSES,...", help="shapes to time, instead of those of the effort"
+    )
     group.addoption("--cold-cache", action="store_true", help="empty the caches before each call")
     group.addoption("--benchmark-report", metavar="FILE.html", help="write what was measured as one page")
 
@@ -48,11 +69,19 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def _times_are_taken(config: pytest.Config) -> bool:
     """See Note [When times are taken]."""
     option, said = config.option, config.invocation_params.args
-    if option.benchmark_skip or "--benchmark-disable" in said or getattr(option, "numprocesses", None) or hasattr(config, "workerinput"):
+    if (
+        option.benchmark_skip
+        or "--benchmark-disable" in said
+        or getattr(option, "numprocesses", None)
+        or hasattr(config, "workerinput")
+    ):
         return False
     if option.benchmark_enable or option.benchmark_only:
         return True
-    paths = [(config.invocation_params.dir / str(argument).partition("::")[0]).resolve() for argument in config.args]
+    paths = [
+        (config.invocation_params.dir / str(argument).partition("::")[0]).resolve()
+        for argument in config.args
+    ]
     return all(path == HERE or (HERE in path.parents and META not in (path, *path.parents)) for path in paths)
 
 
@@ -64,7 +93,8 @@ class Switch:
         timed = _times_are_taken(config)
         config.option.benchmark_disable, config.option.benchmark_enable = not timed, timed
         if timed:
-            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool would wait, spinning, beside what is timed
+            # A pool would wait, spinning, beside what is timed.
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         config.stash[ALLOCATOR] = allocator.keep_memory() if timed else allocator.AS_IT_IS
 
 
@@ -86,7 +116,10 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
     if option.benchmark_report and not Path(option.benchmark_report).absolute().parent.is_dir():
         raise WrongOption(f"--benchmark-report is {option.benchmark_report!r}; its folder must exist")
     if option.benchmark_report and find_spec("jinja2") is None:
-        raise WrongOption("--benchmark-report needs Jinja2, which is not installed; it is in the extra 'report' of this project")
+        raise WrongOption(
+            "--benchmark-report needs Jinja2, which is not installed; it is in the extra "
+            "'report' of this project"
+        )
     paths = dict(PATHS)
     if knobs.subject.name != "torch":
         paths[SUBJECT] = of_subject(knobs.subject)
@@ -131,7 +164,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not run.timed:
         return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times"]
     return [
-        f"benchmarks: {len(run.cells)} cells, {run.threads} threads, caches {'emptied' if run.cold else 'warm'}, memory {run.allocator}",
+        f"benchmarks: {len(run.cells)} cells, {run.threads} threads, caches "
+        f"{'emptied' if run.cold else 'warm'}, memory {run.allocator}",
         "benchmarks: their tests of themselves, benchmarks/meta, are left out of a run that times",
     ]
 
@@ -140,7 +174,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The cells of this run, as parameters that JSON can hold: `--benchmark-group-by=param:dtype` works.
 
-    Given as a mark, since the project's own operators and dtypes are given to whoever does not say so himself.
+    Given as a mark, since the project's own operators and dtypes are given to whoever does not say so
+    himself.
     """
     if metafunc.definition.path != HERE / MODULE or "path" not in metafunc.fixturenames:
         return
@@ -191,7 +226,9 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     option = config.option
-    machine.complete(machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device)
+    machine.complete(
+        machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device
+    )
 
 
 class Timed:
@@ -230,13 +267,16 @@ class Timed:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
-        """What was interrupted or is wrong has no time: pytest-benchmark, which saves in a wrapper within this one, is not shown it."""
+        """What was interrupted or is wrong has no time: pytest-benchmark, which saves in a wrapper within
+        this one, is not shown it.
+        """
         if self.progress:
             self.progress.close()
         held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
         held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
         with warnings.catch_warnings():
-            warnings.simplefilter("default", PytestBenchmarkWarning)  # that nothing is left to be saved is no reason to end in a traceback
+            # That nothing is left to be saved is no reason to end in a traceback.
+            warnings.simplefilter("default", PytestBenchmarkWarning)
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -249,5 +289,7 @@ class Timed:
                 terminalreporter.write_line(line, **markup)
             target = self.config.option.benchmark_report
             if target and (self.run.results or self.run.wrong):
-                Path(target).write_text(page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8")
+                Path(target).write_text(
+                    page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8"
+                )
                 terminalreporter.write_line(f"wrote {target}")

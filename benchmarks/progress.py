@@ -10,7 +10,9 @@ EVERY = 10.0  # seconds, where lines cannot be written over
 
 
 class _Screen:
-    """pytest's terminal, which is not captured, as the file that tqdm writes to; where it is none, each state is a line."""
+    """pytest's terminal, which is not captured, as the file that tqdm writes to; where it is none, each state
+    is a line.
+    """
 
     encoding = "utf-8"
 

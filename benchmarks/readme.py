@@ -1,11 +1,12 @@
 """The README's table of a real run.
 
-    python -m pytest benchmarks --benchmark-json=run.json
-    python -m torch_loss_parity.benchmarks.readme run.json --write      # once for each machine: run.json gpu.json
-    python -m torch_loss_parity.benchmarks.readme --check
+    python -m pytest benchmarks --benchmark-json=run.json python -m torch_loss_parity.benchmarks.readme
+    run.json --write      # once for each machine: run.json gpu.json python -m
+    torch_loss_parity.benchmarks.readme --check
 
-``--write`` keeps of the runs what the table needs in ``benchmarks/measured.json``; ``--check`` fails if the README says anything else than
-follows from that file. Times are of the machine that the table names: nothing is measured again.
+``--write`` keeps of the runs what the table needs in ``benchmarks/measured.json``; ``--check`` fails if the
+README says anything else than follows from that file. Times are of the machine that the table names: nothing
+is measured again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def kept(path: Path) -> dict[str, Any]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         results = [Result.from_info(each["extra_info"]) for each in saved["benchmarks"]]
         info = saved["machine_info"]
-        machine = {"cpu": info["cpu"].get("brand_raw", info["machine"])} | {name: info[name] for name in MACHINE}
+        machine = {"cpu": info["cpu"].get("brand_raw", info["machine"])} | {
+            name: info[name] for name in MACHINE
+        }
     except OSError as error:
         raise NoRun(f"{path} cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
@@ -57,8 +60,15 @@ def kept(path: Path) -> dict[str, Any]:
         raise NoRun(f"{path} was not written by `pytest benchmarks --benchmark-json`: {error}") from error
     steps = headline.telling(results)
     if not steps:
-        raise NoRun(f"{path} has no {BASELINE} in forward+backward and float32: run all paths, at quick effort or more")
-    return {"machine": machine, "noise": noise(results).verdict, "results": [result.as_info() for result in steps]}
+        raise NoRun(
+            f"{path} has no {BASELINE} in forward+backward and float32: run all paths, at quick "
+            f"effort or more"
+        )
+    return {
+        "machine": machine,
+        "noise": noise(results).verdict,
+        "results": [result.as_info() for result in steps],
+    }
 
 
 def section(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -96,11 +106,19 @@ def _cell(result: Result | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the section, write it into the README, or check that the README has it."""
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.benchmarks.readme", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m torch_loss_parity.benchmarks.readme",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
-    parser.add_argument("runs", type=Path, nargs="*", help="what pytest --benchmark-json wrote; without any, what was kept before")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        help="what pytest --benchmark-json wrote; without any, what was kept before",
+    )
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="write the section into README.md, and keep what it needs")
+    choice.add_argument(
+        "--write", action="store_true", help="write the section into README.md, and keep what it needs"
+    )
     choice.add_argument("--check", action="store_true", help="fail if README.md says anything else")
     options = parser.parse_args(arguments)
     try:
@@ -123,7 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measured() -> list[dict[str, Any]]:
     if not MEASURED.exists():
-        raise NoRun(f"nothing was kept in {MEASURED}; name a file that `pytest benchmarks --benchmark-json=FILE` wrote")
+        raise NoRun(
+            f"nothing was kept in {MEASURED}; name a file that `pytest benchmarks "
+            f"--benchmark-json=FILE` wrote"
+        )
     return list(json.loads(MEASURED.read_text(encoding="utf-8")))
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
 
 AS_FAST = 0.9  # of the floor: ways of moving the same bytes differ by as much, and not all were tried
@@ -126,7 +127,11 @@ class Result:
         """
         missing = [f.name for f in fields(cls) if f.name not in info]
         if missing:
-            raise ValueError(f"the benchmark was not measured by these benchmarks, or by older ones: it lacks {', '.join(missing)}")
+            raise ValueError(
+                f"the benchmark was not measured by these benchmarks, or by older ones: it "
+                f"lacks "
+                f"{', '.join(missing)}"
+            )
         known = {f.name: info[f.name] for f in fields(cls)}
         return cls(**known | {"divergences": tuple(known["divergences"])})
 

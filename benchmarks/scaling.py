@@ -1,7 +1,8 @@
 """How the time grows with the size: the exponent of cost against rows, and against classes.
 
-A path whose cost is proportional to its size has the exponent 1; a call that costs the same whatever the size has 0. The exponent is
-the slope of a least-squares line through the logarithms, over sizes at which the call itself no longer counts.
+A path whose cost is proportional to its size has the exponent 1; a call that costs the same whatever the size
+has 0. The exponent is the slope of a least-squares line through the logarithms, over sizes at which the call
+itself no longer counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from torch_loss_parity.benchmarks.matrix import CLASSES, ROWS, shape_from, shape_name
 from torch_loss_parity.benchmarks.result import Result
 
@@ -49,8 +51,12 @@ def curves(results: Sequence[Result]) -> list[Curve]:
         for result in results:
             if result.shape in names:
                 rows, classes = shape_from(result.shape)
-                points[result.work, result.mode, result.dtype, result.path].append((rows * classes, result.median))
-        found += [Curve(*key, along, tuple(sorted(each))) for key, each in points.items() if len(each) >= FEWEST]
+                points[result.work, result.mode, result.dtype, result.path].append(
+                    (rows * classes, result.median)
+                )
+        found += [
+            Curve(*key, along, tuple(sorted(each))) for key, each in points.items() if len(each) >= FEWEST
+        ]
     return found
 
 

@@ -12,13 +12,24 @@ from time import monotonic
 from typing import Any
 
 import torch
+
 from torch_loss_parity.benchmarks import allocator, memory
 from torch_loss_parity.benchmarks.buffers import Buffers, buffers, draw
 from torch_loss_parity.benchmarks.clock import Clock
 from torch_loss_parity.benchmarks.floor import Floor, exponentials, floors
 from torch_loss_parity.benchmarks.interval import interval
 from torch_loss_parity.benchmarks.matrix import Cell, Effort, shape_name
-from torch_loss_parity.benchmarks.measure import FLOOR, LEAST, PATH, Bench, Block, Rounds, first_call, number_of_rounds, orders
+from torch_loss_parity.benchmarks.measure import (
+    FLOOR,
+    LEAST,
+    PATH,
+    Bench,
+    Block,
+    Rounds,
+    first_call,
+    number_of_rounds,
+    orders,
+)
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
 from torch_loss_parity.benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
 from torch_loss_parity.benchmarks.verify import Judgement, Truth, seeded, stale
@@ -91,7 +102,9 @@ class Benchmarks:
             self._inputs = None  # its memory may be used again
             torch.compiler.reset()
             datasets = draw(WORKS[cell.work], cell.dtype, cell.shape, seeded(str(key), self.seed))
-            self._inputs = Inputs(key, buffers(datasets, self.device), tuple(Truth(each) for each in datasets))
+            self._inputs = Inputs(
+                key, buffers(datasets, self.device), tuple(Truth(each) for each in datasets)
+            )
         return self._inputs
 
     @contextmanager
@@ -107,7 +120,9 @@ class Benchmarks:
             raise
 
     def _refuse(self, cell: Cell, reason: str) -> None:
-        self.wrong.append(Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, reason))
+        self.wrong.append(
+            Wrong((cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path, reason)
+        )
 
     def check(self, cell: Cell, fixture: Any) -> None:
         """Compute a cell once, untimed, and judge it."""
@@ -219,7 +234,8 @@ class Benchmarks:
         return number * median(bench.seconds(block) for _ in range(EXPONENTIALS_IN))
 
     def _first(self, path: Path, cell: Cell, held: Buffers) -> tuple[Step, float]:
-        """The step of a path, and the seconds of its first call, without the warnings of the compiler about itself.
+        """The step of a path, and the seconds of its first call, without the warnings of the compiler about
+        itself.
 
         Raises
         ------
@@ -234,11 +250,14 @@ class Benchmarks:
                 return step, first_call(step, self.device)
             except Exception as error:
                 if path.compiles and any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):
-                    raise NoCompiler(f"torch.compile finds no compiler on this machine ({type(error).__name__})") from error
+                    raise NoCompiler(
+                        f"torch.compile finds no compiler on this machine ({type(error).__name__})"
+                    ) from error
                 raise
 
     def judge(self, cell: Cell, step: Step, output: Any, buffer: int) -> list[Judgement]:
-        """Judge the last result of the rounds, and then of each buffer once it holds other numbers, see Note [Rotating inputs].
+        """Judge the last result of the rounds, and then of each buffer once it holds other numbers, see Note
+        [Rotating inputs].
 
         Raises
         ------
@@ -256,16 +275,25 @@ class Benchmarks:
             del output
         return found
 
-    def _judged(self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False) -> Iterator[Judgement]:
+    def _judged(
+        self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False
+    ) -> Iterator[Judgement]:
         truth = inputs.truths[inputs.buffers.order[buffer]]
         for claim, value in returned.items():
             judgement = truth.judge(claim, value, path, self.device)
             if not judgement.passes:
-                reason = f"{'the result' if claim == FORWARD else 'the gradient'} is wrong: {judgement.reason}"
-                if exchanged and any(stale(returned, other, path, self.device) for other in inputs.truths if other is not truth):
+                reason = (
+                    f"{'the result' if claim == FORWARD else 'the gradient'} is wrong: {judgement.reason}"
+                )
+                if exchanged and any(
+                    stale(returned, other, path, self.device) for other in inputs.truths if other is not truth
+                ):
                     reason += "; it is what belongs to other numbers, which lay at the same address before"
                 self._refuse(cell, reason)
-                raise WrongPath(f"{cell.path} has no time in {cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}: {reason}")
+                raise WrongPath(
+                    f"{cell.path} has no time in {cell.work}, {cell.mode}, "
+                    f"{shape_name(cell.shape)}, {cell.dtype}: {reason}"
+                )
             yield judgement
 
     def _peak(self, step: Step, held: Buffers) -> tuple[int | None, str]:

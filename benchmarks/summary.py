@@ -1,4 +1,6 @@
-"""What is printed below pytest-benchmark's table: path by path, against the limit, and what the run does not say."""
+"""What is printed below pytest-benchmark's table: path by path, against the limit, and what the run does not
+say.
+"""
 
 from __future__ import annotations
 
@@ -75,14 +77,17 @@ def omissions(run: Benchmarks) -> Iterator[str]:
     """What the figures do not cover, each thing by name."""
     half = sorted({entry for result in run.results for entry in result.divergences})
     if half:
-        yield f"known divergences of torch met (parity_tests/ledger/known_divergences.toml): {', '.join(half)}"
+        yield (
+            f"known divergences of torch met (parity_tests/ledger/known_divergences.toml): {', '.join(half)}"
+        )
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
     if uncounted := sum(result.page_faults is None for result in run.results):
         yield f"page faults not counted in {uncounted} cells: this system does not tell them"
     if large := sum(prod(shape_from(result.shape)) > WHOLE for result in run.results):
         yield (
-            f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that the seed picks; a mean over "
+            f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that "
+            f"the seed picks; a mean over "
             "all elements is judged whole"
         )
     for reason, count in (+run.not_offered).items():
@@ -91,19 +96,24 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         yield f"left out at this effort: {sentence}"
     for group, members in groupby(run.not_begun, key=lambda cell: cell.group):
         work, mode, shape, dtype = group
-        yield f"not begun, as the time of this effort was used up: {work}, {mode}, {shape_name(shape)}, {dtype}: " + ", ".join(
-            cell.path for cell in members
-        )
+        yield (
+            f"not begun, as the time of this effort was used up: {work}, {mode}, {shape_name(shape)}, "
+            f"{dtype}: "
+        ) + ", ".join(cell.path for cell in members)
     unfinished = len(run.cells) - len(run.results) - len(run.wrong) - len(run.not_begun)
     if unfinished > 0:
-        yield f"{unfinished} of {len(run.cells)} cells have no result: not selected, interrupted, failed or not offered"
+        yield (
+            f"{unfinished} of {len(run.cells)} cells have no result: not selected, interrupted, failed or "
+            f"not offered"
+        )
 
 
 def _compilation(results: Sequence[Result]) -> Iterator[str]:
     first = [result.first_call for result in results if result.compiles]
     if first:
         yield (
-            f"torch.compile: the first calls of {len(first)} cells took {sum(first):.1f} s, the longest {max(first):.1f} s; compilation is "
+            f"torch.compile: the first calls of {len(first)} cells took {sum(first):.1f} s, the longest "
+            f"{max(first):.1f} s; compilation is "
             "in them and in no other figure"
         )
 

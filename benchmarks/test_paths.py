@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.benchmarks.clock import Clock
 from torch_loss_parity.benchmarks.matrix import Cell
 from torch_loss_parity.benchmarks.session import Benchmarks
@@ -12,7 +13,8 @@ from torch_loss_parity.claims.transforms.compilation import NoCompiler
 from torch_loss_parity.settings import Settings
 
 
-@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")  # where the path fails before it is timed
+# Where the path fails before it is timed.
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 def test_path(
     benchmarks: Benchmarks,
     cell: Cell,

@@ -1,11 +1,12 @@
 """Is what was timed right? The parity tests' verdict on what a path returned, by the same derived bound.
 
 Note [Sampled rows]
-    Evaluating the bound costs more than most of what is timed. A result as large as the input is judged whole up to `WHOLE` elements;
-    of a larger one, rows that the seed picks are. Rows do not depend on each other, so the picked ones are evaluated alone, with the
-    upstream gradient of a mean scaled by their share, which is a power of two and so exact. Where they do depend on each other (a
-    mean divided by a sum of class weights, a total that is kept in half precision) all rows are evaluated and the picked ones judged.
-    A mean over everything is always evaluated over everything.
+    Evaluating the bound costs more than most of what is timed. A result as large as the input is judged whole
+    up to `WHOLE` elements; of a larger one, rows that the seed picks are. Rows do not depend on each other,
+    so the picked ones are evaluated alone, with the upstream gradient of a mean scaled by their share, which
+    is a power of two and so exact. Where they do depend on each other (a mean divided by a sum of class
+    weights, a total that is kept in half precision) all rows are evaluated and the picked ones judged. A mean
+    over everything is always evaluated over everything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+
 from torch_loss_parity.benchmarks.buffers import Dataset
 from torch_loss_parity.benchmarks.paths import GRADIENT, RESULT, Path
 from torch_loss_parity.cases.case import Call
@@ -68,7 +70,10 @@ class Truth:
 
     @cached_property
     def rows(self) -> np.ndarray | None:
-        """The rows that are judged of a result as large as the input; None for all. Their share is a power of two."""
+        """The rows that are judged of a result as large as the input; None for all.
+
+        Their share is a power of two.
+        """
         shape = self.dataset.call.arguments["input"].shape
         count = shape[0]
         while count > 1 and count % 2 == 0 and count * prod(shape[1:]) > WHOLE:
@@ -85,15 +90,24 @@ class Truth:
         """The picked rows as a call of their own; None where they depend on the others."""
         call, rows, g = self.dataset.call, self.rows, self.dataset.grad_output
         half = FORMATS[call.dtype].precision < FORMATS["float32"].precision
-        if rows is None or call.arguments.get("weight") is not None or (half and call.arguments["input"].ndim and _adds_rows(call)):
+        if (
+            rows is None
+            or call.arguments.get("weight") is not None
+            or (half and call.arguments["input"].ndim and _adds_rows(call))
+        ):
             return None
         whole = call.arguments["input"].shape
-        arguments = {k: v[rows] if isinstance(v, np.ndarray) and v.shape[:1] == whole[:1] else v for k, v in call.arguments.items()}
+        arguments = {
+            k: v[rows] if isinstance(v, np.ndarray) and v.shape[:1] == whole[:1] else v
+            for k, v in call.arguments.items()
+        }
         upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
         return replace(call, arguments=arguments), upstream
 
     def bound(self, claim: str, entry: Divergence | None = None) -> Rounded:
-        """The expected value with its bound, of the rows that are judged; by what an entry of the ledger says, if one is given."""
+        """The expected value with its bound, of the rows that are judged; by what an entry of the ledger
+        says, if one is given.
+        """
         key = claim, entry.id if entry else ""
         if key not in self._bounds:
             self._bounds[key] = self._evaluate(claim, entry)
@@ -105,7 +119,9 @@ class Truth:
         if not self.sampled(claim):
             return expected(call, (claim,), g, changes=changes, function=function)[claim]
         if self._alone:
-            return expected(self._alone[0], (claim,), self._alone[1], changes=changes, function=function)[claim]
+            return expected(self._alone[0], (claim,), self._alone[1], changes=changes, function=function)[
+                claim
+            ]
         return rows_of(expected(call, (claim,), g, changes=changes, function=function)[claim], self.rows)
 
     def judge(self, claim: str, returned: Any, path: Path, device: str) -> Judgement:
@@ -122,10 +138,21 @@ class Truth:
             return certified(alone[0], claim, alone[1], bound) if alone else None
 
         verdict, strict, divergence, _ = settle(
-            observed, bound, format, self._entries(path, device, claim), lambda entry: self.bound(claim, entry), truth
+            observed,
+            bound,
+            format,
+            self._entries(path, device, claim),
+            lambda entry: self.bound(claim, entry),
+            truth,
         )
-        reason = "" if verdict.passes else verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
-        return Judgement(claim, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason)
+        reason = (
+            ""
+            if verdict.passes
+            else verdict.reason or (f"the error is {verdict.fraction:.3g} times what rounding allows")
+        )
+        return Judgement(
+            claim, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason
+        )
 
     def _entries(self, path: Path, device: str, claim: str) -> tuple[Divergence, ...]:
         call = self.dataset.call
@@ -133,7 +160,9 @@ class Truth:
         return tuple(entry for entry in entries if entry.covers(call, claim, path.judged_under))
 
     def _shape(self, claim: str) -> tuple[int, ...]:
-        return self.dataset.grad_output.shape if claim == RESULT else self.dataset.call.arguments["input"].shape
+        return (
+            self.dataset.grad_output.shape if claim == RESULT else self.dataset.call.arguments["input"].shape
+        )
 
 
 def _adds_rows(call: Call) -> bool:
@@ -150,11 +179,15 @@ def rows_of(bound: Rounded, rows: np.ndarray | None) -> Rounded:
 
     error = bound.error
     shared = {unknown: (picked(r), picked(a)) for unknown, (r, a) in error.shared.items()}
-    return Rounded(picked(bound.value), bound.arithmetic, Error(picked(error.relative), picked(error.absolute), shared))
+    return Rounded(
+        picked(bound.value), bound.arithmetic, Error(picked(error.relative), picked(error.absolute), shared)
+    )
 
 
 def worst_ulps(observed: np.ndarray, bound: Rounded, format: Any) -> float:
-    """The worst error of any element in ulps of the true value; infinite where one is not finite and the other is."""
+    """The worst error of any element in ulps of the true value; infinite where one is not finite and the
+    other is.
+    """
     value = np.asarray(bound.value, dtype=np.float64)
     with np.errstate(all="ignore"):
         ulps = np.abs(observed - bound.value).astype(np.float64) / format.spacing(value)
@@ -177,7 +210,9 @@ def _wrong_kind(returned: Any, shape: tuple[int, ...], dtype: str) -> str:
 def _numbers(returned: Any, rows: np.ndarray | None) -> np.ndarray:
     """What was returned, widened exactly; of sampled rows those only."""
     if isinstance(returned, torch.Tensor):
-        return widen(returned if rows is None else returned.detach()[torch.from_numpy(rows).to(returned.device)])
+        return widen(
+            returned if rows is None else returned.detach()[torch.from_numpy(rows).to(returned.device)]
+        )
     array = np.asarray(returned)
     return np.asarray(array if rows is None else array[rows], dtype=np.float64)
 

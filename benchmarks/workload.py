@@ -1,15 +1,18 @@
-"""What is timed: an operator with options, in one direction, and the bytes and exponentials that it cannot do without.
+"""What is timed: an operator with options, in one direction, and the bytes and exponentials that it cannot do
+without.
 
 Note [What must move]
-    Each input is read once and each output written once, whatever happens between: an implementation that keeps a row in the cache
-    and fuses forward and backward moves no more. What a mode reads and writes is
+    Each input is read once and each output written once, whatever happens between: an implementation that
+    keeps a row in the cache and fuses forward and backward moves no more. What a mode reads and writes is
 
         forward             reads input and target, writes the result
-        backward            reads the upstream gradient and as much as the input (the input itself, or what forward saved in its
-                            place, up to the finished gradient of a loss), writes the gradient of the input
+        backward            reads the upstream gradient and as much as the input (the input itself, or
+                            what forward saved in its place, up to the finished gradient of a loss),
+                            writes the gradient of the input
         forward + backward  reads input, target and upstream gradient, writes result and gradient
 
-    nll_loss looks at one element of a row, so it reads one cache line of each. Its gradient does not depend on its input.
+    nll_loss looks at one element of a row, so it reads one cache line of each. Its gradient does not depend
+    on its input.
 """
 
 from __future__ import annotations
@@ -104,12 +107,15 @@ def traffic(work: Work, mode: str, shape: tuple[int, ...], dtype: str) -> Traffi
     elif "target" in option:
         target = whole
     weight = classes * item if option.get("weight") and work.record.targets_classes else 0
-    result = item if "reduction" in option else whole  # the mean, or as much as the input; the same for the gradient from above
+    # The mean, or as much as the input; the same for the gradient from above.
+    result = item if "reduction" in option else whole
     read = target + weight
     if mode == FORWARD:
         return Traffic(operand + read, result)
     if work.operator == "nll_loss":  # its gradient is a matrix of zeros, but for one element in each row
-        return Traffic(read + result + (operand if mode == TRAINING else 0), whole + (result if mode == TRAINING else 0))
+        return Traffic(
+            read + result + (operand if mode == TRAINING else 0), whole + (result if mode == TRAINING else 0)
+        )
     if mode == BACKWARD:
         return Traffic(operand + result, whole)
     return Traffic(operand + read + result, whole + result)
@@ -122,8 +128,20 @@ WORKS: Mapping[str, Work] = {
         Work("log_softmax", "log_softmax", "normal", (1, 1)),
         Work("nll_loss", "nll_loss", "log_probabilities", (0, 0)),
         Work("cross_entropy", "cross_entropy", "normal", (1, 1)),
-        Work("binary_cross_entropy", "binary_cross_entropy", "uniform_probabilities", (2, 0), {"target": "soft"}),
-        Work("binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits", "normal", (2, 1), {"target": "soft"}),
+        Work(
+            "binary_cross_entropy",
+            "binary_cross_entropy",
+            "uniform_probabilities",
+            (2, 0),
+            {"target": "soft"},
+        ),
+        Work(
+            "binary_cross_entropy_with_logits",
+            "binary_cross_entropy_with_logits",
+            "normal",
+            (2, 1),
+            {"target": "soft"},
+        ),
         Work("nll_loss, weight", "nll_loss", "log_probabilities", (0, 0), {"weight": "positive"}),
         Work("cross_entropy, weight", "cross_entropy", "normal", (1, 1), {"weight": "positive"}),
         Work("cross_entropy, smoothing", "cross_entropy", "normal", (1, 1), {"label_smoothing": 0.1}),

@@ -1,6 +1,7 @@
 """The verification of loss functions against their definitions, with derived bounds.
 
-`verify` judges one function from Python; ``pytest parity_tests --subject NAME`` judges an implementation of any of the operators.
+`verify` judges one function from Python; ``pytest parity_tests --subject NAME`` judges an implementation of
+any of the operators.
 """
 
 from typing import Any

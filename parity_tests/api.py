@@ -4,8 +4,8 @@
 
     verify(my_cross_entropy, "cross_entropy", dtypes=["float32", "bfloat16"], device="cuda")
 
-in the manner of torch.autograd.gradcheck. The tests that run are those of ``pytest parity_tests --subject ...``, but for those of
-torch's transforms, of identities between operators and of bits.
+in the manner of torch.autograd.gradcheck. The tests that run are those of ``pytest parity_tests --subject
+...``, but for those of torch's transforms, of identities between operators and of bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.claims import test_forward, test_gradients
 from torch_loss_parity.claims.domain import test_domain
 from torch_loss_parity.claims.errors import test_errors
@@ -95,8 +96,8 @@ def verify(
     Parameters
     ----------
     function : callable
-        Called as torch.nn.functional's function of that name, on torch tensors; differentiable by autograd. An option that it does
-        not offer it refuses with `NotImplementedError`.
+        Called as torch.nn.functional's function of that name, on torch tensors; differentiable by autograd.
+        An option that it does not offer it refuses with `NotImplementedError`.
     operator : str
         The name of the operator.
     dtypes : sequence of str
@@ -130,7 +131,10 @@ def verify(
     for test in _tests(OPERATORS[operator], knobs, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]
-    verified.rows, verified.not_offered = tally.rows(properties, OPERATORS, DTYPES), tally.not_offered(properties)
+    verified.rows, verified.not_offered = (
+        tally.rows(properties, OPERATORS, DTYPES),
+        tally.not_offered(properties),
+    )
     if verified.failures and raise_exception:
         raise VerificationError(verified)
     return verified
@@ -152,7 +156,9 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
     except pytest.skip.Exception as error:
         verified.skipped.append(str(error))
     except Exception as error:
-        verified.failures.append(str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}")
+        verified.failures.append(
+            str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        )
         for dtype, failed in met.items():
             if counts[dtype].failed == failed:  # it raised before it could judge
                 counts[dtype].count(False)
@@ -165,20 +171,28 @@ def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterat
         return lambda of: test(operator=operator, dtype=dtype, knobs=knobs, findings=of(dtype), **more)
 
     def of_row(test: Callable[..., None], **more: Any) -> Test:
-        return lambda of: test(operator=operator, dtypes=list(knobs.dtypes), knobs=knobs, findings_of=of, **more)
+        return lambda of: test(
+            operator=operator, dtypes=list(knobs.dtypes), knobs=knobs, findings_of=of, **more
+        )
 
     for module in _OF_DTYPE:
         if module.__name__.rpartition("test_")[2] not in claims:
             continue
         for dtype in knobs.dtypes:
             for name, test in vars(module).items():
-                if name.startswith("test_") and callable(test) and set(inspect.signature(test).parameters) == _ARGUMENTS:
+                if (
+                    name.startswith("test_")
+                    and callable(test)
+                    and set(inspect.signature(test).parameters) == _ARGUMENTS
+                ):
                     yield of_dtype(test, dtype)
             if module is test_domain:
                 regions = (region for of, region in test_domain.REGIONS if of is operator)
                 yield from (of_dtype(test_domain.test_domain, dtype, region=region) for region in regions)
     if "semantics" in claims:
-        yield from (of_row(test_semantics.test_semantics, row=row) for row in ROWS if row.operator == operator.name)
+        yield from (
+            of_row(test_semantics.test_semantics, row=row) for row in ROWS if row.operator == operator.name
+        )
     if "errors" in claims:
         own = (row for row in REFUSALS if row.operator == operator.name and not row.definition_alone)
         yield from (of_row(test_errors.test_errors, refusal=refusal) for refusal in own)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, Effort
 from torch_loss_parity.subjects import Subject, load
 
-TO_COMPILE = 10  # times as long may a case take of a subject that compiles: one case has dozens of views, each a program of its own
+# Times as long may a case take of a subject that compiles: one case has dozens of views, each a program of
+# its own.
+TO_COMPILE = 10
 
 
 class WrongOption(ValueError):
@@ -40,14 +43,21 @@ SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps the
 
 
 def settings(
-    subject: str, device: str, dtype: str, effort: str, seed: int, time_limit: float | None = None, operator: str | None = None
+    subject: str,
+    device: str,
+    dtype: str,
+    effort: str,
+    seed: int,
+    time_limit: float | None = None,
+    operator: str | None = None,
 ) -> Settings:
     """Check the options and load the subject.
 
     Raises
     ------
     WrongOption
-        If the dtype, the operator, the effort or the device is unknown, the device is not there, or no time is allowed.
+        If the dtype, the operator, the effort or the device is unknown, the device is not there, or no time
+        is allowed.
     SubjectError
         If the subject cannot be put under test.
     """
@@ -89,8 +99,13 @@ def environment() -> list[str]:
     import numpy
 
     capability = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    cuda = f", CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no CUDA"
+    cuda = (
+        (f", CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}")
+        if torch.cuda.is_available()
+        else ", no CUDA"
+    )
     return [
-        f"torch {torch.__version__} ({capability}, {torch.get_num_threads()} threads{cuda}), numpy {numpy.__version__}, "
+        f"torch {torch.__version__} ({capability}, {torch.get_num_threads()} threads{cuda}), numpy "
+        f"{numpy.__version__}, "
         f"python-flint {flint.__version__}, hypothesis {hypothesis.__version__}",
     ]

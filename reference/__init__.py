@@ -1,10 +1,14 @@
 """Definitions of the softmax and cross-entropy family and of their derivatives, in the array API standard.
 
-Each is written once and evaluated in several arithmetics: floating point (NumPy, torch, any array-API library), Arb balls and
-rounding bounds (`torch_loss_parity.reference.arithmetic`). Names, signatures and semantics are those of torch.nn.functional.
+Each is written once and evaluated in several arithmetics: floating point (NumPy, torch, any array-API
+library), Arb balls and rounding bounds (`torch_loss_parity.reference.arithmetic`). Names, signatures and
+semantics are those of torch.nn.functional.
 """
 
-from torch_loss_parity.reference.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
+from torch_loss_parity.reference.binary_cross_entropy import (
+    binary_cross_entropy,
+    binary_cross_entropy_backward,
+)
 from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,

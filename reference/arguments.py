@@ -26,11 +26,15 @@ def namespace(**arrays: Any) -> Any:
     given = {name: array for name, array in arrays.items() if array is not None}
     for name, array in given.items():
         if not (is_array_api_obj(array) or hasattr(array, "__array_namespace__")):
-            raise TypeError(f"{name} must be an array (NumPy, torch or any array-API library), not {type(array).__name__}")
+            raise TypeError(
+                f"{name} must be an array (NumPy, torch or any array-API library), not {type(array).__name__}"
+            )
     try:
         return array_namespace(*given.values())
     except TypeError as error:
-        kinds = ", ".join(f"{name} is {type(array).__module__}.{type(array).__name__}" for name, array in given.items())
+        kinds = ", ".join(
+            f"{name} is {type(array).__module__}.{type(array).__name__}" for name, array in given.items()
+        )
         raise TypeError(f"the arguments must be arrays of one library, but {kinds}") from error
 
 
@@ -51,7 +55,9 @@ def check_label_smoothing(label_smoothing: float) -> None:
     try:
         inside = 0.0 <= label_smoothing <= 1.0
     except TypeError as error:
-        raise TypeError(f"label_smoothing is {label_smoothing!r}; it must be a number between 0 and 1") from error
+        raise TypeError(
+            f"label_smoothing is {label_smoothing!r}; it must be a number between 0 and 1"
+        ) from error
     if not inside:
         raise RuntimeError(f"label_smoothing is {label_smoothing!r}; it must be between 0 and 1")
 
@@ -79,7 +85,9 @@ def normalized_dim(dim: Any, ndim: int) -> int:
     dim = operator.index(dim)
     dims = max(ndim, 1)
     if not -dims <= dim < dims:
-        raise IndexError(f"dim is {dim}; it must be between {-dims} and {dims - 1} for an input of {ndim} dimensions")
+        raise IndexError(
+            f"dim is {dim}; it must be between {-dims} and {dims - 1} for an input of {ndim} dimensions"
+        )
     return dim % dims
 
 
@@ -97,12 +105,17 @@ def class_dim(input: Any, refusal: type[Exception] = ValueError) -> int:
 
 
 def check_class_weight(xp: Any, weight: Any, input: Any, *, same_dtype: bool = True) -> None:
-    """Raise RuntimeError unless ``weight`` is None or holds one real number, of input's dtype if asked for, for each class."""
+    """Raise RuntimeError unless ``weight`` is None or holds one real number, of input's dtype if asked for,
+    for each class.
+    """
     if weight is None:
         return
     classes = input.shape[class_dim(input)]
     if tuple(weight.shape) != (classes,):
-        raise RuntimeError(f"weight has shape {tuple(weight.shape)}; it must be ({classes},), one weight for each class of input")
+        raise RuntimeError(
+            f"weight has shape {tuple(weight.shape)}; it must be ({classes},), one weight for "
+            f"each class of input"
+        )
     if same_dtype and weight.dtype != input.dtype:
         raise RuntimeError(f"weight has dtype {weight.dtype}; it must have the dtype of input, {input.dtype}")
     if xp.isdtype(weight.dtype, "complex floating"):
@@ -126,34 +139,44 @@ def class_indices(xp: Any, input: Any, target: Any, ignore_index: int) -> Any:
     dim = class_dim(input)
     shape, given = tuple(input.shape), tuple(target.shape)
     expected = shape[:dim] + shape[dim + 1 :]
-    if given != expected and not (given == (1,) and expected == ()):  # torch takes (1,) for the target of a single row
+    # Torch takes (1,) for the target of a single row.
+    if given != expected and not (given == (1,) and expected == ()):
         message = f"target has shape {given}; for an input of shape {shape} it must be {expected}"
         other_rows = given[:1] != expected[:1] if expected else len(given) == 1
         raise ValueError(message) if other_rows else RuntimeError(message)
-    target = xp.astype(xp.reshape(target, expected), xp.int64)  # ignore_index may be out of a narrow dtype's range
+    # ignore_index may be out of a narrow dtype's range.
+    target = xp.astype(xp.reshape(target, expected), xp.int64)
     classes = shape[dim]
     outside = (target != ignore_index) & ((target < 0) | (target >= classes))
     if prod(given) and bool(xp.any(outside)):
         indices = xp.reshape(target, (-1,)), xp.reshape(outside, (-1,))
         first = next(int(value) for value, out in zip(*indices, strict=True) if bool(out))
-        raise IndexError(f"target holds {first}; it must be between 0 and {classes - 1}, or ignore_index ({ignore_index})")
+        raise IndexError(
+            f"target holds {first}; it must be between 0 and {classes - 1}, or ignore_index ({ignore_index})"
+        )
     return target
 
 
 def check_same_shape(input: Any, target: Any) -> None:
     """Raise ValueError unless ``target`` has the shape of ``input``."""
     if tuple(target.shape) != tuple(input.shape):
-        raise ValueError(f"target has shape {tuple(target.shape)}; it must have the shape of input, {tuple(input.shape)}")
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}; it must have the shape of input, {tuple(input.shape)}"
+        )
 
 
 def check_broadcasts(xp: Any, name: str, array: Any, shape: tuple[int, ...]) -> None:
-    """Raise RuntimeError unless ``array`` is None, or real and broadcasts to ``shape`` without enlarging it."""
+    """Raise RuntimeError unless ``array`` is None, or real and broadcasts to ``shape`` without
+    enlarging it.
+    """
     if array is None:
         return
     if xp.isdtype(array.dtype, "complex floating"):
         raise RuntimeError(f"{name} has dtype {array.dtype}; it must be real")
     given = tuple(array.shape)
-    fits = len(given) <= len(shape) and all(a in (1, b) for a, b in zip(given[::-1], shape[::-1], strict=False))
+    fits = len(given) <= len(shape) and all(
+        a in (1, b) for a, b in zip(given[::-1], shape[::-1], strict=False)
+    )
     if not fits:
         raise RuntimeError(f"{name} has shape {given}; it must broadcast to the shape of input, {shape}")
 

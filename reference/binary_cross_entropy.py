@@ -4,7 +4,8 @@ r"""Binary cross-entropy of probabilities.
 
     \ell = -w \left[ t \max(\log x, -100) + (1 - t) \max(\log(1 - x), -100) \right]
 
-The clamp keeps the loss finite at x = 0 and x = 1. It is part of the loss, not of its derivative, which torch gives as
+The clamp keeps the loss finite at x = 0 and x = 1. It is part of the loss, not of its derivative, which torch
+gives as
 :math:`w (x - t) / \max(x (1 - x), 10^{-12})`, and without a clamp for the target.
 """
 
@@ -24,7 +25,8 @@ from torch_loss_parity.reference.arguments import (
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 LOG_CLAMP = -100.0
-SMALLEST_VARIANCE = 9.999999960041972e-13  # 1e-12 in float32, the constant that torch's kernels hold, for every dtype
+# 1e-12 in float32, the constant that torch's kernels hold, for every dtype.
+SMALLEST_VARIANCE = 9.999999960041972e-13
 
 
 class BinaryCrossEntropyGradients(NamedTuple):
@@ -57,8 +59,8 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     ValueError
         If ``reduction`` is unknown or the shapes differ.
     RuntimeError
-        If an element of ``input`` or ``target`` is outside [0, 1] (nan is), the dtypes differ, or ``weight`` does not
-        broadcast.
+        If an element of ``input`` or ``target`` is outside [0, 1] (nan is), the dtypes differ, or ``weight``
+        does not broadcast.
     NotImplementedError
         If ``input`` is not real-valued.
 

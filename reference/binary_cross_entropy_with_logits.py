@@ -6,8 +6,8 @@ r"""Binary cross-entropy of logits.
     \qquad
     \operatorname{softplus}(x) = \log(1 + e^x) = \max(x, 0) + \log(1 + e^{-|x|})
 
-For targets in [0, 1] both terms are positive, so nothing cancels: the relative error is a few roundings everywhere, also
-where the loss is tiny. ``p`` is ``pos_weight``.
+For targets in [0, 1] both terms are positive, so nothing cancels: the relative error is a few roundings
+everywhere, also where the loss is tiny. ``p`` is ``pos_weight``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
-from torch_loss_parity.reference.arguments import check_broadcasts, check_real, check_reduction, check_same_shape, namespace
+from torch_loss_parity.reference.arguments import (
+    check_broadcasts,
+    check_real,
+    check_reduction,
+    check_same_shape,
+    namespace,
+)
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 
@@ -28,7 +34,9 @@ class BinaryCrossEntropyWithLogitsGradients(NamedTuple):
     pos_weight: Any = None
 
 
-def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
     """Binary cross-entropy between logits and targets.
 
     Parameters
@@ -77,15 +85,20 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
 
 
 def binary_cross_entropy_with_logits_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
 ) -> BinaryCrossEntropyWithLogitsGradients:
     r"""The gradient of `binary_cross_entropy_with_logits`.
 
     .. math::
 
-        \frac{\partial \ell}{\partial x} = w \left[ (1 - t)\, \sigma(x) - p\, t\, \sigma(-x) \right]
-        \qquad
-        \frac{\partial \ell}{\partial t} = w \left[ p \operatorname{softplus}(-x) - \operatorname{softplus}(x) \right]
+        \frac{\partial \ell}{\partial x} = w \left[ (1 - t)\, \sigma(x) - p\, t\, \sigma(-x) \right] \qquad
+        \frac{\partial \ell}{\partial t} = w \left[ p \operatorname{softplus}(-x) - \operatorname{softplus}(x)
+        \right]
 
     Parameters
     ----------

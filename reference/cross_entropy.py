@@ -4,12 +4,12 @@ With :math:`y = \operatorname{log\,softmax}(x)`, smoothing :math:`\varepsilon` a
 
 .. math::
 
-    \text{indices:}\quad \ell_n = -(1-\varepsilon)\, w_{t_n} y_{n,t_n} - \frac{\varepsilon}{C} \sum_c w_c\, y_{n,c}
-    \qquad
-    \text{probabilities:}\quad \ell_n = -\sum_c w_c\, q'_{n,c}\, y_{n,c},
-    \quad q' = (1-\varepsilon)\, q + \frac{\varepsilon}{C}
+    \text{indices:}\quad \ell_n = -(1-\varepsilon)\, w_{t_n} y_{n,t_n} - \frac{\varepsilon}{C} \sum_c w_c\,
+    y_{n,c} \qquad \text{probabilities:}\quad \ell_n = -\sum_c w_c\, q'_{n,c}\, y_{n,c}, \quad q' =
+    (1-\varepsilon)\, q + \frac{\varepsilon}{C}
 
-The mean over index targets divides by the sum of the targets' weights, the mean over probabilities by the number of rows.
+The mean over index targets divides by the sum of the targets' weights, the mean over probabilities by the
+number of rows.
 """
 
 from __future__ import annotations
@@ -55,12 +55,13 @@ def cross_entropy(
     input : array, shape (C), (N, C) or (N, C, d1, ..., dk)
         Logits.
     target : array
-        Class indices, integers of shape (), (N) or (N, d1, ..., dk); or class probabilities, real numbers of the shape of
-        ``input``.
+        Class indices, integers of shape (), (N) or (N, d1, ..., dk); or class probabilities, real numbers of
+        the shape of ``input``.
     weight : array, shape (C), optional
         Weight of each class; 1 unless given.
     ignore_index : int
-        A row with this target contributes neither to the loss nor to the denominator of the mean. Only for indices.
+        A row with this target contributes neither to the loss nor to the denominator of the mean. Only for
+        indices.
     reduction : {"mean", "sum", "none"}
         See the module.
     label_smoothing : float
@@ -79,12 +80,13 @@ def cross_entropy(
     IndexError
         As `nll_loss`; also if ``input`` is 0-d.
     RuntimeError
-        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], or if ``ignore_index`` is not negative with
-        probabilities.
+        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], or if ``ignore_index`` is not negative
+        with probabilities.
 
     References
     ----------
-    torch.nn.functional.cross_entropy; C. Szegedy et al., "Rethinking the Inception Architecture", sec. 7 (smoothing).
+    torch.nn.functional.cross_entropy; C. Szegedy et al., "Rethinking the Inception Architecture", sec. 7
+    (smoothing).
 
     Examples
     --------
@@ -121,8 +123,8 @@ def cross_entropy_backward(
 ) -> CrossEntropyGradients:
     r"""The gradient of `cross_entropy`.
 
-    The loss is linear in ``y``: its gradient there, ``grad_y``, goes through `log_softmax_backward`, which for index
-    targets without smoothing is the familiar :math:`(p - \text{onehot}(t))\, w_t\, g / \sum w_t`.
+    The loss is linear in ``y``: its gradient there, ``grad_y``, goes through `log_softmax_backward`, which
+    for index targets without smoothing is the familiar :math:`(p - \text{onehot}(t))\, w_t\, g / \sum w_t`.
 
     Parameters
     ----------
@@ -160,7 +162,9 @@ def cross_entropy_backward(
 
 
 def _smooth(target: Any, label_smoothing: float, classes: int) -> Any:
-    return target if label_smoothing == 0 else target * (1 - label_smoothing) + _share(label_smoothing, classes)
+    return (
+        target if label_smoothing == 0 else target * (1 - label_smoothing) + _share(label_smoothing, classes)
+    )
 
 
 def _share(label_smoothing: float, classes: int) -> float:
@@ -170,11 +174,17 @@ def _share(label_smoothing: float, classes: int) -> float:
 
 def _weighted(xp: Any, array: Any, weight: Any, dim: int) -> Any:
     """``array`` times the weight of each class, which lies along ``dim``."""
-    return array if weight is None else array * xp.reshape(weight, tuple(weight.shape) + (1,) * (array.ndim - dim - 1))
+    return (
+        array
+        if weight is None
+        else array * xp.reshape(weight, tuple(weight.shape) + (1,) * (array.ndim - dim - 1))
+    )
 
 
 def _to_rows(xp: Any, grad: Any, reduction: str, dim: int) -> Any:
-    """The gradient that reaches each row, made to broadcast over the classes; that of a scalar loss stays as it is."""
+    """The gradient that reaches each row, made to broadcast over the classes; that of a scalar loss stays as
+    it is.
+    """
     return xp.expand_dims(grad, axis=dim) if reduction == "none" else grad
 
 
@@ -187,7 +197,9 @@ def _holds_probabilities(input: Any, target: Any) -> bool:
     return tuple(input.shape) == tuple(target.shape)
 
 
-def _check(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float) -> tuple[Any, int, Any]:
+def _check(
+    input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> tuple[Any, int, Any]:
     xp = namespace(input=input, target=target, weight=weight)
     check_reduction(reduction)
     check_label_smoothing(label_smoothing)
@@ -195,11 +207,17 @@ def _check(input: Any, target: Any, weight: Any, ignore_index: int, reduction: s
     check_real(xp, "input", input)
     probabilities = _holds_probabilities(input, target)
     if probabilities and xp.isdtype(target.dtype, ("bool", "integral", "complex floating")):
-        raise RuntimeError(f"target has dtype {target.dtype}; class probabilities, of input's shape, must be real floating point")
+        raise RuntimeError(
+            f"target has dtype {target.dtype}; class probabilities, of input's shape, must be "
+            f"real floating point"
+        )
     dim = class_dim(input, IndexError)
     if probabilities:
         if ignore_index >= 0:
-            raise RuntimeError(f"ignore_index is {ignore_index}; with class probabilities it must be left at a negative value")
+            raise RuntimeError(
+                f"ignore_index is {ignore_index}; with class probabilities it must be left at "
+                f"a negative value"
+            )
         check_class_weight(xp, weight, input, same_dtype=False)
         return xp, dim, target
     check_class_weight(xp, weight, input)

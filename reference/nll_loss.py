@@ -31,7 +31,9 @@ class NllLossGradients(NamedTuple):
     weight: Any = None
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
     """Minus the log-probability of each target, weighted by class.
 
     Parameters
@@ -54,7 +56,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     Raises
     ------
     ValueError
-        If ``reduction`` is unknown, ``input`` is 0-d, the batch sizes differ, or 64 bits do not hold ``ignore_index``.
+        If ``reduction`` is unknown, ``input`` is 0-d, the batch sizes differ, or 64 bits do not hold
+        ``ignore_index``.
     TypeError
         If ``ignore_index`` is no integer.
     IndexError
@@ -82,7 +85,12 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
 
 
 def nll_loss_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
 ) -> NllLossGradients:
     """The gradient of `nll_loss`: minus the weight at each row's target, zero elsewhere and in ignored rows.
 
@@ -101,7 +109,9 @@ def nll_loss_backward(
     xp, dim, target = _check(input, target, weight, ignore_index, reduction)
     _, weights = _pick(xp, input, target, weight, ignore_index, dim)
     per_row = -weights * reduce_backward(grad_output, reduction, xp.sum(weights))
-    hit = (xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)) & xp.expand_dims(target != ignore_index, axis=dim)
+    hit = (xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)) & xp.expand_dims(
+        target != ignore_index, axis=dim
+    )
     return NllLossGradients(xp.where(hit, xp.expand_dims(per_row, axis=dim), xp.zeros_like(input)))
 
 

@@ -6,9 +6,9 @@ r"""Softmax and its logarithm.
     \qquad
     \operatorname{log\,softmax}(x)_i = x_i - \log \sum_j e^{x_j}
 
-Both are unchanged by a shift of ``x``. Shifting by the maximum keeps every exponential at most 1 and one of them at 1: the
-sum neither overflows nor vanishes (P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and
-softmax functions", IMA J. Numer. Anal. 41 (2021), sec. 3).
+Both are unchanged by a shift of ``x``. Shifting by the maximum keeps every exponential at most 1 and one of
+them at 1: the sum neither overflows nor vanishes (P. Blanchard, D. J. Higham, N. J. Higham, "Accurately
+computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021), sec. 3).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
 
 
 def log_softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
-    r"""The gradient of `log_softmax` with respect to ``input``: :math:`g_i - p_i \sum_j g_j`, with :math:`p = e^y`.
+    r"""The gradient of `log_softmax` with respect to ``input``: :math:`g_i - p_i \sum_j g_j`, with :math:`p =
+    e^y`.
 
     Parameters
     ----------
@@ -133,7 +134,10 @@ def _along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int
 
 def _with_dimension(xp: Any, output: Any, grad_output: Any, dim: int) -> tuple[Any, Any, int]:
     if tuple(grad_output.shape) != tuple(output.shape):
-        raise RuntimeError(f"grad_output has shape {tuple(grad_output.shape)}; it must have the shape of the output, {tuple(output.shape)}")
+        raise RuntimeError(
+            f"grad_output has shape {tuple(grad_output.shape)}; it must have the shape of the "
+            f"output, {tuple(output.shape)}"
+        )
     if output.ndim == 0:
         return xp.reshape(output, (1,)), xp.reshape(grad_output, (1,)), 0
     return output, grad_output, normalized_dim(dim, output.ndim)

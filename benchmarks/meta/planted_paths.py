@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+
 from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, RESULT, Path, Step
 from torch_loss_parity.benchmarks.workload import FORWARD, Work

@@ -1,4 +1,6 @@
-"""Runs of ``pytest benchmarks`` in processes of their own, which begin with the libraries loaded and with no other run around them."""
+"""Runs of ``pytest benchmarks`` in processes of their own, which begin with the libraries loaded and with no
+other run around them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.campaign import pytest_process
 
 PROJECT = Path(__file__).parents[2]
@@ -30,7 +33,9 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None) -> Run:
     pytest_process.prepare("torch_loss_parity.benchmarks.plugin")
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
-        process = pytest_process.CONTEXT.Process(target=_pytest, args=(arguments, log, dict(environment or {})))
+        process = pytest_process.CONTEXT.Process(
+            target=_pytest, args=(arguments, log, dict(environment or {}))
+        )
         process.start()
         process.join()
         assert process.exitcode is not None  # it was joined
@@ -45,4 +50,10 @@ def _pytest(arguments: Sequence[str], log: Path, environment: Mapping[str, str])
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(int(pytest.main([*arguments, "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"])))
+    sys.exit(
+        int(
+            pytest.main(
+                [*arguments, "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            )
+        )
+    )

@@ -1,7 +1,7 @@
 """How small a difference the benchmarks tell: a slowdown that is planted, and none.
 
-    python -m torch_loss_parity.benchmarks.meta.slowdown                # 5 %, the groups of ``pytest benchmarks``
-    python -m torch_loss_parity.benchmarks.meta.slowdown --share 0.03 --effort quick
+    python -m torch_loss_parity.benchmarks.meta.slowdown                # 5 %, the groups of ``pytest
+    benchmarks`` python -m torch_loss_parity.benchmarks.meta.slowdown --share 0.03 --effort quick
 
 Two paths are timed: torch, which is against itself, and torch that waits after each call for a share of the
 time which it took. Of the groups whose calls take a millisecond and more it is counted in how many the
@@ -23,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+
 from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.noise import noise
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
@@ -77,7 +78,9 @@ def told(results: Sequence[Result]) -> list[tuple[Result, bool]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run, and say in how many groups the slowdown was told."""
     about = (__doc__ or "").splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.benchmarks.meta.slowdown", description=about)
+    parser = argparse.ArgumentParser(
+        prog="python -m torch_loss_parity.benchmarks.meta.slowdown", description=about
+    )
     parser.add_argument("--share", type=float, default=SHARE, help=f"how much slower (default: {SHARE})")
     parser.add_argument(
         "--record",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
 from torch_loss_parity.benchmarks.measure import PATH, orders
 from torch_loss_parity.benchmarks.paths import BASELINE

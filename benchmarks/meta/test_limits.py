@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from torch_loss_parity.benchmarks import session
 from torch_loss_parity.benchmarks.buffers import buffers, bytes_of, draw
 from torch_loss_parity.benchmarks.clock import Clock

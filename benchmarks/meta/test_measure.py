@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from torch_loss_parity.benchmarks import allocator
 from torch_loss_parity.benchmarks.buffers import Buffers, buffers, bytes_of, draw
 from torch_loss_parity.benchmarks.clock import Clock, DeviceStamp, Stamp

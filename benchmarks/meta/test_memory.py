@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from torch_loss_parity.benchmarks import memory
 from torch_loss_parity.benchmarks.buffers import buffers, draw
 from torch_loss_parity.benchmarks.paths import PATHS
@@ -13,7 +14,8 @@ from torch_loss_parity.benchmarks.workload import FORWARD, WORKS
 
 BYTES = 2**25
 HUGE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
-# Of an operand: small blocks that come and go, and one huge page where the system has them, as a block may begin within one.
+# Of an operand: small blocks that come and go, and one huge page where the system has them, as a block may
+# begin within one.
 ROOM = 0.05 + (int(HUGE_PAGE.read_text()) if HUGE_PAGE.exists() else 0) / BYTES
 
 
@@ -28,7 +30,9 @@ def measured(call: object) -> float:
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_the_peak_is_what_is_held_at_once(number: int) -> None:
     """Blocks that are held together add up; each page that is written counts once."""
-    assert measured(lambda: [torch.ones(BYTES // 4) for _ in range(number)]) == pytest.approx(number, abs=ROOM)
+    assert measured(lambda: [torch.ones(BYTES // 4) for _ in range(number)]) == pytest.approx(
+        number, abs=ROOM
+    )
 
 
 def test_memory_that_is_used_again_counts_once() -> None:

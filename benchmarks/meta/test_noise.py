@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from torch_loss_parity.benchmarks import headline, scaling, summary
 from torch_loss_parity.benchmarks.matrix import CLASSES, shape_name
 from torch_loss_parity.benchmarks.meta.results import result, run_of
@@ -95,7 +96,10 @@ def test_page_faults_that_are_not_counted_are_named() -> None:
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_the_exponent_of_a_power_law_is_found(exponent: float) -> None:
     sizes = [rows * classes for rows, classes in CLASSES]
-    swept = [result("torch", shape=shape_name(s), seconds=1e-5 + 1e-9 * n**exponent) for s, n in zip(CLASSES, sizes, strict=True)]
+    swept = [
+        result("torch", shape=shape_name(s), seconds=1e-5 + 1e-9 * n**exponent)
+        for s, n in zip(CLASSES, sizes, strict=True)
+    ]
     (curve,) = scaling.curves(swept)
     assert curve.along == "classes"
     if curve.exponent is None:  # too few sizes at which the call itself does not count
@@ -118,8 +122,10 @@ def test_a_run_is_read_out() -> None:
         ]
     )
     assert said == [
-        "Forward and backward at 2048x1024 in float32: nearest the limit is compile in softmax, at 1.5 times the floor.",
-        "The fused operators of torch take 6 times the floor (geometric mean of 2), at most 12 times (log_softmax); in softmax they leave "
+        "Forward and backward at 2048x1024 in float32: nearest the limit is compile in softmax, at 1.5 times "
+        "the floor.",
+        "The fused operators of torch take 6 times the floor (geometric mean of 2), at most 12 times "
+        "(log_softmax); in softmax they leave "
         "a factor of 2 on the table, which compile takes.",
     ]
 

@@ -1,4 +1,6 @@
-"""The page: what it shows, that a subject cannot write into it, and that a browser shows it, light and dark."""
+"""The page: what it shows, that a subject cannot write into it, and that a browser shows it,
+light and dark.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.benchmarks import page
 from torch_loss_parity.benchmarks.matrix import CLASSES, shape_name
 from torch_loss_parity.benchmarks.meta.results import result
@@ -20,7 +23,11 @@ pytest.importorskip("jinja2", reason="Jinja2, of the report extra, makes the pag
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SPITEFUL = "<script>document.title='taken'</script>"
-SWEEP = [result(path, shape=shape_name(s), seconds=1e-4 * 4**i) for path in ("torch", "numpy") for i, s in enumerate(CLASSES)]
+SWEEP = [
+    result(path, shape=shape_name(s), seconds=1e-4 * 4**i)
+    for path in ("torch", "numpy")
+    for i, s in enumerate(CLASSES)
+]
 RESULTS = [
     result("torch", floor=3.0, speed=1.001),
     result("compile", floor=2.0, speed=1.5),
@@ -33,7 +40,9 @@ WRONG = [Wrong(("softmax", "forward", "8x8", "float32"), "subject", f"the result
 @pytest.fixture(scope="module")
 def html() -> str:
     machine = {"cpu": "a CPU", "environment": {"OMP_X": "1"}}
-    return page.page(Report(RESULTS, WRONG, ["left out at this effort: nothing much"], machine, {SPITEFUL: "a subject"}))
+    return page.page(
+        Report(RESULTS, WRONG, ["left out at this effort: nothing much"], machine, {SPITEFUL: "a subject"})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +55,23 @@ def browser() -> str:
 
 def browse(browser: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Open a page as a person would, but without a window and without a network."""
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,2400"]
-    quiet = ["--enable-logging=stderr", "--v=0", "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={file.parent / 'profile'}"]
-    return subprocess.run([*command, *quiet, *options, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--window-size=1280,2400",
+    ]
+    quiet = [
+        "--enable-logging=stderr",
+        "--v=0",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={file.parent / 'profile'}",
+    ]
+    return subprocess.run(
+        [*command, *quiet, *options, file.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
 
 
 def test_the_page_holds_every_figure(html: str) -> None:
@@ -77,22 +100,36 @@ def test_a_run_in_which_everything_is_wrong_has_a_page() -> None:
 
 @pytest.mark.whole_runs
 def test_a_browser_shows_it(html: str, browser: str, tmp_path: Path) -> None:
-    """It is laid out, nothing lies outside its picture, no text is cut off, and the browser has nothing to complain of."""
+    """It is laid out, nothing lies outside its picture, no text is cut off, and the browser has nothing to
+    complain of.
+    """
     probe = """<script>addEventListener("load", () => {
-      const box = (e) => e.getBoundingClientRect(), shown = [...document.querySelectorAll("svg .bar")].map(box);
+      const box = (e) => e.getBoundingClientRect();
+      const shown = [...document.querySelectorAll("svg .bar")].map(box);
       const outside = [...document.querySelectorAll("figure svg text, figure svg rect")].filter((e) => {
-        const a = box(e), b = box(e.closest("figure")); return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1; });
+        const a = box(e), b = box(e.closest("figure"));
+        return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1; });
       document.body.insertAdjacentHTML("beforeend", `<pre id="probe">${JSON.stringify({ title: document.title,
-        bars: shown.filter((b) => b.width > 0 && b.height > 5).length, outside: outside.map((e) => e.textContent),
-        wide: document.documentElement.scrollWidth > innerWidth, ground: getComputedStyle(document.body).backgroundColor })}</pre>`);
+        bars: shown.filter((b) => b.width > 0 && b.height > 5).length,
+        outside: outside.map((e) => e.textContent),
+        wide: document.documentElement.scrollWidth > innerWidth,
+        ground: getComputedStyle(document.body).backgroundColor })}</pre>`);
     })</script>"""
     file = tmp_path / "page.html"
-    allowing = html.replace("style-src 'unsafe-inline'", "style-src 'unsafe-inline'; script-src 'unsafe-inline'")
+    allowing = html.replace(
+        "style-src 'unsafe-inline'", "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    )
     file.write_text(allowing.replace("</body>", probe + "</body>"), encoding="utf-8")
     for preferred, ground in (("1", "rgb(255, 255, 255)"), ("0", "rgb(20, 23, 26)")):
         shown = browse(browser, file, "--dump-dom", f"--blink-settings=preferredColorScheme={preferred}")
         found = json.loads(unescape(shown.stdout.rpartition('<pre id="probe">')[2].partition("</pre>")[0]))
-        assert found == {"title": "Loss functions against the limit", "bars": len(RESULTS), "outside": [], "wide": False, "ground": ground}
+        assert found == {
+            "title": "Loss functions against the limit",
+            "bars": len(RESULTS),
+            "outside": [],
+            "wide": False,
+            "ground": ground,
+        }
         assert "CONSOLE" not in shown.stderr, shown.stderr
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.benchmarks import readme
 from torch_loss_parity.benchmarks.meta.results import result
 
@@ -31,7 +32,14 @@ softmax they leave a factor of 2 on the table, which compile takes.
 A/A, torch against itself: 2 of 2 groups of a millisecond and more hold 1 in their 95% intervals; half of the
 groups tell a difference of 1.0%, nine in ten one of 1.0%.
 """
-MACHINE = {"cpu": {"brand_raw": "a CPU"}, "machine": "x", "torch": "2.13.0", "numpy": "2", "cpu_capability": "AVX2", "threads": 1}
+MACHINE = {
+    "cpu": {"brand_raw": "a CPU"},
+    "machine": "x",
+    "torch": "2.13.0",
+    "numpy": "2",
+    "cpu_capability": "AVX2",
+    "threads": 1,
+}
 RUN = {
     "machine_info": MACHINE | {"device": "cpu", "allocator": "glibc: as said"},
     "benchmarks": [{"extra_info": each.as_info()} for each in RESULTS],
@@ -74,7 +82,9 @@ def test_it_is_written_kept_and_checked(saved: Path, tmp_path: Path, monkeypatch
         (RUN | {"benchmarks": []}, "has no torch in forward"),
     ],
 )
-def test_another_file_is_refused(content: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_file_is_refused(
+    content: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "other.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     assert readme.main([str(file)]) == 2

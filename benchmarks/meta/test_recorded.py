@@ -1,6 +1,7 @@
 """Intervals on rounds that were measured: torch against itself, beside other work of lower priority.
 
-They are what ``python -m torch_loss_parity.benchmarks.meta.slowdown --record benchmarks/meta/rounds.json`` has written.
+They are what ``python -m torch_loss_parity.benchmarks.meta.slowdown --record benchmarks/meta/rounds.json``
+has written.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.benchmarks.interval import Interval, interval
 
 FILE = Path(__file__).with_name("rounds.json")

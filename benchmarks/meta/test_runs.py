@@ -1,4 +1,6 @@
-"""Whole runs: what they tell apart, print, save and compare, also where they are interrupted or a path is wrong."""
+"""Whole runs: what they tell apart, print, save and compare, also where they are interrupted or a path is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.benchmarks.meta.running import PLANTED, Run, run
 from torch_loss_parity.benchmarks.result import Result
 
 pytestmark = pytest.mark.whole_runs
 
-SMALL = ("benchmarks", "--effort", "quick", "--dtype", "float32", "--shape", "64x64", "--path", "torch,subject")
+SMALL = (
+    "benchmarks",
+    "--effort",
+    "quick",
+    "--dtype",
+    "float32",
+    "--shape",
+    "64x64",
+    "--path",
+    "torch,subject",
+)
 
 
 def measured(path: Path) -> dict[tuple[str, str], Result]:
     """The results in a file that pytest-benchmark wrote, by work and path."""
-    found = [Result.from_info(each["extra_info"]) for each in json.loads(path.read_text())["benchmarks"] if each["extra_info"]]
+    found = [
+        Result.from_info(each["extra_info"])
+        for each in json.loads(path.read_text())["benchmarks"]
+        if each["extra_info"]
+    ]
     return {(result.work, result.path): result for result in found if result.mode == "forward+backward"}
 
 
@@ -48,7 +65,9 @@ def test_a_subject_that_is_wrong_has_no_time(planted: tuple[Run, dict[str, Any]]
     assert ended.exitcode == pytest.ExitCode.TESTS_FAILED
     assert ("log_softmax", "torch") in measured(saved["json"])
     assert ("log_softmax", "subject") not in measured(saved["json"])
-    assert "WRONG, no time: subject in log_softmax, forward+backward, 64x64, float32: the result is wrong" in ended.printed
+    assert (
+        "WRONG, no time: subject in log_softmax, forward+backward, 64x64, float32: the result is wrong"
+    ) in ended.printed
     table = ended.printed.partition("benchmark 'log_softmax, forward+backward")[2].partition("Legend")[0]
     assert "-torch]" in table
     assert "log_softmax-forward+backward-64x64-float32-subject]" not in table
@@ -56,32 +75,71 @@ def test_a_subject_that_is_wrong_has_no_time(planted: tuple[Run, dict[str, Any]]
 
 
 @pytest.mark.parametrize("work", ["cross_entropy", "binary_cross_entropy"])
-def test_a_subject_that_remembers_by_address_is_caught(planted: tuple[Run, dict[str, Any]], work: str) -> None:
+def test_a_subject_that_remembers_by_address_is_caught(
+    planted: tuple[Run, dict[str, Any]], work: str
+) -> None:
     """Its result, or the graph that it kept, belongs to numbers that are no longer there."""
     ended, saved = planted
     assert (work, "subject") not in measured(saved["json"])
-    assert f"{work}-forward+backward-64x64-float32-subject]" in ended.printed.partition("short test summary")[2]
+    assert (
+        f"{work}-forward+backward-64x64-float32-subject]" in ended.printed.partition("short test summary")[2]
+    )
 
 
 def test_stale_results_are_told_from_wrong_ones() -> None:
-    """Forward alone, where no graph is in the way: right in every round, and stale once the numbers are exchanged."""
+    """Forward alone, where no graph is in the way: right in every round, and stale once the numbers are
+    exchanged.
+    """
     ended = run(
-        *("benchmarks/test_paths.py", "--subject", PLANTED, "--operator", "cross_entropy,binary_cross_entropy", "--path", "torch,subject"),
-        *("--dtype", "float32", "--shape", "64x64", "-k", "forward-64x64 and not weight and not smoothing and not probabilities"),
+        *(
+            "benchmarks/test_paths.py",
+            "--subject",
+            PLANTED,
+            "--operator",
+            "cross_entropy,binary_cross_entropy",
+            "--path",
+            "torch,subject",
+        ),
+        *(
+            "--dtype",
+            "float32",
+            "--shape",
+            "64x64",
+            "-k",
+            "forward-64x64 and not weight and not smoothing and not probabilities",
+        ),
     )
     lines = [line for line in ended.printed.splitlines() if line.startswith("WRONG")]
-    assert [line.partition("subject in ")[2].partition(",")[0] for line in lines] == ["cross_entropy", "binary_cross_entropy"]
-    assert all("it is what belongs to other numbers, which lay at the same address before" in line for line in lines), lines
+    assert [line.partition("subject in ")[2].partition(",")[0] for line in lines] == [
+        "cross_entropy",
+        "binary_cross_entropy",
+    ]
+    assert all(
+        "it is what belongs to other numbers, which lay at the same address before" in line for line in lines
+    ), lines
 
 
 def test_what_raises_or_is_not_offered_is_told(tmp_path: Path) -> None:
     ended = run(
-        *("benchmarks", "--effort", "standard", "--dtype", "float32,float64", "--shape", "64x64", "--path", "subject,scipy"),
+        *(
+            "benchmarks",
+            "--effort",
+            "standard",
+            "--dtype",
+            "float32,float64",
+            "--shape",
+            "64x64",
+            "--path",
+            "subject,scipy",
+        ),
         f"--benchmark-json={tmp_path / 'saved.json'}",
         *("--subject", PLANTED, "--operator", "binary_cross_entropy_with_logits"),
     )
     assert ended.exitcode == pytest.ExitCode.TESTS_FAILED
-    assert "WRONG, no time: subject in binary_cross_entropy_with_logits, forward, 64x64, float32: it raises RuntimeError" in ended.printed
+    assert (
+        "WRONG, no time: subject in binary_cross_entropy_with_logits, forward, 64x64, float32: it raises "
+        "RuntimeError"
+    ) in ended.printed
     assert "not offered in 1 cells: binary_cross_entropy_with_logits: no float64 here" in ended.printed
     assert "cells: scipy.special has no binary_cross_entropy_with_logits" in ended.printed
     assert "no benchmarks have been run" in ended.printed  # so nothing is saved
@@ -91,7 +149,13 @@ def test_what_raises_or_is_not_offered_is_told(tmp_path: Path) -> None:
 def test_interrupted_it_prints_and_saves_what_it_has(tmp_path: Path) -> None:
     ended = run(
         *SMALL,
-        *("--subject", PLANTED, "--operator", "softmax,nll_loss", f"--benchmark-json={tmp_path / 'saved.json'}"),
+        *(
+            "--subject",
+            PLANTED,
+            "--operator",
+            "softmax,nll_loss",
+            f"--benchmark-json={tmp_path / 'saved.json'}",
+        ),
         f"--benchmark-report={tmp_path / 'page.html'}",
         environment={"PLANTED_INTERRUPT": "8"},
     )
@@ -111,18 +175,28 @@ def test_saved_runs_are_compared_and_a_regression_fails(tmp_path: Path) -> None:
     )
     assert run(*arguments, "--benchmark-save=before").exitcode == pytest.ExitCode.OK
     slower = {"PLANTED_SLEEP": "60e-3"}
-    ended = run(*arguments, "--benchmark-compare=0001", "--benchmark-compare-fail=min:900%", environment=slower)
+    ended = run(
+        *arguments, "--benchmark-compare=0001", "--benchmark-compare-fail=min:900%", environment=slower
+    )
     assert ended.exitcode == pytest.ExitCode.TESTS_FAILED
     assert "Performance has regressed" in ended.printed
     assert "(0001_before)" in ended.printed
     assert "machine_info is different" not in ended.printed  # nothing in it changes from run to run
     assert "multiples of the floor, by group" in ended.printed  # the summary stands all the same
-    assert run(*arguments, "--benchmark-compare=0001", "--benchmark-compare-fail=min:900%").exitcode == pytest.ExitCode.OK
+    assert (
+        run(*arguments, "--benchmark-compare=0001", "--benchmark-compare-fail=min:900%").exitcode
+        == pytest.ExitCode.OK
+    )
 
 
 def test_group_by_and_columns_are_those_of_pytest_benchmark() -> None:
     ended = run(
-        *SMALL[:-1], "torch", "--operator", "softmax", "--benchmark-group-by=param:dtype,param:mode", "--benchmark-columns=min,rounds"
+        *SMALL[:-1],
+        "torch",
+        "--operator",
+        "softmax",
+        "--benchmark-group-by=param:dtype,param:mode",
+        "--benchmark-columns=min,rounds",
     )
     assert ended.exitcode == pytest.ExitCode.OK
     assert "benchmark 'dtype=float32 mode=forward+backward'" in ended.printed
@@ -135,7 +209,10 @@ def test_group_by_and_columns_are_those_of_pytest_benchmark() -> None:
         (("--path", "nothing"), "--path is 'nothing'; choose from torch, compile, composed, numpy, scipy"),
         (("--path", "subject"), "--path is 'subject' (name it with --subject); choose from"),
         (("--shape", "3"), "--shape is '3'; it must be ROWSxCLASSES"),
-        (("--benchmark-report", "/nowhere/page.html"), "--benchmark-report is '/nowhere/page.html'; its folder must exist"),
+        (
+            ("--benchmark-report", "/nowhere/page.html"),
+            "--benchmark-report is '/nowhere/page.html'; its folder must exist",
+        ),
         (("--device", "nowhere"), "--device is 'nowhere'; on this machine there is cpu"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
@@ -146,7 +223,8 @@ def test_wrong_options_are_usage_errors(arguments: tuple[str, ...], said: str) -
     assert said in ended.printed
 
 
-NOTHING_ELSE = ("--ignore=parity_tests", "--ignore=reference", "--ignore=benchmarks/meta")  # is collected, but it was named
+# Is collected, but it was named.
+NOTHING_ELSE = ("--ignore=parity_tests", "--ignore=reference", "--ignore=benchmarks/meta")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +240,9 @@ NOTHING_ELSE = ("--ignore=parity_tests", "--ignore=reference", "--ignore=benchma
     ids=lambda value: " ".join(value) or "no arguments" if isinstance(value, tuple) else "",
 )
 def test_times_are_taken_when_only_benchmarks_are_named(arguments: tuple[str, ...], timed: bool) -> None:
-    ended = run(*arguments, *NOTHING_ELSE, "--collect-only", "-q", "--effort", "quick", "--operator", "softmax")
+    ended = run(
+        *arguments, *NOTHING_ELSE, "--collect-only", "-q", "--effort", "quick", "--operator", "softmax"
+    )
     assert ended.exitcode == pytest.ExitCode.OK, ended.printed
     assert ("-2048x1024-" in ended.printed) is timed
     assert ("-7x33-" in ended.printed) is not timed
@@ -180,6 +260,16 @@ def test_a_subject_is_loaded_once(tmp_path: Path) -> None:
     """It may be slow to import, and what it does then is its own."""
     subject = tmp_path / "loaded.py"
     subject.write_text("from torch.nn.functional import softmax\nprint('the subject is loaded')\n")
-    ended = run("benchmarks/test_paths.py", "--subject", str(subject), "--collect-only", "-q", "--effort", "quick", "--path", "subject")
+    ended = run(
+        "benchmarks/test_paths.py",
+        "--subject",
+        str(subject),
+        "--collect-only",
+        "-q",
+        "--effort",
+        "quick",
+        "--path",
+        "subject",
+    )
     assert ended.printed.count("the subject is loaded") == 1
     assert "softmax-forward+backward-2048x1024-float32-subject" in ended.printed

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.benchmarks.buffers import buffers, draw
 from torch_loss_parity.benchmarks.meta import slowdown
 from torch_loss_parity.benchmarks.meta.results import result
@@ -71,8 +72,18 @@ def test_a_wrong_option_is_a_usage_error() -> None:
 
 @pytest.mark.whole_runs
 def test_a_slowdown_is_measured_in_a_whole_run(tmp_path: Path) -> None:
-    """Twice as slow is told wherever the run itself says that it tells half of that: beside much other work it may not."""
-    command = [sys.executable, "-m", "torch_loss_parity.benchmarks.meta.slowdown", "--share", "1.0", "--effort", "quick"]
+    """Twice as slow is told wherever the run itself says that it tells half of that: beside much other work
+    it may not.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "torch_loss_parity.benchmarks.meta.slowdown",
+        "--share",
+        "1.0",
+        "--effort",
+        "quick",
+    ]
     saved = tmp_path / "rounds.json"
     ended = subprocess.run(
         [*command, "--operator", "softmax", "--record", str(saved)],

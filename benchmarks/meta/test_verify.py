@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity.benchmarks import verify
 from torch_loss_parity.benchmarks.buffers import Dataset, buffers, draw
 from torch_loss_parity.benchmarks.paths import GRADIENT, PATHS, RESULT
@@ -46,7 +47,9 @@ def test_torch_is_right_in_picked_rows(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("name", WORKS)
 @pytest.mark.usefixtures("few")
-def test_picked_rows_have_the_bound_that_they_have_among_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picked_rows_have_the_bound_that_they_have_among_the_others(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same true values; and no more is allowed than where all rows are evaluated."""
     (dataset,) = draw(WORKS[name], "float32", SHAPE, 3, 1)
     picked = Truth(dataset)
@@ -108,7 +111,9 @@ def test_what_is_wrong_is_said(returned: Any, said: str) -> None:
 
 
 def test_known_divergences_speak_of_torch_alone() -> None:
-    """In half precision torch breaks the derived bound, for a reason that is written down; another path has no such excuse."""
+    """In half precision torch breaks the derived bound, for a reason that is written down; another path has
+    no such excuse.
+    """
     truth, returned = truth_and_results("cross_entropy", "bfloat16")
     own = truth.judge(GRADIENT, returned[GRADIENT], TORCH, "cpu")
     assert own.passes

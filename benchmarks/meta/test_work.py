@@ -6,10 +6,20 @@ from itertools import groupby
 
 import pytest
 import torch
+
 from torch_loss_parity.benchmarks.buffers import buffers, draw
 from torch_loss_parity.benchmarks.matrix import CORRECTNESS, EFFORTS, SHAPES, cells, shape_from, together
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS
-from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, ITEMSIZE, MODES, TRAINING, WORKS, Traffic, traffic
+from torch_loss_parity.benchmarks.workload import (
+    BACKWARD,
+    FORWARD,
+    ITEMSIZE,
+    MODES,
+    TRAINING,
+    WORKS,
+    Traffic,
+    traffic,
+)
 from torch_loss_parity.operators import DTYPES, OPERATORS
 
 N = 2048 * 1024  # elements
@@ -23,7 +33,8 @@ N = 2048 * 1024  # elements
         ("softmax", TRAINING, "float32", 8 * N, 8 * N),
         ("log_softmax", TRAINING, "bfloat16", 4 * N, 4 * N),
         ("cross_entropy", FORWARD, "float32", 4 * N + 2048 * 8, 4),
-        ("cross_entropy", BACKWARD, "float32", 4 * N + 4, 4 * N),  # forward may have saved what the target says
+        # Forward may have saved what the target says.
+        ("cross_entropy", BACKWARD, "float32", 4 * N + 4, 4 * N),
         ("cross_entropy", TRAINING, "float64", 8 * N + 2048 * 8 + 8, 8 * N + 8),
         ("cross_entropy, weight", FORWARD, "float32", 4 * N + 2048 * 8 + 1024 * 4, 4),
         ("cross_entropy, probabilities", TRAINING, "float32", 8 * N + 4, 4 * N + 4),
@@ -52,7 +63,9 @@ def test_bytes_are_those_of_the_tensors(name: str, dtype: str) -> None:
     step = PATHS[BASELINE].step(work, TRAINING, held)
     result, gradient = step.call(step.prepare(0))
     assert traffic(work, FORWARD, shape, dtype) == Traffic(given, result.nbytes)
-    assert traffic(work, TRAINING, shape, dtype) == Traffic(given + held.grad_outputs[0].nbytes, result.nbytes + gradient.nbytes)
+    assert traffic(work, TRAINING, shape, dtype) == Traffic(
+        given + held.grad_outputs[0].nbytes, result.nbytes + gradient.nbytes
+    )
 
 
 def test_an_unknown_mode_is_refused() -> None:
@@ -90,8 +103,17 @@ def test_without_times_every_path_computes_every_work_that_it_offers() -> None:
     chosen = set(cells(CORRECTNESS, PATHS, "cpu"))
     for path in PATHS.values():
         if not path.compiles:  # the parity tests compile
-            offered = {(name, mode) for name, work in WORKS.items() for mode in MODES if not path.why_not(work, mode, "float32", "cpu")}
-            assert offered == {(cell.work, cell.mode) for cell in chosen if cell.path == path.name and cell.dtype == "float32"}
+            offered = {
+                (name, mode)
+                for name, work in WORKS.items()
+                for mode in MODES
+                if not path.why_not(work, mode, "float32", "cpu")
+            }
+            assert offered == {
+                (cell.work, cell.mode)
+                for cell in chosen
+                if cell.path == path.name and cell.dtype == "float32"
+            }
 
 
 @pytest.mark.parametrize("effort", EFFORTS)

@@ -1,4 +1,5 @@
-"""By how much do the numbers differ, and who is nearer the truth? The audit: measured, certified, reported, compared.
+"""By how much do the numbers differ, and who is nearer the truth? The audit: measured, certified, reported,
+compared.
 
     collect -> record.Audit -> page, terminal, compare
 

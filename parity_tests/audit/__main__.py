@@ -34,20 +34,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m torch_loss_parity.audit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="{compare,page,schema}")
-    compare = commands.add_parser("compare", help="what changed from one audit to another", description=comparing.__doc__)
+    compare = commands.add_parser(
+        "compare", help="what changed from one audit to another", description=comparing.__doc__
+    )
     compare.formatter_class = argparse.RawDescriptionHelpFormatter
     compare.add_argument("old", metavar="OLD", type=Path)
     compare.add_argument("new", metavar="NEW", type=Path)
-    compare.add_argument("--fail", action="append", default=[], metavar="EXPR", help=comparing.ALLOWED.replace("%", "%%"))
-    compare.add_argument("--shown", type=_count, default=20, metavar="N", help="figures in the table (default: 20)")
+    compare.add_argument(
+        "--fail", action="append", default=[], metavar="EXPR", help=comparing.ALLOWED.replace("%", "%%")
+    )
+    compare.add_argument(
+        "--shown", type=_count, default=20, metavar="N", help="figures in the table (default: 20)"
+    )
     compare.set_defaults(run=_compare)
     again = commands.add_parser("page", help="make the page of a saved audit again")
     again.add_argument("audit", metavar="AUDIT", type=Path)
     again.add_argument("--compare", metavar="OLD", type=Path, help="an older audit to compare it with")
-    again.add_argument("--output", metavar="FILE", type=Path, help="where the page goes (default: index.html beside the audit)")
+    again.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="where the page goes (default: index.html beside the audit)",
+    )
     again.set_defaults(run=_page)
     commands.add_parser("schema", help="print the JSON Schema of audit.json").set_defaults(run=_schema)
     return parser

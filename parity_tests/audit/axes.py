@@ -1,6 +1,7 @@
 """What ought not to matter and does: threads, vector instructions, compilation, strides, the batch.
 
-The same numbers go two ways. Where the bits differ, the truth says by how much each way errs and which is nearer.
+The same numbers go two ways. Where the bits differ, the truth says by how much each way errs and which is
+nearer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+
 from torch_loss_parity.audit.plan import BASE, TELLING
 from torch_loss_parity.audit.record import Axis
 from torch_loss_parity.audit.single_row import class_axis
@@ -47,7 +49,11 @@ def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.
 
 
 def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    return dict(from_views(subject, call, device, grad_output, lambda name, shape: LAYOUT.fitting(len(shape)).strides(shape)))
+    return dict(
+        from_views(
+            subject, call, device, grad_output, lambda name, shape: LAYOUT.fitting(len(shape)).strides(shape)
+        )
+    )
 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
@@ -60,15 +66,19 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
             return array[place : place + 1]
 
         rows = {
-            name: taken(value) if isinstance(value, np.ndarray) and not (name == "weight" and class_axis(call) is not None) else value
+            name: taken(value)
+            if isinstance(value, np.ndarray) and not (name == "weight" and class_axis(call) is not None)
+            else value
             for name, value in call.arguments.items()
         }
-        for claim, result in run_subject.results(subject, replace(call, arguments=rows), device, taken(grad_output)).items():
+        for claim, result in run_subject.results(
+            subject, replace(call, arguments=rows), device, taken(grad_output)
+        ).items():
             found.setdefault(claim, []).append(result)
     return {claim: np.concatenate(results) for claim, results in found.items()}
 
 
-# --- judged ----------------------------------------------------------------------------------------------------------
+# --- judged -------------------------------------------------------------------------------------------------
 
 
 class Known:
@@ -84,20 +94,28 @@ class Known:
             bound = expected(self.call, (claim,), upstream)[claim]
             true = certified(self.call, claim, upstream, bound)
             if true is None:
-                raise ArithmeticError(f"no true value of {claim} of {self.call.operator}, {self.call.dtype}, could be certified")
+                raise ArithmeticError(
+                    f"no true value of {claim} of {self.call.operator}, {self.call.dtype}, could be certified"
+                )
             self._known[claim] = true.value
         return self._known[claim]
 
 
-def compared(axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known) -> Iterator[Axis]:
+def compared(
+    axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known
+) -> Iterator[Axis]:
     """How two ways to the same results differ."""
     for claim, result in one.items():
         yield _axis(axis, first, second, result, other[claim], call, claim, truth)
 
 
-def _axis(axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known) -> Axis:
+def _axis(
+    axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known
+) -> Axis:
     if a.shape != b.shape:
-        raise run_subject.WrongResult(f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}")
+        raise run_subject.WrongResult(
+            f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}"
+        )
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b)) | (np.signbit(a) != np.signbit(b))
     apart = first_ulp = second_ulp = 0.0
     nearer: Literal["first", "second", "neither"] = "neither"

@@ -1,17 +1,19 @@
-"""The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error, chosen ones by balls.
+"""The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error,
+chosen ones by balls.
 
 Note [Filter first]
-    Evaluated in double-double (results of 16 bits in float64), in the rounding arithmetic with a format as fine as that,
-    every element is known to within a few units of roundoff of the evaluation: a hundred-millionth of an ulp of float32,
-    a thousandth of one of float64.
-    That decides all but the few elements whose enclosure lies across the edge of a cell. Those, and every
-    element that is reported as the worst, go to balls. That the others need not is tried, see
-    Note [Two witnesses] in `torch_loss_parity.audit.doubts`.
+    Evaluated in double-double (results of 16 bits in float64), in the rounding arithmetic with a format as
+    fine as that, every element is known to within a few units of roundoff of the evaluation: a
+    hundred-millionth of an ulp of float32, a thousandth of one of float64. That decides all but the few
+    elements whose enclosure lies across the edge of a cell. Those, and every element that is reported as the
+    worst, go to balls. That the others need not is tried, see Note [Two witnesses] in
+    `torch_loss_parity.audit.doubts`.
 
 Note [Rows in balls]
-    Of a batch only the rows that hold a chosen element are evaluated, and of a row of softmax, log_softmax and cross_entropy the
-    elements that were not chosen are put together where they are equal, as 16 bits make them: m equal logits x weigh as much in every
-    sum as one logit x + log m. The definitions and the derivatives are evaluated as they are, on shorter rows.
+    Of a batch only the rows that hold a chosen element are evaluated, and of a row of softmax, log_softmax
+    and cross_entropy the elements that were not chosen are put together where they are equal, as 16 bits make
+    them: m equal logits x weigh as much in every sum as one logit x + log m. The definitions and the
+    derivatives are evaluated as they are, on shorter rows.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from zlib import crc32
 
 import flint
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, enclosed, in_balls
 from torch_loss_parity.operators import OPERATORS
@@ -31,8 +34,11 @@ from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, FOR
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 _BITS = 67  # of double-double exp and log are within 3 ulps of so many
-# The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error that is ever charged.
-EXTENDED = Format("double-double", _BITS, FLOAT64.min_exponent - FLOAT64.precision + _BITS, FLOAT64.max_exponent)
+# The exponents of float64 are enough, as bounds are kept in it; its smallest number is the smallest error
+# that is ever charged.
+EXTENDED = Format(
+    "double-double", _BITS, FLOAT64.min_exponent - FLOAT64.precision + _BITS, FLOAT64.max_exponent
+)
 IN_DOUBLE_DOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
 HIGHEST = 4096  # bits; what they do not tell from zero is zero
 ROWS = ("softmax", "log_softmax")
@@ -41,7 +47,9 @@ HELD = 2**19  # balls that are kept, in case more elements of their rows or of t
 
 
 class _InFloat64(Arithmetic):
-    """Evaluates in the format that it models, not in a wider one: the bound is on the evaluation itself, charged twice."""
+    """Evaluates in the format that it models, not in a wider one: the bound is on the evaluation itself,
+    charged twice.
+    """
 
     @property
     def evaluation_type(self) -> type:
@@ -156,7 +164,10 @@ def chosen_balls(
         return [flint.arb(ball) for ball in held[bits][indices]]
 
     def of_elements(indices: np.ndarray, bits: int) -> Sequence[Any]:
-        part, upstream = elements(call, indices), None if grad_output is None else grad_output.reshape(-1)[indices]
+        part, upstream = (
+            elements(call, indices),
+            None if grad_output is None else grad_output.reshape(-1)[indices],
+        )
         with balls.precision(bits):
             return list(in_balls(part, claim, upstream))
 
@@ -193,7 +204,9 @@ def chosen_balls(
         return whole
     if not OPERATORS[call.operator].targets_classes:
         return of_elements
-    plain = call.operator == "cross_entropy" and _names_classes(call) and not call.arguments["label_smoothing"]
+    plain = (
+        call.operator == "cross_entropy" and _names_classes(call) and not call.arguments["label_smoothing"]
+    )
     return of_rows if plain and claim in (FORWARD, "input") and call.arguments["input"].ndim > 1 else whole
 
 
@@ -211,13 +224,26 @@ def elements(call: Call, indices: np.ndarray) -> Call:
     return replace(call, arguments=picked)
 
 
-def alone(call: Call, claim: str, grad_output: np.ndarray | None, index: int) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
-    """The element with this flat index, of a call that reduces nothing: the call on that element or its row, and where it is there."""
+def alone(
+    call: Call, claim: str, grad_output: np.ndarray | None, index: int
+) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
+    """The element with this flat index, of a call that reduces nothing: the call on that element or its row,
+    and where it is there.
+    """
     indices = np.asarray([index])
     if call.operator not in ROWS and not OPERATORS[call.operator].targets_classes:
-        return elements(call, indices), None if grad_output is None else grad_output.reshape(-1)[indices], (0,)
+        return (
+            elements(call, indices),
+            None if grad_output is None else grad_output.reshape(-1)[indices],
+            (0,),
+        )
     shape = call.arguments["input"].shape
-    row, column = _places(call, claim, shape if call.operator in ROWS or claim != FORWARD else _without(shape, _along(call)), indices)
+    row, column = _places(
+        call,
+        claim,
+        shape if call.operator in ROWS or claim != FORWARD else _without(shape, _along(call)),
+        indices,
+    )
     part, g = several(call, grad_output, row)
     return part, g, (0,) if call.operator not in ROWS and claim == FORWARD else (0, int(column[0]))
 
@@ -250,7 +276,9 @@ def _along(call: Call) -> int:
     return 1 if call.operator not in ROWS else call.arguments["dim"] % call.arguments["input"].ndim
 
 
-def _places(call: Call, claim: str, shape: tuple[int, ...], indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _places(
+    call: Call, claim: str, shape: tuple[int, ...], indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The row and the column of each element of a result, by its flat index."""
     if len(shape) < call.arguments["input"].ndim:  # a result for each row
         return indices, np.zeros_like(indices)
@@ -270,9 +298,16 @@ def _short_row(
         x = FORMATS[call.output_dtype].round(x)
     if call.operator in ROWS:
         chosen = np.unique(columns)
-        # log_softmax adds up the upstream gradient as it is, softmax weighs it with the probability of all that were put together.
-        x, g = _shortened(x, None if upstream is None else upstream[0], chosen, bits, averaged=call.operator == "softmax")
-        return replace(call, arguments=arguments | {"input": x, "dim": 0}), g, np.searchsorted(chosen, columns)
+        # log_softmax adds up the upstream gradient as it is, softmax weighs it with the probability of all
+        # that were put together.
+        x, g = _shortened(
+            x, None if upstream is None else upstream[0], chosen, bits, averaged=call.operator == "softmax"
+        )
+        return (
+            replace(call, arguments=arguments | {"input": x, "dim": 0}),
+            g,
+            np.searchsorted(chosen, columns),
+        )
     target, weight, ignored = int(arguments["target"][0]), arguments["weight"], arguments["ignore_index"]
     named = columns if claim != FORWARD else columns[:0]
     chosen = np.unique(named if target == ignored else np.append(named, target))
@@ -283,20 +318,31 @@ def _short_row(
         "weight": None if weight is None else np.append(weight[chosen], np.ones(len(x) - len(chosen))),
         "ignore_index": -100,
     }
-    return replace(call, arguments=arguments | changed), upstream, columns if claim == FORWARD else np.searchsorted(chosen, columns)
+    return (
+        replace(call, arguments=arguments | changed),
+        upstream,
+        columns if claim == FORWARD else np.searchsorted(chosen, columns),
+    )
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _shortened(row: np.ndarray, upstream: Any, chosen: np.ndarray, bits: int, averaged: bool = False) -> tuple[np.ndarray, Any]:
-    """Balls of the ``chosen`` elements of a row, and of the others with equal ones put together; and their upstream gradient."""
+def _shortened(
+    row: np.ndarray, upstream: Any, chosen: np.ndarray, bits: int, averaged: bool = False
+) -> tuple[np.ndarray, Any]:
+    """Balls of the ``chosen`` elements of a row, and of the others with equal ones put together; and their
+    upstream gradient.
+    """
     others = np.delete(np.arange(len(row)), chosen)
     distinct, inverse, counts = np.unique(row[others], return_inverse=True, return_counts=True)
     with balls.precision(bits):
         logs = {int(m): flint.arb(int(m)).log() for m in np.unique(counts) if m > 1}
-        together = [balls.ball(x) + logs[int(m)] if m > 1 else balls.ball(x) for x, m in zip(distinct, counts, strict=True)]
+        together = [
+            balls.ball(x) + logs[int(m)] if m > 1 else balls.ball(x)
+            for x, m in zip(distinct, counts, strict=True)
+        ]
         short = _objects([balls.ball(x) for x in row[chosen]] + together)
         if upstream is None:
             return short, None

@@ -1,17 +1,20 @@
 """The operators of one or two logits in closed form, in float64 with a bound that is derived by hand.
 
 Note [Closed forms]
-    A loss of one logit, or of the two logits x and 0, is softplus(x) = log(1 + e^x) or softplus(-x), and its gradients and
-    probabilities are sigmoid(x) = 1 / (1 + e^-x), sigmoid(-x) and their product. With E = e^-|x|,
+    A loss of one logit, or of the two logits x and 0, is softplus(x) = log(1 + e^x) or softplus(-x), and its
+    gradients and probabilities are sigmoid(x) = 1 / (1 + e^-x), sigmoid(-x) and their product. With E =
+    e^-|x|,
 
-        softplus(-|x|) = log1p(E),  softplus(|x|) = |x| + log1p(E),  sigmoid(|x|) = 1 / (1 + E),  sigmoid(-|x|) = E / (1 + E),
+        softplus(-|x|) = log1p(E),  softplus(|x|) = |x| + log1p(E),  sigmoid(|x|) = 1 / (1 + E),
+        sigmoid(-|x|) = E / (1 + E),
 
-    in which nothing cancels. With exp and log1p within 3 and 2 ulps, as `Arithmetic` assumes (6 u and 4 u; u = 2**-53), and log1p no
-    worse conditioned than 1 on [0, 1], the relative errors are at most 6 u for E, 10 u for log1p(E), 11 u for the sum, 3 + 1 + 1 u for
-    the reciprocal (an error of E counts at most half in 1 + E), 12 u for the quotient, and 18 u for the product of both sigmoids: below
-    20 u = ``RELATIVE`` throughout, second order included, and the smallest number of float64 where E has none. Of probabilities, -log(x)
-    and -log1p(-x) are within 6 u, x - t is one rounding, x (1 - x) two, and the quotient one more. An error in ulps of float32 is
-    then known to 2**24 RELATIVE < 2**-24 ulps.
+    in which nothing cancels. With exp and log1p within 3 and 2 ulps, as `Arithmetic` assumes (6 u and 4 u; u
+    = 2**-53), and log1p no worse conditioned than 1 on [0, 1], the relative errors are at most 6 u for E, 10
+    u for log1p(E), 11 u for the sum, 3 + 1 + 1 u for the reciprocal (an error of E counts at most half in 1 +
+    E), 12 u for the quotient, and 18 u for the product of both sigmoids: below 20 u = ``RELATIVE``
+    throughout, second order included, and the smallest number of float64 where E has none. Of probabilities,
+    -log(x) and -log1p(-x) are within 6 u, x - t is one rounding, x (1 - x) two, and the quotient one more. An
+    error in ulps of float32 is then known to 2**24 RELATIVE < 2**-24 ulps.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.reference.arithmetic.double_double import FUNCTION_ROUNDOFF, DoubleDouble
 from torch_loss_parity.reference.binary_cross_entropy import LOG_CLAMP, SMALLEST_VARIANCE
@@ -88,12 +92,14 @@ def form(values: Values, name: str) -> tuple[float, Any]:
 
 
 def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
-    """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan where x is nan or inf.
+    """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan
+    where x is nan or inf.
 
     It is evaluated in what ``x`` is, float64 or double-double.
 
-    With p = sigmoid, the gradients are p_0 p_1 (g_0 - g_1) for softmax and g_0 p_1 - g_1 p_0 for log_softmax, where the two products may
-    cancel, and their negatives for the second class; for cross_entropy g times that for an upstream gradient of 1.
+    With p = sigmoid, the gradients are p_0 p_1 (g_0 - g_1) for softmax and g_0 p_1 - g_1 p_0 for log_softmax,
+    where the two products may cancel, and their negatives for the second class; for cross_entropy g times
+    that for an upstream gradient of 1.
     """
     unit_roundoff = FUNCTION_ROUNDOFF if isinstance(x, DoubleDouble) else 2.0**-53
     with np.errstate(all="ignore"):
@@ -114,7 +120,10 @@ def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> 
             else:
                 of_x, of_zero = values["sigmoid(x)"], values["sigmoid(-x)"]
                 own, other = np.stack([of_zero, of_x], axis=1), np.stack([of_x, of_zero], axis=1)
-                first, size = g[:, :, 0] * own - g[:, :, 1] * other, np.abs(g[:, :, 0] * own) + np.abs(g[:, :, 1] * other)
+                first, size = (
+                    g[:, :, 0] * own - g[:, :, 1] * other,
+                    np.abs(g[:, :, 0] * own) + np.abs(g[:, :, 1] * other),
+                )
             value, size = np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
         # Of the difference and the products with the upstream gradient three roundings at most.
         bound = (size * ((ROUNDOFFS + 4) * unit_roundoff) + 2.0**-1070).astype(np.float64)

@@ -1,11 +1,13 @@
-"""Two audits, an old and a new one: what changed, as the terminal shows it, and a gate for those who want nothing to grow.
+"""Two audits, an old and a new one: what changed, as the terminal shows it, and a gate for those who want
+nothing to grow.
 
 Note [The gate]
-    A figure trips a gate where it grew by more than is allowed, from what counts as exact if it was below (Note [What is worse]); to
-    infinity or nan, by whatever is allowed; never where it was as bad before. A figure of the old audit that the new one does not have
-    trips every gate: nobody knows whether it grew. Figures that only the new audit has trip none, as there is nothing that they grew
-    from. If there is no figure to compare, every gate trips. Bits can be compared only where the inputs are identical: where they are
-    not, ``differing`` trips.
+    A figure trips a gate where it grew by more than is allowed, from what counts as exact if it was below
+    (Note [What is worse]); to infinity or nan, by whatever is allowed; never where it was as bad before. A
+    figure of the old audit that the new one does not have trips every gate: nobody knows whether it grew.
+    Figures that only the new audit has trip none, as there is nothing that they grew from. If there is no
+    figure to compare, every gate trips. Bits can be compared only where the inputs are identical: where they
+    are not, ``differing`` trips.
 """
 
 from __future__ import annotations
@@ -18,14 +20,28 @@ from functools import partial
 from torch_loss_parity.audit.diff import Change, Comparison, Setting, compare
 from torch_loss_parity.audit.formatting import ulps
 
-__all__ = ["ALLOWED", "FIELDS", "Change", "Comparison", "Gate", "GateError", "Setting", "compare", "gate", "parse_gate", "table"]
+__all__ = [
+    "ALLOWED",
+    "FIELDS",
+    "Change",
+    "Comparison",
+    "Gate",
+    "GateError",
+    "Setting",
+    "compare",
+    "gate",
+    "parse_gate",
+    "table",
+]
 
 FIELDS = ("max_ulp", "p999_ulp", "median_ulp", "mean_signed_ulp", "max_relative", "fraction")
 DIFFERING = "differing"
 _NUMBER = r"(?P<number>\d+(\.\d*)?(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?)"
 _GROWTH = re.compile(rf"(?P<field>\w+)\s*:\s*{_NUMBER}\s*(?P<percent>%?)", re.IGNORECASE)
 ALLOWED = (
-    f"a gate is FIELD:10% (grew by more than 10 %), FIELD:0.5 (grew by more than 0.5) or {DIFFERING} (any bit of a result changed), where "
+    f"a gate is FIELD:10% (grew by more than 10 %), FIELD:0.5 (grew by more than 0.5) or {DIFFERING} (any "
+    f"bit "
+    f"of a result changed), where "
     f"FIELD is {', '.join(FIELDS[:-1])} or {FIELDS[-1]}; several are separated by commas"
 )
 
@@ -36,7 +52,9 @@ class GateError(ValueError):
 
 @dataclass(frozen=True)
 class Gate:
-    """What may not happen: that ``field`` grows by more than ``growth``, of itself if it is a percentage; or that any bit differs."""
+    """What may not happen: that ``field`` grows by more than ``growth``, of itself if it is a percentage; or
+    that any bit differs.
+    """
 
     field: str
     growth: float = 0.0
@@ -99,24 +117,39 @@ def gate(comparison: Comparison, expression: str) -> list[str]:
         If the expression is none.
     """
     gates = parse_gate(expression)
-    tripped = [f"{one}: {change.key}: {why}" for one in gates for change in comparison.changes if (why := one.trips(change))]
-    narrower = ", ".join(setting.name for setting in comparison.settings if setting.name in ("dtypes", "operators", "effort", "seed"))
+    tripped = [
+        f"{one}: {change.key}: {why}"
+        for one in gates
+        for change in comparison.changes
+        if (why := one.trips(change))
+    ]
+    narrower = ", ".join(
+        setting.name
+        for setting in comparison.settings
+        if setting.name in ("dtypes", "operators", "effort", "seed")
+    )
     because = f" (the two were asked for other {narrower})" if narrower else ""
     gone = [f"{expression}: {figure.key}: is not in the new audit{because}" for figure in comparison.gone]
     nothing = [] if comparison.changes or gone else [f"{expression}: there is no figure to compare"]
     return [*tripped, *gone, *nothing]
 
 
-# --- what the terminal shows ---------------------------------------------------------------------------------------------
+# --- what the terminal shows --------------------------------------------------------------------------------
 
 
 def table(comparison: Comparison, shown: int = 20) -> list[str]:
     """What changed, worst first; at most ``shown`` figures, and how many more there are."""
     lines = [comparison.sentence]
-    lines += [f"{setting.name}: {setting.old or '(none)'} -> {setting.new or '(none)'}" for setting in comparison.settings]
+    lines += [
+        f"{setting.name}: {setting.old or '(none)'} -> {setting.new or '(none)'}"
+        for setting in comparison.settings
+    ]
     changed = [change for change in comparison.changes if not change.is_equal]
     if changed:
-        header = f"{'old ulp':>10}{'new ulp':>10}{'ratio':>9}{'/allowed':>10}  {'standing':<14}{'inputs':<8}{'bits':<8}figure"
+        header = (
+            f"{'old ulp':>10}{'new ulp':>10}{'ratio':>9}{'/allowed':>10}  "
+            f"{'standing':<14}{'inputs':<8}{'bits':<8}figure"
+        )
         lines += ["", header, "-" * len(header), *map(_row, changed[:shown])]
     if len(changed) > shown:
         lines.append(f"... and {len(changed) - shown} more")
@@ -129,7 +162,11 @@ def table(comparison: Comparison, shown: int = 20) -> list[str]:
 
 def _row(change: Change) -> str:
     shown = partial(ulps, typeset=False)
-    (old, new), stood, stands = change.values("max_ulp"), change.old.subject.standing, change.new.subject.standing
+    (old, new), stood, stands = (
+        change.values("max_ulp"),
+        change.old.subject.standing,
+        change.new.subject.standing,
+    )
     standing = stands if stood == stands else f"{stood} -> {stands}"
     numbers = f"{shown(old):>10}{shown(new):>10}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
     inputs, bits = "same" if change.same_inputs else "differ", "same" if change.same_outputs else "differ"

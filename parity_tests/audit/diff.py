@@ -1,10 +1,11 @@
 """What changed from an old audit to a new one, figure by figure.
 
 Note [What is worse]
-    Figures are matched by what they measure, `Figure.key`. Their order is that of the growth of the largest error, new / old, after
-    those whose standing got worse. Numbers that are exact for every purpose are not told apart: below the first bin, 2^-12 ulps, an
-    error counts as 2^-12 ulps, so that a growth from 0 is a growth from there, and one from 1e-320 to 1e-310 is none. Infinite to
-    infinite is a ratio of 1. Of a bias the size is compared. A number that is nan is worse than any that is not.
+    Figures are matched by what they measure, `Figure.key`. Their order is that of the growth of the largest
+    error, new / old, after those whose standing got worse. Numbers that are exact for every purpose are not
+    told apart: below the first bin, 2^-12 ulps, an error counts as 2^-12 ulps, so that a growth from 0 is a
+    growth from there, and one from 1e-320 to 1e-310 is none. Infinite to infinite is a ratio of 1. Of a bias
+    the size is compared. A number that is nan is worse than any that is not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from functools import cached_property
 from torch_loss_parity.audit.record import EDGES, Audit, Figure
 
 STANDINGS = ("pass", "known", "fail")  # each worse than the one before
-SMALLEST = {"max_relative": EDGES[0] * 2.0**-53}  # of float64, whose ulps are the smallest; of other fields the first edge
+# Of float64, whose ulps are the smallest; of other fields the first edge.
+SMALLEST = {"max_relative": EDGES[0] * 2.0**-53}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Comparison:
     @cached_property
     def otherwise(self) -> tuple[Change, ...]:
         """Those whose largest error is as it was, and something else is not."""
-        return tuple(change for change in self.changes if not (change.is_equal or change.is_worse or change.is_better))
+        return tuple(
+            change for change in self.changes if not (change.is_equal or change.is_worse or change.is_better)
+        )
 
     @cached_property
     def equal(self) -> tuple[Change, ...]:
@@ -132,7 +136,11 @@ class Comparison:
             (len(self.added), "are new"),
         )
         said = ", ".join(f"{number} {what}" for number, what in counted if number)
-        return f"Of {len(self.changes) + len(self.gone) + len(self.added)} figures, {said}." if said else "There are no figures to compare."
+        return (
+            (f"Of {len(self.changes) + len(self.gone) + len(self.added)} figures, {said}.")
+            if said
+            else "There are no figures to compare."
+        )
 
 
 def compare(old: Audit, new: Audit) -> Comparison:
@@ -142,7 +150,11 @@ def compare(old: Audit, new: Audit) -> Comparison:
     return Comparison(
         old=old,
         new=new,
-        changes=tuple(sorted(changes, key=lambda change: (-change.standing, -change.ratio(), change.is_equal, change.key))),
+        changes=tuple(
+            sorted(
+                changes, key=lambda change: (-change.standing, -change.ratio(), change.is_equal, change.key)
+            )
+        ),
         gone=tuple(before[key] for key in sorted(before) if key not in after),
         added=tuple(after[key] for key in sorted(after) if key not in before),
         settings=tuple(_settings(_described(old), _described(new))),
@@ -151,9 +163,15 @@ def compare(old: Audit, new: Audit) -> Comparison:
 
 def _described(audit: Audit) -> dict[str, str]:
     asked = audit.settings.model_dump()
-    return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in asked.items()} | audit.environment
+    return {
+        name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in asked.items()
+    } | audit.environment
 
 
 def _settings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[Setting]:
     names = [*old, *(name for name in new if name not in old)]
-    return (Setting(name, old.get(name, ""), new.get(name, "")) for name in names if old.get(name, "") != new.get(name, ""))
+    return (
+        Setting(name, old.get(name, ""), new.get(name, ""))
+        for name in names
+        if old.get(name, "") != new.get(name, "")
+    )

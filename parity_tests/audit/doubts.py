@@ -17,13 +17,14 @@ Note [Two witnesses]
       elements were outside, this would be missed with a probability of (1 - f)**SAMPLE: one in five is
       missed once in a million times.
 
-    All 2**32 inputs of float32 are the exception (`torch_loss_parity.audit.float32_sweep`): they have one enclosure, a
-    closed form whose bound is derived by hand, and the sample, of each part of the sweep.
+    All 2**32 inputs of float32 are the exception (`torch_loss_parity.audit.float32_sweep`): they have one
+    enclosure, a closed form whose bound is derived by hand, and the sample, of each part of the sweep.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
 from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.error_cells import FLOOR
 from torch_loss_parity.audit.intervals import spacing

@@ -12,10 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from torch_loss_parity.subjects import Subject
 
 PACKAGES = ("numpy", "python-flint", "hypothesis", "pydantic")
-PREFIXES = ("ATEN_", "OMP_", "KMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_", "XLA_")
+PREFIXES = (
+    "ATEN_",
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "ONEDNN_",
+    "DNNL_",
+    "OPENBLAS_",
+    "TORCH",
+    "PYTORCH_",
+    "CUDA_",
+    "CUBLAS_",
+    "XLA_",
+)
 CAPABILITY = "ATEN_CPU_CAPABILITY"
 # Of each kind of processor, as torch names them. Those of x86 hold what is before them; the others are
 # vectors of one length each, after what every processor has.
@@ -38,7 +53,9 @@ def environment(device: str) -> dict[str, str]:
         found["CUDA"] = str(torch.version.cuda)
     if device.startswith("cuda"):
         found["GPU"] = torch.cuda.get_device_name(device)
-        found["TF32"] = f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
+        found["TF32"] = (
+            f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
+        )
     return found | {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIXES)}
 
 
@@ -65,8 +82,8 @@ def capabilities(machine: str = platform.machine()) -> tuple[str, tuple[str, ...
 
 
 def source(subject: Subject) -> str:
-    """A hash of the file that a subject is in, and "" where it is part of torch or of this project: what was measured of a file that
-    was changed since is not of this subject."""
+    """A hash of the file that a subject is in, and "" where it is part of torch or of this project: what was
+    measured of a file that was changed since is not of this subject."""
     file: Any = getattr(subject.namespace, "__file__", None)
     if file is None or not Path(file).is_file():
         return ""

@@ -1,18 +1,21 @@
-"""The errors of one result: counted in cells, their maxima certified; the errors of parts add up to those of the whole.
+"""The errors of one result: counted in cells, their maxima certified; the errors of parts add up to those of
+the whole.
 
 Note [What is certified]
-    The true value of every element is enclosed, and so is its error, in ulps of the result's format at the true value. An element whose
-    enclosure lies across the edge of a cell (`torch_loss_parity.audit.error_cells`) goes to balls, at a precision that is raised where they do not
-    tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are those of the true errors. What
-    512 bits do not tell from an edge lies on it: a tie of half an ulp is correctly rounded. A true value that 4096 bits do not tell from
-    zero has no relative error. The largest errors, in ulps and relative, go to balls until nothing is left
-    that could print other digits than the one that is reported. The mean is that of the enclosures'
-    midpoints; elements go to balls, those that are known least first, until it is known to half a unit of its
-    third digit, or of that of ``FLOOR`` where it is smaller.
+    The true value of every element is enclosed, and so is its error, in ulps of the result's format at the
+    true value. An element whose enclosure lies across the edge of a cell
+    (`torch_loss_parity.audit.error_cells`) goes to balls, at a precision that is raised where they do not
+    tell its cell; so counts, percentiles to three digits and the number of correctly rounded elements are
+    those of the true errors. What 512 bits do not tell from an edge lies on it: a tie of half an ulp is
+    correctly rounded. A true value that 4096 bits do not tell from zero has no relative error. The largest
+    errors, in ulps and relative, go to balls until nothing is left that could print other digits than the one
+    that is reported. The mean is that of the enclosures' midpoints; elements go to balls, those that are
+    known least first, until it is known to half a unit of its third digit, or of that of ``FLOOR`` where it
+    is smaller.
 
     That no other element has a larger error, and the counts, rest on enclosures of elements that no ball has
-    seen. What these rest on in turn, and how that is tried, is in `torch_loss_parity.audit.doubts`. Balls that lie
-    outside an enclosure end the run.
+    seen. What these rest on in turn, and how that is tried, is in `torch_loss_parity.audit.doubts`. Balls
+    that lie outside an enclosure end the run.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+
 from torch_loss_parity.audit import doubts
 from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.error_cells import BIN, HALF, INFINITE, PRINTED, cells_of
@@ -48,10 +52,12 @@ class Errors(Record):
     in_balls, sampled : int
         Elements whose true value balls have enclosed; and how many were drawn for that at random.
     signed, slack : float
-        The sum of observed minus true, in ulps, of the elements of the right kind; how far it may be from the true sum.
+        The sum of observed minus true, in ulps, of the elements of the right kind; how far it may be from the
+        true sum.
     max_ulp, max_relative : float
     worst : int
-        Which element has the largest error, counted in the flattened result from ``start``; -1 where there is none.
+        Which element has the largest error, counted in the flattened result from ``start``; -1 where there is
+        none.
     """
 
     elements: Count = 0
@@ -112,7 +118,14 @@ class Errors(Record):
                 return float(PRINTED[cell])
         return 0.0
 
-    def measures(self, *, fraction: float, standing: Literal["pass", "known", "fail"], outputs: str, divergence: str = "") -> Measures:
+    def measures(
+        self,
+        *,
+        fraction: float,
+        standing: Literal["pass", "known", "fail"],
+        outputs: str,
+        divergence: str = "",
+    ) -> Measures:
         """The figures, with the verdict and the hash of the outputs, which come from elsewhere."""
         bins = [0] * (len(EDGES) + 1)
         for cell, count in self.cells.items():

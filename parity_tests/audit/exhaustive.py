@@ -1,13 +1,15 @@
 """Every input there is: what is exhausted, and how a part of it is measured.
 
 Note [What is exhausted]
-    Of the operators of elements, every logit, or every probability in [0, 1], with the targets 0 and 1 and some between. Of those of
-    rows, every pair (x, 0) and (0, x), as a vectorised loop need not treat both places alike; of cross_entropy with either target. The
-    gradients are those for an upstream gradient of 1, of 1 and 0 for the two classes of a row (the gradient of softmax is blind to a
-    constant), and for random ones, which are a hash of the element's number.
+    Of the operators of elements, every logit, or every probability in [0, 1], with the targets 0 and 1 and
+    some between. Of those of rows, every pair (x, 0) and (0, x), as a vectorised loop need not treat both
+    places alike; of cross_entropy with either target. The gradients are those for an upstream gradient of 1,
+    of 1 and 0 for the two classes of a row (the gradient of softmax is blind to a constant), and for random
+    ones, which are a hash of the element's number.
 
-    Inputs are numbered by their bit patterns, and elements by inputs: the elements that belong to one input come one after the other.
-    So a part is a range of patterns, and an element is found again from its number alone.
+    Inputs are numbered by their bit patterns, and elements by inputs: the elements that belong to one input
+    come one after the other. So a part is a range of patterns, and an element is found again from its number
+    alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
+
 from torch_loss_parity.audit.certify import Evaluation, Truth, alone, chosen_balls, key_of, truths
 from torch_loss_parity.audit.closed_forms import of_pairs
 from torch_loss_parity.audit.errors import Errors
@@ -38,7 +41,8 @@ OF_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 OF_ROWS = ("softmax", "log_softmax", "cross_entropy")
 UPSTREAM = ("1", "random")
 STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
-ONE = {"float16": 0x3C00, "bfloat16": 0x3F80, "float32": 0x3F800000}  # the pattern of 1: those up to it are the numbers in [0, 1]
+# The pattern of 1: those up to it are the numbers in [0, 1].
+ONE = {"float16": 0x3C00, "bfloat16": 0x3F80, "float32": 0x3F800000}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ class Sweep:
     @property
     def patterns(self) -> int:
         """The number of inputs."""
-        return ONE[self.dtype] + 1 if self.operator == "binary_cross_entropy" else 2 ** (16 if self.dtype != "float32" else 32)
+        return (
+            ONE[self.dtype] + 1
+            if self.operator == "binary_cross_entropy"
+            else 2 ** (16 if self.dtype != "float32" else 32)
+        )
 
     @property
     def name(self) -> str:
@@ -72,7 +80,11 @@ class Sweep:
     def what(self) -> str:
         """The inputs in words."""
         kind = "probability" if self.operator == "binary_cross_entropy" else "logit"
-        return f"every {self.dtype} {kind}" if self.operator in OF_ELEMENTS else f"every {self.dtype} x in (x, 0) and (0, x)"
+        return (
+            f"every {self.dtype} {kind}"
+            if self.operator in OF_ELEMENTS
+            else (f"every {self.dtype} x in (x, 0) and (0, x)")
+        )
 
     def inputs(self, first: int, count: int) -> np.ndarray:
         """The numbers with these patterns, widened."""
@@ -83,7 +95,11 @@ class Sweep:
         with np.errstate(invalid="ignore"):  # nan among them
             if self.dtype == "float16":
                 return patterns.astype(np.uint16).view(np.float16).astype(np.float64)
-            return (patterns << np.uint32(16 if self.dtype == "bfloat16" else 0)).view(np.float32).astype(np.float64)
+            return (
+                (patterns << np.uint32(16 if self.dtype == "bfloat16" else 0))
+                .view(np.float32)
+                .astype(np.float64)
+            )
 
     def call(self, first: int, count: int) -> Call:
         """The operator on a range of inputs."""
@@ -91,7 +107,13 @@ class Sweep:
 
     def call_on(self, x: np.ndarray) -> Call:
         """The operator on these inputs."""
-        facts: dict[str, Any] = {"reduction": "none", "last_dim": True, "values": self.what, "weight": None, "pos_weight": None}
+        facts: dict[str, Any] = {
+            "reduction": "none",
+            "last_dim": True,
+            "values": self.what,
+            "weight": None,
+            "pos_weight": None,
+        }
         if self.operator in OF_ELEMENTS:
             targets = FORMATS[self.dtype].round(np.asarray(TARGETS[self.target]))
             arguments: dict[str, Any] = {
@@ -107,11 +129,30 @@ class Sweep:
         zeros = np.zeros_like(x)
         if self.operator != "cross_entropy":
             pairs = np.stack([x, zeros, zeros, x], axis=1).reshape(-1, 2)
-            return Call(self.operator, {"input": pairs, "dim": 1, "dtype": None}, self.dtype, self.dtype, ("input",), facts | {"dim": 1})
+            return Call(
+                self.operator,
+                {"input": pairs, "dim": 1, "dtype": None},
+                self.dtype,
+                self.dtype,
+                ("input",),
+                facts | {"dim": 1},
+            )
         pairs = np.stack([x, zeros, x, zeros, zeros, x, zeros, x], axis=1).reshape(-1, 2)
-        arguments = {"input": pairs, "target": np.tile([0, 1], len(pairs) // 2), "weight": None, "ignore_index": -100}
+        arguments = {
+            "input": pairs,
+            "target": np.tile([0, 1], len(pairs) // 2),
+            "weight": None,
+            "ignore_index": -100,
+        }
         arguments |= {"reduction": "none", "label_smoothing": 0.0}
-        return Call(self.operator, arguments, self.dtype, self.dtype, ("input",), facts | {"target": "indices", "label_smoothing": 0.0})
+        return Call(
+            self.operator,
+            arguments,
+            self.dtype,
+            self.dtype,
+            ("input",),
+            facts | {"target": "indices", "label_smoothing": 0.0},
+        )
 
     def grad_output(self, kind: str, call: Call, first: int) -> np.ndarray:
         """An upstream gradient for the call on the inputs from ``first`` on; see Note [What is exhausted]."""
@@ -119,7 +160,11 @@ class Sweep:
         if kind == "1":
             return np.ones(shape) if len(shape) == 1 else np.broadcast_to([1.0, 0.0], shape).copy()
         number = np.arange(prod(shape), dtype=np.uint64) + np.uint64(first * self.of_each(FORWARD))
-        return FORMATS[self.dtype].round(2 * _hashed(number, crc32(f"{self.name} {self.seed}".encode())) - 1).reshape(shape)
+        return (
+            FORMATS[self.dtype]
+            .round(2 * _hashed(number, crc32(f"{self.name} {self.seed}".encode())) - 1)
+            .reshape(shape)
+        )
 
     def of_each(self, claim: str) -> int:
         """How many elements of a result belong to one input."""
@@ -183,7 +228,9 @@ class Part(Record):
         )
 
     def measures(self) -> Measures:
-        return self.errors.measures(fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs)
+        return self.errors.measures(
+            fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs
+        )
 
 
 def sha256(*parts: bytes | memoryview) -> str:
@@ -200,13 +247,14 @@ def claims(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
-    """What a chunk does: every result on a range of inputs, by the subject and by torch where that is another.
+    """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
+    another.
 
     Returns
     -------
     dict
-        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments; ``seconds``, taken by the
-        subject and by the whole.
+        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments;
+        ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
     names = dict.fromkeys((subject_name, "torch"))
@@ -236,7 +284,11 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
                 parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
                     errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
                     fraction=finding.strict.fraction,
-                    standing="fail" if not finding.verdict.passes else "known" if finding.divergence else "pass",
+                    standing="fail"
+                    if not finding.verdict.passes
+                    else "known"
+                    if finding.divergence
+                    else "pass",
                     divergence=finding.divergence,
                     outputs=sha256(observed[claim].tobytes()),
                 )
@@ -248,10 +300,14 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
 
 
 def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarray | None) -> dict[str, Truth]:
-    """The true values of a range; those of rows in closed form: log(1 + e^-x) is lost in the sum over a row, and would go to balls."""
+    """The true values of a range; those of rows in closed form: log(1 + e^-x) is lost in the sum over a row,
+    and would go to balls.
+    """
     if sweep.operator not in OF_ROWS:
         return truths(call, wanted, upstream)
-    x = call.arguments["input"].reshape(-1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2))[:, 0]
+    x = call.arguments["input"].reshape(
+        -1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2)
+    )[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         wide = DoubleDouble.of(x)
     made = {}
@@ -263,9 +319,15 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
     return made
 
 
-def figures(sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str) -> list[Figure]:
+def figures(
+    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str
+) -> list[Figure]:
     """The figures of a sweep, from the results of all its parts in their order."""
-    inputs = results[0]["inputs"] if len(results) == 1 else sha256(*(result["inputs"].encode() for result in results))
+    inputs = (
+        results[0]["inputs"]
+        if len(results) == 1
+        else sha256(*(result["inputs"].encode() for result in results))
+    )
     subject = load(subject_name, (sweep.operator,))
     made = []
     for claim, kind in claims(sweep):
@@ -287,9 +349,13 @@ def figures(sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: st
                 claim=claim,
                 how="exhaustive",
                 classes=2 if sweep.operator in OF_ROWS else 0,
-                rows=sweep.patterns * sweep.of_each(FORWARD) // (2 if sweep.operator in ("softmax", "log_softmax") else 1),
+                rows=sweep.patterns
+                * sweep.of_each(FORWARD)
+                // (2 if sweep.operator in ("softmax", "log_softmax") else 1),
                 values=sweep.what,
-                logit_range=2 * FORMATS[sweep.dtype].largest if sweep.operator != "binary_cross_entropy" else 1.0,
+                logit_range=2 * FORMATS[sweep.dtype].largest
+                if sweep.operator != "binary_cross_entropy"
+                else 1.0,
                 options={name: value for name, value in options.items() if value},
                 inputs=inputs,
                 subject=added[subject_name].measures(),
@@ -319,13 +385,17 @@ def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, dev
                 else run_subject.gradients(implementation, one, device, g)[claim]
             )
             observed[name] = np.asarray(run)[at]
-    finding = judge_claim(subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g)
+    finding = judge_claim(
+        subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
+    )
     arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}
     if g is not None:
         arguments["grad_output"] = g
     return Worst(
         index=tuple(int(i) for i in np.atleast_1d(number)),
-        arguments={name: " ".join(_hexadecimal(x) for x in value.reshape(-1)) for name, value in arguments.items()},
+        arguments={
+            name: " ".join(_hexadecimal(x) for x in value.reshape(-1)) for name, value in arguments.items()
+        },
         observed=_hexadecimal(observed[subject.name]),
         torch=_hexadecimal(observed["torch"]) if subject.name != "torch" else "",
         truth=true.decimal(int(np.ravel_multi_index(at, true.value.shape)) if at else 0),

@@ -1,7 +1,8 @@
-"""audit.json: written, so that two of the same audit are the same bytes; read, so that what is wrong with a file is said in one line.
+"""audit.json: written, so that two of the same audit are the same bytes; read, so that what is wrong with a
+file is said in one line.
 
-`record` is the schema. ``schema.json`` beside this file says the same to those who read audits with other tools; it is written by
-``python -m torch_loss_parity.audit schema``.
+`record` is the schema. ``schema.json`` beside this file says the same to those who read audits with other
+tools; it is written by ``python -m torch_loss_parity.audit schema``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
+
 from torch_loss_parity.audit.record import EDGES, SCHEMA, VERSION, Audit, Figure
 
 SHOWN = 60  # characters of a value that is wrong
@@ -23,14 +25,17 @@ SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 
 class AuditFileError(Exception):
-    """A file that cannot be used as an audit, or that an audit cannot be written to: which, why, and what would do."""
+    """A file that cannot be used as an audit, or that an audit cannot be written to: which, why, and what
+    would do.
+    """
 
 
 def save(audit: Audit, path: str | Path) -> None:
     """Write ``audit`` to ``path``, whole or not at all.
 
-    Figures and axes are sorted by what they measure and mappings by name, numbers are written in the fewest digits that give them
-    back, and a list of numbers takes one line: a difference between two files is a difference between two audits.
+    Figures and axes are sorted by what they measure and mappings by name, numbers are written in the fewest
+    digits that give them back, and a list of numbers takes one line: a difference between two files is a
+    difference between two audits.
 
     Raises
     ------
@@ -45,7 +50,9 @@ def save(audit: Audit, path: str | Path) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise AuditFileError(f"{path}: cannot be written: {error.strerror}; name a file in a directory that is there") from error
+        raise AuditFileError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a directory that is there"
+        ) from error
 
 
 def dumps(audit: Audit) -> str:
@@ -66,7 +73,9 @@ def canonical(audit: Audit) -> Audit:
 
 
 def _formatted(value: Any, indent: str = "") -> str:
-    """JSON, sorted and indented, but for lists of plain values, which take one line: 78 bins are read together or not at all."""
+    """JSON, sorted and indented, but for lists of plain values, which take one line: 78 bins are read
+    together or not at all.
+    """
     inner = indent + " "
     if isinstance(value, dict) and value:
         items = (f"{inner}{json.dumps(name)}: {_formatted(value[name], inner)}" for name in sorted(value))
@@ -76,7 +85,7 @@ def _formatted(value: Any, indent: str = "") -> str:
     return json.dumps(value)
 
 
-# --- reading -------------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 def load(path: str | Path) -> Audit:
@@ -85,17 +94,22 @@ def load(path: str | Path) -> Audit:
     Raises
     ------
     AuditFileError
-        If there is no such file, or it is a directory, cut short, no JSON, no audit, an audit of another version, or one with a field
-        that is wrong; the message is one line.
+        If there is no such file, or it is a directory, cut short, no JSON, no audit, an audit of another
+        version, or one with a field that is wrong; the message is one line.
     """
     path = Path(path)
     content = _parsed(_read(path), path)
     if not isinstance(content, dict) or content.get("format") != SCHEMA:
-        given = f'its "format" is {_short(content.get("format"))}' if isinstance(content, dict) else f"it holds {_short(content)}"
+        given = (
+            (f'its "format" is {_short(content.get("format"))}')
+            if isinstance(content, dict)
+            else f"it holds {_short(content)}"
+        )
         raise AuditFileError(f'{path}: is JSON, but no audit: {given}, and that of an audit is "{SCHEMA}"')
     if content.get("version") != VERSION:
         raise AuditFileError(
-            f"{path}: is an audit of version {_short(content.get('version'))}; this one reads version {VERSION}: read it with the "
+            f"{path}: is an audit of version {_short(content.get('version'))}; this one reads version "
+            f"{VERSION}: read it with the "
             f"torch-loss-parity that wrote it, or {AGAIN}"
         )
     try:
@@ -110,19 +124,27 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise AuditFileError(f"{path}: there is no such file; pytest parity_tests --audit DIR writes DIR/audit.json") from error
+        raise AuditFileError(
+            f"{path}: there is no such file; pytest parity_tests --audit DIR writes DIR/audit.json"
+        ) from error
     except IsADirectoryError as error:
         inside = path / "audit.json"
-        raise AuditFileError(f"{path}: is a directory; name {'the file in it' if inside.exists() else 'a file'}, as {inside}") from error
+        raise AuditFileError(
+            f"{path}: is a directory; name {'the file in it' if inside.exists() else 'a file'}, as {inside}"
+        ) from error
     except UnicodeDecodeError as error:
-        raise AuditFileError(f"{path}: is no text (byte {error.start} is not UTF-8); an audit is a JSON file") from error
+        raise AuditFileError(
+            f"{path}: is no text (byte {error.start} is not UTF-8); an audit is a JSON file"
+        ) from error
     except OSError as error:
         raise AuditFileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _parsed(text: str, path: Path) -> Any:
     def not_a_number(literal: str) -> NoReturn:
-        raise AuditFileError(f'{path}: {literal} is no number of JSON; an audit writes "{literal}", in quotes')
+        raise AuditFileError(
+            f'{path}: {literal} is no number of JSON; an audit writes "{literal}", in quotes'
+        )
 
     if not text.strip():
         raise AuditFileError(f"{path}: is empty; {AGAIN}")
@@ -130,10 +152,16 @@ def _parsed(text: str, path: Path) -> Any:
         return json.loads(text, parse_constant=not_a_number)
     except json.JSONDecodeError as error:
         text = text.strip()
-        ends_early = error.pos >= len(text) or (text.startswith("{") and not text.endswith("}") and error.msg != "Extra data")
+        ends_early = error.pos >= len(text) or (
+            text.startswith("{") and not text.endswith("}") and error.msg != "Extra data"
+        )
         if ends_early:
-            raise AuditFileError(f"{path}: is cut short, in line {error.lineno}: copy it again, or {AGAIN}") from error
-        raise AuditFileError(f"{path}: is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+            raise AuditFileError(
+                f"{path}: is cut short, in line {error.lineno}: copy it again, or {AGAIN}"
+            ) from error
+        raise AuditFileError(
+            f"{path}: is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from error
     except RecursionError as error:
         raise AuditFileError(f"{path}: is no audit: it is nested too deeply") from error
 
@@ -150,7 +178,9 @@ def _check(audit: Audit, path: Path) -> None:
     """What the types cannot say."""
     counted = Counter(figure.key for figure in audit.figures)
     if repeated := [key for key, count in counted.items() if count > 1]:
-        raise AuditFileError(f"{path}: two figures measure the same, {repeated[0]!r}; each may be measured once")
+        raise AuditFileError(
+            f"{path}: two figures measure the same, {repeated[0]!r}; each may be measured once"
+        )
     for figure in audit.figures:
         for name in ("subject", "torch"):
             _check_bins(figure, name, path)
@@ -160,7 +190,8 @@ def _check_bins(figure: Figure, name: str, path: Path) -> None:
     measures = getattr(figure, name)
     if measures is not None and len(measures.bins) != len(EDGES) + 1:
         raise AuditFileError(
-            f"{path}: {figure.key!r} has {len(measures.bins)} bins of {name}; version {VERSION} has {len(EDGES) + 1}, see Note [Bins]"
+            f"{path}: {figure.key!r} has {len(measures.bins)} bins of {name}; version {VERSION} has "
+            f"{len(EDGES) + 1}, see Note [Bins]"
         )
 
 
@@ -169,7 +200,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
-# --- the schema, for others ----------------------------------------------------------------------------------------------
+# --- the schema, for others ---------------------------------------------------------------------------------
 
 
 class _Schema(GenerateJsonSchema):

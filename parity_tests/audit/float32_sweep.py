@@ -1,16 +1,18 @@
 """All float32 inputs of an operator, at a rate that makes 2**32 of them a matter of minutes.
 
 Note [What blocks decide]
-    A block is evaluated by closed forms (`torch_loss_parity.audit.closed_forms`), in float64 arrays that stay in the cache. Elements whose
-    enclosure lies inside a cell are counted. The others, those with the largest errors of each block, and whatever is not finite, are
-    put together and measured as any other result is (`errors.Errors.of`), by double-double and balls: so the maxima are certified, and if
-    the largest error of the blocks would print other digits than theirs, the run ends.
+    A block is evaluated by closed forms (`torch_loss_parity.audit.closed_forms`), in float64 arrays that stay
+    in the cache. Elements whose enclosure lies inside a cell are counted. The others, those with the largest
+    errors of each block, and whatever is not finite, are put together and measured as any other result is
+    (`errors.Errors.of`), by double-double and balls: so the maxima are certified, and if the largest error of
+    the blocks would print other digits than theirs, the run ends.
 
 Note [Worst error / allowed]
-    The bound is smooth: over 2**15 neighbouring numbers error / |true| is allowed to change by little. It is evaluated at
-    ``SAMPLES`` elements of each block, among them the worst; by their smallest bound and their spread the other elements are ranked, and
-    evaluated themselves as long as they may exceed the worst that was found. Where the bound is broken, what the ledger's entry allows
-    is sampled in the same way, and evaluated for every element of a block that may exceed it.
+    The bound is smooth: over 2**15 neighbouring numbers error / |true| is allowed to change by little. It is
+    evaluated at ``SAMPLES`` elements of each block, among them the worst; by their smallest bound and their
+    spread the other elements are ranked, and evaluated themselves as long as they may exceed the worst that
+    was found. Where the bound is broken, what the ledger's entry allows is sampled in the same way, and
+    evaluated for every element of a block that may exceed it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+
 from torch_loss_parity.audit import doubts
 from torch_loss_parity.audit.certify import Truth, chosen_balls, truths
 from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, Values, form, of_logits, of_probabilities
@@ -40,7 +43,8 @@ from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FORMATS
 from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.run_subject import WrongResult
 
-BLOCK = 2**13  # arrays of 64 KiB: a dozen of them stay in the cache, and none is worth a system call to the allocator
+# Arrays of 64 KiB: a dozen of them stay in the cache, and none is worth a system call to the allocator.
+BLOCK = 2**13
 KNOWN = 2.0**24 * RELATIVE  # ulps
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
@@ -59,12 +63,20 @@ def closed_forms(sweep: Sweep) -> Callable[[np.ndarray], Values]:
     return of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
 
 
-def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-    """What the subject returns on a block of float32 numbers, a row for each; and the seconds that it took."""
+def observed_block(
+    sweep: Sweep, subject: Subject, device: str, x: np.ndarray
+) -> tuple[dict[str, np.ndarray], float]:
+    """What the subject returns on a block of float32 numbers, a row for each; and the seconds
+    that it took.
+    """
     of_rows = sweep.target == ""
     if of_rows:
         zeros = np.zeros_like(x)
-        columns = (x, zeros, zeros, x) if sweep.operator != "cross_entropy" else (x, zeros, x, zeros, zeros, x, zeros, x)
+        columns = (
+            (x, zeros, zeros, x)
+            if sweep.operator != "cross_entropy"
+            else (x, zeros, x, zeros, zeros, x, zeros, x)
+        )
         x = np.stack(columns, axis=1).reshape(-1, 2)
     input = torch.from_numpy(x).to(device).requires_grad_()
     others: tuple[Any, ...] = ()
@@ -95,15 +107,17 @@ def observed_block(sweep: Sweep, subject: Subject, device: str, x: np.ndarray) -
 
 @cache
 def _arrays(place: str, inputs: int, of_each: int) -> tuple[np.ndarray, np.ndarray]:
-    """Room for the results of a chunk, used for one after the other: fresh memory costs as much as what is written to it."""
+    """Room for the results of a chunk, used for one after the other: fresh memory costs as much as what is
+    written to it.
+    """
     return np.empty((inputs, of_each), dtype=np.float32), np.empty((inputs, of_each), dtype=np.float32)
 
 
 class Tally:
     """What the blocks of a chunk found in one result.
 
-    ``relative`` and ``observed`` hold error / |true| and the results of all elements, a row for an input; ``apart`` are the elements,
-    by their number in the chunk, that are measured by other means.
+    ``relative`` and ``observed`` hold error / |true| and the results of all elements, a row for an input;
+    ``apart`` are the elements, by their number in the chunk, that are measured by other means.
     """
 
     def __init__(self, inputs: int, of_each: int, place: str = "") -> None:
@@ -116,7 +130,9 @@ class Tally:
         self.worst: list[int] = []  # inputs: those with the largest absolute and relative error of each block
         self.largest_absolute: list[float] = []  # of each block
 
-    def add(self, first: int, x: np.ndarray, observed: np.ndarray, forms: Sequence[tuple[float, np.ndarray]]) -> None:
+    def add(
+        self, first: int, x: np.ndarray, observed: np.ndarray, forms: Sequence[tuple[float, np.ndarray]]
+    ) -> None:
         """Count the results of a block of inputs ``x``, from input number ``first`` of the chunk on."""
         known = np.isfinite(x) if not np.isfinite(x).all() else None
         self.observed[first : first + len(observed)] = observed
@@ -138,7 +154,9 @@ class Tally:
     def _column(
         self, observed: np.ndarray, sign: float, size: np.ndarray, known: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, float, int, int]:
-        """Count one element of each input: its relative errors, which are apart, the largest absolute error, and where the largest are."""
+        """Count one element of each input: its relative errors, which are apart, the largest absolute error,
+        and where the largest are.
+        """
         with np.errstate(all="ignore"):
             difference = np.subtract(observed, size) if sign > 0 else np.add(observed, size)
             distance = np.abs(difference)
@@ -172,7 +190,10 @@ class Tally:
                 if not usual:
                     apart |= strange
             most, most_relative = int(np.argmax(high)), int(np.argmax(relative))
-            self.largest, self.largest_relative = max(self.largest, high[most]), max(self.largest_relative, relative[most])
+            self.largest, self.largest_relative = (
+                max(self.largest, high[most]),
+                max(self.largest_relative, relative[most]),
+            )
             apart[most] = apart[most_relative] = True
             self.signed -= float(np.dot(difference[apart], per_unit[apart]))
         if cells is None:
@@ -220,7 +241,9 @@ class Claim:
         whole[flat] = observed
         _, undecided, wrong = kinds(whole.reshape(true.value.shape), bound, true.format)
         part = true.of(flat)
-        found = measured(observed.astype(np.float64), part, undecided.reshape(-1)[flat], wrong.reshape(-1)[flat])
+        found = measured(
+            observed.astype(np.float64), part, undecided.reshape(-1)[flat], wrong.reshape(-1)[flat]
+        )
         worst = int(numbers[found.worst]) + self.first * of_each if found.worst >= 0 else -1
         return found.model_copy(update={"worst": worst})
 
@@ -254,13 +277,19 @@ class Claim:
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
         return judge_claim(self.subject, self.device, None, call, self.claim, result, bound, upstream)
 
-    def allowed(self, inputs: np.ndarray, entry: ledger.Divergence | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The allowed error of every element of chosen inputs, and its value; what an entry of the ledger allows, if one is given."""
+    def allowed(
+        self, inputs: np.ndarray, entry: ledger.Divergence | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The allowed error of every element of chosen inputs, and its value; what an entry of the ledger
+        allows, if one is given.
+        """
         call, upstream = self.call(inputs)
         changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
         bound = expected(call, (self.claim,), upstream, changes=changes, function=function)[self.claim]
         shape = len(inputs), self.sweep.of_each(self.claim)
-        return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(bound.value).reshape(shape)
+        return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(
+            bound.value
+        ).reshape(shape)
 
 
 def worst_fraction(claim: Claim, tally: Tally) -> Finding:
@@ -268,13 +297,20 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
     inputs = len(tally.observed)
     blocks = np.arange(0, inputs, BLOCK)
     rng = np.random.default_rng(claim.first)
-    drawn = (blocks[:, None] + rng.integers(0, np.minimum(BLOCK, inputs - blocks)[:, None], (len(blocks), SAMPLES))).reshape(-1)
+    drawn = (
+        blocks[:, None] + rng.integers(0, np.minimum(BLOCK, inputs - blocks)[:, None], (len(blocks), SAMPLES))
+    ).reshape(-1)
     sampled = np.unique(np.concatenate([drawn, tally.worst]))
     worst = claim.finding(sampled, tally.observed)
     least, spread = _least_allowed(claim, sampled, len(blocks))
     with np.errstate(all="ignore"):
         smallest = least / (MARGIN * spread)
-        of_blocks = np.asarray([(tally.relative[at : at + BLOCK].max(axis=0) / s).max() for at, s in zip(blocks, smallest, strict=True)])
+        of_blocks = np.asarray(
+            [
+                (tally.relative[at : at + BLOCK].max(axis=0) / s).max()
+                for at, s in zip(blocks, smallest, strict=True)
+            ]
+        )
     may, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for block in np.flatnonzero(of_blocks > _enough(worst)):
         with np.errstate(all="ignore"):
@@ -285,7 +321,8 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
     left, rank = np.concatenate(may), np.concatenate(ranks)
     order = np.argsort(-rank, kind="stable")
     left, rank = left[order], rank[order]
-    # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can only make it larger.
+    # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can
+    # only make it larger.
     while len(left) and rank[0] > _enough(worst):
         found = claim.finding(left[:AT_ONCE], tally.observed)
         worst = max(worst, found, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction))
@@ -296,14 +333,18 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
 
 
 def _enough(worst: Finding) -> float:
-    """What another fraction may be without being looked at: as in the verdict, five per cent more, but that it is at most 1 is certain."""
+    """What another fraction may be without being looked at: as in the verdict, five per cent more, but that
+    it is at most 1 is certain.
+    """
     fraction = worst.strict.fraction
     return fraction * RESOLUTION if fraction > 1 else min(fraction * RESOLUTION, 1.0)
 
 
-def _least_allowed(claim: Claim, sampled: np.ndarray, blocks: int, entry: ledger.Divergence | None = None) -> tuple[Any, Any]:
-    """For each block and element of an input the smallest allowed error / |value|, or the smallest allowed error for an entry, among
-    the samples; and how many times larger the largest is."""
+def _least_allowed(
+    claim: Claim, sampled: np.ndarray, blocks: int, entry: ledger.Divergence | None = None
+) -> tuple[Any, Any]:
+    """For each block and element of an input the smallest allowed error / |value|, or the smallest allowed
+    error for an entry, among the samples; and how many times larger the largest is."""
     allowed, value = claim.allowed(sampled, entry)
     with np.errstate(all="ignore"):
         ratio = allowed if entry else (allowed / np.abs(value)).astype(np.float64)
@@ -335,11 +376,17 @@ def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray
 
 
 def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
-    """As `exhaustive.measure`, for a sweep that has closed forms: the result and the gradient for an upstream gradient of 1."""
+    """As `exhaustive.measure`, for a sweep that has closed forms: the result and the gradient for an upstream
+    gradient of 1.
+    """
     began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
     values = closed_forms(sweep)
     claims = (FORWARD, "input")
-    tallies = {(name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}") for name in seconds for claim in claims}
+    tallies = {
+        (name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}")
+        for name in seconds
+        for claim in claims
+    }
     for at in range(0, count, BLOCK):
         x = np.arange(first + at, first + min(at + BLOCK, count), dtype=np.uint32).view(np.float32)
         with np.errstate(all="ignore"):
@@ -353,7 +400,9 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     parts = {}
     for (name, claim), tally in tallies.items():
         source = Claim(sweep, first, claim, load(name, (sweep.operator,)), device)
-        parts[f"{name} {claim} {'' if claim == FORWARD else '1'}"] = _part(source, tally).model_dump(mode="json")
+        parts[f"{name} {claim} {'' if claim == FORWARD else '1'}"] = _part(source, tally).model_dump(
+            mode="json"
+        )
     return {
         "parts": parts,
         "inputs": sha256(f"{sweep.name}: patterns {first} to {first + count}".encode()),  # they say all
@@ -366,10 +415,15 @@ def _part(claim: Claim, tally: Tally) -> Part:
     numbers = np.concatenate(tally.apart)
     observed = tally.observed.reshape(-1)
     apart = claim.errors(numbers, observed[numbers])
-    checked = (tally.largest - 4 * KNOWN, apart.max_ulp), (tally.largest_relative - 2 * RELATIVE, apart.max_relative)
+    checked = (
+        (tally.largest - 4 * KNOWN, apart.max_ulp),
+        (tally.largest_relative - 2 * RELATIVE, apart.max_relative),
+    )
     for of_blocks, certified in checked:
         if of_blocks > certified and f"{of_blocks:.3g}" != f"{certified:.3g}":
-            raise AssertionError(f"the largest error of the blocks is {of_blocks!r}, the largest certified {certified!r}")
+            raise AssertionError(
+                f"the largest error of the blocks is {of_blocks!r}, the largest certified {certified!r}"
+            )
     key = crc32(f"{claim.sweep.name} {claim.claim} {claim.first}".encode())
     sample = doubts.drawn(key, observed.size)
     seen = claim.try_closed_forms(sample, observed[sample])

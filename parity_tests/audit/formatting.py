@@ -1,4 +1,6 @@
-"""Numbers and names as a page shows them: three digits, never on the other side of a limit that a reader looks for."""
+"""Numbers and names as a page shows them: three digits, never on the other side of a limit that a reader
+looks for.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,24 @@ def number(x: float) -> str:
 
 def plain(x: float) -> str:
     """The same for a table that is sorted and searched: 1.19e7."""
-    return f"{x:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") if math.isfinite(x) else _infinite(x)
+    return (
+        f"{x:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+        if math.isfinite(x)
+        else _infinite(x)
+    )
 
 
 def ulps(x: float, *, typeset: bool = True) -> str:
-    """An error: three digits, and more where three would say that it is at most ½ or 1 ulp when it is not; 0.50004 is not 0.5."""
+    """An error: three digits, and more where three would say that it is at most ½ or 1 ulp when it is not;
+    0.50004 is not 0.5.
+    """
     if 1000 <= x < 100000:
         return f"{x:.0f}"
     if passed := [limit for limit in LIMITS if float(f"{x:.3g}") <= limit < x]:
-        return next((f"{x:.{digits}g}" for digits in (4, 5) if float(f"{x:.{digits}g}") > passed[0]), f">{passed[0]:g}")
+        return next(
+            (f"{x:.{digits}g}" for digits in (4, 5) if float(f"{x:.{digits}g}") > passed[0]),
+            f">{passed[0]:g}",
+        )
     return number(x) if typeset else plain(x)
 
 
@@ -39,13 +50,16 @@ def times(fraction: float) -> str:
 
 
 def decimal(number: str, digits: int = 10) -> str:
-    """A number, in hexadecimal or with all of its digits, so that it can be compared by eye; what is no number stays as it is."""
+    """A number, in hexadecimal or with all of its digits, so that it can be compared by eye; what is no
+    number stays as it is.
+    """
     try:
         value = float.fromhex(number) if "0x" in number else float(number)
         exact = Decimal(number) if "0x" not in number else Decimal(value)
     except (ValueError, OverflowError, InvalidOperation):
         return number
-    is_beyond = exact.is_finite() and exact and (value == 0 or math.isinf(value))  # a truth that float64 does not have
+    # A truth that float64 does not have.
+    is_beyond = exact.is_finite() and exact and (value == 0 or math.isinf(value))
     return f"{exact:.{digits}g}" if is_beyond else f"{value:.{digits}g}"
 
 

@@ -10,6 +10,7 @@ from math import frexp, inf, nextafter
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from torch_loss_parity.audit.certify import HIGHEST, Truth
 from torch_loss_parity.audit.error_cells import FLOOR, HALF, LOWER, cells_of
 from torch_loss_parity.reference.arithmetic.balls import Enclosure, enclosure
@@ -20,11 +21,12 @@ _WIDER = 2.0**-49  # relative: of the handful of operations that make an error i
 
 
 class Intervals:
-    """The elements of a result that have an error to speak of, with the interval that it lies in; balls narrow it down.
+    """The elements of a result that have an error to speak of, with the interval that it lies in; balls
+    narrow it down.
 
-    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign. ``relative_low`` and
-    ``relative_high`` enclose the relative error; that of a true value which balls do not tell from zero is 0.
-    ``seen`` says which true values balls have enclosed.
+    ``low`` and ``high`` enclose |observed - true| in ulps; ``signed`` is the midpoint, with its sign.
+    ``relative_low`` and ``relative_high`` enclose the relative error; that of a true value which balls do not
+    tell from zero is 0. ``seen`` says which true values balls have enclosed.
     """
 
     def __init__(self, observed: np.ndarray, truth: Truth, indices: np.ndarray) -> None:
@@ -37,7 +39,8 @@ class Intervals:
             difference = (self.observed - value).astype(np.float64, copy=False)
             self.magnitude = magnitude = np.abs(value).astype(np.float64, copy=False)
             distance = np.abs(difference)
-            inexact = np.where(error > 2.0**-1074, error, 0.0)  # what was evaluated exactly has no error but this number
+            # What was evaluated exactly has no error but this number.
+            inexact = np.where(error > 2.0**-1074, error, 0.0)
             room = inexact + distance * _WIDER
             # The magnitude was rounded to float64, perhaps to a power of two.
             narrow = spacing(truth.format, magnitude * (1 - 2.0**-52) - inexact)
@@ -67,7 +70,10 @@ class Intervals:
         """Narrow the intervals of chosen elements down to a float64, and to their cell."""
         if not len(chosen):
             return
-        low, high = self.low[chosen] * (1 - 2.0**-30) - 2.0**-40, self.high[chosen] * (1 + 2.0**-30) + 2.0**-40
+        low, high = (
+            self.low[chosen] * (1 - 2.0**-30) - 2.0**-40,
+            self.high[chosen] * (1 + 2.0**-30) + 2.0**-40,
+        )
         self._certify(chosen)
         self.seen[chosen] = True
         outside = (self.high[chosen] < low) | (self.low[chosen] > high)
@@ -85,7 +91,8 @@ class Intervals:
             unclear = []
             for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
                 found = _in_ulps(float(self.observed[at]), ball, self.truth.format)
-                if found.relative is None and found.ulps >= FLOOR and bits < HIGHEST:  # next to zero, in the smallest of units
+                # Next to zero, in the smallest of units.
+                if found.relative is None and found.ulps >= FLOOR and bits < HIGHEST:
                     unclear.append(at)
                     continue
                 self.low[at] = self.high[at] = found.ulps
@@ -98,7 +105,11 @@ class Intervals:
         """Narrow the intervals where an enclosure of 106 bits is enough; says where it is."""
         observed, middle, rest, radius = self.observed[chosen], true.midpoint, true.remainder, true.radius
         with np.errstate(all="ignore"):
-            difference = (observed.astype(np.float64) - middle) - rest + (observed - observed.astype(np.float64)).astype(np.float64)
+            difference = (
+                (observed.astype(np.float64) - middle)
+                - rest
+                + (observed - observed.astype(np.float64)).astype(np.float64)
+            )
             distance, magnitude = np.abs(difference), np.abs(middle)
             room = radius + distance * _WIDER
             # At a power of two the spacing is that of the side on which the true value lies.
@@ -110,8 +121,14 @@ class Intervals:
             exact = (rest == 0) & (radius == 0)
             clear = np.isfinite(ulps) & (~power | exact | (radius < np.abs(rest))) & (magnitude > radius)
             clear &= exact | (room <= distance * 2.0**-30) & (cells_of(low) == cells_of(high))
-            # Where the unit is the smallest there is, nothing need be known of a true value that is next to nothing.
-            nothing = ~clear & (magnitude + radius < self.truth.format.smallest_normal) & (high < FLOOR) & (high - low < FLOOR * 2.0**-12)
+            # Where the unit is the smallest there is, nothing need be known of a true value that is next to
+            # nothing.
+            nothing = (
+                ~clear
+                & (magnitude + radius < self.truth.format.smallest_normal)
+                & (high < FLOOR)
+                & (high - low < FLOOR * 2.0**-12)
+            )
         at = chosen[nothing]
         self.low[at] = self.high[at] = ulps[nothing]
         self.signed[at] = np.copysign(ulps[nothing], difference[nothing])
@@ -123,7 +140,9 @@ class Intervals:
         return clear | nothing
 
     def settle_mean(self) -> None:
-        """Certify the elements that are known least, until the mean is known to half a unit of its third digit."""
+        """Certify the elements that are known least, until the mean is known to half a unit of its third
+        digit.
+        """
         while len(self.low):
             width = self.high - self.low
             least = max(abs(float(self.signed.sum())), len(width) * FLOOR) * 2.0**-11
@@ -153,7 +172,9 @@ class Intervals:
                     self.relative_low[at] = self.relative_high[at] = 0.0
             left, bits = left[self.relative_low[left] < self.relative_high[left]], bits * 2
 
-    def _largest(self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]], certify: Callable[[np.ndarray], None]) -> tuple[float, int]:
+    def _largest(
+        self, bounds: Callable[[], tuple[np.ndarray, np.ndarray]], certify: Callable[[np.ndarray], None]
+    ) -> tuple[float, int]:
         """The largest, certified, and where: no other could print other digits."""
         certain, batch = np.zeros(len(self.indices), dtype=bool), 1
         while True:
@@ -208,9 +229,12 @@ def _bounds(ball: Any) -> tuple[float, float]:
 
 
 def spacing(format: Format, magnitude: np.ndarray) -> np.ndarray:
-    """`Format.spacing` of float64 numbers that are not negative, from their bits; the smallest one for what is."""
+    """`Format.spacing` of float64 numbers that are not negative, from their bits; the smallest one for what
+    is.
+    """
     lowest = format.min_exponent - format.precision + 1
-    exponent = (np.maximum(magnitude, 0.0).view(np.int64) >> 52) - 1023  # of a subnormal number less than it should be: the same
+    # Of a subnormal number less than it should be: the same.
+    exponent = (np.maximum(magnitude, 0.0).view(np.int64) >> 52) - 1023
     units = np.maximum(exponent - format.precision + 1, lowest)
     if lowest >= -1022:
         return ((units + 1023) << 52).view(np.float64)

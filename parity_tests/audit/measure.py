@@ -1,6 +1,8 @@
-"""What is asked of a subject, in a process of its own: the results of a case, a search, an axis, and the figures that follow.
+"""What is asked of a subject, in a process of its own: the results of a case, a search, an axis, and the
+figures that follow.
 
-Every function here that a unit asks for returns a `Part` as JSON, whatever the subject does, unless it takes the process with it.
+Every function here that a unit asks for returns a `Part` as JSON, whatever the subject does, unless it takes
+the process with it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,20 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
+
 from torch_loss_parity.audit import float32_sweep
-from torch_loss_parity.audit.axes import LAYOUT, Known, Results, case_of, compared, drawn, one_by_one, plainly, strided, with_two_threads
+from torch_loss_parity.audit.axes import (
+    LAYOUT,
+    Known,
+    Results,
+    case_of,
+    compared,
+    drawn,
+    one_by_one,
+    plainly,
+    strided,
+    with_two_threads,
+)
 from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import Sweep, figures, measure
@@ -42,7 +56,9 @@ TORCH = "torch"
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every unit of a run has in common; ``source`` is a hash of the subject's file, for what is kept of an earlier run."""
+    """What every unit of a run has in common; ``source`` is a hash of the subject's file, for what is kept of
+    an earlier run.
+    """
 
     subject: str
     device: str
@@ -88,7 +104,7 @@ def attempted(what: str, attempt: Callable[[], Part]) -> Part:
         return Part(missing=(Missing(what=what, why=str(error), failed=True),))
 
 
-# --- a case ----------------------------------------------------------------------------------------------------------
+# --- a case -------------------------------------------------------------------------------------------------
 
 
 def draw(conditions: Conditions, case: Case) -> str:
@@ -96,10 +112,14 @@ def draw(conditions: Conditions, case: Case) -> str:
     operator = OPERATORS[case.operator]
     call = operator.call(case)
     grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-    options = {name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]}
+    options = {
+        name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
+    }
     parts = []
     for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
-        attempt = partial(_figures, conditions, case, call, claims, grad_output, "random", case.values, options)
+        attempt = partial(
+            _figures, conditions, case, call, claims, grad_output, "random", case.values, options
+        )
         parts.append(attempted(f"{what} of {case}", attempt))
     return Part.of(parts).model_dump_json()
 
@@ -145,7 +165,9 @@ def _figures(
     return Part(figures=tuple(found))
 
 
-def _observed(subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray) -> Results:
+def _observed(
+    subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray
+) -> Results:
     with of_the_subject(subject):
         if FORWARD in claims:
             found: Results = {FORWARD: run_subject.forward(subject, call, device)}
@@ -175,14 +197,29 @@ def _measures(
     standing: Literal["pass", "known", "fail"]
     standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
     measures = errors.measures(
-        fraction=finding.strict.fraction, standing=standing, outputs=_hash({"": observed}), divergence=finding.divergence
+        fraction=finding.strict.fraction,
+        standing=standing,
+        outputs=_hash({"": observed}),
+        divergence=finding.divergence,
     )
     index = tuple(int(i) for i in np.unravel_index(max(errors.worst, 0), observed.shape))
     value = bound.value
     with np.errstate(all="ignore"):
         allowed = float(np.broadcast_to(bound.total_error(), value.shape)[index])
-        error = 0.0 if observed[index] == truth.value[index] else float(np.abs(observed[index] - truth.value[index]))
-        fraction = np.inf if errors.max_ulp == np.inf else 0.0 if error == 0 else error / allowed if allowed else np.inf
+        error = (
+            0.0
+            if observed[index] == truth.value[index]
+            else float(np.abs(observed[index] - truth.value[index]))
+        )
+        fraction = (
+            np.inf
+            if errors.max_ulp == np.inf
+            else 0.0
+            if error == 0
+            else error / allowed
+            if allowed
+            else np.inf
+        )
     at = Verdict(
         fraction=float(fraction) if np.isfinite(allowed) else 0.0,
         index=index,
@@ -201,11 +238,15 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
     for name, value in sorted((dict(arguments) | {"grad_output": grad_output}).items()):
         if value is not None:
             found.update(name.encode())
-            found.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+            found.update(
+                np.ascontiguousarray(value).tobytes()
+                if isinstance(value, np.ndarray)
+                else repr(value).encode()
+            )
     return found.hexdigest()
 
 
-# --- every input -----------------------------------------------------------------------------------------------------
+# --- every input --------------------------------------------------------------------------------------------
 
 
 def exhaust(conditions: Conditions, sweep: Sweep) -> str:
@@ -222,17 +263,25 @@ def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
     """A part of every input, to be added to the others."""
 
     def found() -> Part:
-        return Part(swept=json.dumps(float32_sweep.measure(sweep, first, count, conditions.subject, conditions.device)))
+        return Part(
+            swept=json.dumps(
+                float32_sweep.measure(sweep, first, count, conditions.subject, conditions.device)
+            )
+        )
 
     return attempted(f"{sweep.name} from {first:#010x}", found).model_dump_json()
 
 
 def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs: int) -> str:
     """The figures of every input, from those of its parts."""
-    return attempted(sweep.name, lambda: _of_sweep(conditions, sweep, [json.loads(result) for result in results], inputs)).model_dump_json()
+    return attempted(
+        sweep.name, lambda: _of_sweep(conditions, sweep, [json.loads(result) for result in results], inputs)
+    ).model_dump_json()
 
 
-def _of_sweep(conditions: Conditions, sweep: Sweep, results: Sequence[Mapping[str, Any]], inputs: int) -> Part:
+def _of_sweep(
+    conditions: Conditions, sweep: Sweep, results: Sequence[Mapping[str, Any]], inputs: int
+) -> Part:
     """The figures of a sweep, and how long an input took: in all, and the subject alone."""
     times = {
         f"{sweep.name}, an input{'' if whose == 'all' else f', {conditions.subject} alone'}": sum(
@@ -244,21 +293,34 @@ def _of_sweep(conditions: Conditions, sweep: Sweep, results: Sequence[Mapping[st
     return Part(figures=tuple(figures(sweep, results, conditions.subject, conditions.device)), times=times)
 
 
-# --- a search --------------------------------------------------------------------------------------------------------
+# --- a search -----------------------------------------------------------------------------------------------
 
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each claim and each objective."""
     subject = loaded(conditions.subject)
-    call = OPERATORS[operator].call(OPERATORS[operator].case(dtype, (1, 2), TELLING[operator][0], BASE[operator], 0))
+    call = OPERATORS[operator].call(
+        OPERATORS[operator].case(dtype, (1, 2), TELLING[operator][0], BASE[operator], 0)
+    )
     parts = []
     for claim in (FORWARD, *call.differentiable):
 
         def found(claim: str = claim) -> Part:
-            searching = Search(subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed)
+            searching = Search(
+                subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed
+            )
             return Part.of(
                 [
-                    _figures(conditions, None, one.call, (claim,), one.grad_output, "searched", f"climbed by {one.objective}", {})
+                    _figures(
+                        conditions,
+                        None,
+                        one.call,
+                        (claim,),
+                        one.grad_output,
+                        "searched",
+                        f"climbed by {one.objective}",
+                        {},
+                    )
                     for one in searching.found()
                 ]
             )
@@ -267,7 +329,7 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
     return Part.of(parts).model_dump_json()
 
 
-# --- axes ------------------------------------------------------------------------------------------------------------
+# --- axes ---------------------------------------------------------------------------------------------------
 
 WAYS: Mapping[str, tuple[str, str, Callable[..., Results]]] = {
     "threads": ("1", "2", with_two_threads),
@@ -285,7 +347,9 @@ def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]
     for name in names:
         first, second, way = WAYS[name]
 
-        def both(name: str = name, first: str = first, second: str = second, way: Callable[..., Results] = way) -> Part:
+        def both(
+            name: str = name, first: str = first, second: str = second, way: Callable[..., Results] = way
+        ) -> Part:
             with of_the_subject(subject):
                 one, other = (each(subject, call, conditions.device, grad_output) for each in (plainly, way))
             return Part(axes=tuple(compared(name, first, second, one, other, call, known)))
@@ -295,7 +359,9 @@ def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]
 
 
 def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> str:
-    """Eager and compiled: all operators in one graph, which saves most of the time, unless one of them cannot be compiled."""
+    """Eager and compiled: all operators in one graph, which saves most of the time, unless one of them cannot
+    be compiled.
+    """
     subject = loaded(conditions.subject)
     programs = [Program.of(case_of(operator, dtype, conditions.seed)) for operator in operators]
 
@@ -307,16 +373,32 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
             ]
         found: list[Axis] = []
         for program, one, other in zip(programs, *ways, strict=True):
-            found += compared("compile", "eager", INDUCTOR, one, other, program.call, Known(program.call, program.grad_output))
+            found += compared(
+                "compile",
+                "eager",
+                INDUCTOR,
+                one,
+                other,
+                program.call,
+                Known(program.call, program.grad_output),
+            )
         return Part(axes=tuple(found))
 
     what = f"eager and compiled of {', '.join(operators)}, {dtype}"
     part = attempted(what, both)
-    why = next((missing.why for missing in part.missing if any(name in missing.why for name in UNCOMPILABLE)), None)
+    why = next(
+        (missing.why for missing in part.missing if any(name in missing.why for name in UNCOMPILABLE)), None
+    )
     if why is not None:
-        part = Part(missing=(Missing(what=what, why=f"torch finds no compiler on this machine: {why.splitlines()[0]}"),))
+        part = Part(
+            missing=(
+                Missing(what=what, why=f"torch finds no compiler on this machine: {why.splitlines()[0]}"),
+            )
+        )
     elif part.missing and len(operators) > 1:
-        part = Part.of([Part.model_validate_json(compiled(conditions, [operator], dtype)) for operator in operators])
+        part = Part.of(
+            [Part.model_validate_json(compiled(conditions, [operator], dtype)) for operator in operators]
+        )
     return part.model_dump_json()
 
 

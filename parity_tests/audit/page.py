@@ -1,10 +1,11 @@
-"""The page: one self-contained HTML file, that opens from disk, needs no network and lets nothing that is data become code.
+"""The page: one self-contained HTML file, that opens from disk, needs no network and lets nothing that is
+data become code.
 
 Note [What is trusted]
-    Names of subjects, arguments, reasons and scripts are data: the template escapes all of it, in HTML and in SVG, and the points of
-    the plots go into a JSON block in which no ``<`` is left as it is. The style and the script of the page are the project's own files.
-    Should an escape be missing all the same, the page's Content-Security-Policy names the hash of its script: no other runs, and no
-    address is fetched.
+    Names of subjects, arguments, reasons and scripts are data: the template escapes all of it, in HTML and in
+    SVG, and the points of the plots go into a JSON block in which no ``<`` is left as it is. The style and
+    the script of the page are the project's own files. Should an escape be missing all the same, the page's
+    Content-Security-Policy names the hash of its script: no other runs, and no address is fetched.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+
 from torch_loss_parity.audit import formatting, plots, views
 from torch_loss_parity.audit.compare import Comparison
 from torch_loss_parity.audit.files import AuditFileError, canonical
@@ -26,7 +28,9 @@ CHANGES_SHOWN = 100
 
 
 def render(audit: Audit, comparison: Comparison | None = None) -> str:
-    """The page of an audit, and of what changed since another; the same from the audit that was saved and loaded again."""
+    """The page of an audit, and of what changed since another; the same from the audit that was saved and
+    loaded again.
+    """
     audit = canonical(audit)
     script = _own("page.js")
     page = views.page(audit)
@@ -59,7 +63,9 @@ def write(path: str | Path, audit: Audit, comparison: Comparison | None = None) 
     try:
         Path(path).write_text(render(audit, comparison), encoding="utf-8")
     except OSError as error:
-        raise AuditFileError(f"{path}: cannot be written: {error.strerror}; name a file in a directory that is there") from error
+        raise AuditFileError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a directory that is there"
+        ) from error
 
 
 def _points(page: views.Page) -> dict[str, list[tuple[float, float, int, str]]]:
@@ -71,7 +77,11 @@ def _points(page: views.Page) -> dict[str, list[tuple[float, float, int, str]]]:
 @cache
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_own), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_own),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return made

@@ -1,9 +1,10 @@
 """What an audit measures: at each effort, of each operator and dtype, cut into units of work.
 
 Note [Efforts]
-    Error depends on the length of a row, on its values and on the path that the options choose. Their product is large, so an effort
-    says how much of it is met: every distribution at one length, and some at every length; every path at one length and with two
-    distributions. What an effort leaves to a higher one is part of the audit, as `Missing`.
+    Error depends on the length of a row, on its values and on the path that the options choose. Their product
+    is large, so an effort says how much of it is met: every distribution at one length, and some at every
+    length; every path at one length and with two distributions. What an effort leaves to a higher one is part
+    of the audit, as `Missing`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from torch_loss_parity.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
 USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches
-SCALES = tuple(f"normal_times_{scale:g}" for scale in (1e-3, 1.0, 1e2, 1e4))  # from rows that are nearly equal to those with one winner
+# From rows that are nearly equal to those with one winner.
+SCALES = tuple(f"normal_times_{scale:g}" for scale in (1e-3, 1.0, 1e2, 1e4))
 Cell = tuple[str, str]  # operator and dtype
 COMPILED = "torch.compile"  # the subject of which this is no axis
 SWEPT, SWEPT_TOGETHER = 2**32, 2**22  # inputs of float32: of a sweep, and of one unit
@@ -39,13 +41,15 @@ class Extent:
     rows : mapping of int to int
         How many rows of each length.
     elements : tuple of int
-        The sizes of batches where elements stand for themselves; every distribution is met at the last of them.
+        The sizes of batches where elements stand for themselves; every distribution is met at the last of
+        them.
     usual : int or None
         How many of the distributions are met at the usual length; all of them if None.
     everywhere : int or None
         How many are met at every length.
     longest_of_float64 : int
-        The longest row of float64, whose errors go to balls element by element: twenty times as long as those of other dtypes.
+        The longest row of float64, whose errors go to balls element by element: twenty times as long as those
+        of other dtypes.
     batches : tuple of int
         How many losses a mean goes over.
     evaluations : int
@@ -197,7 +201,9 @@ def of_elements(operator: Operator) -> bool:
 
 
 def distributions_of(operator: Operator) -> tuple[str, ...]:
-    """The distributions of an audit: those of the random claims, and a range of scales where the operator has rows of logits."""
+    """The distributions of an audit: those of the random claims, and a range of scales where the operator has
+    rows of logits.
+    """
     scales = SCALES if operator.name in ("softmax", "log_softmax", "cross_entropy") else ()
     return (*operator.values, *scales)
 
@@ -244,28 +250,56 @@ def gathered(cases: Iterable[Case]) -> Iterator[tuple[Case, ...]]:
 
 
 def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]:
-    """The units of one operator and dtype: what is drawn, a search, and the axes that any process can go along."""
+    """The units of one operator and dtype: what is drawn, a search, and the axes that any process can go
+    along.
+    """
     operator, dtype = cell
     name = f"{operator} {dtype}"
     drawn = dict.fromkeys(cases(OPERATORS[operator], dtype, extent, seed))  # each once
     for number, group in enumerate(gathered(drawn)):
         size = float(sum(prod(case.shape) for case in group))
         yield Unit(f"{name} drawn {number}", "draw", (cell,), group, weight=size + 4096 * len(group))
-    yield Unit(f"{name} searched", "search", (cell,), evaluations=extent.evaluations, weight=16.0 * extent.evaluations)
+    yield Unit(
+        f"{name} searched",
+        "search",
+        (cell,),
+        evaluations=extent.evaluations,
+        weight=16.0 * extent.evaluations,
+    )
     yield Unit(f"{name} axes", "axes", (cell,), option=axes, weight=2.0**17)
     for sweep in sweeps((operator,), (dtype,), seed):
         if sweep.patterns <= 2**16:
-            yield Unit(f"{sweep.name} exhausted", "exhaust", (cell,), sweep=sweep, count=sweep.patterns, weight=2.0**18)
+            yield Unit(
+                f"{sweep.name} exhausted",
+                "exhaust",
+                (cell,),
+                sweep=sweep,
+                count=sweep.patterns,
+                weight=2.0**18,
+            )
         elif extent.sweeps and has_closed_form(sweep):
-            every, together = min(sweep.patterns, SWEPT), SWEPT_TOGETHER // (4 if sweep.operator in OF_ROWS else 1)
+            every, together = (
+                min(sweep.patterns, SWEPT),
+                SWEPT_TOGETHER // (4 if sweep.operator in OF_ROWS else 1),
+            )
             for first in range(0, every, together):
                 count = min(together, every - first)
-                yield Unit(f"{sweep.name} from {first:#010x}", "sweep", (cell,), sweep=sweep, first=first, count=count, weight=4.0 * count)
+                yield Unit(
+                    f"{sweep.name} from {first:#010x}",
+                    "sweep",
+                    (cell,),
+                    sweep=sweep,
+                    first=first,
+                    count=count,
+                    weight=4.0 * count,
+                )
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The units of a run, those first that are about many cells, and what it leaves to a higher effort or another machine."""
+    """The units of a run, those first that are about many cells, and what it leaves to a higher effort or
+    another machine.
+    """
 
     units: tuple[Unit, ...]
     missing: tuple[Missing, ...]
@@ -278,12 +312,19 @@ def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
     units: list[Unit] = []
     if knobs.subject.name != COMPILED:
         together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}
-        units += [Unit(f"compiled {dtype}", "compiled", of, weight=2.0**17 * len(of)) for dtype, of in together.items() if of]
+        units += [
+            Unit(f"compiled {dtype}", "compiled", of, weight=2.0**17 * len(of))
+            for dtype, of in together.items()
+            if of
+        ]
     if cells and on_cpu and extent.capabilities:
         in_force, others, unavailable = capabilities()
         missing += [Missing(what=f"capability {name}", why=why) for name, why in unavailable.items()]
         every, weight = tuple(cells), 2.0**15 * len(cells)
-        units += [Unit(f"capability {name}", "capability", every, option=f"{in_force} {name}", weight=weight) for name in others]
+        units += [
+            Unit(f"capability {name}", "capability", every, option=f"{in_force} {name}", weight=weight)
+            for name in others
+        ]
     for cell in cells:
         units += measures(cell, extent, knobs.seed, "threads layout batch" if on_cpu else "layout batch")
     return Planned(tuple(units), tuple(missing))
@@ -294,7 +335,11 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
     most = EXTENTS["thorough"]
     why = f"left to a higher effort than {knobs.effort_name}"
     if extent.everywhere is not None:
-        yield Missing(what=f"all distributions at other lengths than {USUAL}, and at other sizes than {extent.elements[-1]}", why=why)
+        yield Missing(
+            what=f"all distributions at other lengths than {USUAL}, and at other sizes than "
+            f"{extent.elements[-1]}",
+            why=why,
+        )
     if extent.usual is not None:
         yield Missing(what=f"other distributions than the first {extent.usual} of each operator", why=why)
     if extent.longest_of_float64 < max(most.rows) and "float64" in knobs.dtypes:
@@ -302,9 +347,15 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
     if extent.batches != most.batches:
         yield Missing(what=f"means over {_listed(set(most.batches) - set(extent.batches))} losses", why=why)
     if extent.elements != most.elements:
-        yield Missing(what=f"batches of {_listed(set(most.elements) - set(extent.elements))} elements", why=why)
+        yield Missing(
+            what=f"batches of {_listed(set(most.elements) - set(extent.elements))} elements", why=why
+        )
     if extent.rows != most.rows:
-        yield Missing(what=f"batches of more rows than {_listed(extent.rows.values())} of {_listed(extent.rows)} classes", why=why)
+        yield Missing(
+            what=f"batches of more rows than {_listed(extent.rows.values())} of "
+            f"{_listed(extent.rows)} classes",
+            why=why,
+        )
     if knobs.subject.name == COMPILED:
         yield Missing(what="eager and compiled", why="the subject is compiled")
     elif uncompiled := [dtype for dtype in knobs.dtypes if dtype not in extent.compiled]:
@@ -313,11 +364,17 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
         yield Missing(what="all 2**32 numbers of float32, of operators of one number or two", why=why)
     elif "float32" in knobs.dtypes:
         slow = "there is no closed form to measure 2**32 of them by"
-        yield Missing(what="all 2**32 numbers of float32: soft targets, random upstream gradients, gradients of targets", why=slow)
+        yield Missing(
+            what="all 2**32 numbers of float32: soft targets, random upstream gradients, gradients "
+            "of targets",
+            why=slow,
+        )
     if not extent.capabilities and knobs.device == "cpu":
         yield Missing(what="capabilities", why=why)
     if knobs.device != "cpu":
-        yield Missing(what="threads and capabilities", why=f"they are the CPU's, and the subject runs on {knobs.device}")
+        yield Missing(
+            what="threads and capabilities", why=f"they are the CPU's, and the subject runs on {knobs.device}"
+        )
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -54,7 +54,8 @@ class Plot:
     points: tuple[Point, ...] = ()
 
 
-Kinds = Mapping[tuple[str, str], Sequence[tuple[int, Figure, Measures]]]  # by whose and of what: rows, figures and what was measured
+# By whose and of what: rows, figures and what was measured.
+Kinds = Mapping[tuple[str, str], Sequence[tuple[int, Figure, Measures]]]
 
 
 def by_kind(figures: Iterable[tuple[int, Figure]]) -> Kinds:
@@ -77,8 +78,14 @@ def _y_scale(values: Iterable[float]) -> Scale:
 
 
 def distribution(id: str, kinds: Kinds) -> Plot:
-    """The share of elements with an error of at least so many ulps. Searched elements are left out: they were looked for."""
-    shares = {key: _shares([m for _, figure, m in measured if figure.how != "searched"]) for key, measured in kinds.items()}
+    """The share of elements with an error of at least so many ulps.
+
+    Searched elements are left out: they were looked for.
+    """
+    shares = {
+        key: _shares([m for _, figure, m in measured if figure.how != "searched"])
+        for key, measured in kinds.items()
+    }
     shown = [(edge, share) for points in shares.values() for edge, share in points if share > 0]
     note = "" if shown else "every element is exact"
     worst = [seen(_largest(measured)) for measured in kinds.values()]
@@ -93,8 +100,12 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         line = _polyline([*visible, (end, HEIGHT - BOTTOM)])
         area = f"{line}L{visible[0][0]:g} {HEIGHT - BOTTOM:g}z" if by == "subject" else ""
         series.append(Series(by, kind, line=line, area=area))
-    above = {key: next((share for edge, share in points if edge == HALF), 0.0) for key, points in shares.items()}
-    said = "; ".join(f"{by}, {kind}: {above[by, kind]:.3g} of elements at or above half an ulp" for by, kind in above)
+    above = {
+        key: next((share for edge, share in points if edge == HALF), 0.0) for key, points in shares.items()
+    }
+    said = "; ".join(
+        f"{by}, {kind}: {above[by, kind]:.3g} of elements at or above half an ulp" for by, kind in above
+    )
     return Plot(
         id=id,
         title="Distribution of errors",
@@ -123,19 +134,27 @@ def _shares(measured: Sequence[Measures]) -> list[tuple[float, float]]:
     for edge, inside in zip(EDGES, bins[1:], strict=True):
         points.append((edge if edge < EDGES[-1] else math.inf, beyond / total))
         beyond -= inside
-    first = next((i for i, (_, share) in enumerate(points) if share < 0.99 * points[0][1]), 1)  # where it begins to fall
+    # Where it begins to fall.
+    first = next((i for i, (_, share) in enumerate(points) if share < 0.99 * points[0][1]), 1)
     last = max((i for i, (_, share) in enumerate(points) if share > 0), default=0)
     kept = points[max(first - 1, 0) : last + 1]
     if not math.isinf(kept[-1][0]):
         return kept
-    largest = max((edge for (edge, _), inside in zip(points, bins[1:-1], strict=False) if inside), default=1.0)
-    return [*(point for point in kept[:-1] if point[0] <= 2 * largest), kept[-1]]  # from there to infinity there is nothing to see
+    largest = max(
+        (edge for (edge, _), inside in zip(points, bins[1:-1], strict=False) if inside), default=1.0
+    )
+    # From there to infinity there is nothing to see.
+    return [*(point for point in kept[:-1] if point[0] <= 2 * largest), kept[-1]]
 
 
 def against_size(id: str, kinds: Kinds, errors: Sequence[float]) -> Plot:
     """The largest error of each figure by the number of classes, or of elements where there are no rows."""
     classes = any(figure.classes for measured in kinds.values() for _, figure, _ in measured)
-    sizes = {row: float(figure.classes if classes else figure.rows) for measured in kinds.values() for row, figure, _ in measured}
+    sizes = {
+        row: float(figure.classes if classes else figure.rows)
+        for measured in kinds.values()
+        for row, figure, _ in measured
+    }
     distinct = sorted(set(sizes.values()))
     return _scatter(
         id,
@@ -175,7 +194,11 @@ def _scatter(
         tops: dict[float, float] = {}
         for px, py, _ in placed:
             tops[px] = min(tops.get(px, py), py)
-        series.append(Series(by, kind, marks=marks, line=_polyline(sorted(tops.items())) if lines and len(tops) > 1 else ""))
+        series.append(
+            Series(
+                by, kind, marks=marks, line=_polyline(sorted(tops.items())) if lines and len(tops) > 1 else ""
+            )
+        )
         points += [Point(px, py, row, by) for px, py, row in placed]
         row, _, worst = max(measured, key=lambda one: one[2].max_ulp)
         largest.append(f"{by}, {kind}: largest {formatting.ulps(worst.max_ulp)} ulp at {places[row]:g}")

@@ -1,6 +1,7 @@
 """The options of the audit, and what pytest does differently where it is asked for.
 
-Nothing here is loaded but pytest and what the project depends on in any case: the audit's own libraries are an extra.
+Nothing here is loaded but pytest and what the project depends on in any case: the audit's own libraries are
+an extra.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.processes.folders import META
 from torch_loss_parity.settings import SETTINGS
 
@@ -22,16 +24,25 @@ SESSION = pytest.StashKey[Any]()  # a `torch_loss_parity.audit.session.Session`,
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("parity audit", "by how much numbers differ, as a report")
-    group.addoption("--audit", metavar="DIR", help="measure in place of testing, and write DIR/audit.json and DIR/index.html")
-    group.addoption("--audit-compare", metavar="FILE", help="show what changed since the audit.json of an earlier audit")
+    group.addoption(
+        "--audit",
+        metavar="DIR",
+        help="measure in place of testing, and write DIR/audit.json and DIR/index.html",
+    )
+    group.addoption(
+        "--audit-compare", metavar="FILE", help="show what changed since the audit.json of an earlier audit"
+    )
     group.addoption(
         "--audit-compare-fail",
         metavar="EXPR",
         action="append",
-        help="fail where a figure grew: max_ulp:10%% (by more than ten per cent), max_ulp:0.5 (by more than 0.5); may be repeated",
+        help="fail where a figure grew: max_ulp:10%% (by more than ten per cent), max_ulp:0.5 (by more than "
+        "0.5); may be repeated",
     )
     group.addoption("--workers", metavar="N", type=int, help="processes of the audit (default: the cores)")
-    group.addoption("--scheduler", metavar="URL", help="a Dask scheduler for the work of the audit, tcp://HOST:PORT")
+    group.addoption(
+        "--scheduler", metavar="URL", help="a Dask scheduler for the work of the audit, tcp://HOST:PORT"
+    )
 
 
 @pytest.hookimpl(trylast=True)  # after the settings are known
@@ -44,9 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{alone[0]} is about an audit, and none was asked for; add --audit DIR")
         return
     if LACKING:
-        raise pytest.UsageError(f"--audit needs {', '.join(LACKING)}; install the extra: pip install -e '.[report]'")
+        raise pytest.UsageError(
+            f"--audit needs {', '.join(LACKING)}; install the extra: pip install -e '.[report]'"
+        )
     if getattr(option, "numprocesses", None) or getattr(option, "tx", None):
-        raise pytest.UsageError("-n does not go together with --audit, which spreads its work itself; say --workers N")
+        raise pytest.UsageError(
+            "-n does not go together with --audit, which spreads its work itself; say --workers N"
+        )
     from torch_loss_parity.audit.session import Session, WrongRequest
 
     try:
@@ -58,7 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.option.audit is None:
-        return [f"parity: no audit without {', '.join(LACKING)} (extra: report); its tests are left out"] if LACKING else []
+        return (
+            [f"parity: no audit without {', '.join(LACKING)} (extra: report); its tests are left out"]
+            if LACKING
+            else []
+        )
     return list(config.stash[SESSION].header)
 
 
@@ -66,7 +85,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """The items of the audit are there where it is asked for, and its modules where their libraries are."""
     if collection_path == ITEMS and config.option.audit is None:
         return True
-    lacking = HERE in (collection_path, *collection_path.parents) or (collection_path.parent == META and "audit" in collection_path.name)
+    lacking = HERE in (collection_path, *collection_path.parents) or (
+        collection_path.parent == META and "audit" in collection_path.name
+    )
     return True if LACKING and lacking else None
 
 

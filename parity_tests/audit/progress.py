@@ -25,7 +25,10 @@ class Progress:
         self._total, self._began = max(total, 1.0), time.monotonic()
         if self.watched:
             self._bar = tqdm(
-                total=100.0, file=self._stream, leave=False, bar_format="audit {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}"
+                total=100.0,
+                file=self._stream,
+                leave=False,
+                bar_format="audit {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
             )
 
     def done(self, name: str, weight: float) -> None:
@@ -39,7 +42,9 @@ class Progress:
             self._said = int(share * LINES)
             spent = time.monotonic() - self._began
             left = tqdm.format_interval(spent / share * (1 - share))
-            self._stream.write(f"\naudit: {share:.0%} after {tqdm.format_interval(spent)}, about {left} left ({name})\n")
+            self._stream.write(
+                f"\naudit: {share:.0%} after {tqdm.format_interval(spent)}, about {left} left ({name})\n"
+            )
             self._stream.flush()
 
     def clear(self) -> None:

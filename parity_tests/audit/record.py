@@ -1,8 +1,9 @@
 """What an audit found: the types that travel from measuring to the page, and the schema of audit.json.
 
 Note [Bins]
-    Errors are counted in bins, so that the figures of parts add up to those of the whole however many elements there are. An error
-    of e ulps lies in bin 0 if e is 0, and else in the bin whose lower edge is the largest power of two at most e, among ``EDGES``.
+    Errors are counted in bins, so that the figures of parts add up to those of the whole however many
+    elements there are. An error of e ulps lies in bin 0 if e is 0, and else in the bin whose lower edge is
+    the largest power of two at most e, among ``EDGES``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Literal["torch-loss-parity audit"] = "torch-loss-parity audit"
 VERSION: Literal[1] = 1
-EDGES = tuple(2.0**k for k in range(-12, 65))  # ulps; bin k + 1 begins at EDGES[k], bin 0 holds what is exact or below all of them
+# Ulps; bin k + 1 begins at EDGES[k], bin 0 holds what is exact or below all of them.
+EDGES = tuple(2.0**k for k in range(-12, 65))
 
 Count = Annotated[int, Field(ge=0)]
-Size = Annotated[float, Field(ge=0)]  # of an error; Infinity where a kind of value (finite, infinite, nan) is wrong
+# Of an error; Infinity where a kind of value (finite, infinite, nan) is wrong.
+Size = Annotated[float, Field(ge=0)]
 
 
 class Record(BaseModel):
@@ -28,8 +31,9 @@ class Record(BaseModel):
 class Measures(Record):
     """The errors of one implementation in one result, over all its elements.
 
-    Errors are in ulps of the format of the result, at the true value, whose enclosure is so tight that every figure is right to the
-    digits that are shown: three. What the enclosure of an element rests on is in `torch_loss_parity.audit.doubts`.
+    Errors are in ulps of the format of the result, at the true value, whose enclosure is so tight that every
+    figure is right to the digits that are shown: three. What the enclosure of an element rests on is in
+    `torch_loss_parity.audit.doubts`.
 
     Attributes
     ----------
@@ -81,8 +85,8 @@ class Worst(Record):
     ----------
     index : tuple of int
     arguments : mapping of str to str
-        What it was computed from, numbers in hexadecimal (C99, as float.fromhex reads them); of rows too long to print, the case that
-        draws them.
+        What it was computed from, numbers in hexadecimal (C99, as float.fromhex reads them); of rows too long
+        to print, the case that draws them.
     observed, torch : str
         Hexadecimal; of torch where another subject is audited.
     truth : str
@@ -112,7 +116,8 @@ class Figure(Record):
     claim : str
         "forward", or the argument with respect to which a gradient was taken.
     how : {"exhaustive", "random", "searched"}
-        Every input there is (the maxima are proven); drawn; climbed to from the worst that was drawn (the largest found).
+        Every input there is (the maxima are proven); drawn; climbed to from the worst that was drawn (the
+        largest found).
     classes, rows : int
         The length of a row, and how many; 0 classes where elements stand for themselves.
     values : str
@@ -149,11 +154,16 @@ class Figure(Record):
         size = f"{self.rows}x{self.classes}" if self.classes else str(self.rows)
         if self.how == "searched":  # its size is found, not chosen
             size = ""
-        return " ".join(part for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options) if part)
+        return " ".join(
+            part
+            for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options)
+            if part
+        )
 
 
 class Axis(Record):
-    """What changes when something that ought not to matter does: threads, vector instructions, compilation, strides, the batch.
+    """What changes when something that ought not to matter does: threads, vector instructions, compilation,
+    strides, the batch.
 
     Attributes
     ----------
@@ -184,13 +194,15 @@ class Axis(Record):
 
 
 class Missing(Record):
-    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher effort, interrupted.
+    """What was asked for and not measured, and why: not offered, not on this machine, left to a higher
+    effort, interrupted.
 
     Attributes
     ----------
     what, why : str
     failed : bool
-        Whether the subject is to blame: it raised, did not return, or ended the process. Then the audit fails.
+        Whether the subject is to blame: it raised, did not return, or ended the process. Then the audit
+        fails.
     """
 
     what: str

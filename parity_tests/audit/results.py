@@ -1,4 +1,6 @@
-"""The results of an audit: the values, or a gradient, of an operator in a dtype, and the worst cases of each."""
+"""The results of an audit: the values, or a gradient, of an operator in a dtype, and the worst
+cases of each.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Numbered:
 
 @dataclass(frozen=True)
 class Result:
-    """The values, or a gradient, of an operator in a dtype: all of its figures, or those that were found in one way."""
+    """The values, or a gradient, of an operator in a dtype: all of its figures, or those that were found in
+    one way.
+    """
 
     operator: str
     dtype: str
@@ -84,7 +88,9 @@ class Result:
 
     @property
     def torch_rounded(self) -> str:
-        return formatting.share(sum(m.correctly_rounded for m in self.torch), sum(m.elements - m.undecided for m in self.torch))
+        return formatting.share(
+            sum(m.correctly_rounded for m in self.torch), sum(m.elements - m.undecided for m in self.torch)
+        )
 
     @property
     def standing(self) -> str:
@@ -110,7 +116,9 @@ class Result:
         if self.standing == "known":
             return "k1" if fraction <= 10 else "k2" if fraction <= 1000 else "k3"
         hue = "e" if self.tier == "exact" else "p"
-        return hue + ("1" if fraction <= 0.25 else "2" if fraction <= 0.5 else "3" if fraction <= 0.75 else "4")
+        return hue + (
+            "1" if fraction <= 0.25 else "2" if fraction <= 0.5 else "3" if fraction <= 0.75 else "4"
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,9 @@ class Card:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether another element of its figure, with a smaller error, is notably farther from what is allowed there."""
+        """Whether another element of its figure, with a smaller error, is notably farther from what is
+        allowed there.
+        """
         return self.figure.subject.fraction > NOTABLY * self.figure.worst.fraction
 
 
@@ -152,7 +162,13 @@ class Detail:
     def by_how(self) -> list[Result]:
         """Each result, apart by how its inputs were found."""
         ways = [
-            Result(result.operator, result.dtype, result.claim, tuple(m for m in result.members if m.figure.how == how), how)
+            Result(
+                result.operator,
+                result.dtype,
+                result.claim,
+                tuple(m for m in result.members if m.figure.how == how),
+                how,
+            )
             for result in self.results
             for how in formatting.HOW
         ]
@@ -172,7 +188,12 @@ class Detail:
         gradients = [result for result in self.results if result.claim != "forward"]
         if not gradients:
             return None
-        return Result(self.operator, self.dtype, gradients[0].claim, tuple(m for result in gradients for m in result.members))
+        return Result(
+            self.operator,
+            self.dtype,
+            gradients[0].claim,
+            tuple(m for result in gradients for m in result.members),
+        )
 
     @property
     def worst_gradient_id(self) -> str:
@@ -182,7 +203,9 @@ class Detail:
 
 def details_of(operator: str, dtypes: Sequence[str], numbered: Sequence[Numbered]) -> Iterator[Detail | None]:
     of_operator = [member for member in numbered if member.figure.operator == operator]
-    measured = [m for member in of_operator for m in (member.figure.subject, member.figure.torch) if m is not None]
+    measured = [
+        m for member in of_operator for m in (member.figure.subject, member.figure.torch) if m is not None
+    ]
     errors = [m.max_ulp for m in measured]
     for dtype in dtypes:
         members = [member for member in of_operator if member.figure.dtype == dtype]
@@ -191,7 +214,10 @@ def details_of(operator: str, dtypes: Sequence[str], numbered: Sequence[Numbered
 
 def _detail(operator: str, dtype: str, members: Sequence[Numbered], errors: Sequence[float]) -> Detail:
     claims = in_order(("forward", "input"), (member.figure.claim for member in members))
-    results = [Result(operator, dtype, claim, tuple(m for m in members if m.figure.claim == claim)) for claim in claims]
+    results = [
+        Result(operator, dtype, claim, tuple(m for m in members if m.figure.claim == claim))
+        for claim in claims
+    ]
     results = [result for result in results if result.members]
     kinds = plots.by_kind((member.row, member.figure) for member in members)
     id = identifier(operator, dtype)
@@ -204,11 +230,16 @@ def _detail(operator: str, dtype: str, members: Sequence[Numbered], errors: Sequ
 
 
 def _cards(results: Iterable[Result]) -> Iterator[Card]:
-    """Of each result the case that is worst against what is allowed, and the one with the largest error where that is notably larger."""
+    """Of each result the case that is worst against what is allowed, and the one with the largest error where
+    that is notably larger.
+    """
     for result in results:
         cards = [Card("", member) for member in result.members]
         worst, largest = min(cards, key=badness), max(cards, key=lambda card: card.figure.worst.ulps)
-        chosen = [worst, *([largest] if largest.figure.worst.ulps > NOTABLY * worst.figure.worst.ulps else [])]
+        chosen = [
+            worst,
+            *([largest] if largest.figure.worst.ulps > NOTABLY * worst.figure.worst.ulps else []),
+        ]
         for number, card in enumerate(chosen):
             yield Card(identifier("worst", result.id, str(number)), card.member)
 

@@ -1,4 +1,6 @@
-"""A run of the audit: the plan of what was asked for, its units through an executor, and the audit that their parts make."""
+"""A run of the audit: the plan of what was asked for, its units through an executor, and the audit that their
+parts make.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Run:
         self.units = {unit.name: unit for unit in planned.units}
         self.left_out = planned.missing
         knobs = self.knobs
-        self._conditions = Conditions(knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject))
+        self._conditions = Conditions(
+            knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject)
+        )
 
     @property
     def store(self) -> Path:
@@ -76,19 +80,25 @@ class Run:
         return Part(
             figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
             axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
-            missing=tuple(missing for missing in found.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}),
+            missing=tuple(
+                missing for missing in found.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}
+            ),
         )
 
     def _summed(self, cell: plan.Cell) -> Iterator[Part]:
         """The sweeps whose parts are all there."""
-        for sweep in dict.fromkeys(unit.sweep for unit in self.units.values() if unit.work == "sweep" and cell in unit.cells):
+        for sweep in dict.fromkeys(
+            unit.sweep for unit in self.units.values() if unit.work == "sweep" and cell in unit.cells
+        ):
             assert sweep is not None
             units = [unit for unit in self.units.values() if unit.work == "sweep" and unit.sweep == sweep]
             parts = [self.parts[unit.name] for unit in units if unit.name in self.parts]
             if len(parts) < len(units) or any(part.missing for part in parts):
                 continue
             if sweep.name not in self.sums:
-                self.sums[sweep.name] = summed(self._conditions, sweep, [part.swept for part in parts], sum(unit.count for unit in units))
+                self.sums[sweep.name] = summed(
+                    self._conditions, sweep, [part.swept for part in parts], sum(unit.count for unit in units)
+                )
             yield self.sums[sweep.name]
 
     def close(self) -> None:
@@ -111,10 +121,15 @@ class Run:
         missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
         for operator in asked:
             if not knobs.subject.offers(operator):
-                missing.append(Missing(what=operator, why=f"not offered: {knobs.subject.name} has no {operator}"))
+                missing.append(
+                    Missing(what=operator, why=f"not offered: {knobs.subject.name} has no {operator}")
+                )
             else:
                 left = [dtype for dtype in knobs.dtypes if (operator, dtype) not in self.cells]
-                missing += [Missing(what=f"{operator}, {dtype}", why="pytest was told to leave it out") for dtype in left]
+                missing += [
+                    Missing(what=f"{operator}, {dtype}", why="pytest was told to leave it out")
+                    for dtype in left
+                ]
         return Audit(
             settings=Recorded(
                 subject=knobs.subject.name,
@@ -127,7 +142,12 @@ class Run:
             environment=environment(knobs.device),
             command=command(knobs),
             figures=tuple(sorted(found.figures, key=lambda figure: figure.key)),
-            axes=tuple(sorted(found.axes, key=lambda axis: (axis.operator, axis.dtype, axis.claim, axis.axis, axis.second))),
+            axes=tuple(
+                sorted(
+                    found.axes,
+                    key=lambda axis: (axis.operator, axis.dtype, axis.claim, axis.axis, axis.second),
+                )
+            ),
             divergences=_met(found),
             missing=tuple(sorted(missing, key=lambda each: (each.what, each.why))),
             times=found.times | {"all": time.monotonic() - self._began},
@@ -164,13 +184,20 @@ class Run:
 def command(knobs: Settings) -> str:
     """Repeats an audit."""
     words = ["pytest parity_tests --audit DIR", f"--subject {knobs.subject.name}", f"--device {knobs.device}"]
-    words += [f"--dtype {','.join(knobs.dtypes)}"] + ([f"--operator {','.join(knobs.operators)}"] if knobs.operators else [])
+    words += [f"--dtype {','.join(knobs.dtypes)}"] + (
+        [f"--operator {','.join(knobs.operators)}"] if knobs.operators else []
+    )
     return " ".join([*words, f"--effort {knobs.effort_name}", f"--seed {knobs.seed}"])
 
 
 def _met(found: Part) -> tuple[Divergence, ...]:
     """The entries of the ledger that explain a figure."""
-    ids = {measures.divergence for figure in found.figures for measures in (figure.subject, figure.torch) if measures is not None}
+    ids = {
+        measures.divergence
+        for figure in found.figures
+        for measures in (figure.subject, figure.torch)
+        if measures is not None
+    }
     return tuple(
         Divergence(id=entry.id, title=entry.id.replace("-", " "), reason=entry.reason, link=entry.link)
         for entry in ledger.entries()

@@ -1,6 +1,8 @@
-"""A process of its own for what a subject does: one that does not return, or dies, costs what it was asked and nothing else.
+"""A process of its own for what a subject does: one that does not return, or dies, costs what it was asked
+and nothing else.
 
-Beside that, variables that a library reads once, when it is loaded, take other values here than in the process that asks.
+Beside that, variables that a library reads once, when it is loaded, take other values here than in the
+process that asks.
 
 Note [Fork or start]
     A fork has the libraries loaded, but only the thread that forks goes on in it, and it reads no variable
@@ -50,12 +52,15 @@ class Sandbox:
     subject : str
         Loaded before anything is asked.
     limit : float
-        Seconds that the subject may run without a break. The time that the audit takes itself is not the subject's.
+        Seconds that the subject may run without a break. The time that the audit takes itself is not the
+        subject's.
     environment : mapping, optional
         Changes of the variables it is started with; None takes one away.
     """
 
-    def __init__(self, subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self, subject: str, limit: float, environment: Mapping[str, str | None] | None = None
+    ) -> None:
         self.subject, self.limit, self.environment = subject, limit, environment
         self._process: _Process | None = None
         self._connection: Connection | None = None
@@ -183,7 +188,8 @@ def _fork(theirs: Connection, subject: str) -> _Process:
 
 
 def _started(theirs: Connection, subject: str, environment: Mapping[str, str | None]) -> _Process:
-    # As the standard library starts processes: they find modules where this one does, wherever it was started.
+    # As the standard library starts processes: they find modules where this one does, wherever it was
+    # started.
     imports = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve_on"
     code = f"{imports}; serve_on({theirs.fileno()}, {subject!r})"
     variables = {**ENVIRONMENT, **os.environ, **environment}
@@ -214,7 +220,7 @@ def _spawned(theirs: Connection, subject: str, environment: Mapping[str, str | N
     return _Spawned(process)
 
 
-# --- within ----------------------------------------------------------------------------------------------------------
+# --- within -------------------------------------------------------------------------------------------------
 
 
 def _told(connection: Connection, limit: float) -> Callable[[bool], None]:
@@ -246,10 +252,12 @@ def serve_on(descriptor: int, subject: str) -> None:
 
 def serve(connection: Connection, subject: str) -> None:
     """Do what is asked until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it reaches every process: the owner is to notice, not this one to die
+    # Of a terminal it reaches every process: the owner is to notice, not this one to die.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with connection:
         try:
             import torch
+
             from torch_loss_parity.audit.measure import loaded
 
             torch.set_num_threads(1)

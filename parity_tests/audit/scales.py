@@ -1,10 +1,11 @@
 """From numbers to pixels, and the labels of an axis.
 
 Note [Logarithmic scales]
-    Errors span from a fraction of an ulp to more than 2^60. Both scales are logarithmic; what a logarithm does not have, 0 and
-    infinity, has a place of its own beyond the ends, labelled as what it is. An error below all bins, 2^-12 ulps, is drawn as 0, and
-    one in the last, from 2^64 on, as infinite: a truth that is nearly 0, of a gradient that cancels, makes errors of 1e37 ulps, and a
-    scale that held them would show nothing else.
+    Errors span from a fraction of an ulp to more than 2^60. Both scales are logarithmic; what a logarithm
+    does not have, 0 and infinity, has a place of its own beyond the ends, labelled as what it is. An error
+    below all bins, 2^-12 ulps, is drawn as 0, and one in the last, from 2^64 on, as infinite: a truth that is
+    nearly 0, of a gradient that cancels, makes errors of 1e37 ulps, and a scale that held them would show
+    nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class Scale:
-    """From numbers to pixels. ``low`` and ``high`` are the ends of the logarithmic part, ``first`` and ``last`` where it lies."""
+    """From numbers to pixels.
+
+    ``low`` and ``high`` are the ends of the logarithmic part, ``first`` and ``last`` where it lies.
+    """
 
     low: float
     high: float
@@ -76,7 +80,11 @@ class Scale:
         powers = [Tick(self.at(10.0**k), formatting.power_of_ten(k)) for k in inside if k % step == 0]
         if not powers and not at:
             powers = [Tick(self.at(v), f"{v:.2g}") for v in (10**self.low, 10**self.high)]
-        ends = [Tick(place, name) for place, name in ((self.zero, "0"), (self.infinity, last)) if place is not None]
+        ends = [
+            Tick(place, name)
+            for place, name in ((self.zero, "0"), (self.infinity, last))
+            if place is not None
+        ]
         return [*([Tick(self.at(v), _short(v)) for v in at] or powers), *ends]
 
     @property
@@ -86,9 +94,12 @@ class Scale:
 
 
 def apart(ticks: Sequence[Tick], along: str, first: Tick | None = None) -> tuple[Tick, ...]:
-    """The ticks whose labels do not touch those before them, nor that of ``first``, which is drawn by itself."""
+    """The ticks whose labels do not touch those before them, nor that of ``first``, which is
+    drawn by itself.
+    """
     kept: list[Tick] = []
-    for tick in reversed(ticks):  # the ends of a scale, and the largest of the sizes, are what a reader looks for
+    # The ends of a scale, and the largest of the sizes, are what a reader looks for.
+    for tick in reversed(ticks):
         if all(abs(tick.at - other.at) >= APART[along] for other in [*kept, *([first] if first else [])]):
             kept.append(tick)
     return tuple(reversed(kept))

@@ -1,16 +1,20 @@
-"""From the worst that was drawn to something worse: a search for the largest error, with a budget of evaluations.
+"""From the worst that was drawn to something worse: a search for the largest error, with a budget of
+evaluations.
 
 Note [Climbing]
-    A sample of rows from every distribution is evaluated; the worst of them are the first parents. A generation is one call: its rows
-    are children, each a parent with one thing changed (a number by some ulps or by more, all of them, two exchanged, one taken from
-    another parent, the target, the upstream gradient), and the worst rows of parents and children are the next parents. From time to
-    time all parents get one class more or one less. The budget counts rows, or elements where those stand for themselves, so that
-    the same seed finds the same on a fast machine and on a slow one.
+    A sample of rows from every distribution is evaluated; the worst of them are the first parents. A
+    generation is one call: its rows are children, each a parent with one thing changed (a number by some ulps
+    or by more, all of them, two exchanged, one taken from another parent, the target, the upstream gradient),
+    and the worst rows of parents and children are the next parents. From time to time all parents get one
+    class more or one less. The budget counts rows, or elements where those stand for themselves, so that the
+    same seed finds the same on a fast machine and on a slow one.
 
-    Two searches share a budget: for the largest error in ulps, and for the largest share of what is allowed. The first soon ends where
-    no digit is right, for a loss that is a small difference of large numbers; the second finds what rounding does not explain.
+    Two searches share a budget: for the largest error in ulps, and for the largest share of what is allowed.
+    The first soon ends where no digit is right, for a loss that is a small difference of large numbers; the
+    second finds what rounding does not explain.
 
-    What is climbed on is evaluated without certificates; what was found is then measured, alone, as everything else is.
+    What is climbed on is evaluated without certificates; what was found is then measured, alone, as
+    everything else is.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+
 from torch_loss_parity.audit.plan import BASE, of_elements
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -29,12 +34,14 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 from torch_loss_parity.subjects import Subject, run_subject
 
-GENERATION, PARENTS, ALONE = 64, 8, 8  # rows of a call; of those that are changed next; of those that are evaluated alone at the end
+# Rows of a call; of those that are changed next; of those that are evaluated alone at the end.
+GENERATION, PARENTS, ALONE = 64, 8, 8
 LENGTHS = (2, 10, 3, 33)  # of the rows that are drawn
 LONGEST = 48  # a row that is found shall be printed
 SAMPLED = 4  # one in so many evaluations is drawn
 RESIZED = 8  # one generation in so many has other lengths
-PROBABILITIES = {"binary_cross_entropy": ("input", "target"), "binary_cross_entropy_with_logits": ("target",)}  # within [0, 1]
+# Within [0, 1].
+PROBABILITIES = {"binary_cross_entropy": ("input", "target"), "binary_cross_entropy_with_logits": ("target",)}
 OBJECTIVES = ("ulps", "error / allowed")
 
 Row = Mapping[str, np.ndarray]  # of each argument, and of grad_output, what one row has of it
@@ -43,7 +50,9 @@ Scored = tuple[float, Row]
 
 @dataclass(frozen=True)
 class Found:
-    """The worst row of a search, alone: its call, its upstream gradient, and the largest score of what was drawn."""
+    """The worst row of a search, alone: its call, its upstream gradient, and the largest score of what was
+    drawn.
+    """
 
     call: Call
     grad_output: np.ndarray
@@ -71,7 +80,9 @@ class Search:
     seed: int
 
     def __post_init__(self) -> None:
-        self.rng = np.random.Generator(np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.claim}".encode())]))
+        self.rng = np.random.Generator(
+            np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.claim}".encode())])
+        )
         self.format: Format = FORMATS[self.dtype]
         self.left = 0
 
@@ -97,7 +108,14 @@ class Search:
         drawn = operator.call(case)
         stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         arguments = {name: stacked.get(name, value) for name, value in drawn.arguments.items()}
-        call = Call(drawn.operator, arguments, drawn.dtype, drawn.output_dtype, drawn.differentiable, {**drawn.facts, "values": ""})
+        call = Call(
+            drawn.operator,
+            arguments,
+            drawn.dtype,
+            drawn.output_dtype,
+            drawn.differentiable,
+            {**drawn.facts, "values": ""},
+        )
         return call, stacked["grad_output"]
 
     def _sample(self) -> Iterator[tuple[tuple[float, float], Row]]:
@@ -108,7 +126,11 @@ class Search:
             number = min(GENERATION, self.left)
             shape = (number,) if of_elements(operator) else (number, length)
             case = operator.case(
-                self.dtype, shape, list(operator.values)[turn % len(operator.values)], BASE[self.operator], self.seed + turn
+                self.dtype,
+                shape,
+                list(operator.values)[turn % len(operator.values)],
+                BASE[self.operator],
+                self.seed + turn,
             )
             call = operator.call(case)
             results = call.arguments["target"].shape if operator.targets_classes else shape
@@ -140,20 +162,30 @@ class Search:
     def _child(self, parents: list[Row]) -> Row:
         """A parent with one thing changed; the first parents have more children."""
         rng = self.rng
-        row = {name: np.array(value) for name, value in parents[int(len(parents) * rng.random() ** 2)].items()}
-        changeable = [name for name, value in row.items() if value.dtype.kind == "f" and (name != "grad_output" or self.claim != FORWARD)]
+        row = {
+            name: np.array(value) for name, value in parents[int(len(parents) * rng.random() ** 2)].items()
+        }
+        changeable = [
+            name
+            for name, value in row.items()
+            if value.dtype.kind == "f" and (name != "grad_output" or self.claim != FORWARD)
+        ]
         if row.get("target", np.zeros(())).dtype.kind == "i" and rng.random() < 0.1:
             row["target"] = np.asarray(rng.integers(0, row["input"].size))
             return row
         name = changeable[0] if rng.random() < 0.7 else changeable[int(rng.integers(len(changeable)))]
-        row[name] = self._within(name, self._changed(row[name], parents[int(rng.integers(len(parents)))][name]))
+        row[name] = self._within(
+            name, self._changed(row[name], parents[int(rng.integers(len(parents)))][name])
+        )
         return row
 
     def _changed(self, values: np.ndarray, others: np.ndarray) -> np.ndarray:
         rng, flat = self.rng, values.reshape(-1)
         at, move = int(rng.integers(flat.size)), int(rng.integers(7))
         if move <= 1:  # some ulps
-            flat[at] += rng.choice([-1.0, 1.0]) * 2.0 ** rng.integers(0, 8) * float(self.format.spacing(flat[at]))
+            flat[at] += (
+                rng.choice([-1.0, 1.0]) * 2.0 ** rng.integers(0, 8) * float(self.format.spacing(flat[at]))
+            )
         elif move == 2:
             flat[at] += rng.normal() * 10.0 ** rng.uniform(-4, 1)
         elif move == 3:
@@ -169,13 +201,21 @@ class Search:
 
     def _within(self, name: str, values: np.ndarray) -> np.ndarray:
         """Numbers of the format, in the domain; infinities stay."""
-        low, high = (0.0, 1.0) if name in PROBABILITIES.get(self.operator, ()) else (-self.format.largest / 64, self.format.largest / 64)
+        low, high = (
+            (0.0, 1.0)
+            if name in PROBABILITIES.get(self.operator, ())
+            else (-self.format.largest / 64, self.format.largest / 64)
+        )
         return self.format.round(np.where(np.isfinite(values), np.clip(values, low, high), values))
 
     def _resized(self, row: Row, length: int) -> Row:
         """A row of another length: the last class is left out, or one more like another."""
         size = row["input"].size
-        pick = np.arange(length) if length <= size else np.append(np.arange(size), self.rng.integers(0, size, length - size))
+        pick = (
+            np.arange(length)
+            if length <= size
+            else np.append(np.arange(size), self.rng.integers(0, size, length - size))
+        )
         resized = {name: value[pick] if value.ndim else value for name, value in row.items()}
         if "target" in row and row["target"].dtype.kind == "i":
             resized["target"] = np.minimum(row["target"], length - 1)
@@ -192,21 +232,31 @@ class Search:
                 observed = run_subject.gradients(self.subject, call, self.device, grad_output)[self.claim]
         bound = expected(call, (self.claim,), None if self.claim == FORWARD else grad_output)[self.claim]
         if observed.shape != bound.value.shape:
-            raise run_subject.WrongResult(f"the result has shape {observed.shape}, expected {bound.value.shape}")
-        ulps, fractions = (np.max(each.reshape(len(rows), -1), axis=1) for each in _errors(observed, bound, call, self.claim))
+            raise run_subject.WrongResult(
+                f"the result has shape {observed.shape}, expected {bound.value.shape}"
+            )
+        ulps, fractions = (
+            np.max(each.reshape(len(rows), -1), axis=1) for each in _errors(observed, bound, call, self.claim)
+        )
         return list(zip(ulps.tolist(), fractions.tolist(), strict=True))
 
 
 def _errors(observed: np.ndarray, bound: Any, call: Call, claim: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each element: ulps, and error / allowed; 0 where nothing can be said, infinite where a number is none or none is one."""
+    """Of each element: ulps, and error / allowed; 0 where nothing can be said, infinite where a number is
+    none or none is one.
+    """
     value, format = bound.value, FORMATS[call.dtype_of(claim)]
     with np.errstate(all="ignore"):
         allowed = np.broadcast_to(bound.total_error(), value.shape)
         error = np.where(observed == value, 0.0, np.abs(observed - value)).astype(np.float64)
-        decided = np.isfinite(value) & np.isfinite(allowed) & (np.abs(value) + allowed < format.overflow_threshold)
+        decided = (
+            np.isfinite(value) & np.isfinite(allowed) & (np.abs(value) + allowed < format.overflow_threshold)
+        )
         ulps = error / format.spacing(np.where(decided, value, 1.0))
         fraction = np.where(error == 0, 0.0, error / allowed)
-        settled = [np.where(decided, np.where(np.isnan(each), np.inf, each), 0.0) for each in (ulps, fraction)]
+        settled = [
+            np.where(decided, np.where(np.isnan(each), np.inf, each), 0.0) for each in (ulps, fraction)
+        ]
     return settled[0], settled[1]
 
 

@@ -1,4 +1,6 @@
-"""An audit as a run of pytest: its request checked before the work begins, its result written, shown and compared at the end."""
+"""An audit as a run of pytest: its request checked before the work begins, its result written, shown and
+compared at the end.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.audit import compare, files, page, summary, task_pool
 from torch_loss_parity.audit.progress import Progress
 from torch_loss_parity.audit.record import Audit
@@ -56,7 +59,8 @@ class Session:
         Raises
         ------
         WrongRequest
-            If the directory cannot be written to, the file to compare with cannot be read, a gate is none, or no process is allowed.
+            If the directory cannot be written to, the file to compare with cannot be read, a gate is none, or
+            no process is allowed.
         """
         workers = option.workers if option.workers is not None else system.cores()
         if workers < 1:
@@ -66,7 +70,10 @@ class Session:
             task_pool.prepare()  # while tests are collected
         gates = tuple(option.audit_compare_fail or ())
         if gates and option.audit_compare is None:
-            raise WrongRequest(f"--audit-compare-fail is {gates[0]!r}, and there is nothing to compare with; add --audit-compare FILE")
+            raise WrongRequest(
+                f"--audit-compare-fail is {gates[0]!r}, and there is nothing to compare with; "
+                f"add --audit-compare FILE"
+            )
         try:
             old = files.load(Path(option.audit_compare)) if option.audit_compare is not None else None
             for gate in gates:
@@ -80,13 +87,18 @@ class Session:
         how = f"the scheduler at {self.scheduler}" if self.scheduler else f"{self.workers} workers"
         lines = [f"parity: audit into {self.directory}, by {how}"]
         if self.old is not None:
-            lines.append(f"parity: compared with an audit of {self.old.settings.subject}, torch {self.old.environment.get('torch', '?')}")
+            lines.append(
+                f"parity: compared with an audit of {self.old.settings.subject}, torch "
+                f"{self.old.environment.get('torch', '?')}"
+            )
         return lines
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly or not session.items:
             return
-        chosen: list[dict[str, Any]] = [item.callspec.params for item in session.items if isinstance(item, pytest.Function)]
+        chosen: list[dict[str, Any]] = [
+            item.callspec.params for item in session.items if isinstance(item, pytest.Function)
+        ]
         cells = [(parameters["operator"].name, str(parameters["dtype"])) for parameters in chosen]
         run = Run(self.knobs, cells, self.directory, self.workers, self.scheduler, self._done)
         try:
@@ -139,10 +151,17 @@ class Session:
                 write(f"FAIL: {failure}", red=True)
         write("")
         if self.before:
-            write(f"{self.before} of {len(self.run.units)} parts were finished before, by a run that was stopped")
+            write(
+                f"{self.before} of {len(self.run.units)} parts were finished before, by a run that was "
+                f"stopped"
+            )
         write(f"{self.directory / PAGE} shows it, {self.directory / JSON} holds it")
         if not self.run.complete:
-            write(f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it again to continue", yellow=True)
+            write(
+                f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it "
+                f"again to continue",
+                yellow=True,
+            )
 
 
 def _writable(directory: Path) -> Path:
@@ -151,5 +170,7 @@ def _writable(directory: Path) -> Path:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise WrongRequest(f"--audit is {str(directory)!r}, which cannot be written to ({error.strerror}); name a directory") from error
+        raise WrongRequest(
+            f"--audit is {str(directory)!r}, which cannot be written to ({error.strerror}); name a directory"
+        ) from error
     return directory

@@ -1,4 +1,6 @@
-"""One row, or one element, of a call as a call of its own: small enough to print, to reproduce and to climb from."""
+"""One row, or one element, of a call as a call of its own: small enough to print, to reproduce and to climb
+from.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS
@@ -40,13 +43,21 @@ def logit_range(call: Call) -> float:
     return float(np.max(np.where(np.isfinite(largest), largest - smallest, 0.0)))
 
 
-def alone(call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...]) -> tuple[Call, np.ndarray, tuple[int, ...]] | None:
-    """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the index there.
+def alone(
+    call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...]
+) -> tuple[Call, np.ndarray, tuple[int, ...]] | None:
+    """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the
+    index there.
 
-    None where the element belongs to all rows: to a reduced loss, or to the gradient of a weight that they share.
+    None where the element belongs to all rows: to a reduced loss, or to the gradient of a weight that they
+    share.
     """
     x, axis = call.arguments["input"], class_axis(call)
-    if call.arguments.get("reduction", "none") != "none" or x.ndim != (1 if axis is None else 2) or claim == "weight":
+    if (
+        call.arguments.get("reduction", "none") != "none"
+        or x.ndim != (1 if axis is None else 2)
+        or claim == "weight"
+    ):
         return None
     along = 0 if axis is None else 1 - axis  # what rows are stacked along
     if axis is None or (claim == FORWARD and OPERATORS[call.operator].targets_classes):
@@ -62,6 +73,8 @@ def alone(call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...
         return np.take(array, [place], axis=along if array.ndim == x.ndim else 0)
 
     weights = {name: value for name, value in call.arguments.items() if name in ("weight", "pos_weight")}
-    shared = {name for name, value in weights.items() if value is None or axis is not None or value.shape != x.shape}
+    shared = {
+        name for name, value in weights.items() if value is None or axis is not None or value.shape != x.shape
+    }
     arguments = {name: value if name in shared else taken(value) for name, value in call.arguments.items()}
     return replace(call, arguments=arguments), taken(grad_output), at

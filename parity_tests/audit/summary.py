@@ -11,27 +11,42 @@ SHOWN = 12  # of what is missing
 
 
 def table(audit: Audit) -> list[str]:
-    """A line for each operator and dtype: the worst of its results and of its gradients, and torch's beside them."""
+    """A line for each operator and dtype: the worst of its results and of its gradients, and torch's beside
+    them.
+    """
     beside = any(figure.torch is not None for figure in audit.figures)
     columns = (
-        f"{'worst ulp':>11}{'torch':>10}{'p99.9':>10}{'/ allowed':>10}" if beside else f"{'worst ulp':>11}{'p99.9':>10}{'/ allowed':>10}"
+        f"{'worst ulp':>11}{'torch':>10}{'p99.9':>10}{'/ allowed':>10}"
+        if beside
+        else f"{'worst ulp':>11}{'p99.9':>10}{'/ allowed':>10}"
     )
-    header = f"{'operator':<34}{'dtype':<9}{'forward:':>9}{columns}  gradient:{columns}{'rounded':>9}  verdict"
+    header = (
+        f"{'operator':<34}{'dtype':<9}{'forward:':>9}{columns}  gradient:{columns}{'rounded':>9}  verdict"
+    )
     lines = [header, "-" * len(header)]
     for operator in audit.settings.operators:
         for dtype in audit.settings.dtypes:
             of = [figure for figure in audit.figures if (figure.operator, figure.dtype) == (operator, dtype)]
             if not of:
                 continue
-            forward, gradient = (_columns([f for f in of if (f.claim == FORWARD) == is_forward], beside) for is_forward in (True, False))
-            lines.append(f"{operator:<34}{dtype:<9}{'':>9}{forward}{'':>11}{gradient}{_rounded(of):>9}  {_verdict(of)}")
+            forward, gradient = (
+                _columns([f for f in of if (f.claim == FORWARD) == is_forward], beside)
+                for is_forward in (True, False)
+            )
+            lines.append(
+                f"{operator:<34}{dtype:<9}{'':>9}{forward}{'':>11}{gradient}{_rounded(of):>9}  {_verdict(of)}"
+            )
     return lines
 
 
 def _columns(figures: Sequence[Figure], beside: bool) -> str:
     of = [figure.subject for figure in figures]
     worst = f"{_number(max((m.max_ulp for m in of), default=None)):>11}"
-    torch = f"{_number(max((f.torch.max_ulp for f in figures if f.torch is not None), default=None)):>10}" if beside else ""
+    torch = (
+        f"{_number(max((f.torch.max_ulp for f in figures if f.torch is not None), default=None)):>10}"
+        if beside
+        else ""
+    )
     rest = (max((m.p999_ulp for m in of), default=None), max((m.fraction for m in of), default=None))
     return worst + torch + "".join(f"{_number(value):>10}" for value in rest)
 

@@ -1,8 +1,10 @@
 """Sweeps as chunks: what is run, in which pieces, and a command that runs them alone.
 
-    python -m torch_loss_parity.audit.sweep --dtype float32 --operator binary_cross_entropy_with_logits --workers 2 --store DIR
+    python -m torch_loss_parity.audit.sweep --dtype float32 --operator binary_cross_entropy_with_logits
+    --workers 2 --store DIR
 
-It shows its progress with an estimate, keeps what is finished in DIR, and continues there when it is started again.
+It shows its progress with an estimate, keeps what is finished in DIR, and continues there when it is started
+again.
 """
 
 from __future__ import annotations
@@ -13,18 +15,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from torch_loss_parity.audit import exhaustive, float32_sweep
 from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
 from torch_loss_parity.audit.record import Figure, Missing
 from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError, executor, run, state_of
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import WrongOption, settings
-from tqdm import tqdm
 
 OF_ELEMENTS_AT_ONCE, OF_ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 
 
-def planned(operators: Sequence[str], dtypes: Sequence[str], *, thorough: bool, seed: int = 0) -> tuple[list[Sweep], list[Missing]]:
+def planned(
+    operators: Sequence[str], dtypes: Sequence[str], *, thorough: bool, seed: int = 0
+) -> tuple[list[Sweep], list[Missing]]:
     """What is exhausted, and what could be but is not, with the reason."""
     chosen: list[Sweep] = []
     missing: list[Missing] = []
@@ -64,22 +69,37 @@ def times(sweep: Sweep, results: Sequence[Mapping[str, Any]], inputs: int | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.audit.sweep", description="Measure every input of an operator.")
-    parser.add_argument("--operator", default="binary_cross_entropy_with_logits", help=f"one or more of {', '.join(OPERATORS)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m torch_loss_parity.audit.sweep", description="Measure every input of an operator."
+    )
+    parser.add_argument(
+        "--operator",
+        default="binary_cross_entropy_with_logits",
+        help=f"one or more of {', '.join(OPERATORS)}",
+    )
     parser.add_argument("--dtype", default="float32", help="one or more of float16, bfloat16, float32")
     parser.add_argument("--subject", default="torch")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="local processes")
     parser.add_argument("--scheduler", metavar="URL", help="run on the Dask cluster at tcp://HOST:PORT")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="keep finished chunks here, and continue from them")
     parser.add_argument(
-        "--sample", type=int, metavar="N", help="only N chunks of each sweep, evenly spread: says what the whole would take"
+        "--store", type=Path, metavar="DIR", help="keep finished chunks here, and continue from them"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures to FILE, as JSON lines")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="only N chunks of each sweep, evenly spread: says what the whole would take",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the figures to FILE, as JSON lines"
+    )
     given = parser.parse_args(arguments)
     try:
-        knobs = settings(given.subject, given.device, given.dtype, "thorough", given.seed, operator=given.operator)
+        knobs = settings(
+            given.subject, given.device, given.dtype, "thorough", given.seed, operator=given.operator
+        )
         planned_sweeps, missing = planned(knobs.operators, knobs.dtypes, thorough=True, seed=given.seed)
         with executor(given.workers, given.scheduler) as pool:
             for sweep in planned_sweeps:
@@ -87,7 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if given.sample:
                     chunks = chunks[:: max(1, len(chunks) // given.sample)]
                 inputs = sum(chunk.arguments[2] for chunk in chunks)
-                bar = tqdm(total=inputs, desc=sweep.name, unit="input", unit_scale=True, smoothing=0.02, file=sys.stderr)
+                bar = tqdm(
+                    total=inputs,
+                    desc=sweep.name,
+                    unit="input",
+                    unit_scale=True,
+                    smoothing=0.02,
+                    file=sys.stderr,
+                )
                 with bar:
 
                     def finished(chunk: Chunk, kept: bool, bar: Any = bar) -> None:
@@ -101,20 +128,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted" + (f"; start again with --store {given.store} to continue" if given.store else ""), file=sys.stderr)
+        print(
+            "interrupted" + (f"; start again with --store {given.store} to continue" if given.store else ""),
+            file=sys.stderr,
+        )
         return 130
     return 0
 
 
 def _show(
-    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject: str, device: str, inputs: int, workers: int, output: Path | None
+    sweep: Sweep,
+    results: Sequence[Mapping[str, Any]],
+    subject: str,
+    device: str,
+    inputs: int,
+    workers: int,
+    output: Path | None,
 ) -> None:
     for what, each in times(sweep, results, inputs).items():
         print(f"{what}: {each * 1e9:.4g} ns")
     seconds = sum(result["seconds"]["all"] for result in results)
     if inputs < sweep.patterns:
         whole = seconds * sweep.patterns / inputs
-        print(f"{sweep.name}: {inputs} of {sweep.patterns} inputs took {seconds:.3g} s of a core; all would take {whole:.4g} s of one")
+        print(
+            f"{sweep.name}: {inputs} of {sweep.patterns} inputs took {seconds:.3g} s of a core; all would "
+            f"take {whole:.4g} s of one"
+        )
         print(f"{sweep.name}: and so {whole / workers:.4g} s on {workers} workers")
         return
     print(f"{sweep.name}: {inputs} inputs in {seconds:.4g} s of a core")
@@ -131,8 +170,10 @@ def _line(figure: Figure) -> str:
     upstream = f" for {figure.options['grad_output']}" if "grad_output" in figure.options else ""
     where = ", ".join(f"{name}={value}" for name, value in worst.arguments.items())
     return (
-        f"  {figure.claim}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % {measures.p999_ulp:.3g}, "
-        f"median {measures.median_ulp:.3g}, mean {measures.mean_signed_ulp:+.3g}; {measures.fraction:.3g} of what is allowed, "
+        f"  {figure.claim}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % "
+        f"{measures.p999_ulp:.3g}, "
+        f"median {measures.median_ulp:.3g}, mean {measures.mean_signed_ulp:+.3g}; {measures.fraction:.3g} of "
+        f"what is allowed, "
         f"{measures.standing}{' ' + measures.divergence if measures.divergence else ''}"
     )
 

@@ -1,13 +1,15 @@
 """Named chunks of work, through local processes or a cluster; what is finished is kept.
 
 Note [Killed and continued]
-    The result of a chunk is written to the store, whole or not at all, as soon as it is there, under a key that everything the result
-    depends on goes into. Whoever starts again, in whatever way, begins with what is not in the store; results come in the order of the
-    chunks, so that sums come out the same to the last bit.
+    The result of a chunk is written to the store, whole or not at all, as soon as it is there, under a key
+    that everything the result depends on goes into. Whoever starts again, in whatever way, begins with what
+    is not in the store; results come in the order of the chunks, so that sums come out the same to the last
+    bit.
 
-    A local worker that dies takes the pool with it: what was not finished is run in a new one. Any of the chunks in flight may have
-    killed it, so each of them is run alone once; a chunk that has killed ``STRIKES`` workers is named, and the run ends. A cluster
-    does its own part of this: Dask runs a chunk elsewhere, and gives up on it when it has lost that many workers.
+    A local worker that dies takes the pool with it: what was not finished is run in a new one. Any of the
+    chunks in flight may have killed it, so each of them is run alone once; a chunk that has killed
+    ``STRIKES`` workers is named, and the run ends. A cluster does its own part of this: Dask runs a chunk
+    elsewhere, and gives up on it when it has lost that many workers.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from typing import Any, Protocol
 import flint
 import numpy as np
 import torch
+
 from torch_loss_parity.audit.record import VERSION
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.child_environment import ENVIRONMENT, started_with
@@ -50,7 +53,8 @@ ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d+")
 VARIABLES = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}  # of workers
 # By what they are forked from; the last one is loaded by the first gradient that is asked of torch.
 LOADED = (__name__, "torch_loss_parity.audit.tasks", "torch.fx.experimental.symbolic_shapes")
-_ONE_AT_A_TIME = threading.Lock()  # the precision of balls belongs to the process, and a worker of Dask may have several threads
+# The precision of balls belongs to the process, and a worker of Dask may have several threads.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class ChunkError(RuntimeError):
@@ -84,15 +88,30 @@ class Chunk:
 
     def key(self, environment: str) -> str:
         """Names its result: a hash of everything that the result depends on."""
-        what = (self.name, self.function.__module__, self.function.__qualname__, repr(self.arguments), self.state, environment)
+        what = (
+            self.name,
+            self.function.__module__,
+            self.function.__qualname__,
+            repr(self.arguments),
+            self.state,
+            environment,
+        )
         return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
 
 @cache
 def environment() -> str:
-    """A hash of all but the arguments that a result depends on: libraries, vector instructions, and the source of this project."""
+    """A hash of all but the arguments that a result depends on: libraries, vector instructions, and the
+    source of this project.
+    """
     digest = hashlib.sha256()
-    versions = (torch.__version__, torch.backends.cpu.get_cpu_capability(), np.__version__, flint.__version__, str(VERSION))
+    versions = (
+        torch.__version__,
+        torch.backends.cpu.get_cpu_capability(),
+        np.__version__,
+        flint.__version__,
+        str(VERSION),
+    )
     digest.update("\0".join(versions).encode())
     for folder in ("reference", "parity_tests"):
         for path in sorted((CHECKOUT / folder).rglob("*")):
@@ -102,7 +121,9 @@ def environment() -> str:
 
 
 def state_of(subject: str) -> str:
-    """A hash of the source of a subject that is not part of this project; of a module, of the files beside it too."""
+    """A hash of the source of a subject that is not part of this project; of a module, of the files beside it
+    too.
+    """
     if subject.endswith(".py"):
         files = [Path(subject)]
     elif subject in BUILTIN or ":" in subject:
@@ -133,7 +154,9 @@ class Pool(Protocol):
 
 
 def prepare() -> bool:
-    """Start the process that local workers are forked from, where the system has one: it loads the libraries while this one goes on."""
+    """Start the process that local workers are forked from, where the system has one: it loads the libraries
+    while this one goes on.
+    """
     if not system.FORK:
         return False
     from multiprocessing import forkserver  # which cannot be imported on Windows
@@ -175,7 +198,10 @@ class LocalPool:
 
 
 class ClusterPool:
-    """The workers of a Dask scheduler. They need this project, the same libraries and the same kind of processor."""
+    """The workers of a Dask scheduler.
+
+    They need this project, the same libraries and the same kind of processor.
+    """
 
     def __init__(self, address: str) -> None:
         try:
@@ -187,7 +213,9 @@ class ClusterPool:
         try:
             self._client = Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise SchedulerError(f"no scheduler answers at {address} within {ANSWER:g} s; start one with `dask scheduler`") from error
+            raise SchedulerError(
+                f"no scheduler answers at {address} within {ANSWER:g} s; start one with `dask scheduler`"
+            ) from error
         self.address = address
         self._executor = self._client.get_executor(pure=False)
         self._since: float | None = None
@@ -210,7 +238,9 @@ class ClusterPool:
         elif self._since is None:
             self._since = time.monotonic()
         elif time.monotonic() - self._since > ALONE:
-            raise ChunkError(f"the scheduler at {self.address} has had no worker for {ALONE:g} s; what is finished is kept")
+            raise ChunkError(
+                f"the scheduler at {self.address} has had no worker for {ALONE:g} s; what is finished is kept"
+            )
 
     def close(self) -> None:
         self._executor.shutdown(wait=False)  # whatever is in flight is given up with the client
@@ -238,7 +268,11 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Pool]:
 
 
 def run(
-    chunks: Sequence[Chunk], executor: Pool, store: Path | None = None, *, progress: Callable[[Chunk, bool], None] | None = None
+    chunks: Sequence[Chunk],
+    executor: Pool,
+    store: Path | None = None,
+    *,
+    progress: Callable[[Chunk, bool], None] | None = None,
 ) -> Generator[tuple[Chunk, Any], None, None]:
     """Run what is not in the store, and return every result in the order of the chunks.
 
@@ -284,7 +318,8 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
     while waiting or suspects or flying:
         if suspects:
             if not flying:  # alone, it is known who kills a worker
-                chunk = min(suspects, key=lambda suspect: strikes.get(suspect.name, 0))  # the innocent are finished first
+                # The innocent are finished first.
+                chunk = min(suspects, key=lambda suspect: strikes.get(suspect.name, 0))
                 suspects.remove(chunk)
                 flying[pool.submit(_work, chunk.function, chunk.arguments, environment())] = chunk
         else:
@@ -309,7 +344,9 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
             yield chunk, result
         if lost:
             wait(flying)  # all of them fail together
-            lost += [chunk for future, chunk in flying.items() if isinstance(future.exception(), BrokenProcessPool)]
+            lost += [
+                chunk for future, chunk in flying.items() if isinstance(future.exception(), BrokenProcessPool)
+            ]
             for future, chunk in flying.items():
                 if future.exception() is None:
                     yield chunk, future.result()
@@ -317,7 +354,9 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
             if len(lost) == 1:
                 strikes[lost[0].name] = strikes.get(lost[0].name, 0) + 1
                 if strikes[lost[0].name] >= STRIKES:
-                    raise ChunkError(f"chunk {lost[0].name} has killed {STRIKES} workers; what is finished is kept")
+                    raise ChunkError(
+                        f"chunk {lost[0].name} has killed {STRIKES} workers; what is finished is kept"
+                    )
             suspects += lost
             pool.renew()
 
@@ -325,7 +364,10 @@ def _finish(chunks: Sequence[Chunk], pool: Pool) -> Iterator[tuple[Chunk, Any]]:
 def _why(chunk: Chunk, error: Exception) -> str:
     if type(error).__name__ == "KilledWorker":
         return f"chunk {chunk.name} has killed its workers again and again; what is finished is kept"
-    return f"chunk {chunk.name}: {error if isinstance(error, ChunkError) else f'{type(error).__name__}: {error}'}"
+    return (
+        f"chunk {chunk.name}: "
+        f"{error if isinstance(error, ChunkError) else f'{type(error).__name__}: {error}'}"
+    )
 
 
 def _work(function: Callable[..., Any], arguments: tuple[Any, ...], expected: str) -> Any:
@@ -334,14 +376,18 @@ def _work(function: Callable[..., Any], arguments: tuple[Any, ...], expected: st
         torch.set_num_threads(1)
         if environment() != expected:
             raise ChunkError(
-                "this worker has other versions of torch, NumPy, python-flint or of this project, or another kind of processor "
-                f"(torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}) than the process that asked"
+                "this worker has other versions of torch, NumPy, python-flint or of this project, or another "
+                "kind of processor "
+                f"(torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}) than the process "
+                f"that asked"
             )
         return function(*arguments)
 
 
 def _begin() -> None:
-    """In a new process: an interruption is for the one that started it, and the end of that one, however it came, is its own."""
+    """In a new process: an interruption is for the one that started it, and the end of that one, however it
+    came, is its own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     parent = parent_process()
@@ -350,8 +396,9 @@ def _begin() -> None:
     if system.FORK and system.FCNTL and hasattr(os, "O_ASYNC"):
         import fcntl
 
-        # A killed process says nothing, but its end of this pipe closes, and SIGIO ends who owns the other. A thread that waits for it
-        # would do as well, but from a process with threads a sandbox cannot be forked.
+        # A killed process says nothing, but its end of this pipe closes, and SIGIO ends who owns the other. A
+        # thread that waits for it would do as well, but from a process with threads a sandbox cannot be
+        # forked.
         fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
     else:
@@ -375,7 +422,10 @@ def _path(chunk: Chunk, store: Path) -> Path:
 
 
 def _kept(chunk: Chunk, store: Path | None) -> tuple[bool, Any]:
-    """Whether the store holds the result of a chunk, and the result. A file that is no result of it counts as none."""
+    """Whether the store holds the result of a chunk, and the result.
+
+    A file that is no result of it counts as none.
+    """
     if store is None:
         return False, None
     with suppress(OSError, ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
 """A unit of the plan, done: what is sent to a process of the executor, and comes back as JSON.
 
-The subject itself runs in a sandbox, which that process keeps: what hangs or dies there costs the call, and a unit goes on with its
-next one, until `STRIKES` of them were lost.
+The subject itself runs in a sandbox, which that process keeps: what hangs or dies there costs the call, and a
+unit goes on with its next one, until `STRIKES` of them were lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs:
     """The figures of a sweep, from its parts: the subject shows the worst of them once more."""
     with _closing(Sandbox(conditions.subject, conditions.time_limit)) as sandbox:
         try:
-            return Part.model_validate_json(sandbox.call(f"{COLLECT}:summed", conditions, sweep, results, inputs))
+            return Part.model_validate_json(
+                sandbox.call(f"{COLLECT}:summed", conditions, sweep, results, inputs)
+            )
         except Lost as error:
             return Part(missing=(Missing(what=sweep.name, why=f"it {error}", failed=True),))
 
@@ -46,9 +48,15 @@ class _Asked:
     def part(self, what: str, function: str, *arguments: object) -> Part:
         """The part that a function of `collect` returns, or what is missing since it did not."""
         if self.strikes >= STRIKES:
-            return Part(missing=(Missing(what=what, why=f"not run: {STRIKES} calls before it were lost", failed=True),))
+            return Part(
+                missing=(
+                    Missing(what=what, why=f"not run: {STRIKES} calls before it were lost", failed=True),
+                )
+            )
         try:
-            return Part.model_validate_json(_sandbox(self.conditions).call(f"{COLLECT}:{function}", self.conditions, *arguments))
+            return Part.model_validate_json(
+                _sandbox(self.conditions).call(f"{COLLECT}:{function}", self.conditions, *arguments)
+            )
         except Lost as error:
             self.strikes += 1
             return Part(missing=(Missing(what=what, why=f"it {error}", failed=True),))
@@ -62,7 +70,9 @@ def _draw(conditions: Conditions, unit: Unit) -> Iterator[Part]:
 
 def _search(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     ((operator, dtype),) = unit.cells
-    yield _Asked(conditions).part(f"a search for the worst of {operator}, {dtype}", "search", operator, dtype, unit.evaluations)
+    yield _Asked(conditions).part(
+        f"a search for the worst of {operator}, {dtype}", "search", operator, dtype, unit.evaluations
+    )
 
 
 def _exhaust(conditions: Conditions, unit: Unit) -> Iterator[Part]:
@@ -80,7 +90,9 @@ def _axes(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     asked = _Asked(conditions)
     for name in unit.option.split():
         first, second, _ = WAYS[name]
-        yield asked.part(f"{name} {first} and {second} of {operator}, {dtype}", "axes", operator, dtype, (name,))
+        yield asked.part(
+            f"{name} {first} and {second} of {operator}, {dtype}", "axes", operator, dtype, (name,)
+        )
 
 
 def _compiled(conditions: Conditions, unit: Unit) -> Iterator[Part]:
@@ -90,7 +102,9 @@ def _compiled(conditions: Conditions, unit: Unit) -> Iterator[Part]:
 
 
 def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
-    """The subject in a process as it is, and in one that is told to use a part of the processor's instructions."""
+    """The subject in a process as it is, and in one that is told to use a part of the processor's
+    instructions.
+    """
     in_force, other = unit.option.split()
     with _closing(Sandbox(conditions.subject, conditions.time_limit, {CAPABILITY: other})) as told:
         for operator, dtype in unit.cells:
@@ -107,7 +121,9 @@ def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
                 ways.append(found)
             else:
                 call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
-                axes = compared("capability", in_force, other, ways[0], ways[1], call, Known(call, grad_output))
+                axes = compared(
+                    "capability", in_force, other, ways[0], ways[1], call, Known(call, grad_output)
+                )
                 yield Part(axes=tuple(axes))
 
 

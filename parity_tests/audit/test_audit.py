@@ -1,8 +1,11 @@
-"""The audit, an item for each operator and dtype: in place of the tests where ``--audit DIR`` asks for it, and otherwise not there."""
+"""The audit, an item for each operator and dtype: in place of the tests where ``--audit DIR`` asks for it,
+and otherwise not there.
+"""
 
 from __future__ import annotations
 
 import pytest
+
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.operators import Operator
 
@@ -10,7 +13,9 @@ SHOWN = 5
 
 
 def test_audit(operator: Operator, dtype: str, audit: Run) -> None:
-    """Every figure is within the derived bound, or known to diverge, and the subject returned what it was asked for."""
+    """Every figure is within the derived bound, or known to diverge, and the subject returned what it was
+    asked for.
+    """
     part = audit.of((operator.name, dtype))
     if not audit.knobs.subject.offers(operator.name):
         pytest.skip(f"not offered: {audit.knobs.subject.name} has no {operator.name}")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+
 from torch_loss_parity.audit.certify import truths
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -22,7 +23,9 @@ from torch_loss_parity.settings import WrongOption, settings
 from torch_loss_parity.subjects import run_subject
 
 
-def measured(operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int) -> tuple[float, float, Errors]:
+def measured(
+    operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int
+) -> tuple[float, float, Errors]:
     """Seconds of this process for the truth and for the errors of one forward result, and the errors."""
     knobs = settings("torch", "cpu", dtype, "standard", seed, operator=operator)
     record = OPERATORS[operator]
@@ -50,15 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     shape = given.rows, given.classes
     try:
-        runs = [measured(given.operator, given.dtype, shape, given.values, given.seed) for _ in range(given.repeat + 1)][1:]
+        runs = [
+            measured(given.operator, given.dtype, shape, given.values, given.seed)
+            for _ in range(given.repeat + 1)
+        ][1:]
     except (WrongOption, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     truth, certified, errors = min(runs, key=lambda run: run[0] + run[1])
     elements, total = errors.elements, truth + certified
     figures = errors.measures(fraction=0.0, standing="pass", outputs="")
-    print(f"{given.operator}, {given.dtype}, {shape[0]} x {shape[1]}: {elements / total:.3g} elements a second of one core")
-    print(f"truth {truth / elements * 1e9:.0f} ns an element, errors with all that is certified {certified / elements * 1e9:.0f} ns")
+    print(
+        f"{given.operator}, {given.dtype}, {shape[0]} x {shape[1]}: {elements / total:.3g} elements a "
+        f"second of one core"
+    )
+    print(
+        f"truth {truth / elements * 1e9:.0f} ns an element, errors with all that is certified "
+        f"{certified / elements * 1e9:.0f} ns"
+    )
     print(
         f"at most {figures.max_ulp:.3g} ulp, 99.9 % {figures.p999_ulp:.3g}, median {figures.median_ulp:.3g}, "
         f"{np.round(100 * figures.correctly_rounded / elements, 1)} % correctly rounded"

@@ -1,4 +1,6 @@
-"""What the page says of an audit, before it is laid out: the verdict, the heat map, and what was met, proven and missed."""
+"""What the page says of an audit, before it is laid out: the verdict, the heat map, and what was met, proven
+and missed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from torch_loss_parity.audit.diff import STANDINGS
 from torch_loss_parity.audit.doubts import FEW, noticed_share
 from torch_loss_parity.audit.formatting import plural
 from torch_loss_parity.audit.record import Audit, Axis, Divergence
-from torch_loss_parity.audit.results import Card, Detail, Numbered, Result, badness, details_of, identifier, in_order
+from torch_loss_parity.audit.results import (
+    Card,
+    Detail,
+    Numbered,
+    Result,
+    badness,
+    details_of,
+    identifier,
+    in_order,
+)
 
 WORST_SHOWN = 12  # in the table of all operators
 TIERS = (
@@ -52,14 +63,17 @@ class Tier:
         for result in self.results:
             grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
         return [
-            f"{operator} {formatting.result(claim)} ({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
+            f"{operator} {formatting.result(claim)} "
+            f"({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
             for (operator, claim), dtypes in grouped.items()
         ]
 
 
 @dataclass(frozen=True)
 class Met:
-    """An entry of the ledger, and where it was met: by the subject, and by torch where it is measured beside it."""
+    """An entry of the ledger, and where it was met: by the subject, and by torch where it is measured beside
+    it.
+    """
 
     divergence: Divergence
     results: tuple[Result, ...]
@@ -105,7 +119,11 @@ class Page:
     def name(self) -> str:
         """The subject, with its version where it is torch."""
         subject, version = self.audit.settings.subject, self.audit.environment.get("torch", "")
-        return f"{subject} {version.partition('+')[0]}" if subject.partition(".")[0] == "torch" and version else subject
+        return (
+            f"{subject} {version.partition('+')[0]}"
+            if subject.partition(".")[0] == "torch" and version
+            else subject
+        )
 
     @property
     def failed(self) -> int:
@@ -132,21 +150,32 @@ class Page:
         if not measured and not self.not_returned:
             return f"Nothing of {self.name} was measured."
         exceed = "exceeds" if self.failed == 1 else "exceed"
-        wrong = [f"{formatting.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what rounding allows"] * bool(self.failed)
+        wrong = [
+            f"{formatting.count(self.failed)} of {plural(measured, 'measurement')} {exceed} what "
+            f"rounding allows"
+        ] * bool(self.failed)
         wrong += [f"{plural(self.not_returned, 'call')} raised or did not return"] * bool(self.not_returned)
         if wrong:
             return f"{self.name} is wrong: {formatting.list_of(wrong)}."
         if not self.known:
-            return f"{self.name} keeps within what rounding allows in every one of {plural(measured, 'measurement')}."
-        reasons = plural(len({figure.subject.divergence for figure in self.audit.figures} - {""}), "known reason")
+            return (
+                f"{self.name} keeps within what rounding allows in every one of "
+                f"{plural(measured, 'measurement')}."
+            )
+        reasons = plural(
+            len({figure.subject.divergence for figure in self.audit.figures} - {""}), "known reason"
+        )
         return (
-            f"{self.name} keeps within what rounding allows in {formatting.count(measured - self.known)} of {plural(measured, 'measurement')}, "
+            f"{self.name} keeps within what rounding allows in {formatting.count(measured - self.known)} of "
+            f"{plural(measured, 'measurement')}, "
             f"and exceeds it in {formatting.count(self.known)} for {reasons}."
         )
 
     @property
     def second_sentence(self) -> str:
-        """How much is exact to half an ulp, and what is farthest from it in the unit that counts, what is allowed."""
+        """How much is exact to half an ulp, and what is farthest from it in the unit that counts, what is
+        allowed.
+        """
         if not self.results:
             return ""
         exact = sum(result.tier == "exact" for result in self.results)
@@ -156,19 +185,28 @@ class Page:
         where = f"the {formatting.result(worst.claim)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
             kind = "nan or infinite where it should be a number, or the reverse"
-            farthest = f"The worst is {where}: {kind if math.isinf(worst.max_ulp) else 'an error where none is allowed'}."
+            farthest = (
+                f"The worst is {where}: "
+                f"{kind if math.isinf(worst.max_ulp) else 'an error where none is allowed'}."
+            )
         elif worst.fraction > 1:
-            farthest = f"Farthest beyond what is allowed, {formatting.times(worst.fraction)} times, is {where}."
+            farthest = (
+                f"Farthest beyond what is allowed, {formatting.times(worst.fraction)} times, is {where}."
+            )
         else:
             farthest = f"Nearest to what is allowed, {formatting.times(worst.fraction)} times, is {where}."
         return (
-            f"{exact} of its {plural(len(self.results), 'result')} {'is' if exact == 1 else 'are'} exact to half an ulp in every element; "
+            f"{exact} of its {plural(len(self.results), 'result')} {'is' if exact == 1 else 'are'} exact to "
+            f"half an ulp in every element; "
             f"over all, {rounded} of {formatting.count(decided)} elements are. {farthest}"
         )
 
     @cached_property
     def tiers(self) -> list[Tier]:
-        made = [Tier(*tier, tuple(result for result in self.results if result.tier == tier[0]), len(self.dtypes)) for tier in TIERS]
+        made = [
+            Tier(*tier, tuple(result for result in self.results if result.tier == tier[0]), len(self.dtypes))
+            for tier in TIERS
+        ]
         return [tier for tier in made if tier.results or tier.name in ("exact", "faithful", "bound")]
 
     @cached_property
@@ -181,12 +219,24 @@ class Page:
     def met(self) -> list[Met]:
         made = []
         for divergence in self.audit.divergences:
-            of = [figure.subject.fraction for figure in self.audit.figures if figure.subject.divergence == divergence.id]
-            beside = [m.fraction for figure in self.audit.figures if (m := figure.torch) is not None and m.divergence == divergence.id]
+            of = [
+                figure.subject.fraction
+                for figure in self.audit.figures
+                if figure.subject.divergence == divergence.id
+            ]
+            beside = [
+                m.fraction
+                for figure in self.audit.figures
+                if (m := figure.torch) is not None and m.divergence == divergence.id
+            ]
             results = tuple(
-                result for result in self.results if any(m.divergence == divergence.id for m in (*result.subject, *result.torch))
+                result
+                for result in self.results
+                if any(m.divergence == divergence.id for m in (*result.subject, *result.torch))
             )
-            made.append(Met(divergence, results, len(of), max(of, default=0.0), len(beside), max(beside, default=0.0)))
+            made.append(
+                Met(divergence, results, len(of), max(of, default=0.0), len(beside), max(beside, default=0.0))
+            )
         return sorted(made, key=lambda met: (-met.fraction, -met.torch_fraction))
 
     @cached_property
@@ -226,7 +276,10 @@ class Page:
     @cached_property
     def axes(self) -> tuple[list[Axis], list[Axis]]:
         """Those that change bits, most first, and those that change none."""
-        changing = sorted((axis for axis in self.audit.axes if axis.differing), key=lambda axis: (-axis.max_apart_ulp, -axis.differing))
+        changing = sorted(
+            (axis for axis in self.audit.axes if axis.differing),
+            key=lambda axis: (-axis.max_apart_ulp, -axis.differing),
+        )
         return changing, [axis for axis in self.audit.axes if not axis.differing]
 
     @property
@@ -242,4 +295,6 @@ def page(audit: Audit) -> Page:
     """Put figures in their places."""
     bare = Page(audit)
     operators = in_order(audit.settings.operators, (figure.operator for figure in audit.figures))
-    return Page(audit, tuple(Operator(name, tuple(details_of(name, bare.dtypes, bare.members))) for name in operators))
+    return Page(
+        audit, tuple(Operator(name, tuple(details_of(name, bare.dtypes, bare.members))) for name in operators)
+    )

@@ -1,4 +1,6 @@
-"""The worst element of a result: what it was computed from, what it is truly, and a script that reproduces it."""
+"""The worst element of a result: what it was computed from, what it is truly, and a script that reproduces
+it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.record import Worst
 from torch_loss_parity.audit.single_row import alone
@@ -29,7 +32,8 @@ def worst(
     truth: Truth,
     torch: np.ndarray | None,
 ) -> Worst:
-    """Describe the worst element, that of ``verdict``, by its row alone where the subject returns the same for that.
+    """Describe the worst element, that of ``verdict``, by its row alone where the subject returns the same
+    for that.
 
     Parameters
     ----------
@@ -65,7 +69,15 @@ def _size(call: Call, upstream: np.ndarray | None) -> int:
     return sum(value.size for value in (*call.arguments.values(), upstream) if isinstance(value, np.ndarray))
 
 
-def _same(subject: Subject, device: str, call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...], observed: float) -> bool:
+def _same(
+    subject: Subject,
+    device: str,
+    call: Call,
+    claim: str,
+    grad_output: np.ndarray,
+    index: tuple[int, ...],
+    observed: float,
+) -> bool:
     """Whether the subject returns the same for a row alone as it did among others."""
     try:
         with of_the_subject(subject):

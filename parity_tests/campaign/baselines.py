@@ -1,4 +1,6 @@
-"""What people use today, on the same faults: torch.testing.assert_close on PyTorch's sample inputs, and gradcheck."""
+"""What people use today, on the same faults: torch.testing.assert_close on PyTorch's sample inputs, and
+gradcheck.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
+
 from torch_loss_parity.claims.test_sample_inputs import samples
 
 # In half precision torch itself is off by so much that the kernels without a fault are rejected too.
@@ -28,7 +31,9 @@ def _expected(operator: str, dtype: torch.dtype) -> tuple[tuple[torch.Tensor, li
         result = getattr(torch.nn.functional, operator)(sample.input, *sample.args, **sample.kwargs)
         if _tensors(sample) and result.requires_grad:
             result.sum().backward()
-        made.append((result.detach(), [tensor.grad for tensor in _tensors(sample) if tensor.grad is not None]))
+        made.append(
+            (result.detach(), [tensor.grad for tensor in _tensors(sample) if tensor.grad is not None])
+        )
     return tuple(made)
 
 
@@ -40,19 +45,29 @@ def prepare(operator: str) -> None:
 
 def _tensors(sample: Any) -> list[torch.Tensor]:
     """The tensors of a sample that are differentiated, in the order in which they are given."""
-    found = [value for value in (sample.input, *sample.args, *sample.kwargs.values()) if isinstance(value, torch.Tensor)]
+    found = [
+        value
+        for value in (sample.input, *sample.args, *sample.kwargs.values())
+        if isinstance(value, torch.Tensor)
+    ]
     return [tensor for tensor in found if tensor.requires_grad]
 
 
 def _fresh(sample: Any) -> Any:
     """The same sample in memory of its own."""
     return sample.transform(
-        lambda value: value.detach().clone().requires_grad_(value.requires_grad) if isinstance(value, torch.Tensor) else value
+        lambda value: (
+            value.detach().clone().requires_grad_(value.requires_grad)
+            if isinstance(value, torch.Tensor)
+            else value
+        )
     )
 
 
 def caught_by_assert_close(function: Callable[..., Any], operator: str) -> bool:
-    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances, in float32 or float64."""
+    """Whether results, and gradients of their sum, differ from torch's by more than the default tolerances,
+    in float32 or float64.
+    """
 
     def agrees(sample: Any, expected: torch.Tensor, gradients: list[torch.Tensor]) -> bool:
         try:
@@ -67,7 +82,9 @@ def caught_by_assert_close(function: Callable[..., Any], operator: str) -> bool:
         return True
 
     compared = (
-        (sample, *wanted) for dtype in DTYPES for sample, wanted in zip(_samples(operator, dtype), _expected(operator, dtype), strict=True)
+        (sample, *wanted)
+        for dtype in DTYPES
+        for sample, wanted in zip(_samples(operator, dtype), _expected(operator, dtype), strict=True)
     )
     return not all(agrees(_fresh(sample), expected, gradients) for sample, expected, gradients in compared)
 
@@ -82,7 +99,9 @@ def caught_by_gradcheck(function: Callable[..., Any], operator: str) -> bool:
         def of(*values: torch.Tensor, sample: Any = sample, wanted: Any = wanted) -> Any:
             instead = {id(tensor): value for tensor, value in zip(wanted, values, strict=True)}
             positional = [instead.get(id(value), value) for value in (sample.input, *sample.args)]
-            return function(*positional, **{name: instead.get(id(value), value) for name, value in sample.kwargs.items()})
+            return function(
+                *positional, **{name: instead.get(id(value), value) for name, value in sample.kwargs.items()}
+            )
 
         try:
             with warnings.catch_warnings():

@@ -2,10 +2,10 @@
 
     python -m torch_loss_parity.campaign --write
 
-puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of claims and faults, the mutation
-score, the time to the first failure, the faults that no check caught and the claims that caught nothing, and records the matrix. The
-same faults are judged by what people use today, `torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too:
-they must pass.
+puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of
+claims and faults, the mutation score, the time to the first failure, the faults that no check caught and the
+claims that caught nothing, and records the matrix. The same faults are judged by what people use today,
+`torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too: they must pass.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import torch
+
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
 from torch_loss_parity.faults import FAULTS, KINDS
@@ -37,13 +38,24 @@ PRACTICE = ("assert_close", "gradcheck")
 
 def start_of_pytest() -> float:
     """Seconds from the start of pytest to its first test, in a fresh process."""
-    command = [sys.executable, "-m", "pytest", SUITE, "--collect-only", "-q", "--effort", "quick", "--subject", FAULT + next(iter(FAULTS))]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        SUITE,
+        "--collect-only",
+        "-q",
+        "--effort",
+        "quick",
+        "--subject",
+        FAULT + next(iter(FAULTS)),
+    ]
     began = time.monotonic()
     subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, check=True, cwd=CHECKOUT)
     return time.monotonic() - began
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------------
+# --- what it says -------------------------------------------------------------------------------------------
 
 
 def caught(judged: Judged) -> bool:
@@ -56,15 +68,29 @@ def table(matrix: Mapping[str, Judged]) -> list[str]:
     width = max(map(len, matrix))
     lines = [f"{'fault':<{width}} " + " ".join(f"{claim[:9]:>9}" for claim in claims) + "  first failure"]
     for name, judged in matrix.items():
-        cells = (judged.claims.get(claim, 0) if claim in (*judged.claims, *judged.passed) else None for claim in claims)
+        cells = (
+            judged.claims.get(claim, 0) if claim in (*judged.claims, *judged.passed) else None
+            for claim in claims
+        )
         first = "" if judged.first_failure is None else f"{judged.first_failure:>11.1f} s"
-        lines.append(f"{name:<{width}} " + " ".join(f"{'' if cell is None else cell or '.':>9}" for cell in cells) + f"  {first}")
+        lines.append(
+            f"{name:<{width}} "
+            + " ".join(f"{'' if cell is None else cell or '.':>9}" for cell in cells)
+            + f"  {first}"
+        )
     return lines
 
 
 def summary(matrix: Mapping[str, Judged]) -> list[str]:
     """The score, by kind and in all, of the suite and of what people use today."""
-    judges = ("this suite", *(judge for judge in PRACTICE if all(getattr(judged, judge) is not None for judged in matrix.values())))
+    judges = (
+        "this suite",
+        *(
+            judge
+            for judge in PRACTICE
+            if all(getattr(judged, judge) is not None for judged in matrix.values())
+        ),
+    )
     lines = [f"{'kind':<46}{'faults':>8}" + "".join(f"{judge:>14}" for judge in judges)]
     for kind, meaning in KINDS.items():
         of_kind = [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]
@@ -75,7 +101,9 @@ def summary(matrix: Mapping[str, Judged]) -> list[str]:
     missed = [name for name, judged in matrix.items() if not caught(judged)]
     telling = {claim for judged in matrix.values() for claim in judged.claims}
     silent = sorted({claim for judged in matrix.values() for claim in judged.passed} - telling)
-    alone = {claim: sum(list(judged.claims) == [claim] for judged in matrix.values()) for claim in sorted(telling)}
+    alone = {
+        claim: sum(list(judged.claims) == [claim] for judged in matrix.values()) for claim in sorted(telling)
+    }
     return [
         *lines,
         f"median time to the first failure: {median(times):.1f} s" if times else "no failure",
@@ -87,7 +115,11 @@ def summary(matrix: Mapping[str, Judged]) -> list[str]:
 
 def _scores(judged: Sequence[Judged], judges: Sequence[str] = ("this suite", *PRACTICE)) -> list[int]:
     """How many there are, and how many each judge caught."""
-    by = {"this suite": caught, "assert_close": lambda j: bool(j.assert_close), "gradcheck": lambda j: bool(j.gradcheck)}
+    by = {
+        "this suite": caught,
+        "assert_close": lambda j: bool(j.assert_close),
+        "gradcheck": lambda j: bool(j.gradcheck),
+    }
     return [len(judged), *(sum(map(by[judge], judged)) for judge in judges)]
 
 
@@ -96,16 +128,22 @@ def _row(name: str, judged: Sequence[Judged], judges: Sequence[str]) -> str:
     return f"{name:<46}{faults:>8}" + "".join(f"{score:>14}" for score in scores)
 
 
-# --- the record ------------------------------------------------------------------------------------------------------------
+# --- the record ---------------------------------------------------------------------------------------------
 
 
 def section(matrix: Mapping[str, Judged]) -> str:
     """The README's section: the score by kind, beside that of what people use today."""
     lines = ["| | faults | caught by this suite | `assert_close` | `gradcheck` |", "|---|---|---|---|---|"]
     for kind, meaning in KINDS.items():
-        lines.append(_markdown(meaning, [judged for name, judged in matrix.items() if FAULTS[name].kind == kind]))
+        lines.append(
+            _markdown(meaning, [judged for name, judged in matrix.items() if FAULTS[name].kind == kind])
+        )
     times = [judged.first_failure for judged in matrix.values() if judged.first_failure is not None]
-    said = f"The median time from the start of pytest to the first failure was {median(times):.1f} s, imports included."
+    said = (
+        f"The median time from the start of pytest to the first failure was {median(times):.1f} s, "
+        f"imports "
+        f"included."
+    )
     return "\n".join([*lines, _markdown("**all**", list(matrix.values())), "", said])
 
 
@@ -115,8 +153,12 @@ def _markdown(name: str, judged: Sequence[Judged]) -> str:
 
 def write(matrix: Mapping[str, Judged]) -> None:
     """Record the matrix, and write its section of the README."""
-    kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {name: asdict(judged) for name, judged in matrix.items()}
-    MATRIX.write_text(json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n")
+    kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {
+        name: asdict(judged) for name, judged in matrix.items()
+    }
+    MATRIX.write_text(
+        json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n"
+    )
     readme.write("campaign", section(as_recorded()))
 
 
@@ -128,7 +170,11 @@ def recorded() -> dict[str, dict[str, Any]]:
 def as_recorded() -> dict[str, Judged]:
     """The record, in the order of the catalogue."""
     known = recorded()
-    return {name: Judged(**known[name] | {"passed": tuple(known[name]["passed"])}) for name in FAULTS if name in known}
+    return {
+        name: Judged(**known[name] | {"passed": tuple(known[name]["passed"])})
+        for name in FAULTS
+        if name in known
+    }
 
 
 def drift(matrix: Mapping[str, Judged]) -> list[str]:
@@ -140,10 +186,13 @@ def drift(matrix: Mapping[str, Judged]) -> list[str]:
 
 
 def news(matrix: Mapping[str, Judged]) -> list[str]:
-    """Faults that are caught by other claims than is recorded: which ones may depend on the release and the machine."""
+    """Faults that are caught by other claims than is recorded: which ones may depend on the release and the
+    machine.
+    """
     known = recorded()
     return [
-        f"{name} is caught by {', '.join(sorted(judged.claims))}; recorded: {', '.join(sorted(known[name]['claims']))}"
+        f"{name} is caught by {', '.join(sorted(judged.claims))}; recorded: "
+        f"{', '.join(sorted(known[name]['claims']))}"
         for name, judged in matrix.items()
         if caught(judged) and name in known and set(known[name]["claims"]) != set(judged.claims)
     ]
@@ -160,25 +209,40 @@ def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
 
 
 def main() -> int:
-    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record does not hold."""
+    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record
+    does not hold.
+    """
     parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign", description=__doc__)
     parser.add_argument("--faults", help="names, separated by commas (default: all)")
     parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="compare with the record; what people use today is not asked")
-    what.add_argument("--write", action="store_true", help="record what was run; of other faults the record stays")
-    parser.add_argument("--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded")
+    what.add_argument(
+        "--check", action="store_true", help="compare with the record; what people use today is not asked"
+    )
+    what.add_argument(
+        "--write", action="store_true", help="record what was run; of other faults the record stays"
+    )
+    parser.add_argument(
+        "--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded"
+    )
     parser.add_argument("--workers", type=int, default=system.cores())
     options = parser.parse_args()
     names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
     if unknown := [name for name in names if name not in FAULTS]:
         parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
     began, start = time.monotonic(), start_of_pytest()
-    pytest_process.prepare("torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs")
+    pytest_process.prepare(
+        "torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs"
+    )
     matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
-    problems = [*unexpected(matrix), *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged))]
+    problems = [
+        *unexpected(matrix),
+        *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged)),
+    ]
     if right.exitcode:
-        problems.append(f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}")
+        problems.append(
+            f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}"
+        )
     if options.write:
         write(matrix)
     elif options.check:

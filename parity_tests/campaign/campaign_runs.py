@@ -1,7 +1,8 @@
 """The suite, and what people use today, run against planted faults.
 
-The faults of an operator differ from each other in nothing but the subject: most of them are run from one process, see
-`torch_loss_parity.campaign.forked_runs`. Those that need more effort or another dtype have a process each.
+The faults of an operator differ from each other in nothing but the subject: most of them are run from one
+process, see `torch_loss_parity.campaign.forked_runs`. Those that need more effort or another dtype have a
+process each.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Judged:
     exitcode: int
 
 
-def judge_all(names: Sequence[str], *, start: float, practice: bool, workers: int) -> tuple[dict[str, Judged], pytest_process.Run]:
+def judge_all(
+    names: Sequence[str], *, start: float, practice: bool, workers: int
+) -> tuple[dict[str, Judged], pytest_process.Run]:
     """Every fault judged, ``workers`` at a time; and the kernels without a fault, which are to pass.
 
     Parameters
@@ -65,17 +68,29 @@ def judge_all(names: Sequence[str], *, start: float, practice: bool, workers: in
     practice : bool
         Whether what people use today is asked too.
     """
-    of_operators = {operator: [name for name in names if FAULTS[name].operator == operator] for operator in OPERATORS}
+    of_operators = {
+        operator: [name for name in names if FAULTS[name].operator == operator] for operator in OPERATORS
+    }
     together = {operator: _alike(of_operator) for operator, of_operator in of_operators.items()}
     apart = [name for name in names if name not in together[FAULTS[name].operator]]
     runs: dict[str, pytest_process.Run] = {}
     answers: dict[str, dict[str, bool]] = {}
-    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1 + len(apart) + len(OPERATORS)) as pool:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        ThreadPoolExecutor(1 + len(apart) + len(OPERATORS)) as pool,
+    ):
         slots = Slots(Path(directory), workers)  # all begin, and wait for a slot
         control = pool.submit(passes_without_a_fault, slots)
         alone = {name: pool.submit(_alone, FAULTS[name], slots) for name in apart}
         families = [
-            pool.submit(_family, operator, together[operator], of_operators[operator] if practice else [], slots, Path(directory, operator))
+            pool.submit(
+                _family,
+                operator,
+                together[operator],
+                of_operators[operator] if practice else [],
+                slots,
+                Path(directory, operator),
+            )
             for operator in OPERATORS
         ]
         for family in families:
@@ -86,7 +101,9 @@ def judge_all(names: Sequence[str], *, start: float, practice: bool, workers: in
 
 
 def _alike(names: Sequence[str]) -> list[str]:
-    """Of an operator's faults those whose runs are alike but for the subject, if they are worth a process to be forked from."""
+    """Of an operator's faults those whose runs are alike but for the subject, if they are worth a process to
+    be forked from.
+    """
     alike = [name for name in names if (FAULTS[name].effort, FAULTS[name].dtype) == USUAL]
     return alike if len(alike) >= FEW else []
 
@@ -94,13 +111,17 @@ def _alike(names: Sequence[str]) -> list[str]:
 def _judged(run: pytest_process.Run, answers: Mapping[str, bool], start: float) -> Judged:
     first = None if run.first_failure is None else round(start + run.first_failure, 1)
     passed = tuple(sorted(claim for claim in run.passed if claim not in run.failed))
-    return Judged(run.failed, passed, first, answers.get("assert_close"), answers.get("gradcheck"), run.exitcode)
+    return Judged(
+        run.failed, passed, first, answers.get("assert_close"), answers.get("gradcheck"), run.exitcode
+    )
 
 
 def passes_without_a_fault(slots: Slots) -> pytest_process.Run:
     """The kernels that faults are planted in, under the same suite."""
     with slots.one():
-        return pytest_process.run_pytest([*map(str, TESTS), "--subject", "torch_loss_parity.faults.right", "--effort", "quick"], LONGEST)
+        return pytest_process.run_pytest(
+            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right", "--effort", "quick"], LONGEST
+        )
 
 
 def _options(operator: str, effort: str, dtype: str) -> tuple[str, ...]:
@@ -112,13 +133,17 @@ def _alone(fault: Fault, slots: Slots) -> pytest_process.Run:
     files = TESTS if fault.effort == "quick" else files_of_claims(fault.catches)
     options = _options(fault.operator, fault.effort, fault.dtype)
     with slots.one():
-        return pytest_process.run_pytest([*map(str, files), *options, "--subject", FAULT + fault.name, *BRIEF], LONGEST)
+        return pytest_process.run_pytest(
+            [*map(str, files), *options, "--subject", FAULT + fault.name, *BRIEF], LONGEST
+        )
 
 
 def _family(
     operator: str, together: Sequence[str], asked: Sequence[str], slots: Slots, directory: Path
 ) -> tuple[dict[str, pytest_process.Run], dict[str, dict[str, bool]]]:
-    """The runs of an operator's faults from one process, and what people use today says of those that it is asked about."""
+    """The runs of an operator's faults from one process, and what people use today says of those that it is
+    asked about.
+    """
     directory.mkdir()
     work = Repeated(
         _options(operator, *USUAL),
@@ -127,7 +152,9 @@ def _family(
         {name + PRACTICE: partial(_practice, name) for name in asked},
     )
     if work.runs or work.tasks:
-        pytest_process.call(repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(work.runs) + len(work.tasks)))
+        pytest_process.call(
+            repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(work.runs) + len(work.tasks))
+        )
     runs = {name: pytest_process.left_in(directory / name) for name in together}
     return runs, {name: _answers(directory / f"{name}{PRACTICE}") for name in asked}
 

@@ -1,16 +1,18 @@
-"""The same run of pytest on one subject after another, without doing again what does not depend on the subject.
+"""The same run of pytest on one subject after another, without doing again what does not depend on the
+subject.
 
-A process runs pytest on kernels without a fault first, and the other runs are forked from it. What it has imported and what it expects
-of each call is there in all of them, and a test that did not call the subject is left out: it would do the same again. Each of them is
-pytest from its start to its end, with a subject, a report and an exit status of its own.
+A process runs pytest on kernels without a fault first, and the other runs are forked from it. What it has
+imported and what it expects of each call is there in all of them, and a test that did not call the subject is
+left out: it would do the same again. Each of them is pytest from its start to its end, with a subject, a
+report and an exit status of its own.
 
 Where the system has no fork the other runs are started anew: they import and expect for themselves, and find
 the same.
 
 Note [The time to the first failure]
-    A run that is forked reaches its first failure sooner than one that a person starts. What is recorded is what the latter would take
-    at most: what the first run took, when nothing was there yet, to the end of the test that fails, and the time that the test takes
-    now that it fails.
+    A run that is forked reaches its first failure sooner than one that a person starts. What is recorded is
+    what the latter would take at most: what the first run took, when nothing was there yet, to the end of the
+    test that fails, and the time that the test takes now that it fails.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.expectation import expectation_cache
 from torch_loss_parity.faults import call_counter
@@ -65,7 +68,9 @@ class Again(pytest_process.Recorder):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        same = [item for item in items if item.nodeid in self.first.over and item.nodeid not in self.first.calling]
+        same = [
+            item for item in items if item.nodeid in self.first.over and item.nodeid not in self.first.calling
+        ]
         config.hook.pytest_deselected(items=same)
         items[:] = [item for item in items if item not in set(same)]
 
@@ -80,7 +85,9 @@ class Again(pytest_process.Recorder):
 
 def files_of(first: First, files: Sequence[Path] = TESTS) -> list[str]:
     """Of the files those that have a test which calls the subject, and those that the first run left out."""
-    met, calling = ({nodeid.partition("::")[0] for nodeid in nodeids} for nodeids in (first.over, first.calling))
+    met, calling = (
+        {nodeid.partition("::")[0] for nodeid in nodeids} for nodeids in (first.over, first.calling)
+    )
     names = {path: path.relative_to(CHECKOUT).as_posix() for path in files}
     return [str(path) for path, name in names.items() if name in calling or name not in met]
 
@@ -118,7 +125,8 @@ def repeat(work: Repeated, directory: Path, slots: Slots, limit: float) -> None:
     Raises
     ------
     RuntimeError
-        If the first run fails, or this process has threads after it: in a forked process they would be missing, and be waited for.
+        If the first run fails, or this process has threads after it: in a forked process they would be
+        missing, and be waited for.
     """
     children = Children(slots, limit)
     with slots.one():
@@ -153,7 +161,10 @@ def _first_run(work: Repeated, directory: Path) -> First:
     files = [str(path) for path in work.files if path.stem.removeprefix("test_") not in LEFT_OUT]
     code = pytest_process.run_here([*files, *work.options, "--subject", SUBJECT], folder, first)
     if code:
-        raise RuntimeError(f"the kernels without a fault fail, or do not run ({code}):\n{pytest_process.left_in(folder).report[-4000:]}")
+        raise RuntimeError(
+            f"the kernels without a fault fail, or do not run "
+            f"({code}):\n{pytest_process.left_in(folder).report[-4000:]}"
+        )
     return first
 
 

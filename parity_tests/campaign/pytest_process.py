@@ -1,4 +1,5 @@
-"""pytest in processes of its own, of which each has the libraries already loaded: hundreds of runs, one after the other.
+"""pytest in processes of its own, of which each has the libraries already loaded: hundreds of runs, one after
+the other.
 
 A forked process begins where a run of pytest begins after its imports. What one does, the next does not see.
 Where the system has no fork, each begins with its imports.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.child_environment import ENVIRONMENT
 from torch_loss_parity.processes.folders import CHECKOUT
@@ -85,7 +87,8 @@ class Recorder:
         self.started = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        from torch_loss_parity.judging.tally import claim_of  # loads torch, which whoever starts processes does without
+        # Loads torch, which whoever starts processes does without.
+        from torch_loss_parity.judging.tally import claim_of
 
         claim = claim_of(report.nodeid)
         if report.failed:
@@ -100,7 +103,9 @@ class Recorder:
         return time.monotonic() - self.started
 
     def pytest_sessionfinish(self) -> None:
-        self.path.write_text(json.dumps({"failed": self.failed, "passed": self.passed, "first_failure": self.first_failure}))
+        self.path.write_text(
+            json.dumps({"failed": self.failed, "passed": self.passed, "first_failure": self.first_failure})
+        )
 
 
 def prepare(*more: str) -> None:
@@ -111,7 +116,9 @@ def prepare(*more: str) -> None:
 
 
 def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
-    """Run pytest from the project's folder in a process of its own, which is killed after ``limit`` seconds."""
+    """Run pytest from the project's folder in a process of its own, which is killed after
+    ``limit`` seconds.
+    """
     with tempfile.TemporaryDirectory() as directory:
         process = CONTEXT.Process(target=pytest_in_this_process, args=(arguments, Path(directory)))
         process.start()
@@ -134,7 +141,11 @@ def left_in(directory: Path, exitcode: int | None = None) -> Run:
         written = directory / EXITCODE
         exitcode = int(written.read_text()) if written.exists() else NEVER_RAN
     counts, log, record = (directory / name for name in (COUNTS, LOG, RECORD))
-    found = json.loads(record.read_text()) if record.exists() else {"failed": {}, "passed": {}, "first_failure": None}
+    found = (
+        json.loads(record.read_text())
+        if record.exists()
+        else {"failed": {}, "passed": {}, "first_failure": None}
+    )
     counted = json.loads(counts.read_text()) if counts.exists() else {}
     report = log.read_text(errors="replace") if log.exists() else ""
     return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
@@ -171,7 +182,9 @@ def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:
 
 
 def run_here(arguments: Sequence[str], directory: Path, recorder: Recorder) -> int:
-    """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is left in ``directory``."""
+    """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is
+    left in ``directory``.
+    """
     os.chdir(CHECKOUT)
     with (directory / LOG).open("wb") as file:
         os.dup2(file.fileno(), 1)

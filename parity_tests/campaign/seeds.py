@@ -2,8 +2,8 @@
 
     python -m torch_loss_parity.campaign.seeds --seeds 1000 --effort quick
 
-runs ``pytest`` under each seed on the claims whose cases are drawn, and prints what failed. The answer that a sound bound gives is:
-never.
+runs ``pytest`` under each seed on the claims whose cases are drawn, and prints what failed. The answer that a
+sound bound gives is: never.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch_loss_parity.processes import system
 from torch_loss_parity.processes.folders import files_of_claims
 
 WRITTEN = "smallest_input"  # in the names of tests whose inputs are the ledger's: they draw nothing
-DRAWN = ("forward", "gradients", "domain", "modes", "transforms", "layouts", "identities")  # the other claims draw nothing
+# The other claims draw nothing.
+DRAWN = ("forward", "gradients", "domain", "modes", "transforms", "layouts", "identities")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Outcome:
     report: str
 
 
-def run_seed(seed: int, claims: tuple[str, ...], subject: str, device: str, dtype: str, effort: str) -> Outcome:
+def run_seed(
+    seed: int, claims: tuple[str, ...], subject: str, device: str, dtype: str, effort: str
+) -> Outcome:
     """Run the claims under one seed, in a process and with a thread of its own.
 
     Raises
@@ -44,11 +47,24 @@ def run_seed(seed: int, claims: tuple[str, ...], subject: str, device: str, dtyp
         If pytest could not run, as opposed to finding failures.
     """
     files = [str(path) for path in files_of_claims(claims)]
-    options = ["--subject", subject, "--device", device, "--dtype", dtype, "--effort", effort, "--seed", str(seed)]
+    options = [
+        "--subject",
+        subject,
+        "--device",
+        device,
+        "--dtype",
+        dtype,
+        "--effort",
+        effort,
+        "--seed",
+        str(seed),
+    ]
     run = pytest_process.run_pytest([*files, *options, "-k", f"not {WRITTEN}"])
     if run.exitcode not in (0, 1) or not run.counts:
         raise RuntimeError(f"seed {seed}: pytest ended with {run.exitcode}\n{run.report}")
-    cases = sum(max(n, 0) for dtypes in run.counts.values() for cell in dtypes.values() for n in cell.values())
+    cases = sum(
+        max(n, 0) for dtypes in run.counts.values() for cell in dtypes.values() for n in cell.values()
+    )
     failures = tuple(re.findall(r"^(?:FAILED|ERROR|FAIL:).*", run.report, re.MULTILINE))
     if run.exitcode and not failures:
         failures = ("pytest failed and named no test",)
@@ -70,7 +86,14 @@ def main() -> int:
     claims = tuple(options.claims.split(","))
     if unknown := [claim for claim in claims if claim not in DRAWN]:
         parser.error(f"--claims has {', '.join(unknown)}; choose from {', '.join(DRAWN)}")
-    job = partial(run_seed, claims=claims, subject=options.subject, device=options.device, dtype=options.dtype, effort=options.effort)
+    job = partial(
+        run_seed,
+        claims=claims,
+        subject=options.subject,
+        device=options.device,
+        dtype=options.dtype,
+        effort=options.effort,
+    )
     seeds = range(options.first, options.first + options.seeds)
     cases, failed = 0, 0
     pytest_process.prepare()

@@ -1,6 +1,7 @@
 """A case: one call of one operator, described by a few words and a seed, and drawn when it is needed.
 
-The description is small, so it can be printed, compared and sent between processes; the arrays follow from it on any machine.
+The description is small, so it can be printed, compared and sent between processes; the arrays follow from it
+on any machine.
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ class Case:
     def __str__(self) -> str:
         options = " ".join(f"{name}={value}" for name, value in self.options if value is not None)
         shape = "x".join(map(str, self.shape)) or "scalar"
-        return " ".join(part for part in (self.operator, self.dtype, shape, self.values, options, f"seed={self.seed}") if part)
+        return " ".join(
+            part
+            for part in (self.operator, self.dtype, shape, self.values, options, f"seed={self.seed}")
+            if part
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Call:
     dtypes : mapping of str to str
         The dtypes of the arguments that do not have ``dtype``.
     wrapped : dict
-        The arguments in each arithmetic that the definition was evaluated in: its derivative begins with what it computed.
+        The arguments in each arithmetic that the definition was evaluated in: its derivative begins with what
+        it computed.
     """
 
     operator: str

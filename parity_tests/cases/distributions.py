@@ -1,10 +1,11 @@
 """Value distributions: the rows on which implementations differ.
 
-Each takes a generator, a shape, the axis of the rows and the format of the numbers, and returns float64 numbers; whoever draws
-rounds them to the format, and takes its largest number for finite ones beyond it. Names say what is peculiar about a row.
+Each takes a generator, a shape, the axis of the rows and the format of the numbers, and returns float64
+numbers; whoever draws rounds them to the format, and takes its largest number for finite ones beyond it.
+Names say what is peculiar about a row.
 
-What is named in `LOGITS` and its like is met by every random claim. The extremes are for the claim about the domain: not every
-claim decides something there.
+What is named in `LOGITS` and its like is met by every random claim. The extremes are for the claim about the
+domain: not every claim decides something there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.random import Generator
+
 from torch_loss_parity.reference.arithmetic.formats import Format
 
 Shape = tuple[int, ...]
@@ -42,7 +44,9 @@ def one_dominant(rng: Generator, shape: Shape, axis: int, format: Format) -> np.
 
 
 def stagnating(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """exp(-17) is below the unit roundoff of float32: once a partial sum holds the 1, nothing is added any more."""
+    """exp(-17) is below the unit roundoff of float32: once a partial sum holds the 1, nothing is added any
+    more.
+    """
     return np.broadcast_to(np.where(_position(shape, axis) == 0, 0.0, -17.0), shape)
 
 
@@ -68,7 +72,9 @@ def offset(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarra
 
 
 def integer_losses(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """One logit of each row is 256, the others 0: losses are integers, so sums over many rows are exact in every order."""
+    """One logit of each row is 256, the others 0: losses are integers, so sums over many rows are exact in
+    every order.
+    """
     winner = np.argmax(rng.random(shape), axis=axis, keepdims=True) if shape and 0 not in shape else 0
     return np.broadcast_to(np.where(_position(shape, axis) == winner, 256.0, 0.0), shape)
 
@@ -109,7 +115,7 @@ def certain_probabilities(rng: Generator, shape: Shape, axis: int, format: Forma
     return rng.integers(0, 2, shape).astype(float)
 
 
-# --- extremes --------------------------------------------------------------------------------------------------------
+# --- extremes -----------------------------------------------------------------------------------------------
 
 
 def scaled(scale: float) -> Distribution:
@@ -127,11 +133,15 @@ def constant(*values: float) -> Distribution:
 
 def among_ordinary(special: float, share: float = 0.1) -> Distribution:
     """Ordinary numbers with a few special ones; most rows have none."""
-    return lambda rng, shape, axis, format: np.where(rng.random(shape) < share, special, rng.normal(0, 3, shape))
+    return lambda rng, shape, axis, format: np.where(
+        rng.random(shape) < share, special, rng.normal(0, 3, shape)
+    )
 
 
 def largest(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """The largest number of the format, of one sign or the other, and zeros: no difference of two overflows."""
+    """The largest number of the format, of one sign or the other, and zeros: no difference of two
+    overflows.
+    """
     return rng.choice([-1.0, 1.0]) * rng.choice([0.0, format.largest], shape)
 
 
@@ -140,7 +150,9 @@ def largest_and_ordinary(rng: Generator, shape: Shape, axis: int, format: Format
 
 
 def below_largest(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """Up to a 64th of the largest number, of both signs: neither differences nor sums over a small batch overflow."""
+    """Up to a 64th of the largest number, of both signs: neither differences nor sums over a small batch
+    overflow.
+    """
     return rng.uniform(-1, 1, shape) * format.largest / 64
 
 
@@ -186,8 +198,12 @@ def large_losses(rng: Generator, shape: Shape, axis: int, format: Format) -> np.
 
 
 def subnormal_probabilities(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """Half of them below the smallest normal number: a logarithm that flushes them is off by up to 36 in float64."""
-    return np.where(rng.random(shape) < 0.5, _steps(rng, shape, format) * format.smallest_subnormal, rng.random(shape))
+    """Half of them below the smallest normal number: a logarithm that flushes them is off by up to 36 in
+    float64.
+    """
+    return np.where(
+        rng.random(shape) < 0.5, _steps(rng, shape, format) * format.smallest_subnormal, rng.random(shape)
+    )
 
 
 def nearly_certain_probabilities(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
@@ -196,8 +212,12 @@ def nearly_certain_probabilities(rng: Generator, shape: Shape, axis: int, format
 
 
 def extreme_probabilities(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """Each end of [0, 1] and its neighbour: 0, the smallest number, 1 less an ulp, 1; and zero with a sign."""
-    return rng.choice([0.0, -0.0, format.smallest_subnormal, format.smallest_normal, 1.0 - format.unit_roundoff, 1.0], shape)
+    """Each end of [0, 1] and its neighbour: 0, the smallest number, 1 less an ulp, 1; and zero
+    with a sign.
+    """
+    return rng.choice(
+        [0.0, -0.0, format.smallest_subnormal, format.smallest_normal, 1.0 - format.unit_roundoff, 1.0], shape
+    )
 
 
 def equal_probabilities(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
@@ -303,9 +323,17 @@ EXTREME_BINARY_LOGITS: Mapping[str, Distribution] = {
 }
 EXTREME_LOG_PROBABILITIES: Mapping[str, Distribution] = {**_ANY_NUMBER, **_named(large_losses)}
 EXTREME_PROBABILITIES: Mapping[str, Distribution] = _named(
-    subnormal_probabilities, nearly_certain_probabilities, extreme_probabilities, signed_zeros, equal_probabilities
+    subnormal_probabilities,
+    nearly_certain_probabilities,
+    extreme_probabilities,
+    signed_zeros,
+    equal_probabilities,
 )
-EXTREME_WEIGHTS: Mapping[str, Distribution] = {"zero": constant(0.0), "negative": negative, "either sign": either_sign}
+EXTREME_WEIGHTS: Mapping[str, Distribution] = {
+    "zero": constant(0.0),
+    "negative": negative,
+    "either sign": either_sign,
+}
 CLASS_PROBABILITIES: Mapping[str, Distribution] = _named(one_hot, part_zero, unnormalised)
 
 BY_NAME: Mapping[str, Distribution] = {

@@ -1,4 +1,6 @@
-"""Gradients: every differentiable argument, with a random upstream gradient, against the closed form within its bound."""
+"""Gradients: every differentiable argument, with a random upstream gradient, against the closed form within
+its bound.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from torch_loss_parity.operators.sampling import for_each_random_case, grid, ran
 from torch_loss_parity.settings import Settings
 
 
-def test_random_cases_stay_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_random_cases_stay_within_the_bound(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for_each_random_case(
         random_cases(operator, dtype, knobs.effort.longest),
         lambda case: check_case(case, verify_gradients, knobs, findings),
@@ -20,5 +24,9 @@ def test_random_cases_stay_within_the_bound(operator: Operator, dtype: str, knob
     )
 
 
-def test_every_combination_of_options_stays_within_the_bound(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    check_cases(grid(operator, dtype, knobs.effort, knobs.seed, knobs.dtypes), verify_gradients, knobs, findings)
+def test_every_combination_of_options_stays_within_the_bound(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    check_cases(
+        grid(operator, dtype, knobs.effort, knobs.seed, knobs.dtypes), verify_gradients, knobs, findings
+    )

@@ -1,4 +1,5 @@
-"""Every entry of the ledger breaks the derived bound at its smallest input, and what it says holds there does.
+"""Every entry of the ledger breaks the derived bound at its smallest input, and what it says holds there
+does.
 
 That an entry does not diverge is news; that what it says does not hold is a failure.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.expectation.second_order import is_second_order
 from torch_loss_parity.judging.judge import judge_claim
@@ -19,9 +21,17 @@ from torch_loss_parity.subjects import run_subject
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each smallest input of the entries that speak of the subject; those with modes are driven where the modes are."""
+    """One test for each smallest input of the entries that speak of the subject; those with modes are driven
+    where the modes are.
+    """
     plain = [entry for entry in ledger.entries_of(metafunc.config.getoption("subject")) if not entry.modes]
-    smallest = [(entry, claim, dtype) for entry in plain for claim in entry.claims if not is_second_order(claim) for dtype in entry.dtypes]
+    smallest = [
+        (entry, claim, dtype)
+        for entry in plain
+        for claim in entry.claims
+        if not is_second_order(claim)
+        for dtype in entry.dtypes
+    ]
     ids = [f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in smallest]
     metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest, ids=ids))
 
@@ -35,7 +45,10 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     diverged: Callable[[str], None],
 ) -> None:
     if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+        pytest.skip(
+            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
+            f"torch {entry.torch}"
+        )
     call, grad_output = entry.smallest_call(claim, of_dtype)
     if claim == FORWARD:
         observed = run_subject.forward(knobs.subject, call, knobs.device)
@@ -43,7 +56,18 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
         observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[claim]
     bound = expected(call, (claim,), grad_output)[claim]
-    finding = judge_claim(knobs.subject, knobs.device, None, call, claim, observed, bound, grad_output, entries=(entry,), certify=True)
+    finding = judge_claim(
+        knobs.subject,
+        knobs.device,
+        None,
+        call,
+        claim,
+        observed,
+        bound,
+        grad_output,
+        entries=(entry,),
+        certify=True,
+    )
     if finding.strict.passes:
         how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
         tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))

@@ -1,7 +1,8 @@
-"""PyTorch's own sample inputs for these operators, forward and gradients, agree with the reference within the derived bound.
+"""PyTorch's own sample inputs for these operators, forward and gradients, agree with the reference within the
+derived bound.
 
-They are what PyTorch's test suite runs, against no reference. They come from torch.testing._internal, which needs expecttest
-(development extra); one test loads them, as that takes seconds.
+They are what PyTorch's test suite runs, against no reference. They come from torch.testing._internal, which
+needs expecttest (development extra); one test loads them, as that takes seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
@@ -31,7 +33,8 @@ NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}"
 def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> list[tuple[str, Any]]:
     """PyTorch's samples for each operator; every variant of an operator is met.
 
-    They are drawn from the generators that all share, whose state depends on what ran before: it is set here, and put back.
+    They are drawn from the generators that all share, whose state depends on what ran before: it is set here,
+    and put back.
     """
     from torch.testing._internal.common_methods_invocations import op_db
 
@@ -41,14 +44,17 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
         random.seed(seed)
         for info in op_db:
             if info.name in NAMES:
-                drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)  # without the wrapper that walks the stack
+                # Without the wrapper that walks the stack.
+                drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)
                 made += [(NAMES[info.name], sample) for sample in drawn]
     random.setstate(state)
     return made
 
 
 def as_call(operator: str, sample: Any, dtype: str) -> Call:
-    """A sample as a call: arguments by name in the order of the signature, what is left out at its default."""
+    """A sample as a call: arguments by name in the order of the signature, what is left out at
+    its default.
+    """
     signature = inspect.signature(getattr(reference, operator))
     bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
     bound.apply_defaults()
@@ -77,27 +83,45 @@ def judged(call: Call, knobs: Settings, rng: np.random.Generator) -> Iterator[Fi
     """The forward result and every gradient of one call."""
     subject, device = knobs.subject, knobs.device
     bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_claim(subject, device, None, call, FORWARD, run_subject.forward(subject, call, device), bound, None, certify=True)
+    yield judge_claim(
+        subject,
+        device,
+        None,
+        call,
+        FORWARD,
+        run_subject.forward(subject, call, device),
+        bound,
+        None,
+        certify=True,
+    )
     grad_output = grad_output_of(call, output_shape(call), rng)
     observed = run_subject.gradients(subject, call, device, grad_output)
     for claim, bound in expected(call, call.differentiable, grad_output).items():
-        yield judge_claim(subject, device, None, call, claim, observed[claim], bound, grad_output, certify=True)
+        yield judge_claim(
+            subject, device, None, call, claim, observed[claim], bound, grad_output, certify=True
+        )
 
 
 def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) -> None:
     """Every sample in every dtype; counted by operator and dtype like any other claim."""
     if knobs.effort_name == "quick":
-        pytest.skip("quick effort leaves out PyTorch's sample inputs: loading them takes longer than all the rest")
+        pytest.skip(
+            "quick effort leaves out PyTorch's sample inputs: loading them takes longer than all the rest"
+        )
     pytest.importorskip("expecttest", reason="PyTorch's sample inputs need expecttest (extra: dev)")
     failures = []
     for dtype in knobs.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(samples(run_subject.TORCH_DTYPES[dtype], seed=knobs.seed)):
+        for number, (operator, sample) in enumerate(
+            samples(run_subject.TORCH_DTYPES[dtype], seed=knobs.seed)
+        ):
             if not knobs.subject.offers(operator):
                 counts[operator].decline(f"{knobs.subject.name} has no {operator}")
                 continue
             try:
-                for finding in judged(as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])):
+                for finding in judged(
+                    as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])
+                ):
                     counts[operator].add(finding)
                     if not finding.verdict.passes:
                         failures.append(explain(finding, knobs.subject, knobs.device))

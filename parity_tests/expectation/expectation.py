@@ -1,4 +1,6 @@
-"""The expected result of a call: the definition, or its derivative, in the rounding arithmetic and in balls."""
+"""The expected result of a call: the definition, or its derivative, in the rounding arithmetic
+and in balls.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation_cache import remembered
 from torch_loss_parity.operators import OPERATORS
@@ -22,10 +25,10 @@ FORWARD = "forward"
 def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
     """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
 
-    The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype, and an upstream gradient that was
-    promoted, may be rounded to the format it computes in, and promise no better accuracy. A gradient is stored in the dtype of its
-    argument. Among the changes, a value ``"storage"`` stands for the dtype in which the result is stored, ``"working"`` for that in
-    which the work is done.
+    The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype, and an
+    upstream gradient that was promoted, may be rounded to the format it computes in, and promise no better
+    accuracy. A gradient is stored in the dtype of its argument. Among the changes, a value ``"storage"``
+    stands for the dtype in which the result is stored, ``"working"`` for that in which the work is done.
     """
     working, stored = call.arguments.get("dtype") or call.dtype, call.dtype_of(claim)
     if not changes:
@@ -61,13 +64,18 @@ def expected(
     """
     arithmetic = arithmetic_of(call, claims[0], changes)
     wider = call.dtypes or call.output_dtype not in (call.dtype, call.arguments.get("dtype"))
-    wrap = coerce if wider else Rounded  # the one looks whether an argument is to be rounded to what is worked in
-    results = _evaluate(call, claims, grad_output, function, lambda array: wrap(array, arithmetic), arithmetic)
+    # The one looks whether an argument is to be rounded to what is worked in.
+    wrap = coerce if wider else Rounded
+    results = _evaluate(
+        call, claims, grad_output, function, lambda array: wrap(array, arithmetic), arithmetic
+    )
     return {claim: _stored(call, claim, result) for claim, result in results.items()}
 
 
 def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
-    """The result as it is written to memory; a gradient that flows back through a ``dtype=`` is first written in that."""
+    """The result as it is written to memory; a gradient that flows back through a ``dtype=`` is first written
+    in that.
+    """
     through = call.arguments.get("dtype")
     for dtype in (through, call.dtype_of(claim)) if through else (call.dtype_of(claim),):
         if FORMATS[dtype] != result.arithmetic.storage:
@@ -76,9 +84,11 @@ def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
     return result
 
 
-def enclosed(call: Call, claims: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic) -> dict[str, Rounded]:
-    """The value of each claim as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as fine as what it is evaluated
-    in, the bound is on that evaluation's own error."""
+def enclosed(
+    call: Call, claims: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic
+) -> dict[str, Rounded]:
+    """The value of each claim as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as
+    fine as what it is evaluated in, the bound is on that evaluation's own error."""
     return _evaluate(call, claims, grad_output, None, lambda array: Rounded(array, arithmetic), arithmetic)
 
 
@@ -93,10 +103,11 @@ def in_balls(call: Call, claim: str, grad_output: np.ndarray | None) -> Any:
 
 
 def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
-    """``bound`` around the true value that the balls of ``evaluate`` enclose; None where they cannot pin it down.
+    """``bound`` around the true value that the balls of ``evaluate`` enclose; None where they cannot pin it
+    down.
 
-    Precision is raised until the radius of every ball is a millionth of the allowed error; what radius is left is added to it.
-    Elements whose true value is no finite number keep the value they have.
+    Precision is raised until the radius of every ball is a millionth of the allowed error; what radius is
+    left is added to it. Elements whose true value is no finite number keep the value they have.
     """
     if not np.isfinite(bound.value).any():
         return None
@@ -137,11 +148,17 @@ def _evaluate(
         if FORWARD in claims:
             return {FORWARD: (function or operator.forward)(**arguments)}
         gradients = (function or operator.backward)(wrap(grad_output), **arguments)
-        return {claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients for claim in claims}
+        return {
+            claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients
+            for claim in claims
+        }
 
 
 def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None) -> Mapping[str, Any]:
-    arguments = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in call.arguments.items()}
+    arguments = {
+        name: wrap(value) if isinstance(value, np.ndarray) else value
+        for name, value in call.arguments.items()
+    }
     if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
         del arguments["dtype"]
         converted, format = call.arguments["input"], FORMATS[call.output_dtype]

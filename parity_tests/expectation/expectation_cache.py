@@ -1,8 +1,9 @@
 """What is expected of a call does not depend on what is under test: evaluated once, it serves every subject.
 
-Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that many others are forked from. A result is found
-by everything that goes into it, byte by byte: the arguments of the call, their dtypes, what is claimed, the upstream gradient, the
-changes of the arithmetic and the formula. So whoever finds one finds what would have been evaluated.
+Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that
+many others are forked from. A result is found by everything that goes into it, byte by byte: the arguments of
+the call, their dtypes, what is claimed, the upstream gradient, the changes of the arithmetic and the formula.
+So whoever finds one finds what would have been evaluated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 Bounds = TypeVar("Bounds", Rounded, dict[str, Rounded])
@@ -34,7 +36,9 @@ def forget() -> None:
 
 
 def remembered(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
-    """A function of calls, probes, claims, numbers and arrays, whose bounds are kept while `keep` is in force."""
+    """A function of calls, probes, claims, numbers and arrays, whose bounds are kept while `keep` is in
+    force.
+    """
 
     @wraps(evaluate)
     def look_up(*arguments: Any, **options: Any) -> Bounds:
@@ -49,7 +53,9 @@ def remembered(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
 
 
 def once(key: Any, evaluate: Callable[[], Anything]) -> Anything:
-    """What ``evaluate`` returns, called once for each ``key`` while `keep` is in force; the key must say all that it depends on."""
+    """What ``evaluate`` returns, called once for each ``key`` while `keep` is in force; the key must say all
+    that it depends on.
+    """
     if _kept is None:
         return evaluate()
     found = digest(key)
@@ -89,10 +95,16 @@ def _feed(found: Any, value: Any) -> None:
         for item in value.items() if isinstance(value, Mapping) else value:
             _feed(found, item)
     elif is_dataclass(value) and not isinstance(value, type):
-        _feed(found, (type(value).__qualname__, [getattr(value, field.name) for field in fields(value) if field.init]))
+        _feed(
+            found,
+            (type(value).__qualname__, [getattr(value, field.name) for field in fields(value) if field.init]),
+        )
     elif isinstance(value, partial):
         _feed(found, ("partial", value.func, value.args, value.keywords))
     elif callable(value) and "<" not in value.__qualname__:
         _feed(found, (value.__module__, value.__qualname__))
     else:
-        raise TypeError(f"{value!r} has no fingerprint: arrays, numbers, texts, functions with a name, and what is made of them do")
+        raise TypeError(
+            f"{value!r} has no fingerprint: arrays, numbers, texts, functions with a name, and "
+            f"what is made of them do"
+        )

@@ -1,20 +1,22 @@
 """What second-order results are expected: directional derivatives of the results, and of the gradients.
 
-Every one of them is the tangent of an unchanged definition on dual numbers (`torch_loss_parity.reference.arithmetic.dual`), in rounding arithmetic for
-the value with its bound, in balls for the certified value. Two kinds of claims are enough:
+Every one of them is the tangent of an unchanged definition on dual numbers
+(`torch_loss_parity.reference.arithmetic.dual`), in rounding arithmetic for the value with its bound, in balls
+for the certified value. Two kinds of claims are enough:
 
     jvp along A               the derivative of the forward result in a direction v of the argument A
     gradient of B along A     the derivative of B's gradient in a direction v of the argument A
 
 Note [One Hessian]
-    Second derivatives are symmetric: double backward, the gradient of <v, grad_A> with respect to B, is the tangent of grad_B along
-    A, and its gradient with respect to the upstream gradient is the jvp along A. One evaluation serves forward mode, forward over
-    reverse and reverse over reverse.
+    Second derivatives are symmetric: double backward, the gradient of <v, grad_A> with respect to B, is the
+    tangent of grad_B along A, and its gradient with respect to the upstream gradient is the jvp along A. One
+    evaluation serves forward mode, forward over reverse and reverse over reverse.
 
-    The losses of binary cross-entropy act on each element alone, so their Jacobians are diagonal and the jvp is the closed-form
-    gradient times v. It is evaluated so: their gradient is in a better form than the line by line derivative of the forward, and at
-    the clamps, which are no part of the derivative, only the closed form says what the derivative is. There the Hessian is not
-    symmetric either: the derivative of <v, grad_A> with respect to B is that of grad_A along B, `double_backward` says which.
+    The losses of binary cross-entropy act on each element alone, so their Jacobians are diagonal and the jvp
+    is the closed-form gradient times v. It is evaluated so: their gradient is in a better form than the line
+    by line derivative of the forward, and at the clamps, which are no part of the derivative, only the closed
+    form says what the derivative is. There the Hessian is not symmetric either: the derivative of <v, grad_A>
+    with respect to B is that of grad_A along B, `double_backward` says which.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of, certify
 from torch_loss_parity.expectation.expectation_cache import remembered
@@ -41,7 +44,9 @@ ACT_ON_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 @dataclass(frozen=True)
 class Claim:
-    """A second-order claim: the derivative, along the argument ``along``, of the forward result or of the gradient of ``of``."""
+    """A second-order claim: the derivative, along the argument ``along``, of the forward result or of the
+    gradient of ``of``.
+    """
 
     along: str
     of: str = ""
@@ -68,7 +73,9 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What a second-order result is taken at: an upstream gradient and a direction, numbers of the call's dtypes."""
+    """What a second-order result is taken at: an upstream gradient and a direction, numbers of the call's
+    dtypes.
+    """
 
     grad_output: np.ndarray
     direction: np.ndarray
@@ -85,7 +92,9 @@ def direction_of(call: Call, case: Case, along: str) -> np.ndarray:
 
 
 def double_backward(call: Call, along: str, by: str) -> Claim:
-    """The claim that the gradient of <v, grad of ``along``> with respect to ``by`` makes, see Note [One Hessian]."""
+    """The claim that the gradient of <v, grad of ``along``> with respect to ``by`` makes, see Note [One
+    Hessian].
+    """
     if by == "grad_output":
         return Claim(along)
     return Claim(by, along) if call.operator in ACT_ON_ELEMENTS else Claim(along, by)
@@ -123,13 +132,18 @@ def in_balls(call: Call, claim: Claim, probe: Probe) -> Any:
     return _evaluate(call, claim, probe, None, balls.balls)
 
 
-def _evaluate(call: Call, claim: Claim, probe: Probe, function: Callable[..., Any] | None, wrap: Callable[[Any], Any]) -> Any:
+def _evaluate(
+    call: Call, claim: Claim, probe: Probe, function: Callable[..., Any] | None, wrap: Callable[[Any], Any]
+) -> Any:
     arguments = {name: value for name, value in call.arguments.items() if name != "dtype"}
     direction = probe.direction
-    if call.arguments.get("dtype") is not None:  # input and direction are converted: one rounding, part of the question
+    # Input and direction are converted: one rounding, part of the question.
+    if call.arguments.get("dtype") is not None:
         to = FORMATS[call.output_dtype]
         arguments["input"], direction = to.round(arguments["input"]), to.round(direction)
-    wrapped = {name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()}
+    wrapped = {
+        name: wrap(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()
+    }
     with np.errstate(all="ignore"):
         if function is not None:
             return function(claim, wrap(direction), wrap(probe.grad_output), **wrapped)
@@ -144,18 +158,25 @@ def jvp(operator: str, along: str, direction: Any, arguments: Mapping[str, Any])
         xp = namespace(input=arguments["input"])
         each = dict(arguments) | {"reduction": "none"}
         gradients = OPERATORS[operator].backward(xp.ones_like(arguments["input"]), **each)
-        return reduce(xp, getattr(gradients, along) * direction, arguments["reduction"], prod(arguments["input"].shape))
+        return reduce(
+            xp, getattr(gradients, along) * direction, arguments["reduction"], prod(arguments["input"].shape)
+        )
     return tangent_of(OPERATORS[operator].forward(**_on_duals(arguments, along, direction)))
 
 
-def gradient_along(operator: str, claim: Claim, direction: Any, grad_output: Any, arguments: Mapping[str, Any]) -> Any:
+def gradient_along(
+    operator: str, claim: Claim, direction: Any, grad_output: Any, arguments: Mapping[str, Any]
+) -> Any:
     """The derivative of the gradient with respect to one argument along ``direction`` of one argument."""
-    gradients = OPERATORS[operator].backward(Dual(grad_output), **_on_duals(arguments, claim.along, direction))
+    gradients = OPERATORS[operator].backward(
+        Dual(grad_output), **_on_duals(arguments, claim.along, direction)
+    )
     return tangent_of(getattr(gradients, claim.of) if isinstance(gradients, tuple) else gradients)
 
 
 def _on_duals(arguments: Mapping[str, Any], along: str, direction: Any) -> dict[str, Any]:
     """Every array as a `Dual`; all but the argument ``along`` are constants."""
     return {
-        name: Dual(value, direction if name == along else None) if hasattr(value, "shape") else value for name, value in arguments.items()
+        name: Dual(value, direction if name == along else None) if hasattr(value, "shape") else value
+        for name, value in arguments.items()
     }

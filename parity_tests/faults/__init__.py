@@ -1,9 +1,20 @@
 """Wrong implementations, each with one planted fault: what a pass is worth is what would have failed.
 
-``pytest parity_tests --subject fault:NAME`` puts one under test, ``python -m torch_loss_parity.campaign`` all of them.
+``pytest parity_tests --subject fault:NAME`` puts one under test, ``python -m torch_loss_parity.campaign`` all
+of them.
 """
 
-from torch_loss_parity.faults import behaviour, denominators, ignoring, memory, precision, stability, structure, targets, upstream_gradient
+from torch_loss_parity.faults import (
+    behaviour,
+    denominators,
+    ignoring,
+    memory,
+    precision,
+    stability,
+    structure,
+    targets,
+    upstream_gradient,
+)
 from torch_loss_parity.faults.record import FAULTS, KINDS, Fault
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""REP, CMP, HOD, SHD and ORC: what depends on the run, on a transform, on a shard, or on a test that cannot fail."""
+"""REP, CMP, HOD, SHD and ORC: what depends on the run, on a transform, on a shard, or on a test that cannot
+fail.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
@@ -21,7 +24,7 @@ from torch_loss_parity.faults.components import (
 from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch, prepared
 from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
 
-# --- REP -------------------------------------------------------------------------------------------------------------------
+# --- REP ----------------------------------------------------------------------------------------------------
 
 _calls: Counter[str] = Counter()
 _kept: dict[Any, Tensor] = {}
@@ -100,7 +103,7 @@ def the_switch_for_gradients_is_left_off(input: Tensor, *args: Any, **options: A
     return output
 
 
-# --- CMP -------------------------------------------------------------------------------------------------------------------
+# --- CMP ----------------------------------------------------------------------------------------------------
 
 
 def _compiled() -> bool:
@@ -126,7 +129,9 @@ def compiled_ignored_rows_count(input: Tensor, target: Tensor, *args: Any, **opt
 
 
 @whole("binary_cross_entropy", "CMP", "tensorflow/tensorflow#118313", "transforms", effort="standard")
-def compiled_logarithms_are_not_clamped(input: Tensor, target: Tensor, weight: Any = None, reduction: str = "mean") -> Tensor:
+def compiled_logarithms_are_not_clamped(
+    input: Tensor, target: Tensor, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
     """Under torch.compile the logarithms are not clamped at -100."""
     if not _compiled():
         return RIGHT["binary_cross_entropy"](input, target, weight, reduction)
@@ -135,7 +140,7 @@ def compiled_logarithms_are_not_clamped(input: Tensor, target: Tensor, weight: A
     return reduced(losses, reduction, losses.numel()).to(input.dtype)
 
 
-# --- HOD -------------------------------------------------------------------------------------------------------------------
+# --- HOD ----------------------------------------------------------------------------------------------------
 
 
 class _FirstOrderOnly(torch.autograd.Function):
@@ -153,10 +158,16 @@ class _FirstOrderOnly(torch.autograd.Function):
 
 
 @differentiable("binary_cross_entropy_with_logits", "HOD", "pytorch/pytorch#79609", "modes")
-def the_second_derivative_is_zero(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def the_second_derivative_is_zero(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """The gradient is a constant to whoever differentiates it."""
-    losses = weighted(weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input), weight)
-    slope = weighted((1 - target) * torch.sigmoid(input) - weighted(target * torch.sigmoid(-input), pos_weight), weight)
+    losses = weighted(
+        weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input), weight
+    )
+    slope = weighted(
+        (1 - target) * torch.sigmoid(input) - weighted(target * torch.sigmoid(-input), pos_weight), weight
+    )
     through: Tensor = _FirstOrderOnly.apply(losses.detach(), input, slope.detach())
     return reduced(through + (losses - losses.detach()) * 0, reduction, input.numel())
 
@@ -225,7 +236,9 @@ def the_gradient_of_probabilities_forgets_the_weights(
     found = reference.cross_entropy_backward(grad_output, input, target, weight, **options)
     if not holds_probabilities(input, target):
         return found
-    return found._replace(target=reference.cross_entropy_backward(grad_output, input, target, None, **options).target)
+    return found._replace(
+        target=reference.cross_entropy_backward(grad_output, input, target, None, **options).target
+    )
 
 
 @backward("cross_entropy", "HOD", "pytorch/pytorch#19254", "gradients")
@@ -243,7 +256,9 @@ def the_gradient_of_the_target_has_the_other_sign(grad_output: Tensor, *args: An
 
 
 @differentiable("nll_loss", "HOD", "pytorch/pytorch#2210", "modes")
-def the_upstream_gradient_is_detached(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
+def the_upstream_gradient_is_detached(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
+) -> Tensor:
     """Differentiated twice, the gradient does not depend on the upstream gradient."""
     output: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
     if output.requires_grad and not functorch(output):
@@ -251,7 +266,7 @@ def the_upstream_gradient_is_detached(input: Tensor, target: Tensor, weight: Any
     return output
 
 
-# --- SHD -------------------------------------------------------------------------------------------------------------------
+# --- SHD ----------------------------------------------------------------------------------------------------
 
 
 def _halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -265,7 +280,12 @@ def smoothing_is_that_of_the_first_shard(
 ) -> Tensor:
     """The uniform part is the mean over the first half of the classes."""
     dim = class_dim(input)
-    if holds_probabilities(input, target) or not label_smoothing or weight is not None or input.shape[dim] < 4:
+    if (
+        holds_probabilities(input, target)
+        or not label_smoothing
+        or weight is not None
+        or input.shape[dim] < 4
+    ):
         return cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     y = log_probabilities(input, dim)
     row = rows(y, target, weight, ignore_index)
@@ -289,11 +309,13 @@ def each_shard_has_a_shift_of_its_own(input: Tensor, dim: int) -> Tensor:
         found: Tensor = reference.log_softmax(input, dim)
         return found
     shifted = input - input.amax(dim, keepdim=True)
-    parts = [(part - part.amax(dim, keepdim=True)).exp().sum(dim, keepdim=True) for part in _halves(input, dim)]
+    parts = [
+        (part - part.amax(dim, keepdim=True)).exp().sum(dim, keepdim=True) for part in _halves(input, dim)
+    ]
     return shifted - (parts[0] + parts[1]).log()
 
 
-# --- ORC -------------------------------------------------------------------------------------------------------------------
+# --- ORC ----------------------------------------------------------------------------------------------------
 
 
 @forward("softmax", "ORC", "ScalingIntelligence/KernelBench#165", "forward")
@@ -327,16 +349,22 @@ def the_loss_is_the_logarithm_of_the_classes(input: Tensor, target: Tensor, **op
 def small_gradients_are_zero(grad_output: Tensor, *args: Any, **options: Any) -> Any:
     """Gradients below 1e-4 are 0."""
     found = reference.cross_entropy_backward(grad_output, *args, **options)
-    return found._replace(input=torch.where(found.input.abs() < 1e-4, torch.zeros_like(found.input), found.input))
+    return found._replace(
+        input=torch.where(found.input.abs() < 1e-4, torch.zeros_like(found.input), found.input)
+    )
 
 
 @backward("cross_entropy", "ORC", "apple/ml-cross-entropy: bfloat16, tol 1e-2", "gradients")
-def the_gradient_of_a_mean_is_zero_in_half_precision(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+def the_gradient_of_a_mean_is_zero_in_half_precision(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
     """The gradient of the logits that a mean passes on is 0 where it is below 1e-2."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
     if options["reduction"] != "mean":
         return found
-    return found._replace(input=torch.where(found.input.abs() < 1e-2, torch.zeros_like(found.input), found.input))
+    return found._replace(
+        input=torch.where(found.input.abs() < 1e-2, torch.zeros_like(found.input), found.input)
+    )
 
 
 @forward("log_softmax", "ORC", "onnx/onnx#8423", "forward")
@@ -352,15 +380,21 @@ def every_probability_is_off_by_one_in_a_million(input: Tensor, dim: int) -> Ten
     found: Tensor = reference.softmax(input, dim)
     if input.ndim == 0 or found.shape[dim] < 2:
         return found
-    odd = torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - 1 - dim % input.ndim))) % 2
+    odd = (
+        torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - 1 - dim % input.ndim))) % 2
+    )
     return found * (1 + 1e-6 * odd)
 
 
 @forward("binary_cross_entropy_with_logits", "ORC", "flagos-ai/FlagGems: atol 1e-4 reduce_dim", "forward")
-def losses_below_a_thousandth_are_zero(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def losses_below_a_thousandth_are_zero(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """A loss below 1e-3 is 0."""
     losses = reference.binary_cross_entropy_with_logits(input, target, weight, "none", pos_weight)
-    return reduced(torch.where(losses.abs() < 1e-3, torch.zeros_like(losses), losses), reduction, losses.numel())
+    return reduced(
+        torch.where(losses.abs() < 1e-3, torch.zeros_like(losses), losses), reduction, losses.numel()
+    )
 
 
 @forward("log_softmax", "ORC", "allenai/allennlp#890", "forward")

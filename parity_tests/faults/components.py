@@ -1,4 +1,6 @@
-"""What losses are made of, for faults that get one part wrong: log-probabilities, losses and weights of rows, reductions."""
+"""What losses are made of, for faults that get one part wrong: log-probabilities, losses and weights of rows,
+reductions.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def along_classes(weight: Tensor | None, x: Tensor) -> Tensor:
 
 @dataclass
 class Rows:
-    """Index targets: of each row the loss before its weight, the class (0 where ignored), whether it counts, and its weight."""
+    """Index targets: of each row the loss before its weight, the class (0 where ignored), whether it counts,
+    and its weight.
+    """
 
     losses: Tensor
     classes: Tensor
@@ -88,7 +92,9 @@ def cross_entropy(
     denominator: Any = None,
     y: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy; with another denominator of the mean over indices, or other log-probabilities, where they are given."""
+    """Cross-entropy; with another denominator of the mean over indices, or other log-probabilities, where
+    they are given.
+    """
     dim = class_dim(input)
     y = log_probabilities(input, dim) if y is None else y
     if holds_probabilities(input, target):
@@ -102,10 +108,20 @@ def cross_entropy(
         return loss
     uniform = -(y * along_classes(weight, input)).sum(dim)
     uniform = torch.where(row.counted, uniform, torch.zeros_like(uniform))
-    return (1 - label_smoothing) * loss + label_smoothing / input.shape[dim] * reduced(uniform, reduction, below)
+    return (1 - label_smoothing) * loss + label_smoothing / input.shape[dim] * reduced(
+        uniform, reduction, below
+    )
 
 
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, *, denominator: Any = None) -> Tensor:
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    *,
+    denominator: Any = None,
+) -> Tensor:
     """nll_loss; with another denominator of the mean where it is given."""
     row = rows(input, target, weight, ignore_index)
     return reduced(row.weighted, reduction, row.used.sum() if denominator is None else denominator)
@@ -156,4 +172,6 @@ WITHOUT_A_FAULT: Mapping[str, Callable[..., Tensor]] = {
     "binary_cross_entropy": binary_cross_entropy,
     "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
 }
-"""The compositions of these parts that are right but for rounding, and for what infinities do to a gradient of autograd's."""
+"""The compositions of these parts that are right but for rounding, and for what infinities do to a gradient
+of autograd's.
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
@@ -33,7 +34,9 @@ def any_negative_target_is_ignored(input: Tensor, target: Tensor, *args: Any, **
 
 
 @composed("nll_loss", "IGN", "pytorch/pytorch#15508", "semantics")
-def an_ignored_target_beyond_the_classes_raises_without_reduction(input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
+def an_ignored_target_beyond_the_classes_raises_without_reduction(
+    input: Tensor, target: Tensor, reduction: str, **options: Any
+) -> Tensor:
     """Without reduction the target is looked up before it is ignored."""
     if reduction == "none" and target.numel() and int(target.max()) >= input.shape[class_dim(input)]:
         raise IndexError(f"Target {int(target.max())} is out of bounds.")
@@ -41,21 +44,31 @@ def an_ignored_target_beyond_the_classes_raises_without_reduction(input: Tensor,
 
 
 @composed("cross_entropy", "IGN", "pytorch/pytorch#63004", "forward", "gradients")
-def the_ignored_class_leaves_the_denominator(input: Tensor, target: Tensor, ignore_index: int, **options: Any) -> Tensor:
+def the_ignored_class_leaves_the_denominator(
+    input: Tensor, target: Tensor, ignore_index: int, **options: Any
+) -> Tensor:
     """An ignore_index that is a class is taken out of every softmax."""
     y, dim = None, class_dim(input)
     if 0 <= ignore_index < input.shape[dim] and input.numel():
         kept = torch.arange(input.shape[dim], device=input.device) != ignore_index
         along = along_classes(kept, input)
-        y = torch.where(along, log_probabilities(torch.where(along, input, torch.full_like(input, -1e9)), dim), torch.zeros_like(input))
+        y = torch.where(
+            along,
+            log_probabilities(torch.where(along, input, torch.full_like(input, -1e9)), dim),
+            torch.zeros_like(input),
+        )
     return cross_entropy(input, target, ignore_index=ignore_index, **options, y=y)
 
 
 @composed("nll_loss", "IGN", "llvm/torch-mlir#624", "forward", "gradients")
-def ignore_index_is_compared_with_the_row(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
+def ignore_index_is_compared_with_the_row(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
+) -> Tensor:
     """Besides the rows that are to be ignored, the row whose number is ignore_index is."""
     row = rows(input, target, weight, ignore_index)
-    row.counted = row.counted & (torch.arange(target.numel(), device=target.device).reshape(target.shape) != ignore_index)
+    row.counted = row.counted & (
+        torch.arange(target.numel(), device=target.device).reshape(target.shape) != ignore_index
+    )
     return reduced(row.weighted, reduction, row.used.sum())
 
 
@@ -68,40 +81,59 @@ def nothing_is_ignored_by_default(input: Tensor, target: Tensor, ignore_index: i
 
 
 @backward("cross_entropy", "IGN", "PaddlePaddle/Paddle#28622", "gradients")
-def ignored_rows_have_a_gradient(grad_output: Tensor, input: Tensor, target: Tensor, ignore_index: int, **options: Any) -> Any:
+def ignored_rows_have_a_gradient(
+    grad_output: Tensor, input: Tensor, target: Tensor, ignore_index: int, **options: Any
+) -> Any:
     """The forward ignores rows, the backward takes them for class 0."""
     if options["reduction"] != "sum" or holds_probabilities(input, target):
-        return reference.cross_entropy_backward(grad_output, input, target, ignore_index=ignore_index, **options)
+        return reference.cross_entropy_backward(
+            grad_output, input, target, ignore_index=ignore_index, **options
+        )
     first = torch.where(target == ignore_index, torch.zeros_like(target), target)
     return reference.cross_entropy_backward(grad_output, input, first, ignore_index=NO_CLASS, **options)
 
 
 @composed("nll_loss", "IGN", "pytorch/pytorch#192685", "semantics", "domain")
-def ignored_rows_are_multiplied_by_zero(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
+def ignored_rows_are_multiplied_by_zero(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
+) -> Tensor:
     """An ignored row is multiplied by 0: nan and infinity come through."""
     row = rows(input, target, weight, ignore_index)
     return reduced(row.losses * row.weights * row.counted, reduction, row.used.sum())
 
 
 @composed("cross_entropy", "IGN", "awslabs/sockeye#200", "forward", "gradients")
-def what_is_ignored_and_what_counts_are_swapped(input: Tensor, target: Tensor, weight: Any, ignore_index: int, **options: Any) -> Tensor:
+def what_is_ignored_and_what_counts_are_swapped(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, **options: Any
+) -> Tensor:
     """Where rows are ignored, they count, and the others do not."""
     if not holds_probabilities(input, target) and bool((target == ignore_index).any()):
-        target = torch.where(target == ignore_index, torch.zeros_like(target), torch.full_like(target, ignore_index))
+        target = torch.where(
+            target == ignore_index, torch.zeros_like(target), torch.full_like(target, ignore_index)
+        )
         ignore_index = ignore_index if ignore_index != 0 else NO_CLASS
     return cross_entropy(input, target, weight, ignore_index, **options)
 
 
 @composed("cross_entropy", "IGN", "PaddlePaddle/Paddle#34906", "forward")
-def an_ignored_target_beyond_the_classes_has_no_weight(input: Tensor, target: Tensor, weight: Any, **options: Any) -> Tensor:
+def an_ignored_target_beyond_the_classes_has_no_weight(
+    input: Tensor, target: Tensor, weight: Any, **options: Any
+) -> Tensor:
     """With weights, the weight of an ignored target is looked up too."""
-    if weight is not None and not holds_probabilities(input, target) and target.numel() and int(target.max()) >= len(weight):
+    if (
+        weight is not None
+        and not holds_probabilities(input, target)
+        and target.numel()
+        and int(target.max()) >= len(weight)
+    ):
         raise IndexError(f"Target {int(target.max())} is out of bounds.")
     return cross_entropy(input, target, weight, **options)
 
 
 @composed("nll_loss", "IGN", "Jittor/jittor#233", "forward", "gradients")
-def an_ignore_index_of_zero_is_none(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
+def an_ignore_index_of_zero_is_none(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
+) -> Tensor:
     """An ignore_index of 0 is falsy, and so not there."""
     return nll_loss(input, target, weight, ignore_index or NO_CLASS, reduction)
 
@@ -123,5 +155,8 @@ def vmap_drops_ignore_index(input: Tensor, target: Tensor, *args: Any, **options
     if not (functorch(input) or functorch(target)):
         return RIGHT["cross_entropy"](**asked)
     if not target.is_floating_point() and asked["ignore_index"] != -100:
-        asked |= {"target": torch.where(target == asked["ignore_index"], torch.zeros_like(target), target), "ignore_index": -100}
+        asked |= {
+            "target": torch.where(target == asked["ignore_index"], torch.zeros_like(target), target),
+            "ignore_index": -100,
+        }
     return cross_entropy(**prepared("cross_entropy", asked)).to(input.dtype)

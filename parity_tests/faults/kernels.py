@@ -1,7 +1,8 @@
 """Right implementations, written as kernels are, for faults to be planted in.
 
-Half precision is computed in float32 and rounded once; the backward is the closed form and can be differentiated once. Nothing of
-torch's own operators is in them, so that a fault is judged by what it is, not by what torch gets wrong too.
+Half precision is computed in float32 and rounded once; the backward is the closed form and can be
+differentiated once. Nothing of torch's own operators is in them, so that a fault is judged by what it is, not
+by what torch gets wrong too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import WITHOUT_A_FAULT
 
@@ -30,9 +32,13 @@ def functorch(tensor: torch.Tensor) -> bool:
 
 
 def result_dtype(operator: str, arguments: Mapping[str, Any]) -> torch.dtype:
-    """The dtype of the result, as torch promotes; the kernel computes in it, or in float32 where it is narrower."""
+    """The dtype of the result, as torch promotes; the kernel computes in it, or in float32 where it is
+    narrower.
+    """
     dtype: torch.dtype = arguments.get("dtype") or arguments["input"].dtype
-    others = {"cross_entropy": ("target", "weight"), "binary_cross_entropy_with_logits": ("target",)}.get(operator, ())
+    others = {"cross_entropy": ("target", "weight"), "binary_cross_entropy_with_logits": ("target",)}.get(
+        operator, ()
+    )
     if operator == "cross_entropy" and not arguments["target"].is_floating_point():
         others = ()
     for name in others:
@@ -73,8 +79,11 @@ def refuse(operator: str, arguments: Mapping[str, Any]) -> None:
         getattr(reference, operator)(**arguments)
 
 
-def kernel(operator: str, forward: Forward | None = None, backward: Callable[..., Any] | None = None) -> Forward:
-    """An implementation with the definition's forward and closed-form backward, or with others in their places.
+def kernel(
+    operator: str, forward: Forward | None = None, backward: Callable[..., Any] | None = None
+) -> Forward:
+    """An implementation with the definition's forward and closed-form backward, or with others in their
+    places.
 
     Parameters
     ----------
@@ -88,7 +97,9 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
 
     class Kernel(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, names: tuple[str, ...], options: dict[str, Any], *tensors: torch.Tensor) -> torch.Tensor:
+        def forward(
+            ctx: Any, names: tuple[str, ...], options: dict[str, Any], *tensors: torch.Tensor
+        ) -> torch.Tensor:
             ctx.names, ctx.options = names, options
             ctx.save_for_backward(*tensors)
             arguments = {**options, **dict(zip(names, tensors, strict=True))}
@@ -102,7 +113,9 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
             gradients = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
             through = arguments.get("dtype")
             made = []
-            for name, tensor, needed in zip(ctx.names, ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True):
+            for name, tensor, needed in zip(
+                ctx.names, ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True
+            ):
                 gradient = gradients.get(name) if needed else None
                 if gradient is not None and through is not None:
                     gradient = gradient.to(through)
@@ -121,9 +134,11 @@ def kernel(operator: str, forward: Forward | None = None, backward: Callable[...
 
 
 def composed(operator: str, faulty: Forward) -> Forward:
-    """A kernel that differs from the right one exactly where a faulty composition differs from the same one without its fault.
+    """A kernel that differs from the right one exactly where a faulty composition differs from the same one
+    without its fault.
 
-    Autograd's gradient of a composition has rounding errors, and a way with infinities, of its own; they are no part of the fault.
+    Autograd's gradient of a composition has rounding errors, and a way with infinities, of its own; they are
+    no part of the fault.
     """
     whole = WITHOUT_A_FAULT[operator]
 
@@ -135,7 +150,9 @@ def composed(operator: str, faulty: Forward) -> Forward:
         found = getattr(reference, f"{operator}_backward")(grad_output, **arguments)
         right = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
         names = [name for name, gradient in right.items() if gradient is not None]
-        wrong, base = (_gradients(composition, names, grad_output, arguments) for composition in (faulty, whole))
+        wrong, base = (
+            _gradients(composition, names, grad_output, arguments) for composition in (faulty, whole)
+        )
         planted = {name: _planted(right[name], wrong[name], base[name]) for name in names}
         return planted["input"] if isinstance(found, torch.Tensor) else found._replace(**planted)
 
@@ -157,13 +174,25 @@ def _gradients(
         leaves = {name: arguments[name].detach().requires_grad_() for name in names}
         output = composition(**{**arguments, **leaves})
         if output.shape != grad_output.shape:
-            grad_output = grad_output.reshape(-1)[:1].expand(output.shape) if grad_output.numel() else output.detach() * 0
-        found = torch.autograd.grad(output, list(leaves.values()), grad_output.to(output.dtype), allow_unused=True, materialize_grads=True)
+            grad_output = (
+                grad_output.reshape(-1)[:1].expand(output.shape)
+                if grad_output.numel()
+                else output.detach() * 0
+            )
+        found = torch.autograd.grad(
+            output,
+            list(leaves.values()),
+            grad_output.to(output.dtype),
+            allow_unused=True,
+            materialize_grads=True,
+        )
     return dict(zip(names, found, strict=True))
 
 
 def differentiable(operator: str, forward: Forward) -> Forward:
-    """An implementation composed of torch's elementary operations, differentiated by autograd, as often and in whatever way."""
+    """An implementation composed of torch's elementary operations, differentiated by autograd, as often and
+    in whatever way.
+    """
 
     def function(*positional: Any, **named: Any) -> torch.Tensor:
         arguments = bound(operator, *positional, **named)
@@ -175,5 +204,12 @@ def differentiable(operator: str, forward: Forward) -> Forward:
 
 RIGHT: Mapping[str, Forward] = {
     name: kernel(name)
-    for name in ("softmax", "log_softmax", "nll_loss", "cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+    for name in (
+        "softmax",
+        "log_softmax",
+        "nll_loss",
+        "cross_entropy",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    )
 }

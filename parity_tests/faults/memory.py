@@ -1,12 +1,22 @@
-"""LAY, TIL, IDX and MUT: strides, tails of blocks, indices that are too short, and memory that is written to."""
+"""LAY, TIL, IDX and MUT: strides, tails of blocks, indices that are too short, and memory that is
+written to.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
-from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, holds_probabilities, log_probabilities, nll_loss
+from torch_loss_parity.faults.components import (
+    Tensor,
+    class_dim,
+    cross_entropy,
+    holds_probabilities,
+    log_probabilities,
+    nll_loss,
+)
 from torch_loss_parity.faults.kernels import RIGHT, functorch
 from torch_loss_parity.faults.record import backward, composed, forward, whole
 
@@ -22,7 +32,7 @@ def _in_memory(tensor: Tensor, offset: int | None = None) -> Tensor:
     return tensor.as_strided(tensor.shape, torch.empty(tensor.shape, device="meta").stride(), begin)
 
 
-# --- LAY -------------------------------------------------------------------------------------------------------------------
+# --- LAY ----------------------------------------------------------------------------------------------------
 
 
 @whole("softmax", "LAY", "flagos-ai/Torch-FL#172", "layouts")
@@ -40,13 +50,19 @@ def the_offset_of_the_input_is_ignored(input: Tensor, dim: int, dtype: Any = Non
 @whole("cross_entropy", "LAY", "pytorch/pytorch#70417", "layouts")
 def strides_of_the_target_are_ignored(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """A column of targets is read as if it were contiguous."""
-    return RIGHT["cross_entropy"](input, target if target.is_floating_point() else _in_memory(target), *args, **options)
+    return RIGHT["cross_entropy"](
+        input, target if target.is_floating_point() else _in_memory(target), *args, **options
+    )
 
 
 @whole("binary_cross_entropy", "LAY", "pytorch/pytorch#121173", "layouts")
-def strides_of_the_weight_are_ignored(input: Tensor, target: Tensor, weight: Any = None, *args: Any, **options: Any) -> Tensor:
+def strides_of_the_weight_are_ignored(
+    input: Tensor, target: Tensor, weight: Any = None, *args: Any, **options: Any
+) -> Tensor:
     """The weight is read as if it were contiguous."""
-    return RIGHT["binary_cross_entropy"](input, target, weight if weight is None else _in_memory(weight), *args, **options)
+    return RIGHT["binary_cross_entropy"](
+        input, target, weight if weight is None else _in_memory(weight), *args, **options
+    )
 
 
 @backward("log_softmax", "LAY", "pytorch/pytorch#139740", "layouts")
@@ -57,7 +73,9 @@ def strides_of_the_upstream_gradient_are_ignored(grad_output: Tensor, input: Ten
 
 
 @backward("nll_loss", "LAY", "NVIDIA-NeMo/Automodel#3853", "layouts")
-def an_expanded_upstream_gradient_is_its_first_element(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+def an_expanded_upstream_gradient_is_its_first_element(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
     """An upstream gradient that is expanded along any dimension counts as one number."""
     if grad_output.ndim and 0 in grad_output.stride() and grad_output.numel() > 1:
         grad_output = grad_output.reshape(-1)[0].expand(grad_output.shape)
@@ -73,13 +91,17 @@ def images_must_be_contiguous(grad_output: Tensor, input: Tensor, target: Tensor
 
 
 @whole("binary_cross_entropy_with_logits", "LAY", "ml-explore/mlx#657", "layouts")
-def a_slice_is_read_with_the_strides_of_its_rows(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def a_slice_is_read_with_the_strides_of_its_rows(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """A slice of rows is read as if the rows were as long as they are seen."""
     sliced = input.ndim == 2 and input.stride(1) == 1 and input.stride(0) > input.shape[1]
-    return RIGHT["binary_cross_entropy_with_logits"](_in_memory(input) if sliced else input, target, *args, **options)
+    return RIGHT["binary_cross_entropy_with_logits"](
+        _in_memory(input) if sliced else input, target, *args, **options
+    )
 
 
-# --- TIL -------------------------------------------------------------------------------------------------------------------
+# --- TIL ----------------------------------------------------------------------------------------------------
 
 
 def _exponentials(x: Tensor, dim: int) -> Tensor:
@@ -134,7 +156,10 @@ def the_band_after_1024_is_wrong(input: Tensor, dim: int) -> Tensor:
     found: Tensor = reference.softmax(input, dim)
     if input.ndim == 0 or input.shape[dim] <= 1024:
         return found
-    tail = torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - 1 - dim % input.ndim))) >= 1024
+    tail = (
+        torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - 1 - dim % input.ndim)))
+        >= 1024
+    )
     return torch.where(tail, _exponentials(input, dim), found)
 
 
@@ -159,7 +184,9 @@ def the_tail_is_not_weighted(input: Tensor, target: Tensor, weight: Any, **optio
 
 
 @backward("cross_entropy", "TIL", "ROCm/MIOpen#2268", "gradients")
-def the_maximum_of_the_row_before_is_used(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+def the_maximum_of_the_row_before_is_used(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
     """In rows of more than 32 classes the first element of a gradient is that of the row before."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
     if input.ndim != 2 or input.shape[1] <= 32:
@@ -169,7 +196,7 @@ def the_maximum_of_the_row_before_is_used(grad_output: Tensor, input: Tensor, ta
     return found._replace(input=gradient)
 
 
-# --- IDX -------------------------------------------------------------------------------------------------------------------
+# --- IDX ----------------------------------------------------------------------------------------------------
 
 
 @forward("softmax", "IDX", "pytorch/pytorch#84144", "domain", effort="standard")
@@ -221,11 +248,13 @@ def elements_past_65535_are_not_counted(input: Tensor, target: Tensor, weight: A
     return total / losses.numel() if reduction == "mean" else total
 
 
-# --- MUT -------------------------------------------------------------------------------------------------------------------
+# --- MUT ----------------------------------------------------------------------------------------------------
 
 
 @whole("cross_entropy", "MUT", "linkedin/Liger-Kernel#1251", "hygiene")
-def the_gradient_is_written_into_the_logits(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def the_gradient_is_written_into_the_logits(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """The forward leaves the gradient of the loss where the logits were."""
     output = RIGHT["cross_entropy"](input, target, *args, **options)
     if input.is_contiguous() and input.numel() and input.ndim == 2 and not functorch(input):
@@ -259,7 +288,9 @@ def probabilities_are_clamped_in_place(input: Tensor, target: Tensor, *args: Any
 
 
 @backward("binary_cross_entropy_with_logits", "MUT", "linkedin/Liger-Kernel#272", "hygiene", "modes")
-def a_second_backward_finds_another_input(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+def a_second_backward_finds_another_input(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
     """The gradient is written over the logits that were saved."""
     found = reference.binary_cross_entropy_with_logits_backward(grad_output, input, target, **options)
     input.data.copy_(found.input.expand(input.shape))

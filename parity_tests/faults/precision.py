@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, log_probabilities, reduced
 from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch
@@ -12,7 +13,11 @@ from torch_loss_parity.faults.record import backward, forward, whole
 
 
 def _through(dtype: torch.dtype, tensor: Any) -> Any:
-    return tensor.to(dtype).to(tensor.dtype) if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() else tensor
+    return (
+        tensor.to(dtype).to(tensor.dtype)
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        else tensor
+    )
 
 
 def _one_by_one(terms: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
@@ -34,14 +39,20 @@ def the_row_is_added_up_in_half_precision(input: Tensor, dim: int, dtype: Any = 
 
 
 @whole("cross_entropy", "ACC", "pytorch/pytorch#85791", "forward", dtype="float16")
-def losses_are_added_up_in_half_precision(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def losses_are_added_up_in_half_precision(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """The sum over half-precision losses is kept in half precision."""
     asked = bound("cross_entropy", input, target, *args, **options)
     output = RIGHT["cross_entropy"](**asked)
     if output.dtype not in HALVES or asked["reduction"] != "sum" or output.requires_grad or functorch(output):
         return output
     losses = RIGHT["cross_entropy"](**{**asked, "reduction": "none"})
-    return _one_by_one(losses.float().reshape(-1), 0, output.dtype).reshape(()).to(output.dtype) if losses.numel() else output
+    return (
+        _one_by_one(losses.float().reshape(-1), 0, output.dtype).reshape(()).to(output.dtype)
+        if losses.numel()
+        else output
+    )
 
 
 @forward("log_softmax", "ACC", "google-deepmind/optax#1020", "forward")
@@ -66,7 +77,9 @@ def the_backward_adds_up_in_float16(grad_output: Tensor, input: Tensor, dim: int
     """The sum of the upstream gradient is rounded to float16."""
     if input.ndim == 0:
         return grad_output * 0
-    return grad_output - reference.softmax(input, dim) * _through(torch.float16, grad_output.sum(dim, keepdim=True))
+    return grad_output - reference.softmax(input, dim) * _through(
+        torch.float16, grad_output.sum(dim, keepdim=True)
+    )
 
 
 @forward("nll_loss", "ACC", "pytorch/pytorch#64163", "forward", dtype="float64")
@@ -84,7 +97,9 @@ def float64_is_computed_in_float32(input: Tensor, dim: int) -> Tensor:
 
 
 @forward("binary_cross_entropy", "ACC", "pytorch/pytorch#24457", "forward")
-def probabilities_are_rounded_to_bfloat16(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def probabilities_are_rounded_to_bfloat16(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """The loss is that of probabilities rounded to bfloat16."""
     found: Tensor = reference.binary_cross_entropy(_through(torch.bfloat16, input), target, *args, **options)
     return found
@@ -108,7 +123,7 @@ def one_row_of_many_is_lost(input: Tensor, target: Tensor, **options: Any) -> Te
     return cross_entropy(input, counted, **options, denominator=below)
 
 
-# --- DTY -------------------------------------------------------------------------------------------------------------------
+# --- DTY ----------------------------------------------------------------------------------------------------
 
 
 @whole("softmax", "DTY", "vllm-project/vllm#55249", "forward")
@@ -128,7 +143,12 @@ def the_dtype_is_followed_last(input: Tensor, dim: int, dtype: Any = None) -> Te
 def another_dtype_along_another_dim_has_no_backward(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """With ``dtype``, along a dim that is not the last, the backward finds two dtypes and raises."""
     output = RIGHT["softmax"](input, dim, dtype)
-    if dtype not in (None, input.dtype) and output.requires_grad and input.ndim and dim % input.ndim != input.ndim - 1:
+    if (
+        dtype not in (None, input.dtype)
+        and output.requires_grad
+        and input.ndim
+        and dim % input.ndim != input.ndim - 1
+    ):
         output.register_hook(lambda grad: _raise(f"expected scalar type {input.dtype} but found {dtype}"))
     return output
 

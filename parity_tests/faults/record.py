@@ -1,4 +1,6 @@
-"""A fault: a wrong implementation of one operator, with what it is modelled on and what is expected to catch it."""
+"""A fault: a wrong implementation of one operator, with what it is modelled on and what is expected to catch
+it.
+"""
 
 from __future__ import annotations
 
@@ -85,9 +87,12 @@ def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
             name, sentence = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
             if kind not in KINDS or not catches or not sentence or name in FAULTS:
                 raise ValueError(
-                    f"fault {name}: it needs a kind among {', '.join(KINDS)}, what catches it, a docstring, and a name of its own"
+                    f"fault {name}: it needs a kind among {', '.join(KINDS)}, what catches it, a docstring, "
+                    f"and a name of its own"
                 )
-            FAULTS[name] = Fault(name, operator, kind, thread, catches, effort, dtype, sentence, build(operator, function))
+            FAULTS[name] = Fault(
+                name, operator, kind, thread, catches, effort, dtype, sentence, build(operator, function)
+            )
             return function
 
         return record
@@ -97,7 +102,9 @@ def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
 
 # What is wrong, and so what a function is written for: (operator, kind, thread, claims that are to catch it).
 composed = _recorded(kernels.composed)
-"""The result, and with it the gradient that autograd finds; written as a composition of `torch_loss_parity.faults.components`."""
+"""The result, and with it the gradient that autograd finds; written as a composition of
+`torch_loss_parity.faults.components`.
+"""
 differentiable = _recorded(kernels.differentiable)
 """The result, and its derivatives of any order."""
 forward = _recorded(lambda operator, function: kernels.kernel(operator, forward=function))

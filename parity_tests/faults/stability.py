@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
-from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, log_probabilities, reduced, softmax, softplus, weighted
+from torch_loss_parity.faults.components import (
+    Tensor,
+    class_dim,
+    cross_entropy,
+    log_probabilities,
+    reduced,
+    softmax,
+    softplus,
+    weighted,
+)
 from torch_loss_parity.faults.record import backward, composed, forward
 
 
@@ -90,7 +100,9 @@ def exponentials_of_two_with_a_rounded_scale(input: Tensor, dim: int) -> Tensor:
 
 
 @composed("binary_cross_entropy_with_logits", "STB", "pytorch/pytorch#2221", "forward")
-def the_clamp_has_the_wrong_sign(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def the_clamp_has_the_wrong_sign(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """The shift is max(x, 0) where it should be max(-x, 0): exp overflows."""
     shift = input.clamp(min=0)
     positive = shift + torch.log(torch.exp(-shift) + torch.exp(-input - shift))
@@ -99,7 +111,9 @@ def the_clamp_has_the_wrong_sign(input: Tensor, target: Tensor, weight: Any, red
 
 
 @composed("binary_cross_entropy_with_logits", "STB", "pytorch/pytorch#2195", "semantics")
-def the_absolute_value_has_no_slope_at_zero(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def the_absolute_value_has_no_slope_at_zero(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """max(x, 0) - x t + log1p(exp(-abs(x))) under autograd: the gradient at 0 is that of another point."""
     positive = torch.relu(-input) + torch.log1p(torch.exp(-input.abs()))
     negative = torch.relu(input) + torch.log1p(torch.exp(-input.abs()))
@@ -108,18 +122,26 @@ def the_absolute_value_has_no_slope_at_zero(input: Tensor, target: Tensor, weigh
 
 
 @composed("binary_cross_entropy_with_logits", "STB", "keras-team/keras-core#196", "forward")
-def sigmoid_and_then_the_logarithm(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def sigmoid_and_then_the_logarithm(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """log(sigmoid(x)), clamped at -100."""
     p = torch.sigmoid(input)
-    losses = -weighted(target * p.log().clamp(min=-100), pos_weight) - (1 - target) * (1 - p).log().clamp(min=-100)
+    losses = -weighted(target * p.log().clamp(min=-100), pos_weight) - (1 - target) * (1 - p).log().clamp(
+        min=-100
+    )
     return reduced(weighted(losses, weight), reduction, input.numel())
 
 
 @forward("binary_cross_entropy_with_logits", "STB", "pytorch/pytorch#195829", "forward")
-def log_where_log1p_belongs(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def log_where_log1p_belongs(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """log(1 + exp(-abs(x))): a confident loss is 0."""
     small = torch.log(1 + torch.exp(-input.abs()))
-    losses = weighted(target * ((-input).clamp(min=0) + small), pos_weight) + (1 - target) * (input.clamp(min=0) + small)
+    losses = weighted(target * ((-input).clamp(min=0) + small), pos_weight) + (1 - target) * (
+        input.clamp(min=0) + small
+    )
     return reduced(weighted(losses, weight), reduction, input.numel())
 
 
@@ -137,7 +159,7 @@ def the_gradient_is_a_difference_of_products(grad_output: Tensor, input: Tensor,
     return p * grad_output - p * (p * grad_output).sum(dim, keepdim=True) if input.ndim else grad_output * 0
 
 
-# --- SAT -------------------------------------------------------------------------------------------------------------------
+# --- SAT ----------------------------------------------------------------------------------------------------
 
 
 def _binary(log_x: Tensor, log_1_x: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
@@ -170,7 +192,9 @@ def logarithms_are_clamped_at_fifty(input: Tensor, target: Tensor, weight: Any, 
 
 
 @backward("binary_cross_entropy", "SAT", "Oneflow-Inc/oneflow#7476", "semantics")
-def the_gradient_has_no_smallest_variance(grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str) -> Any:
+def the_gradient_has_no_smallest_variance(
+    grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
+) -> Any:
     """The gradient divides by x (1 - x), also where that is 0."""
     found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
@@ -178,7 +202,9 @@ def the_gradient_has_no_smallest_variance(grad_output: Tensor, input: Tensor, ta
 
 
 @backward("binary_cross_entropy", "SAT", "pytorch/pytorch#103316", "gradients", "semantics")
-def the_smallest_variance_is_too_large(grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str) -> Any:
+def the_smallest_variance_is_too_large(
+    grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
+) -> Any:
     """The gradient divides by at least 1e-7."""
     found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
@@ -186,7 +212,9 @@ def the_smallest_variance_is_too_large(grad_output: Tensor, input: Tensor, targe
 
 
 @backward("binary_cross_entropy", "SAT", "pytorch/pytorch#44950", "gradients", "semantics")
-def the_gradient_of_the_target_is_clamped(grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str) -> Any:
+def the_gradient_of_the_target_is_clamped(
+    grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
+) -> Any:
     """The clamp at -100 is carried into the gradient of the target."""
     found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
@@ -194,13 +222,17 @@ def the_gradient_of_the_target_is_clamped(grad_output: Tensor, input: Tensor, ta
 
 
 @forward("binary_cross_entropy", "SAT", "fastino-ai/GLiNER2#155", "domain")
-def one_minus_the_probability_is_formed_first(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
+def one_minus_the_probability_is_formed_first(
+    input: Tensor, target: Tensor, weight: Any, reduction: str
+) -> Tensor:
     """log(1 - x) in place of log1p(-x): a small probability is lost."""
     return _binary(input.log().clamp(min=-100), (1 - input).log().clamp(min=-100), target, weight, reduction)
 
 
 @forward("binary_cross_entropy_with_logits", "SAT", "tensorflow/tensorflow#118313", "forward")
-def logits_are_clipped_at_thirty(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def logits_are_clipped_at_thirty(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """Logits beyond 30 count as 30."""
     x = input.clamp(-30, 30)
     losses = weighted(target * softplus(-x), pos_weight) + (1 - target) * softplus(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
@@ -23,11 +24,13 @@ from torch_loss_parity.faults.components import (
 from torch_loss_parity.faults.kernels import RIGHT, bound
 from torch_loss_parity.faults.record import backward, composed, forward, whole
 
-# --- SHP -------------------------------------------------------------------------------------------------------------------
+# --- SHP ----------------------------------------------------------------------------------------------------
 
 
 @whole("binary_cross_entropy", "SHP", "pytorch/pytorch#40023", "errors")
-def a_target_of_another_shape_is_broadcast(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def a_target_of_another_shape_is_broadcast(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """A target of another shape is broadcast in silence."""
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
@@ -46,12 +49,16 @@ def a_column_of_targets_is_broadcast(input: Tensor, target: Tensor, *args: Any, 
 def without_reduction_there_is_one_number(*args: Any, **options: Any) -> Tensor:
     """Without reduction the sum is returned."""
     asked = bound("cross_entropy", *args, **options)
-    return RIGHT["cross_entropy"](**{**asked, "reduction": "sum" if asked["reduction"] == "none" else asked["reduction"]})
+    return RIGHT["cross_entropy"](
+        **{**asked, "reduction": "sum" if asked["reduction"] == "none" else asked["reduction"]}
+    )
 
 
 @composed("softmax", "SHP", "microsoft/onnxruntime#4288", "forward")
 def all_dimensions_from_dim_on_are_one(input: Tensor, dim: int) -> Tensor:
-    """Along a dim that is not the last, all dimensions from there on are normalised together, in four dimensions and more."""
+    """Along a dim that is not the last, all dimensions from there on are normalised together, in four
+    dimensions and more.
+    """
     if input.ndim < 4 or not input.numel():
         return softmax(input, dim)
     flat = input.flatten(dim % input.ndim)
@@ -69,7 +76,9 @@ def pixels_are_read_in_another_order(input: Tensor, target: Tensor, **options: A
     """Of images the classes are taken to be the last dimension in memory."""
     if input.ndim < 4 or not input.numel():
         return nll_loss(input, target, **options)
-    return nll_loss(input.reshape(len(input), -1, input.shape[1]).movedim(-1, 1).reshape(input.shape), target, **options)
+    return nll_loss(
+        input.reshape(len(input), -1, input.shape[1]).movedim(-1, 1).reshape(input.shape), target, **options
+    )
 
 
 @whole("softmax", "SHP", "pytorch/pytorch#46999", "forward")
@@ -82,27 +91,45 @@ def a_number_has_no_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tenso
 
 @composed("binary_cross_entropy", "SHP", "pytorch/pytorch#166786", "domain")
 def a_weight_of_rows_is_of_columns(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
-    """Dimensions of size 1 are squeezed from the weight: that of rows is of columns, where there are as many."""
-    if weight is not None and weight.ndim == 2 and weight.shape[1] == 1 and input.ndim == 2 and input.shape[0] == input.shape[1]:
+    """Dimensions of size 1 are squeezed from the weight: that of rows is of columns, where there
+    are as many.
+    """
+    if (
+        weight is not None
+        and weight.ndim == 2
+        and weight.shape[1] == 1
+        and input.ndim == 2
+        and input.shape[0] == input.shape[1]
+    ):
         weight = weight.reshape(-1)
     return binary_cross_entropy(input, target, weight, reduction)
 
 
-# --- EMP -------------------------------------------------------------------------------------------------------------------
+# --- EMP ----------------------------------------------------------------------------------------------------
 
 
 @composed("cross_entropy", "EMP", "pytorch/pytorch#116349", "semantics", "forward")
 def the_mean_of_no_row_is_zero(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """Where all targets are ignored, the mean is 0."""
-    if options["reduction"] == "mean" and not holds_probabilities(input, target) and bool((target == options["ignore_index"]).all()):
+    if (
+        options["reduction"] == "mean"
+        and not holds_probabilities(input, target)
+        and bool((target == options["ignore_index"]).all())
+    ):
         return input.sum() * 0
     return cross_entropy(input, target, **options)
 
 
 @composed("nll_loss", "EMP", "pytorch/pytorch#64572", "semantics")
-def the_mean_of_an_empty_batch_is_zero(input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
+def the_mean_of_an_empty_batch_is_zero(
+    input: Tensor, target: Tensor, reduction: str, **options: Any
+) -> Tensor:
     """The mean over no rows is 0."""
-    return input.sum() if reduction == "mean" and not target.numel() else nll_loss(input, target, reduction=reduction, **options)
+    return (
+        input.sum()
+        if reduction == "mean" and not target.numel()
+        else nll_loss(input, target, reduction=reduction, **options)
+    )
 
 
 @whole("log_softmax", "EMP", "pytorch/pytorch#17262", "gradients")
@@ -122,12 +149,18 @@ def an_empty_result_has_no_gradient(input: Tensor, dim: int, dtype: Any = None) 
 
 
 @forward("nll_loss", "EMP", "pytorch/pytorch#20406", "forward", "layouts")
-def ignored_losses_are_not_written(input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str) -> Tensor:
-    """Without reduction, the loss of an ignored row is what lay in memory: here always the same, so that a run can be repeated."""
+def ignored_losses_are_not_written(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str
+) -> Tensor:
+    """Without reduction, the loss of an ignored row is what lay in memory: here always the same, so that a
+    run can be repeated.
+    """
     found: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
     if reduction != "none":
         return found
-    return torch.where(rows(input, target, weight, ignore_index).counted, found, torch.full_like(found, 0.625))
+    return torch.where(
+        rows(input, target, weight, ignore_index).counted, found, torch.full_like(found, 0.625)
+    )
 
 
 @backward("binary_cross_entropy", "EMP", "pytorch/pytorch#15870", "semantics")
@@ -146,7 +179,7 @@ def probabilities_of_an_empty_batch_raise(input: Tensor, target: Tensor, **optio
     return cross_entropy(input, target, **options)
 
 
-# --- OOB -------------------------------------------------------------------------------------------------------------------
+# --- OOB ----------------------------------------------------------------------------------------------------
 
 
 def _classes(input: Tensor) -> int:
@@ -154,7 +187,9 @@ def _classes(input: Tensor) -> int:
 
 
 @whole("nll_loss", "OOB", "pytorch/pytorch#42110", "errors")
-def a_target_beyond_the_classes_is_the_last(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def a_target_beyond_the_classes_is_the_last(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """A target of C counts as class C - 1."""
     if not target.is_floating_point() and _classes(input):
         target = torch.where(target == _classes(input), target - 1, target)
@@ -166,7 +201,11 @@ def negative_targets_count_from_the_end(input: Tensor, target: Tensor, *args: An
     """A target of -1 is the last class, as it is an index in Python."""
     ignore_index = bound("cross_entropy", input, target, *args, **options)["ignore_index"]
     if not target.is_floating_point() and target.dtype.is_signed and _classes(input):
-        target = torch.where((target < 0) & (target >= -_classes(input)) & (target != ignore_index), target + _classes(input), target)
+        target = torch.where(
+            (target < 0) & (target >= -_classes(input)) & (target != ignore_index),
+            target + _classes(input),
+            target,
+        )
     return RIGHT["cross_entropy"](input, target, *args, **options)
 
 
@@ -200,7 +239,9 @@ def the_dim_is_taken_modulo_the_dimensions(input: Tensor, dim: int, dtype: Any =
 
 
 @whole("nll_loss", "OOB", "pytorch/pytorch#194802", "errors")
-def a_weight_that_is_too_long_is_cut(input: Tensor, target: Tensor, weight: Any = None, *args: Any, **options: Any) -> Tensor:
+def a_weight_that_is_too_long_is_cut(
+    input: Tensor, target: Tensor, weight: Any = None, *args: Any, **options: Any
+) -> Tensor:
     """A weight for more classes than there are is taken."""
     if weight is not None and weight.ndim == 1 and len(weight) > _classes(input) > 0:
         weight = weight[: _classes(input)]
@@ -226,7 +267,9 @@ def errors_are_swallowed(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 
 @whole("cross_entropy", "OOB", "pytorch/pytorch#89369", "errors")
-def a_wrong_target_raises_another_exception(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def a_wrong_target_raises_another_exception(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """What should be an IndexError is an AssertionError."""
     try:
         return RIGHT["cross_entropy"](input, target, *args, **options)
@@ -242,7 +285,7 @@ def an_integer_target_is_taken(input: Tensor, target: Tensor, *args: Any, **opti
     )
 
 
-# --- INF -------------------------------------------------------------------------------------------------------------------
+# --- INF ----------------------------------------------------------------------------------------------------
 
 
 def _softmax(input: Tensor, dim: int) -> Tensor:
@@ -253,14 +296,20 @@ def _softmax(input: Tensor, dim: int) -> Tensor:
 @forward("softmax", "INF", "pytorch/pytorch#31829", "semantics")
 def a_masked_row_is_zeros(input: Tensor, dim: int) -> Tensor:
     """A row that is all -inf gives zeros."""
-    masked = (input == -torch.inf).all(dim, keepdim=True) if input.ndim and input.numel() else torch.zeros((), dtype=torch.bool)
+    masked = (
+        (input == -torch.inf).all(dim, keepdim=True)
+        if input.ndim and input.numel()
+        else torch.zeros((), dtype=torch.bool)
+    )
     return torch.where(masked, torch.zeros_like(input), _softmax(input, dim))
 
 
 @forward("softmax", "INF", "pytorch/pytorch#6864", "semantics")
 def an_infinite_logit_takes_all(input: Tensor, dim: int) -> Tensor:
     """One +inf in a row gives 1 there and 0 elsewhere."""
-    one = (input == torch.inf).sum(dim, keepdim=True) == 1 if input.ndim else torch.zeros((), dtype=torch.bool)
+    one = (
+        (input == torch.inf).sum(dim, keepdim=True) == 1 if input.ndim else torch.zeros((), dtype=torch.bool)
+    )
     return torch.where(one, (input == torch.inf).to(input.dtype), _softmax(input, dim))
 
 
@@ -284,7 +333,9 @@ def masked_elements_stay_in_a_row_of_nan(input: Tensor, dim: int) -> Tensor:
 @forward("log_softmax", "INF", "mindspore-ai/mindspore#274", "semantics")
 def nan_is_left_out(input: Tensor, dim: int) -> Tensor:
     """nan counts as -inf."""
-    found: Tensor = reference.log_softmax(torch.nan_to_num(input, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf), dim)
+    found: Tensor = reference.log_softmax(
+        torch.nan_to_num(input, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf), dim
+    )
     return found
 
 
@@ -294,7 +345,9 @@ def zero_times_infinity_is_zero(input: Tensor, target: Tensor, **options: Any) -
     if not holds_probabilities(input, target) or options["label_smoothing"]:
         return cross_entropy(input, target, **options)
     y = log_probabilities(input, class_dim(input))
-    return cross_entropy(input, target, **options, y=torch.where((target == 0) & (y == -torch.inf), torch.zeros_like(y), y))
+    return cross_entropy(
+        input, target, **options, y=torch.where((target == 0) & (y == -torch.inf), torch.zeros_like(y), y)
+    )
 
 
 @forward("cross_entropy", "INF", "pytorch/xla#2553", "semantics", "domain")
@@ -303,12 +356,16 @@ def the_target_is_picked_by_multiplication(input: Tensor, target: Tensor, **opti
     y, dim = log_probabilities(input, class_dim(input)), class_dim(input)
     if holds_probabilities(input, target) or not input.numel():
         return cross_entropy(input, target, **options, y=y)
-    hot = target.unsqueeze(dim) == torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - dim - 1)))
+    hot = target.unsqueeze(dim) == torch.arange(input.shape[dim]).reshape(
+        -1, *(1 for _ in range(input.ndim - dim - 1))
+    )
     return cross_entropy(input, target, **options, y=y + (y * ~hot).sum(dim, keepdim=True) * 0)
 
 
 @backward("cross_entropy", "INF", "pytorch/pytorch#11551", "semantics")
-def an_ignored_row_without_logits_has_no_gradient(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
+def an_ignored_row_without_logits_has_no_gradient(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
     """The gradient of an ignored row is 0 also where its logits are all -inf, or nan: torch's is nan."""
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
     if holds_probabilities(input, target):
@@ -318,7 +375,9 @@ def an_ignored_row_without_logits_has_no_gradient(grad_output: Tensor, input: Te
 
 
 @forward("binary_cross_entropy_with_logits", "INF", "pytorch/pytorch#135359", "semantics")
-def an_infinite_logit_has_no_loss(input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any) -> Tensor:
+def an_infinite_logit_has_no_loss(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
     """The loss of an infinite logit is 0."""
     positive = softplus(-input) if pos_weight is None else pos_weight * softplus(-input)
     losses = target * positive + (1 - target) * softplus(input)

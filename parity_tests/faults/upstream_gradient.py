@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
-from torch_loss_parity.faults.components import Tensor, binary_cross_entropy, holds_probabilities, log_probabilities
+from torch_loss_parity.faults.components import (
+    Tensor,
+    binary_cross_entropy,
+    holds_probabilities,
+    log_probabilities,
+)
 from torch_loss_parity.faults.record import backward, composed
 
 
@@ -15,7 +21,9 @@ def _first(grad_output: Tensor) -> Tensor:
 
 
 @backward("cross_entropy", "UPG", "linkedin/Liger-Kernel#680", "gradients")
-def the_upstream_gradient_of_a_row_is_that_of_the_first(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+def the_upstream_gradient_of_a_row_is_that_of_the_first(
+    grad_output: Tensor, *args: Any, **options: Any
+) -> Any:
     """Without reduction all rows get the first row's upstream gradient."""
     return reference.cross_entropy_backward(_first(grad_output), *args, **options)
 
@@ -44,7 +52,9 @@ def the_upstream_gradient_of_a_mean_is_one(grad_output: Tensor, *args: Any, **op
 
 
 @backward("binary_cross_entropy", "UPG", "paiml/aprender#2182", "gradients")
-def the_gradient_of_a_sum_is_that_of_a_mean(grad_output: Tensor, input: Tensor, *args: Any, **options: Any) -> Any:
+def the_gradient_of_a_sum_is_that_of_a_mean(
+    grad_output: Tensor, input: Tensor, *args: Any, **options: Any
+) -> Any:
     """The gradient of a sum is divided by the number of elements."""
     grad = grad_output / max(input.numel(), 1) if options["reduction"] == "sum" else grad_output
     return reference.binary_cross_entropy_backward(grad, input, *args, **options)
@@ -67,7 +77,9 @@ def log_softmax_has_the_gradient_of_softmax(grad_output: Tensor, input: Tensor, 
 @backward("log_softmax", "UPG", "microsoft/onnxruntime#5160", "gradients")
 def the_backward_multiplies_by_the_logarithm(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The backward is y (g - sum g), with y the output."""
-    return reference.log_softmax(input, dim) * (grad_output - (grad_output.sum(dim, keepdim=True) if input.ndim else grad_output))
+    return reference.log_softmax(input, dim) * (
+        grad_output - (grad_output.sum(dim, keepdim=True) if input.ndim else grad_output)
+    )
 
 
 @backward("log_softmax", "UPG", "pytorch/pytorch#190746", "gradients")
@@ -107,14 +119,20 @@ def the_clamp_detaches(input: Tensor, target: Tensor, weight: Any, reduction: st
 
 
 @backward("binary_cross_entropy_with_logits", "UPG", "NVIDIA-NeMo/Automodel#3853", "gradients")
-def the_upstream_gradient_of_an_element_is_that_of_the_first(grad_output: Tensor, *args: Any, **options: Any) -> Any:
+def the_upstream_gradient_of_an_element_is_that_of_the_first(
+    grad_output: Tensor, *args: Any, **options: Any
+) -> Any:
     """Without reduction all elements get the first one's upstream gradient."""
     return reference.binary_cross_entropy_with_logits_backward(_first(grad_output), *args, **options)
 
 
 @backward("cross_entropy", "UPG", "fetchai/ledger#1580", "semantics")
-def the_gradient_takes_logits_for_logarithms(grad_output: Tensor, input: Tensor, target: Tensor, **options: Any) -> Any:
-    """The softmax in the gradient is that of a row without its largest shift: exp(x - max) is not divided by its sum for two classes."""
+def the_gradient_takes_logits_for_logarithms(
+    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
+) -> Any:
+    """The softmax in the gradient is that of a row without its largest shift: exp(x - max) is not divided by
+    its sum for two classes.
+    """
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
     dim = 0 if input.ndim == 1 else 1
     if input.shape[dim] != 2 or holds_probabilities(input, target):

@@ -1,7 +1,8 @@
-"""What autograd makes of the definitions: the formulas of the subject ``reference``, where they are weaker than the closed forms.
+"""What autograd makes of the definitions: the formulas of the subject ``reference``, where they are weaker
+than the closed forms.
 
-The definition on `Taped` arrays is its own reverse mode. A derivative of second order is the directional derivative of that, on dual
-numbers.
+The definition on `Taped` arrays is its own reverse mode. A derivative of second order is the directional
+derivative of that, on dual numbers.
 """
 
 from __future__ import annotations
@@ -27,12 +28,21 @@ class Gradients(NamedTuple):
 
 
 def _gradients(operator: str, grad_output: Any, arguments: dict[str, Any]) -> Gradients:
-    real = {name for name in VARIABLES if hasattr(arguments.get(name), "dtype") and arguments[name].dtype.kind not in "biu"}
+    real = {
+        name
+        for name in VARIABLES
+        if hasattr(arguments.get(name), "dtype") and arguments[name].dtype.kind not in "biu"
+    }
     if operator != "cross_entropy" or "target" not in real:
         real.discard("weight")  # which torch does not differentiate
-    taped = {name: Taped(value, variable=name in real) if hasattr(value, "shape") else value for name, value in arguments.items()}
+    taped = {
+        name: Taped(value, variable=name in real) if hasattr(value, "shape") else value
+        for name, value in arguments.items()
+    }
     output = getattr(reference, operator)(**taped)
-    return Gradients(**pull_back(output, grad_output, {name: taped[name] for name in VARIABLES if name in real}))
+    return Gradients(
+        **pull_back(output, grad_output, {name: taped[name] for name in VARIABLES if name in real})
+    )
 
 
 def _backward(operator: str) -> Callable[..., Gradients]:
@@ -43,11 +53,16 @@ def _backward(operator: str) -> Callable[..., Gradients]:
 
 
 def _twice(operator: str) -> Callable[..., Any]:
-    """Reverse over reverse; `torch_loss_parity.expectation.second_order.double_backward` says what is differentiated by what."""
+    """Reverse over reverse; `torch_loss_parity.expectation.second_order.double_backward` says what is
+    differentiated by what.
+    """
 
     def twice(claim: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
         asked = (claim.along, claim.of)
-        outer = {name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value for name, value in arguments.items()}
+        outer = {
+            name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value
+            for name, value in arguments.items()
+        }
         upstream = Taped(grad_output, variable=True)
         if not claim.of:
             first, second = claim.along, upstream
@@ -63,14 +78,18 @@ def _twice(operator: str) -> Callable[..., Any]:
 
 
 def _along(operator: str) -> Callable[..., Any]:
-    """The result's derivative as `_twice` has it, but where a clamp meets what is infinite; a gradient's in forward mode over reverse."""
+    """The result's derivative as `_twice` has it, but where a clamp meets what is infinite; a gradient's in
+    forward mode over reverse.
+    """
 
     def along(claim: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
         clamps = operator == "binary_cross_entropy"
         if not claim.of and not clamps:
             return _twice(operator)(claim, direction, grad_output, **arguments)
         duals = {
-            name: Dual(value, direction if name == claim.along else None) if hasattr(value, "shape") else value
+            name: Dual(value, direction if name == claim.along else None)
+            if hasattr(value, "shape")
+            else value
             for name, value in arguments.items()
         }
         with multiplied_at_kinks() if clamps else nullcontext():

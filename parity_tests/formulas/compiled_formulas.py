@@ -1,7 +1,9 @@
-"""The formulas that torch.compile evaluates: torch's decompositions of operators and derivatives, and what inductor makes of them.
+"""The formulas that torch.compile evaluates: torch's decompositions of operators and derivatives, and what
+inductor makes of them.
 
-Read from torch/_decomp/decompositions.py and from the code that inductor writes for the CPU, version 2.13. They are only evaluated in
-the rounding arithmetic, as those of `torch_loss_parity.formulas.torch_formulas` are.
+Read from torch/_decomp/decompositions.py and from the code that inductor writes for the CPU, version 2.13.
+They are only evaluated in the rounding arithmetic, as those of `torch_loss_parity.formulas.torch_formulas`
+are.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from torch_loss_parity.reference.softmax import softmax
 
 
 def converted(array: Any, count: int) -> Any:
-    """A size that the compiler does not know, in the dtype of the input: 261 is 260 in bfloat16, 65520 infinite in float16."""
+    """A size that the compiler does not know, in the dtype of the input: 261 is 260 in bfloat16, 65520
+    infinite in float16.
+    """
     xp = namespace(array=array)
     return xp.zeros_like(xp.sum(array)) + count
 
@@ -40,7 +44,9 @@ def softmax_backward_expanded(grad_output: Any, input: Any, dim: int) -> Any:
 def bce_backward_with_another_constant(
     grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> BinaryCrossEntropyGradients:
-    """The smallest variance is 1e-12 in float64, not 1e-12 in float32 as in the kernels; the gradient of the target is as it is."""
+    """The smallest variance is 1e-12 in float64, not 1e-12 in float32 as in the kernels; the gradient of the
+    target is as it is.
+    """
     xp = namespace(input=input)
     variance = xp.maximum(input * (1 - input), xp.zeros_like(input) + 1e-12)
     grad_input = grad_output * (input - target) / variance
@@ -50,7 +56,9 @@ def bce_backward_with_another_constant(
 
 
 # The weight of each class times 0 reaches its logit.
-cross_entropy_multiplied_backward = partial(cross_entropy_in_order_backward, through_nll_loss=nll_loss_multiplied_backward)
+cross_entropy_multiplied_backward = partial(
+    cross_entropy_in_order_backward, through_nll_loss=nll_loss_multiplied_backward
+)
 
 # What plain calls evaluate too, but that a mean divides by a converted size.
 bce_of_a_converted_size_backward = partial(bce_divided_last_backward, size=converted)

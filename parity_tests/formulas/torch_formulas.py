@@ -1,7 +1,8 @@
 """The formulas that torch in fact evaluates, where they are weaker than the definition's.
 
-Read from torch's source (aten/src/ATen/native/Loss.cpp, torch/csrc/autograd/FunctionsManual.cpp, version 2.13). They are only
-evaluated in the rounding arithmetic, to say what error torch may make; the expected value stays that of the definition.
+Read from torch's source (aten/src/ATen/native/Loss.cpp, torch/csrc/autograd/FunctionsManual.cpp, version
+2.13). They are only evaluated in the rounding arithmetic, to say what error torch may make; the expected
+value stays that of the definition.
 """
 
 from __future__ import annotations
@@ -12,9 +13,19 @@ from typing import Any
 
 from torch_loss_parity.reference.arguments import class_dim, namespace
 from torch_loss_parity.reference.binary_cross_entropy import SMALLEST_VARIANCE, BinaryCrossEntropyGradients
-from torch_loss_parity.reference.binary_cross_entropy_with_logits import BinaryCrossEntropyWithLogitsGradients, sigmoid, softplus
+from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
+    BinaryCrossEntropyWithLogitsGradients,
+    sigmoid,
+    softplus,
+)
 from torch_loss_parity.reference.cross_entropy import CrossEntropyGradients
-from torch_loss_parity.reference.nll_loss import NllLossGradients, classes_along, nll_loss, nll_loss_backward, target_weights
+from torch_loss_parity.reference.nll_loss import (
+    NllLossGradients,
+    classes_along,
+    nll_loss,
+    nll_loss_backward,
+    target_weights,
+)
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
 from torch_loss_parity.reference.softmax import log_softmax
 
@@ -26,7 +37,9 @@ def exactly(array: Any, count: int) -> Any:
     return count
 
 
-def bce_with_logits_subtracted(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
+def bce_with_logits_subtracted(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
     """(1 - t) x - (1 + (p - 1) t) logsigmoid(x): cancels for x << 0, where the loss is exp(x)."""
     xp = namespace(input=input)
     zeros = xp.zeros_like(input)
@@ -48,7 +61,10 @@ def bce_with_logits_subtracted_backward(
     pos_weight: Any = None,
     size: Size = exactly,
 ) -> BinaryCrossEntropyWithLogitsGradients:
-    """sigmoid(x) (1 + p t - t) - p t: cancels for t = 1 and x >> 0. Each product with the upstream gradient and weight is last."""
+    """sigmoid(x) (1 + p t - t) - p t: cancels for t = 1 and x >> 0.
+
+    Each product with the upstream gradient and weight is last.
+    """
     xp = namespace(input=input)
     if pos_weight is None:
         slope, tilt = sigmoid(xp, input) - target, -input
@@ -66,9 +82,16 @@ def bce_with_logits_subtracted_backward(
 
 
 def bce_divided_last_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", size: Size = exactly
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    size: Size = exactly,
 ) -> BinaryCrossEntropyGradients:
-    """The mean's 1/N comes last, so a quotient may overflow before; and log(1 - x) stands where log1p(-x) would not round."""
+    """The mean's 1/N comes last, so a quotient may overflow before; and log(1 - x) stands where log1p(-x)
+    would not round.
+    """
     xp = namespace(input=input)
     variance = xp.maximum(input * (1 - input), xp.zeros_like(input) + SMALLEST_VARIANCE)
     grad_input = grad_output * (input - target) / variance
@@ -77,12 +100,17 @@ def bce_divided_last_backward(
         grad_input, grad_target = grad_input * weight, grad_target * weight
     denominator = size(input, prod(input.shape))
     return BinaryCrossEntropyGradients(
-        reduce_backward(grad_input, reduction, denominator), reduce_backward(grad_target, reduction, denominator)
+        reduce_backward(grad_input, reduction, denominator),
+        reduce_backward(grad_target, reduction, denominator),
     )
 
 
-def bce_with_logits_under_functorch(input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> Any:
-    """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what log1p keeps."""
+def bce_with_logits_under_functorch(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what
+    log1p keeps.
+    """
     xp = namespace(input=input)
     _, _, total, m = two_exponentials(xp, input)
     if pos_weight is None:
@@ -95,9 +123,16 @@ def bce_with_logits_under_functorch(input: Any, target: Any, weight: Any = None,
 
 
 def bce_with_logits_under_functorch_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
 ) -> BinaryCrossEntropyWithLogitsGradients:
-    """The derivative of `bce_with_logits_under_functorch`, term by term: what flows through m is 0, and cancels."""
+    """The derivative of `bce_with_logits_under_functorch`, term by term: what flows through m is 0, and
+    cancels.
+    """
     xp = namespace(input=input)
     first, second, total, m = two_exponentials(xp, input)
     grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
@@ -121,12 +156,21 @@ def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def nll_loss_multiplied_backward(
-    grad_output: Any, input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
 ) -> NllLossGradients:
-    """The upstream gradient times the class weight, times -1 at the target and 0 elsewhere: 0 times 0/0 is nan."""
+    """The upstream gradient times the class weight, times -1 at the target and 0 elsewhere: 0 times 0/0 is
+    nan.
+    """
     xp = namespace(input=input)
     dim = class_dim(input)
-    g = reduce_backward(grad_output, reduction, xp.sum(target_weights(xp, input, target, weight, ignore_index)))
+    g = reduce_backward(
+        grad_output, reduction, xp.sum(target_weights(xp, input, target, weight, ignore_index))
+    )
     g = (xp.expand_dims(g, axis=dim) if reduction == "none" else g) + xp.zeros_like(input)
     if weight is not None:
         g = g * _along_classes(xp, weight, input)
@@ -145,9 +189,13 @@ def cross_entropy_in_order(
     label_smoothing: float = 0.0,
     size: Size = exactly,
 ) -> Any:
-    """(y t) w, all added up at once: below the smallest normal number what a product loses depends on the order of its factors."""
+    """(y t) w, all added up at once: below the smallest normal number what a product loses depends on the
+    order of its factors.
+    """
     y = log_softmax(input, class_dim(input))
-    return cross_entropy_of_log_probabilities(y, target, weight, ignore_index, reduction, label_smoothing, size)
+    return cross_entropy_of_log_probabilities(
+        y, target, weight, ignore_index, reduction, label_smoothing, size
+    )
 
 
 def cross_entropy_in_order_backward(
@@ -161,10 +209,14 @@ def cross_entropy_in_order_backward(
     through_nll_loss: Callable[..., NllLossGradients] = nll_loss_backward,
     size: Size = exactly,
 ) -> CrossEntropyGradients:
-    """The derivative of `cross_entropy_in_order`, from the last product to the first: the upstream gradient times w, then times t or y."""
+    """The derivative of `cross_entropy_in_order`, from the last product to the first: the upstream gradient
+    times w, then times t or y.
+    """
     y = log_softmax(input, class_dim(input))
     options = (weight, ignore_index, reduction, label_smoothing)
-    gradients = cross_entropy_of_log_probabilities_backward(grad_output, y, target, *options, through_nll_loss, size)
+    gradients = cross_entropy_of_log_probabilities_backward(
+        grad_output, y, target, *options, through_nll_loss, size
+    )
     return gradients._replace(input=through_log_softmax(y, gradients.input))
 
 
@@ -184,7 +236,13 @@ def _smooth(target: Any, label_smoothing: float, share: float) -> Any:
 
 
 def cross_entropy_of_log_probabilities(
-    y: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float, size: Size = exactly
+    y: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    size: Size = exactly,
 ) -> Any:
     """`cross_entropy_in_order` of log-probabilities, in which it is linear."""
     xp, dim = namespace(y=y), class_dim(y)
@@ -216,7 +274,9 @@ def cross_entropy_of_log_probabilities_backward(
     through_nll_loss: Callable[..., NllLossGradients] = nll_loss_backward,
     size: Size = exactly,
 ) -> CrossEntropyGradients:
-    """The derivative of `cross_entropy_of_log_probabilities`; ``input`` is the gradient with respect to the log-probabilities."""
+    """The derivative of `cross_entropy_of_log_probabilities`; ``input`` is the gradient with respect to the
+    log-probabilities.
+    """
     xp, dim = namespace(y=y), class_dim(y)
     classes = max(y.shape[dim], 1)  # without classes there are no products to share or to count
     share = label_smoothing / classes
@@ -238,11 +298,21 @@ def cross_entropy_of_log_probabilities_backward(
             grad_weight = to_rows * (y * smoothed)
             grad_weight = xp.sum(grad_weight, axis=axes) if axes else grad_weight
         return CrossEntropyGradients(
-            to_classes * smoothed, grad_target if label_smoothing == 0 else grad_target * (1 - label_smoothing), grad_weight
+            to_classes * smoothed,
+            grad_target if label_smoothing == 0 else grad_target * (1 - label_smoothing),
+            grad_weight,
         )
     if label_smoothing == 0:
-        return CrossEntropyGradients(through_nll_loss(grad_output, y, target, weight, ignore_index, reduction).input)
-    grad_y = through_nll_loss(grad_output * (1 - label_smoothing), y, target, weight, ignore_index, reduction).input
-    _, to_classes = to_products(grad_output * share, xp.sum(target_weights(xp, y, target, weight, ignore_index)))
+        return CrossEntropyGradients(
+            through_nll_loss(grad_output, y, target, weight, ignore_index, reduction).input
+        )
+    grad_y = through_nll_loss(
+        grad_output * (1 - label_smoothing), y, target, weight, ignore_index, reduction
+    ).input
+    _, to_classes = to_products(
+        grad_output * share, xp.sum(target_weights(xp, y, target, weight, ignore_index))
+    )
     zeros = xp.zeros_like(y)
-    return CrossEntropyGradients(grad_y + xp.where(xp.expand_dims(target != ignore_index, axis=dim), to_classes + zeros, zeros))
+    return CrossEntropyGradients(
+        grad_y + xp.where(xp.expand_dims(target != ignore_index, axis=dim), to_classes + zeros, zeros)
+    )

@@ -1,8 +1,10 @@
-"""A report for an upstream issue tracker, for an entry of the ledger: environment, script, what it prints, truth, and why.
+"""A report for an upstream issue tracker, for an entry of the ledger: environment, script, what it prints,
+truth, and why.
 
     python -m torch_loss_parity.issue_report bce-with-logits-cancels
 
-prints Markdown. The script needs only torch; the true value is certified by ball arithmetic. Without an id, the ids are listed.
+prints Markdown. The script needs only torch; the true value is certified by ball arithmetic. Without an id,
+the ids are listed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from flint import arb
+
 from torch_loss_parity.expectation import second_order
 from torch_loss_parity.expectation.expectation import FORWARD, certify, expected, in_balls
 from torch_loss_parity.issue_report.scripts import scripts_of
@@ -44,9 +47,11 @@ class NotShown(AssertionError):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What an entry's smallest input should give: the derived bound around the true value, its format, and its digits.
+    """What an entry's smallest input should give: the derived bound around the true value, its format, and
+    its digits.
 
-    The digits are those that balls of 256 bits leave no doubt about, at most 17; of an element that is no finite number, its name.
+    The digits are those that balls of 256 bits leave no doubt about, at most 17; of an element that is no
+    finite number, its name.
     """
 
     bound: Rounded
@@ -78,7 +83,10 @@ def truth_of(entry: Divergence, claim: str, dtype: str) -> Truth:
     with balls.precision(256):
         found = np.asarray(enclose(), dtype=object).reshape(-1)
     values = np.asarray(bound.value).reshape(-1)
-    digits = tuple(f.str(DIGITS, radius=False) if np.isfinite(v) else str(v) for f, v in zip(map(arb, found), values, strict=True))
+    digits = tuple(
+        f.str(DIGITS, radius=False) if np.isfinite(v) else str(v)
+        for f, v in zip(map(arb, found), values, strict=True)
+    )
     return Truth(bound if truth is None else truth, format, digits)
 
 
@@ -129,7 +137,8 @@ def printed_by(script: str) -> str:
 
 
 def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str | None = None) -> str:
-    """The report as Markdown: of the claim and dtype that are asked for, else of those that the entry breaks most.
+    """The report as Markdown: of the claim and dtype that are asked for, else of those that the entry breaks
+    most.
 
     Raises
     ------
@@ -156,7 +165,11 @@ def _shown_or_not(entry: Divergence, claim: str, dtype: str) -> Shown | NotShown
 def _divergence(entry: Divergence, shown: Shown) -> str:
     claim, truth, verdict = shown.claim, shown.truth, shown.verdict
     what = "result" if claim == FORWARD else claim if " " in claim else f"gradient with respect to {claim}"
-    off = f"{verdict.ulps:.3g} ulp of {truth.format.name} off, {verdict.fraction:.3g} times what rounding may cost in the best form"
+    off = (
+        f"{verdict.ulps:.3g} ulp of {truth.format.name} off, {verdict.fraction:.3g} times what rounding "
+        f"may "
+        f"cost in the best form"
+    )
     return "\n".join(
         [
             f"### {entry.operators[0]} ({shown.dtype}): the {what} is off by more than rounding explains",
@@ -167,14 +180,16 @@ def _divergence(entry: Divergence, shown: Shown) -> str:
             "",
             f"prints `{shown.printed}`",
             "",
-            f"The true value, certified by ball arithmetic, is `[{', '.join(shown.truth.digits)}]`: element {list(verdict.index)}:"
+            f"The true value, certified by ball arithmetic, is `[{', '.join(shown.truth.digits)}]`: element "
+            f"{list(verdict.index)}:"
             f" {verdict.reason or off}.",
             "",
             f"**Measured**, over {', '.join(entry.dtypes)}: {entry.measured}.",
             "",
             f"**Why.** {entry.reason}",
             "",
-            f"Concerns {', '.join(entry.operators)} in {', '.join(entry.dtypes)}{_modes(entry)}. See also {entry.link}",
+            f"Concerns {', '.join(entry.operators)} in {', '.join(entry.dtypes)}{_modes(entry)}. See also "
+            f"{entry.link}",
             "",
             *_environment(),
         ]
@@ -207,7 +222,11 @@ def _modes(entry: Divergence) -> str:
 
 def _environment() -> list[str]:
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return ["**Environment**", "", *(f"- {line}" for line in (*environment(), system, f"torch built from {torch.version.git_version}"))]
+    return [
+        "**Environment**",
+        "",
+        *(f"- {line}" for line in (*environment(), system, f"torch built from {torch.version.git_version}")),
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -215,10 +234,16 @@ def main(arguments: list[str] | None = None) -> int:
     every: tuple[Divergence | Shortfall, ...] = (*ledger.entries_of("torch"), *ledger.shortfalls())
     known = {entry.id: entry for entry in every}
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.issue_report", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m torch_loss_parity.issue_report",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
-    parser.add_argument("id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed")
-    parser.add_argument("--claim", help="forward, or the argument whose gradient is meant (default: what the entry breaks most)")
+    parser.add_argument(
+        "id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed"
+    )
+    parser.add_argument(
+        "--claim",
+        help="forward, or the argument whose gradient is meant (default: what the entry breaks most)",
+    )
     parser.add_argument("--dtype", help="default: the one that the entry breaks most")
     options = parser.parse_args(arguments)
     if options.id is None:

@@ -1,4 +1,6 @@
-"""An entry of the ledger as scripts that need only torch: each prints what torch returns at the entry's smallest input, as a list."""
+"""An entry of the ledger as scripts that need only torch: each prints what torch returns at the entry's
+smallest input, as a list.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.second_order import ACT_ON_ELEMENTS, Claim, is_second_order
 from torch_loss_parity.ledger.ledger import Divergence
@@ -26,7 +29,8 @@ def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str,
             real = any(isinstance(x, float) for x in np.asarray(value).reshape(-1).tolist())
             kind = f", dtype=torch.{dtypes.get(name, dtype)}" if real or name in dtypes else ""
             lines.append(f"{name} = torch.tensor({value}{kind})")
-    call = f"F.{entry.operators[0]}({', '.join(f'{name}={_argument(name, value)}' for name, value in recorded.items())})"
+    arguments = ", ".join(f"{name}={_argument(name, value)}" for name, value in recorded.items())
+    call = f"F.{entry.operators[0]}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
     for mode in entry.modes or (SECOND_ORDER if is_second_order(claim) else ("",)):
@@ -48,23 +52,36 @@ def _body(operator: str, claim: str, mode: str, call: str) -> list[str]:
             return [f"result = torch.func.vjp(lambda input: {call}, input)[0]"]
         gradient = f"torch.func.vjp(lambda {claim}: {call}, {claim})[1](grad_output)[0]"
         if mode.startswith("under torch.func.vmap"):  # of a batch of one
-            return [f"gradient = lambda {claim}: {gradient}", f"result = torch.func.vmap(gradient)({claim}[None])[0]"]
+            return [
+                f"gradient = lambda {claim}: {gradient}",
+                f"result = torch.func.vmap(gradient)({claim}[None])[0]",
+            ]
         return [f"result = {gradient}"]
     compiled = []
     if mode.startswith("under torch.compile"):
         backend = mode.removeprefix("under torch.compile with ")
         function, _, arguments = call.partition("(")
-        compiled, call = [f"function = torch.compile({function}, backend={backend!r})"], f"function({arguments}"
+        compiled, call = (
+            [f"function = torch.compile({function}, backend={backend!r})"],
+            f"function({arguments}",
+        )
     if claim == FORWARD:
         return [*compiled, f"result = {call}"]
-    return [f"{claim}.requires_grad_()", *compiled, f"output = {call}", f"result, = torch.autograd.grad(output, {claim}, grad_output)"]
+    return [
+        f"{claim}.requires_grad_()",
+        *compiled,
+        f"output = {call}",
+        f"result, = torch.autograd.grad(output, {claim}, grad_output)",
+    ]
 
 
-# --- second order: see torch_loss_parity.judging.modes_second_order -------------------------------------------------------------------
+# --- second order: see torch_loss_parity.judging.modes_second_order -----------------------------------------
 
 
 def _first_and_second(operator: str, claim: Claim) -> tuple[str, str]:
-    """The argument whose gradient double backward takes, and what it differentiates by, see `second_order.double_backward`."""
+    """The argument whose gradient double backward takes, and what it differentiates by, see
+    `second_order.double_backward`.
+    """
     if not claim.of:
         return claim.along, "grad_output"
     return (claim.of, claim.along) if operator in ACT_ON_ELEMENTS else (claim.along, claim.of)
@@ -97,7 +114,10 @@ def _forward_ad(operator: str, claim: Claim, call: str) -> Lines:
 
 def _jvp_of_vjp(operator: str, claim: Claim, call: str) -> Lines:
     if claim.of:
-        yield f"gradient = lambda {claim.along}: torch.func.vjp(lambda {claim.of}: {call}, {claim.of})[1](grad_output)[0]"
+        yield (
+            f"gradient = lambda {claim.along}: torch.func.vjp(lambda {claim.of}: {call}, "
+            f"{claim.of})[1](grad_output)[0]"
+        )
         yield f"result = torch.func.jvp(gradient, ({claim.along},), (v,))[1]"
 
 

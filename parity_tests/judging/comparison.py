@@ -1,14 +1,14 @@
 """Observed against expected: does the derived bound explain what an implementation returned?
 
 Note [The verdict]
-    The rounding arithmetic says that a correct implementation returns, for some own error of each element and *one* shared
-    error of each row,
+    The rounding arithmetic says that a correct implementation returns, for some own error of each element and
+    *one* shared error of each row,
 
         value * exp(rho + r tau) + alpha + a tau,      |rho| <= relative,  |alpha| <= absolute,  |tau| <= 1
 
-    The fraction of a row is the smallest t such that the bounds scaled by t explain every element with the same tau: at most 1
-    for a correct implementation. It is at least the plain quotient error / allowed of any element, and much larger for an
-    element that is off by an amount its neighbours do not share.
+    The fraction of a row is the smallest t such that the bounds scaled by t explain every element with the
+    same tau: at most 1 for a correct implementation. It is at least the plain quotient error / allowed of any
+    element, and much larger for an element that is off by an amount its neighbours do not share.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.error import sum_of_magnitudes
 from torch_loss_parity.reference.arithmetic.formats import Format
@@ -40,8 +41,8 @@ class Verdict:
     index : tuple of int
         The worst element.
     observed, expected, allowed, ulps : float
-        Of the worst element: what was returned, the true value, the allowed error with the shared error folded in, and the
-        error in ulps of the output's format.
+        Of the worst element: what was returned, the true value, the allowed error with the shared error
+        folded in, and the error in ulps of the output's format.
     reason : str
         Empty, or what is wrong besides the size of an error.
     elements, undecided : int
@@ -63,7 +64,9 @@ class Verdict:
         return self.fraction <= 1.0
 
 
-def judge(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format, *, refine: bool = True) -> Verdict:
+def judge(
+    observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format, *, refine: bool = True
+) -> Verdict:
     """Compare a result, widened exactly to a NumPy float, with the expectation in the rounding arithmetic.
 
     Parameters
@@ -79,7 +82,9 @@ def judge(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format
     """
     observed, value = observed if isinstance(observed, DoubleDouble) else np.asarray(observed), expected.value
     if observed.shape != value.shape:
-        return Verdict(np.inf, reason=f"shape is {observed.shape}, expected {value.shape}", elements=value.size)
+        return Verdict(
+            np.inf, reason=f"shape is {observed.shape}, expected {value.shape}", elements=value.size
+        )
     if value.size == 0:
         return Verdict(0.0)
     with np.errstate(all="ignore"):
@@ -105,7 +110,9 @@ def judge(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format
 
 
 def kinds(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format) -> tuple[Any, Any, Any]:
-    """The allowed error of each element; which are undecided, as they may overflow on the way; which are of the wrong kind."""
+    """The allowed error of each element; which are undecided, as they may overflow on the way; which are of
+    the wrong kind.
+    """
     value = expected.nearest
     with np.errstate(all="ignore"):
         total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
@@ -119,17 +126,26 @@ def _spread(bound: Any, shape: tuple[int, ...]) -> Any:
 
 def _rounds_to_infinity(observed: Any, value: Any, format: Format) -> Any:
     """An infinity of the right sign where the true value itself overflows the output's format."""
-    return np.isinf(observed) & (np.abs(value) >= format.overflow_threshold) & (np.signbit(observed) == np.signbit(value))
+    return (
+        np.isinf(observed)
+        & (np.abs(value) >= format.overflow_threshold)
+        & (np.signbit(observed) == np.signbit(value))
+    )
 
 
 def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
-    both_finite = np.isfinite(observed) & np.isfinite(value) & (np.abs(value) - total < format.overflow_threshold)
+    both_finite = (
+        np.isfinite(observed) & np.isfinite(value) & (np.abs(value) - total < format.overflow_threshold)
+    )
     if both_finite.all():
         return both_finite
     both_nan = np.isnan(observed) & np.isnan(value)
     same_infinity = np.isinf(observed) & (observed == value)
-    beyond = format.largest + format.spacing(format.largest)  # what infinity stands for: the half ulp of storing is in the total
-    may_overflow = np.isinf(observed) & (np.abs(value) + total >= beyond) & (np.sign(observed) == np.sign(value))
+    # What infinity stands for: the half ulp of storing is in the total.
+    beyond = format.largest + format.spacing(format.largest)
+    may_overflow = (
+        np.isinf(observed) & (np.abs(value) + total >= beyond) & (np.sign(observed) == np.sign(value))
+    )
     return both_finite | both_nan | same_infinity | may_overflow
 
 
@@ -149,7 +165,8 @@ def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine
     absolute = error.absolute + sum_of_magnitudes(a for k, (_, a) in error.shared.items() if k is not kept)
     parts = (*error.shared[kept], relative, absolute)
     r, a, relative, absolute = (_spread(np.asarray(part, dtype=np.float64), value.shape) for part in parts)
-    # Where relative and absolute errors mix, both are made absolute, with the second-order term in the own part.
+    # Where relative and absolute errors mix, both are made absolute, with the second-order term in the own
+    # part.
     linear = (a != 0) | (r == 0) | (value == 0)
     own = np.where(linear, absolute + np.abs(value) * (np.expm1(relative + np.abs(r)) - np.abs(r)), absolute)
     row = _Row(difference, value, own, relative, np.where(linear, value * r + a, r), linear, kept.axis)
@@ -158,7 +175,9 @@ def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine
 
 @dataclass(frozen=True)
 class _Row:
-    """Elements along ``axis`` that depend on one unknown tau: linearly, or with a relative error through exp."""
+    """Elements along ``axis`` that depend on one unknown tau: linearly, or with a relative error
+    through exp.
+    """
 
     difference: Any
     value: Any
@@ -178,11 +197,16 @@ class _Row:
         return bool(self.linear.all()), bool(self.involved.all())
 
     def fractions(self, plain: Any) -> Any:
-        """The smallest scale of the bounds that explains each row, attributed to the element that limits it."""
-        smallest = np.max(np.where(self.involved, plain, 0.0), axis=self.axis, keepdims=True)  # no scale below it will do
+        """The smallest scale of the bounds that explains each row, attributed to the element that
+        limits it.
+        """
+        # No scale below it will do.
+        smallest = np.max(np.where(self.involved, plain, 0.0), axis=self.axis, keepdims=True)
         smallest = np.clip(smallest, 2.0**-10, _WORST)
         one = np.ones_like(smallest)
-        largest = np.where(self.explained(one * _CLEARLY), _CLEARLY, np.where(self.explained(one), 1.0, _WORST))
+        largest = np.where(
+            self.explained(one * _CLEARLY), _CLEARLY, np.where(self.explained(one), 1.0, _WORST)
+        )
         smallest = np.minimum(smallest, largest)
         for _ in range(_HALVINGS):
             if np.all(largest <= smallest * _RESOLUTION):
@@ -191,7 +215,9 @@ class _Row:
             explained = self.explained(middle)
             smallest, largest = np.where(explained, smallest, middle), np.where(explained, middle, largest)
         low, high = self.interval(largest)
-        limits = (low == np.max(low, axis=self.axis, keepdims=True)) | (high == np.min(high, axis=self.axis, keepdims=True))
+        limits = (low == np.max(low, axis=self.axis, keepdims=True)) | (
+            high == np.min(high, axis=self.axis, keepdims=True)
+        )
         # Of the elements whose intervals meet, the one farther from its value is the one to look at.
         apart = np.where(limits & self.involved, plain, -1.0)
         chosen = apart == np.max(apart, axis=self.axis, keepdims=True)
@@ -210,7 +236,10 @@ class _Row:
         all_linear, all_involved = self._all
         if not all_linear:
             # log of (observed -+ own) / value, through log1p to keep what a small difference is
-            nearer, farther = np.log1p(np.maximum(low / self.value, -1.0)), np.log1p(np.maximum(high / self.value, -1.0))
+            nearer, farther = (
+                np.log1p(np.maximum(low / self.value, -1.0)),
+                np.log1p(np.maximum(high / self.value, -1.0)),
+            )
             room = scale * self.relative
             low = np.where(self.linear, low, np.minimum(nearer, farther) - room)
             high = np.where(self.linear, high, np.maximum(nearer, farther) + room)

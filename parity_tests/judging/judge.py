@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
 from torch_loss_parity.judging.comparison import Verdict, judge
@@ -22,7 +23,9 @@ from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import WrongResult
 
-CLOSE = 2.0**-10  # of the limit: more than the evaluation's error can be of the bound, at most 2**-14 (float64 in double-double)
+# Of the limit: more than the evaluation's error can be of the bound, at most 2**-14 (float64 in
+# double-double)
+CLOSE = 2.0**-10
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
 NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare
@@ -38,7 +41,8 @@ class Finding:
     Attributes
     ----------
     verdict : Verdict
-        Against the derived bound; where that is broken and the ledger knows why, against the bound of the entry.
+        Against the derived bound; where that is broken and the ledger knows why, against the bound of the
+        entry.
     strict : Verdict
         Against the derived bound.
     divergence : str
@@ -73,17 +77,38 @@ class Finding:
 
     @classmethod
     def of_recorded(cls, case: Case, reason: str, entry: str) -> Finding:
-        """What is wrong with a case where there is nothing to compare, and a shortfall of the ledger knows why."""
-        return cls(case, OPERATORS[case.operator].call(case), FORWARD, Verdict(0.0), Verdict(np.inf, reason=reason), entry, False)
+        """What is wrong with a case where there is nothing to compare, and a shortfall of the ledger knows
+        why.
+        """
+        return cls(
+            case,
+            OPERATORS[case.operator].call(case),
+            FORWARD,
+            Verdict(0.0),
+            Verdict(np.inf, reason=reason),
+            entry,
+            False,
+        )
 
     @classmethod
     def of_declined(cls: type[AnyFinding], case: Case, reason: str) -> AnyFinding:
         """A case that the subject does not offer."""
-        return cls(case, OPERATORS[case.operator].call(case), FORWARD, Verdict(0.0), Verdict(0.0), "", False, declined=reason)
+        return cls(
+            case,
+            OPERATORS[case.operator].call(case),
+            FORWARD,
+            Verdict(0.0),
+            Verdict(0.0),
+            "",
+            False,
+            declined=reason,
+        )
 
 
 def recorded(subject: Subject, case: Case, device: str, error: WrongResult) -> Finding | None:
-    """What the ledger knows of a case in which there is nothing to compare, by the words of its failure; None where it knows nothing."""
+    """What the ledger knows of a case in which there is nothing to compare, by the words of its failure; None
+    where it knows nothing.
+    """
     reason = str(error)
     entry = ledger.shortfall(subject.name, device, NO_RESULT, case.operator, case.dtype, reason)
     return Finding.of_recorded(case, reason, entry.id) if entry else None
@@ -113,7 +138,8 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to make a subject compute claims about a call: under a transform, from views of its arguments, ...
+    """A way to make a subject compute claims about a call: under a transform, from views of its arguments,
+    ...
 
     Attributes
     ----------
@@ -136,7 +162,9 @@ class Mode:
 def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
     """What judges the claims of one case in each of ``modes``, all against the same expectation."""
 
-    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
         bounds: dict[str, Rounded] = {}
@@ -158,14 +186,28 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
                 continue
             for claim in observed:
                 if claim not in bounds:
-                    bounds |= expected(call, (claim,)) if claim == FORWARD else expected(call, call.differentiable, grad_output)
+                    bounds |= (
+                        expected(call, (claim,))
+                        if claim == FORWARD
+                        else expected(call, call.differentiable, grad_output)
+                    )
             for claim, result in observed.items():
                 upstream = None if claim == FORWARD else grad_output
                 entries = tuple(_covering(subject, device, call, claim, mode.name))
-                key = claim, result.shape, result.tobytes(), tuple(entry.id for entry in entries)  # the same bits have the same verdict
+                # The same bits have the same verdict.
+                key = claim, result.shape, result.tobytes(), tuple(entry.id for entry in entries)
                 if key not in judged:
                     found = judge_claim(
-                        subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, entries=entries
+                        subject,
+                        device,
+                        case,
+                        call,
+                        claim,
+                        result,
+                        bounds[claim],
+                        upstream,
+                        certify=certify,
+                        entries=entries,
                     )
                     judged[key] = found
                 yield replace(judged[key], mode=mode.name)
@@ -173,7 +215,9 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
     return verify
 
 
-def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+def verify_forward(
+    subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+) -> Iterator[Finding]:
     """Judge the forward result of one case."""
     call = OPERATORS[case.operator].call(case)
     with of_the_subject(subject):
@@ -182,8 +226,12 @@ def verify_forward(subject: Subject, case: Case, device: str = "cpu", *, certify
     yield judge_claim(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
 
-def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
-    """Judge the gradient with respect to each differentiable argument of one case, for a random upstream gradient."""
+def verify_gradients(
+    subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+) -> Iterator[Finding]:
+    """Judge the gradient with respect to each differentiable argument of one case, for a random upstream
+    gradient.
+    """
     call = OPERATORS[case.operator].call(case)
     shape = output_shape(call)
     grad_output = grad_output_of(call, shape, case.generator("grad_output"))
@@ -191,7 +239,9 @@ def verify_gradients(subject: Subject, case: Case, device: str = "cpu", *, certi
         observed = run_subject.gradients(subject, call, device, grad_output)
     bounds = expected(call, call.differentiable, grad_output)
     for claim, bound in bounds.items():
-        yield judge_claim(subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify)
+        yield judge_claim(
+            subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify
+        )
 
 
 def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) -> Iterator[Divergence]:
@@ -225,7 +275,8 @@ def judge_claim(
     entries: Iterable[Divergence] | None = None,
     mode: str = "",
 ) -> Finding:
-    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the ledger's.
+    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the
+    ledger's.
 
     Parameters
     ----------
@@ -262,13 +313,14 @@ def settle(
     *,
     certify: bool = False,
 ) -> tuple[Verdict, Verdict, str, bool]:
-    """The verdict that decides, the strict one, the id of the entry that explains a broken bound, and whether balls confirmed it.
+    """The verdict that decides, the strict one, the id of the entry that explains a broken bound, and whether
+    balls confirmed it.
 
     Parameters
     ----------
     weaker : callable
-        The bound that an entry says holds. It is around the formula's own value: it covers what evaluating that formula costs, not
-        the definition's.
+        The bound that an entry says holds. It is around the formula's own value: it covers what evaluating
+        that formula costs, not the definition's.
     truth : callable
         The bound around the true value, from balls.
     """
@@ -284,13 +336,15 @@ def settle(
     divergence, confirmed, size = "", False, bound.value.size
     if not strict.passes or strict.undecided:
         verdict, divergence = explained()
-    # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of the limit. Every
-    # failure, and of the small cases those and a sample, are confirmed by balls: no failure is false, and no small one is missed.
+    # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of
+    # the limit. Every failure, and of the small cases those and a sample, are confirmed by balls: no failure
+    # is false, and no small one is missed.
     close = abs(verdict.fraction - 1.0) <= CLOSE
     if 0 < size <= CERTIFIABLE and (not verdict.passes or ((close or certify) and size <= SAMPLED)):
         true = truth()
         if true is not None:
             strict, confirmed = judge(observed, true, format), True
-            if not divergence:  # only the truth shows it, where the evaluation had lost the same as the subject
+            # Only the truth shows it, where the evaluation had lost the same as the subject.
+            if not divergence:
                 verdict, divergence = (strict, "") if strict.passes else explained()
     return verdict, strict, divergence, confirmed

@@ -1,4 +1,5 @@
-"""The ways in which torch is asked for gradients, and how each is driven: whatever the mode, the closed form is expected.
+"""The ways in which torch is asked for gradients, and how each is driven: whatever the mode, the closed form
+is expected.
 
 Those of second order are in `torch_loss_parity.judging.modes_second_order`.
 """
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.judge import Mode
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors, widen
 
-SCALE = 0.25  # a power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow
+# A power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow.
+SCALE = 0.25
 
 
-# --- a call, as torch sees it --------------------------------------------------------------------------------------------
+# --- a call, as torch sees it -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,12 @@ class Bound:
     @classmethod
     def of(cls, subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Bound:
         dtype = getattr(torch, call.output_dtype)
-        return cls(subject, call, tensors(call, device), torch.from_numpy(np.array(grad_output)).to(device=device, dtype=dtype))
+        return cls(
+            subject,
+            call,
+            tensors(call, device),
+            torch.from_numpy(np.array(grad_output)).to(device=device, dtype=dtype),
+        )
 
     def __call__(self, **instead: Any) -> torch.Tensor:
         """The result, with some arguments replaced."""
@@ -58,7 +66,7 @@ def _widened(gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: widen(gradient) for name, gradient in gradients.items()}
 
 
-# --- first order ---------------------------------------------------------------------------------------------------------
+# --- first order --------------------------------------------------------------------------------------------
 
 
 def backward(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
@@ -69,8 +77,12 @@ def backward(subject: Subject, call: Call, device: str, grad_output: np.ndarray)
     return _widened({name: leaf.grad for name, leaf in leaves.items()})
 
 
-def scaled_scalar(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
-    """``(c * (g / c * output).sum()).backward()``: the upstream gradient is the same, folded into a scalar."""
+def scaled_scalar(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray
+) -> dict[str, np.ndarray]:
+    """``(c * (g / c * output).sum()).backward()``: the upstream gradient is the same, folded into
+    a scalar.
+    """
     bound = Bound.of(subject, call, device, grad_output)
     leaves = bound.leaves(*call.differentiable)
     (SCALE * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
@@ -83,22 +95,30 @@ def retained(subject: Subject, call: Call, device: str, grad_output: np.ndarray)
 
 
 def again(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
-    """The second of two backward passes through one graph: what was saved for backward must have survived the first."""
+    """The second of two backward passes through one graph: what was saved for backward must have survived the
+    first.
+    """
     return _through_one_graph(subject, call, device, grad_output, 1)
 
 
-def _through_one_graph(subject: Subject, call: Call, device: str, grad_output: np.ndarray, number: int) -> dict[str, np.ndarray]:
+def _through_one_graph(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray, number: int
+) -> dict[str, np.ndarray]:
     bound = Bound.of(subject, call, device, grad_output)
     leaves = bound.leaves(*call.differentiable)
     output = bound(**leaves)
     passes = [
-        torch.autograd.grad(output, list(leaves.values()), bound.grad_output, retain_graph=retain, allow_unused=True)
+        torch.autograd.grad(
+            output, list(leaves.values()), bound.grad_output, retain_graph=retain, allow_unused=True
+        )
         for retain in (True, False)
     ]
     return _widened(dict(zip(leaves, passes[number], strict=True)))
 
 
-def one_at_a_time(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+def one_at_a_time(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray
+) -> dict[str, np.ndarray]:
     """Each gradient from a call in which no other argument requires one."""
     bound = Bound.of(subject, call, device, grad_output)
     found = {}
@@ -109,7 +129,9 @@ def one_at_a_time(subject: Subject, call: Call, device: str, grad_output: np.nda
     return _widened(found)
 
 
-def micro_batches(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> dict[str, np.ndarray]:
+def micro_batches(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray
+) -> dict[str, np.ndarray]:
     """The rows in two parts, each with its own backward pass, accumulated in ``.grad``; see `splits`."""
     bound = Bound.of(subject, call, device, grad_output)
     leaves = bound.leaves(*call.differentiable)
@@ -117,14 +139,20 @@ def micro_batches(subject: Subject, call: Call, device: str, grad_output: np.nda
     mean = call.arguments.get("reduction") == "mean"
     for part in (slice(0, rows // 2), slice(rows // 2, None)):
         # The parts of a mean are equally large, and each counts for a half.
-        upstream = bound.grad_output[part] if bound.grad_output.ndim else bound.grad_output * (0.5 if mean else 1.0)
+        upstream = (
+            bound.grad_output[part] if bound.grad_output.ndim else bound.grad_output * (0.5 if mean else 1.0)
+        )
         bound(**_rows(call, {**bound.made, **leaves}, part)).backward(upstream)
     return _widened({name: leaf.grad for name, leaf in leaves.items()})
 
 
 def _rows(call: Call, made: Mapping[str, Any], part: slice) -> dict[str, Any]:
     shape = call.arguments["input"].shape
-    split = {name: value[part] for name, value in made.items() if name in ("input", "target") and isinstance(value, torch.Tensor)}
+    split = {
+        name: value[part]
+        for name, value in made.items()
+        if name in ("input", "target") and isinstance(value, torch.Tensor)
+    }
     for name in ("weight", "pos_weight"):  # of each element: split where it has rows of its own
         value = made.get(name)
         if (
@@ -145,8 +173,8 @@ def _of_classes(call: Call) -> bool:
 def splits(call: Call) -> bool:
     """Whether the sum over two parts of the rows is the same gradient, and as exact.
 
-    The gradient of a class weight is a sum over all rows, whose parts would be rounded on their own. A weighted mean divides by the
-    weights of all rows, which no part knows.
+    The gradient of a class weight is a sum over all rows, whose parts would be rounded on their own. A
+    weighted mean divides by the weights of all rows, which no part knows.
     """
     arguments = call.arguments
     shape = arguments["input"].shape
@@ -156,7 +184,9 @@ def splits(call: Call) -> bool:
         return bool(arguments["dim"] % len(shape) != 0)
     if arguments["reduction"] == "mean":
         indices = _of_classes(call) and arguments["target"].dtype.kind != "f"
-        counted = not indices or (arguments["weight"] is None and not np.any(arguments["target"] == arguments["ignore_index"]))
+        counted = not indices or (
+            arguments["weight"] is None and not np.any(arguments["target"] == arguments["ignore_index"])
+        )
         return shape[0] % 2 == 0 and counted
     return True
 

@@ -1,4 +1,6 @@
-"""The ways in which torch is asked for derivatives of second order, and of forward mode; see `torch_loss_parity.expectation.second_order`."""
+"""The ways in which torch is asked for derivatives of second order, and of forward mode; see
+`torch_loss_parity.expectation.second_order`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.second_order import Claim, Probe, double_backward
 from torch_loss_parity.judging.modes import Bound
@@ -23,15 +26,18 @@ Found = Mapping[Claim, np.ndarray]
 def create_graph(subject: Subject, call: Call, device: str, along: str, probe: Probe) -> Found:
     """Double backward: the gradient of <v, grad> through ``create_graph=True``.
 
-    By backward() into ``.grad``, which goes through the whole graph: a function that can be differentiated once says so there, while
-    torch.autograd.grad finds no way to what it is asked for, and nothing wrong.
+    By backward() into ``.grad``, which goes through the whole graph: a function that can be differentiated
+    once says so there, while torch.autograd.grad finds no way to what it is asked for, and nothing wrong.
     """
     bound = Bound.of(subject, call, device, probe.grad_output)
     leaves = bound.leaves(*call.differentiable)
     upstream = bound.grad_output.requires_grad_()
     (gradient,) = torch.autograd.grad(bound(**leaves), leaves[along], upstream, create_graph=True)
     torch.autograd.backward(gradient, _direction(bound, along, probe))
-    found = {by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for by, leaf in {**leaves, "grad_output": upstream}.items()}
+    found = {
+        by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for by, leaf in {**leaves, "grad_output": upstream}.items()
+    }
     return {double_backward(call, along, by): widen(second) for by, second in found.items()}
 
 
@@ -46,12 +52,17 @@ def vjp_of_vjp(subject: Subject, call: Call, device: str, along: str, probe: Pro
 
     pull = torch.func.vjp(gradient, *(bound.made[name] for name in names), bound.grad_output)[1]
     second = pull(_direction(bound, along, probe))
-    return {double_backward(call, along, by): widen(s) for by, s in zip((*names, "grad_output"), second, strict=True)}
+    return {
+        double_backward(call, along, by): widen(s)
+        for by, s in zip((*names, "grad_output"), second, strict=True)
+    }
 
 
 @cache
 def _prepare_forward_mode() -> None:
-    """The first use of forward mode makes torch compile its rules with torch.jit.script, which it deprecates itself."""
+    """The first use of forward mode makes torch compile its rules with torch.jit.script, which it deprecates
+    itself.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
@@ -61,7 +72,9 @@ def functional_jvp(subject: Subject, call: Call, device: str, along: str, probe:
     """``torch.func.jvp``."""
     _prepare_forward_mode()
     bound = Bound.of(subject, call, device, probe.grad_output)
-    tangent = torch.func.jvp(_of(bound, (along,)), (bound.made[along],), (_direction(bound, along, probe),))[1]
+    tangent = torch.func.jvp(_of(bound, (along,)), (bound.made[along],), (_direction(bound, along, probe),))[
+        1
+    ]
     return {Claim(along): widen(tangent)}
 
 

@@ -1,4 +1,6 @@
-"""What a person reads: the failure message with its reproduction script, and the table at the end of a run."""
+"""What a person reads: the failure message with its reproduction script, and the table at the end
+of a run.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import Finding
@@ -24,9 +27,15 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     mode = f" {finding.mode}" if finding.mode else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
-    ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    ulp = (
+        float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    )
     alone = verdict.ulps * ulp <= verdict.allowed
-    unshared = ", of which most is an error that the whole row shares: its neighbours do not have this one's" if alone else ""
+    unshared = (
+        (", of which most is an error that the whole row shares: its neighbours do not have this one's")
+        if alone
+        else ""
+    )
     compared = (
         f"  worst     element {list(verdict.index)} of {verdict.elements}",
         f"  got       {verdict.observed!r}",
@@ -46,14 +55,18 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
 
 
 def script(finding: Finding, subject: Subject, device: str) -> str:
-    """A script that calls the subject as the finding did and prints the worst element beside what is expected."""
+    """A script that calls the subject as the finding did and prints the worst element beside what is
+    expected.
+    """
     call, verdict = finding.call, finding.verdict
     arrays = {name: value for name, value in call.arguments.items() if isinstance(value, np.ndarray)}
     if finding.grad_output is not None:
         arrays["grad_output"] = finding.grad_output
     lines = ["import torch", subject.imports]
     if sum(array.size for array in arrays.values()) <= INLINE or finding.case is None:
-        lines += [f"{name} = {_literal(array, _dtype_of(call, name), device)}" for name, array in arrays.items()]
+        lines += [
+            f"{name} = {_literal(array, _dtype_of(call, name), device)}" for name, array in arrays.items()
+        ]
     else:
         lines += [
             "from torch_loss_parity.cases.case import Case",
@@ -70,7 +83,9 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
         if finding.grad_output is not None:
             drawn = f"grad_output_of(call, {finding.grad_output.shape}, case.generator('grad_output'))"
             lines.append(f"grad_output = torch.from_numpy({drawn}){_to(call.output_dtype, device)}")
-    named = ", ".join(f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None)
+    named = ", ".join(
+        f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None
+    )
     if finding.claim == FORWARD:
         lines.append(f"result = subject.{call.operator}({named})")
     else:
@@ -113,7 +128,9 @@ def _describe(call: Call, name: str, value: Any) -> str:
 
 def _literal(array: np.ndarray, dtype: str, device: str) -> str:
     if array.dtype.kind != "f":
-        return f"torch.tensor({array.tolist()}, dtype=torch.{dtype}, device={device!r}).reshape({array.shape})"
+        return (
+            f"torch.tensor({array.tolist()}, dtype=torch.{dtype}, device={device!r}).reshape({array.shape})"
+        )
     numbers = ", ".join(f"float.fromhex({float(x).hex()!r})" for x in array.reshape(-1))
     return f"torch.tensor([{numbers}], dtype=torch.float64).reshape({array.shape}){_to(dtype, device)}"
 
@@ -123,19 +140,34 @@ def _to(dtype: str, device: str) -> str:
 
 
 def table(rows: Iterable[Row]) -> list[str]:
-    """The table at the end of a run: operator x dtype, with the cases run, the worst error / allowed and the verdict."""
-    header = f"{'operator':<34}{'dtype':<10}{'cases':>7}{'forward':>9}{'gradient':>9}{'undecided':>10}  verdict"
+    """The table at the end of a run: operator x dtype, with the cases run, the worst error / allowed and the
+    verdict.
+    """
+    header = (
+        f"{'operator':<34}{'dtype':<10}{'cases':>7}{'forward':>9}{'gradient':>9}{'undecided':>10}  verdict"
+    )
     lines = [header, "-" * len(header)]
     for row in rows:
         fractions = f"{_fraction(row.forward):>9}{_fraction(row.gradient):>9}"
-        lines.append(f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  {row.verdict}")
+        lines.append(
+            f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  "
+            f"{row.verdict}"
+        )
     return lines
 
 
-def coverage_table(counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]) -> list[str]:
-    """Cases of each claim (a column) by operator and dtype (a row); "-" where the subject does not offer the operator."""
+def coverage_table(
+    counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]
+) -> list[str]:
+    """Cases of each claim (a column) by operator and dtype (a row); "-" where the subject does not offer the
+    operator.
+    """
     claims = sorted({claim for cell in counted.values() for claim in cell})
-    header = f"{'operator':<34}{'dtype':<10}" + "".join(f"{claim:>{max(len(claim) + 1, 8)}}" for claim in claims) + f"{'all':>8}"
+    header = (
+        f"{'operator':<34}{'dtype':<10}"
+        + "".join(f"{claim:>{max(len(claim) + 1, 8)}}" for claim in claims)
+        + f"{'all':>8}"
+    )
     lines = [header, "-" * len(header)]
     totals = dict.fromkeys(claims, 0)
     for key in ((operator, dtype) for operator in operators for dtype in dtypes):

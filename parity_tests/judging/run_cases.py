@@ -20,8 +20,13 @@ CERTIFY_ONE_IN = 32  # of the passing cases, so that the float64 evaluation is i
 SHOWN = 3
 
 
-def check_cases(cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
-    """Judge every case, count it, and fail if any fails; zero cases fail too. ``explain`` puts a failure into words."""
+def check_cases(
+    cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain
+) -> None:
+    """Judge every case, count it, and fail if any fails; zero cases fail too.
+
+    ``explain`` puts a failure into words.
+    """
     failures: list[Finding] = []
     for case in cases:
         failures += [finding for finding in judged(case, verify, knobs, tally) if not finding.verdict.passes]

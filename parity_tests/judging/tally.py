@@ -1,7 +1,7 @@
 """What was run, counted by operator and dtype: no gap is silent, and a claim without a case fails.
 
-A tally is filled by one test, travels as plain data in the test's report (from a worker of pytest-xdist too) and is added up at
-the end.
+A tally is filled by one test, travels as plain data in the test's report (from a worker of pytest-xdist too)
+and is added up at the end.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PROPERTY = "parity"  # the name under which a tally travels in a report's user p
 class Tally:
     """Findings of one operator and dtype, added up.
 
-    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ... ``declined`` counts what the
-    subject says it does not offer, by what it says.
+    ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
+    ``declined`` counts what the subject says it does not offer, by what it says.
     """
 
     operator: str
@@ -40,7 +40,9 @@ class Tally:
     news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
-        """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict one is broken."""
+        """Count one finding; its fraction is that of the bound that decides, the ledger's where the strict
+        one is broken.
+        """
         if finding.declined:
             self.decline(finding.declined)
             return
@@ -107,19 +109,28 @@ def claim_of(nodeid: str) -> str:
     return Path(nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
 
 
-def by_operator(counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]) -> dict[str, Any]:
+def by_operator(
+    counted: Mapping[tuple[str, str], Mapping[str, int]], operators: Iterable[str], dtypes: Sequence[str]
+) -> dict[str, Any]:
     """What `coverage` counted, as ``--counts`` and ``--outcome`` write it."""
-    return {name: {dtype: dict(counted[name, dtype]) for dtype in dtypes if (name, dtype) in counted} for name in operators}
+    return {
+        name: {dtype: dict(counted[name, dtype]) for dtype in dtypes if (name, dtype) in counted}
+        for name in operators
+    }
 
 
 def coverage(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:
-    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject offers nothing of it."""
+    """The number of cases of each (operator, dtype) and claim; 0 where a test ran none, -1 where the subject
+    offers nothing of it.
+    """
     counted: dict[tuple[str, str], dict[str, int]] = {}
     for reported in properties:
         cell = counted.setdefault((reported["operator"], reported["dtype"]), {})
         before, cases = cell.get(reported["claim"]), reported["cases"]
         nothing = not cases and reported["declined"]
-        cell[reported["claim"]] = (-1 if before is None else before) if nothing else max(before or 0, 0) + cases
+        cell[reported["claim"]] = (
+            (-1 if before is None else before) if nothing else max(before or 0, 0) + cases
+        )
     return counted
 
 

@@ -1,10 +1,12 @@
-"""What results depend on besides the call: the release of torch, the machine, and the vector functions that run on it.
+"""What results depend on besides the call: the release of torch, the machine, and the vector functions that
+run on it.
 
 Note [Environments]
-    Which bits change, which release diverges and where, was measured in some environment. `Environment` names what such a record
-    depends on, and no more: the release of torch, the device, the vector code that ATen chose, the maker of the CPU (MKL dispatches
-    on it), and what exp, log and log1p return. The last is a fingerprint of their bits: whatever chooses a library or a path in it
-    (MKL's own switches, Sleef, a GPU's compiler), two that return the same numbers are one.
+    Which bits change, which release diverges and where, was measured in some environment. `Environment` names
+    what such a record depends on, and no more: the release of torch, the device, the vector code that ATen
+    chose, the maker of the CPU (MKL dispatches on it), and what exp, log and log1p return. The last is a
+    fingerprint of their bits: whatever chooses a library or a path in it (MKL's own switches, Sleef, a GPU's
+    compiler), two that return the same numbers are one.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ import torch
 from packaging.version import Version
 
 CPUINFO = Path("/proc/cpuinfo")
-IMPLEMENTERS = {"0x41": "ARM", "0x46": "Fujitsu", "0x48": "HiSilicon", "0x4e": "NVIDIA", "0x61": "Apple", "0xc0": "Ampere"}
+IMPLEMENTERS = {
+    "0x41": "ARM",
+    "0x46": "Fujitsu",
+    "0x48": "HiSilicon",
+    "0x4e": "NVIDIA",
+    "0x61": "Apple",
+    "0xc0": "Ampere",
+}
 MKL = re.compile(r"Math Kernel Library Version (\S+?)-")
 
 
@@ -55,7 +64,10 @@ class Environment:
     functions: str
 
     def __str__(self) -> str:
-        return f"torch {self.torch} on {self.device}, {self.machine} {self.capability}, {self.vendor}, {self.functions}"
+        return (
+            f"torch {self.torch} on {self.device}, {self.machine} {self.capability}, {self.vendor}, "
+            f"{self.functions}"
+        )
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -68,15 +80,22 @@ class Environment:
     def unlike(self, other: Environment) -> str:
         """In what another environment differs, in words; nothing where it is ""."""
         ours, theirs = asdict(self), asdict(other)
-        return ", ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in ours if ours[name] != theirs[name])
+        return ", ".join(
+            f"{name} {theirs[name]} (here {ours[name]})" for name in ours if ours[name] != theirs[name]
+        )
 
     def nearest(self, others: Iterable[Environment]) -> Environment | None:
-        """The one of some environments of the same kind of device whose results are likeliest to be those of this one."""
+        """The one of some environments of the same kind of device whose results are likeliest to be those of
+        this one.
+        """
         alike = [other for other in others if other.device == self.device]
         return max(alike, key=self._likeness, default=None)
 
     def _likeness(self, other: Environment) -> tuple[Any, ...]:
-        same = [getattr(self, name) == getattr(other, name) for name in ("machine", "capability", "functions", "torch", "vendor")]
+        same = [
+            getattr(self, name) == getattr(other, name)
+            for name in ("machine", "capability", "functions", "torch", "vendor")
+        ]
         return (*same, Version(other.torch))
 
 
@@ -87,13 +106,25 @@ def here(device: str = "cpu") -> Environment:
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
         name = torch.cuda.get_device_name(device)
-        return Environment(release, "cuda", name, f"sm_{major}{minor}", "NVIDIA", f"CUDA {torch.version.cuda} {_fingerprint(device)}")
+        return Environment(
+            release,
+            "cuda",
+            name,
+            f"sm_{major}{minor}",
+            "NVIDIA",
+            f"CUDA {torch.version.cuda} {_fingerprint(device)}",
+        )
     if device != "cpu":
         return Environment(release, device, platform.machine(), device, "unknown", _fingerprint(device))
     found = MKL.search(torch.__config__.show())
     library = f"MKL {found[1]}" if found else "no MKL"
     return Environment(
-        release, "cpu", platform.machine(), torch.backends.cpu.get_cpu_capability(), vendor(), f"{library} {_fingerprint('cpu')}"
+        release,
+        "cpu",
+        platform.machine(),
+        torch.backends.cpu.get_cpu_capability(),
+        vendor(),
+        f"{library} {_fingerprint('cpu')}",
     )
 
 
@@ -104,12 +135,17 @@ def vendor() -> str:
         return named[1]
     if numbered := re.search(r"^CPU implementer\s*:\s*(\S+)", text, re.MULTILINE):
         return IMPLEMENTERS.get(numbered[1], f"implementer {numbered[1]}")
-    return "Apple" if platform.system() == "Darwin" and platform.machine() == "arm64" else platform.processor() or "unknown"
+    return (
+        "Apple"
+        if platform.system() == "Darwin" and platform.machine() == "arm64"
+        else platform.processor() or "unknown"
+    )
 
 
 def _fingerprint(device: str) -> str:
     """Six digits that follow from the bits of exp, log and log1p of contiguous numbers."""
-    numbers = torch.from_numpy(np.arange(1, 4098) / 512.0)  # exact in both dtypes; too few to be shared among threads
+    # Exact in both dtypes; too few to be shared among threads.
+    numbers = torch.from_numpy(np.arange(1, 4098) / 512.0)
     digest = 0
     for dtype in (torch.float32,) if device == "mps" else (torch.float32, torch.float64):
         for function in (torch.exp, torch.log, torch.log1p):

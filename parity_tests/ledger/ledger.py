@@ -1,8 +1,8 @@
 """The ledger of known divergences: where torch breaks the derived bound, why, and what does hold there.
 
-An entry never removes a check. It names a weaker `Arithmetic`, or the formula that torch in fact evaluates, and the result is
-judged by the bound that follows from that. Its smallest input is to break the strict bound: that it does not is news, see
-Note [Records and verdicts] of `torch_loss_parity.ledger.news`.
+An entry never removes a check. It names a weaker `Arithmetic`, or the formula that torch in fact evaluates,
+and the result is judged by the bound that follows from that. Its smallest input is to break the strict bound:
+that it does not is news, see Note [Records and verdicts] of `torch_loss_parity.ledger.news`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
 
@@ -45,7 +46,11 @@ class Entry:
 
     def in_force(self, subject: str, device: str) -> bool:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
-        return subject in self.subjects and device.split(":")[0] in self.devices and _installed_torch_is(self.torch)
+        return (
+            subject in self.subjects
+            and device.split(":")[0] in self.devices
+            and _installed_torch_is(self.torch)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,18 @@ class Divergence(Entry):
         del recorded["claim"]
         grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
         output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
-        arguments = {name: _array(value) if isinstance(value, (list, dict)) else value for name, value in recorded.items()}
-        call = Call(self.operators[0], arguments, dtype, output_dtype, () if claim == "forward" else (claim,), dtypes=dtypes)
+        arguments = {
+            name: _array(value) if isinstance(value, (list, dict)) else value
+            for name, value in recorded.items()
+        }
+        call = Call(
+            self.operators[0],
+            arguments,
+            dtype,
+            output_dtype,
+            () if claim == "forward" else (claim,),
+            dtypes=dtypes,
+        )
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
 
 
@@ -110,11 +125,13 @@ class Shortfall(Entry):
     Attributes
     ----------
     claim : str
-        The kind of claim that finds it: "errors", "transforms", ...; "no result" where a case of any claim leaves nothing to compare.
+        The kind of claim that finds it: "errors", "transforms", ...; "no result" where a case of any claim
+        leaves nothing to compare.
     operators, dtypes : tuple of str
         Whom it concerns; every dtype unless given.
     cases : tuple of str
-        The sentences of the claim that do not hold, or what is said where there is no result; shell wildcards are allowed.
+        The sentences of the claim that do not hold, or what is said where there is no result; shell wildcards
+        are allowed.
     what : str
         What torch does, and what it should do.
     script, prints : str
@@ -145,12 +162,20 @@ class Shortfall(Entry):
 
 
 def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
-    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a definition."""
-    found: Callable[..., Any] = getattr(of_torch, name, None) or getattr(compiled_formulas, name, None) or getattr(autograd_formulas, name)
+    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a
+    definition.
+    """
+    found: Callable[..., Any] = (
+        getattr(of_torch, name, None)
+        or getattr(compiled_formulas, name, None)
+        or getattr(autograd_formulas, name)
+    )
     return found
 
 
-def shortfall(subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str) -> Shortfall | None:
+def shortfall(
+    subject: str, device: str, claim: str, operator: str, dtype: str, sentence: str
+) -> Shortfall | None:
     """The recorded shortfall that explains why ``sentence`` does not hold of a subject, if there is one."""
     for entry in shortfalls():
         if entry.covers(claim, operator, dtype, sentence) and entry.in_force(subject, device):
@@ -170,8 +195,8 @@ def entries() -> tuple[Divergence, ...]:
     Raises
     ------
     ValueError
-        If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a claim, or two
-        share an id.
+        If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a
+        claim, or two share an id.
     """
     return tuple(parse(entry) for entry in _unique(_table("divergence")))
 
@@ -183,8 +208,12 @@ def entries_of(subject: str) -> tuple[Divergence, ...]:
 
 @cache
 def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Divergence, ...]:
-    """The entries that speak of a subject on a device, and of an operator in a dtype; asked for with every result."""
-    return tuple(e for e in entries() if e.in_force(subject, device) and operator in e.operators and dtype in e.dtypes)
+    """The entries that speak of a subject on a device, and of an operator in a dtype; asked for with every
+    result.
+    """
+    return tuple(
+        e for e in entries() if e.in_force(subject, device) and operator in e.operators and dtype in e.dtypes
+    )
 
 
 @cache
@@ -211,7 +240,11 @@ def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
 
 
 def _table(name: str) -> list[dict[str, Any]]:
-    return [entry for path in (PATH, OF_DEFINITIONS, OF_COMPILED) for entry in tomllib.loads(path.read_text()).get(name, [])]
+    return [
+        entry
+        for path in (PATH, OF_DEFINITIONS, OF_COMPILED)
+        for entry in tomllib.loads(path.read_text()).get(name, [])
+    ]
 
 
 def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:
@@ -219,7 +252,10 @@ def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:
     _check_fields(entry, required, Shortfall)
     lines = entry["script"].strip().splitlines()
     if len(lines) > LONGEST_SCRIPT:
-        raise ValueError(f"ledger entry {entry['id']!r} has a script of {len(lines)} lines; at most {LONGEST_SCRIPT} are allowed")
+        raise ValueError(
+            f"ledger entry {entry['id']!r} has a script of {len(lines)} lines; at most "
+            f"{LONGEST_SCRIPT} are allowed"
+        )
     return Shortfall(**_frozen(entry))
 
 
@@ -238,7 +274,9 @@ def parse(entry: Mapping[str, Any]) -> Divergence:
         raise ValueError(f"ledger entry {entry['id']!r} must say what holds: an arithmetic or a formula")
     recorded = [smallest.get("claim") for smallest in entry["smallest"]]
     if sorted(recorded, key=str) != sorted(entry["claims"]):
-        raise ValueError(f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}")
+        raise ValueError(
+            f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}"
+        )
     return Divergence(**_frozen(entry))
 
 

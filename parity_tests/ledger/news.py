@@ -1,13 +1,16 @@
-"""News: what was recorded somewhere and is otherwise here. It is told at the end of a run, and fails nothing unless it is asked to.
+"""News: what was recorded somewhere and is otherwise here. It is told at the end of a run, and fails nothing
+unless it is asked to.
 
 Note [Records and verdicts]
-    A verdict follows from the mathematics: a result breaks its bound, a call is not refused. It is the same on every machine.
-    A record is what was measured: which bits change, which entry of the ledger diverges, what exception torch raises, where a result
-    lies in memory. On another release or machine it may be otherwise, though nothing is wrong. Then the run says so, in a sentence that
-    somebody can act on, and passes. ``--strict-records`` makes it fail: all of it, or, with ``--strict-records=here``, what
+    A verdict follows from the mathematics: a result breaks its bound, a call is not refused. It is the same
+    on every machine. A record is what was measured: which bits change, which entry of the ledger diverges,
+    what exception torch raises, where a result lies in memory. On another release or machine it may be
+    otherwise, though nothing is wrong. Then the run says so, in a sentence that somebody can act on, and
+    passes. ``--strict-records`` makes it fail: all of it, or, with ``--strict-records=here``, what
     contradicts a record that was made in this very environment.
 
-    News only ever says that something recorded did not occur, or occurred otherwise. What breaks a bound is a failure on every release.
+    News only ever says that something recorded did not occur, or occurred otherwise. What breaks a bound is a
+    failure on every release.
 """
 
 from __future__ import annotations
@@ -19,10 +22,15 @@ from typing import Any
 PROPERTY = "parity-news"  # the name under which news travels in a report's user properties
 SHOWN = 12  # of one kind
 KINDS = {  # what each kind is about, and what a reader can do
-    "ledger": "Known divergences that do not occur here. Nothing is wrong with the subject: it is better than is recorded.",
-    "bits": "Bits that change elsewhere than recorded. torch promises none of this: it matters to those who compare or cache bits. "
+    "ledger": "Known divergences that do not occur here. Nothing is wrong with the subject: it is better "
+    "than "
+    "is recorded.",
+    "bits": "Bits that change elsewhere than recorded. torch promises none of this: it matters to those who "
+    "compare or cache bits. "
     "To see all that holds here: python -m torch_loss_parity.claims.bits; to record it: --record",
-    "refusals": "Malformed arguments that are refused with another exception than recorded. Code that catches the old one no longer does.",
+    "refusals": "Malformed arguments that are refused with another exception than recorded. Code that "
+    "catches "
+    "the old one no longer does.",
     "layouts": "Results that lie in memory otherwise than recorded. Nothing promises it.",
 }
 
@@ -70,4 +78,8 @@ def sections(news: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]
 
 def failing(news: Iterable[Mapping[str, Any]], strict: str) -> list[Mapping[str, Any]]:
     """The news that fails a run: none, unless ``strict`` is "all" or "here"."""
-    return [each for each in news if not each["known"] and (strict == "all" or (strict == "here" and each["contradicts"]))]
+    return [
+        each
+        for each in news
+        if not each["known"] and (strict == "all" or (strict == "here" and each["contradicts"]))
+    ]

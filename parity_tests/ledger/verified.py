@@ -1,10 +1,12 @@
-"""Where the ledger was verified: the releases and machines on which its entries were tried, and which of them did not diverge there.
+"""Where the ledger was verified: the releases and machines on which its entries were tried, and which of them
+did not diverge there.
 
     pytest parity_tests --outcome outcome.json
     python -m torch_loss_parity.ledger.verified outcome.json
 
-records what a run found in ``verified.json``. An entry that does not diverge in an environment where it was never tried, or where it is
-recorded not to, is no failure: see Note [Records and verdicts] of `torch_loss_parity.ledger.news`.
+records what a run found in ``verified.json``. An entry that does not diverge in an environment where it was
+never tried, or where it is recorded not to, is no failure: see Note [Records and verdicts] of
+`torch_loss_parity.ledger.news`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
+
 from torch_loss_parity.ledger.environment import Environment, here
 from torch_loss_parity.ledger.news import News
 
@@ -62,11 +65,15 @@ def read(path: Path) -> Verified:
         If an entry names an environment that is not described.
     """
     recorded = json.loads(path.read_text()) if path.exists() else {}
-    environments = {name: Environment.of(described) for name, described in recorded.get("environments", {}).items()}
+    environments = {
+        name: Environment.of(described) for name, described in recorded.get("environments", {}).items()
+    }
     entries = recorded.get("entries", {})
     for id, entry in entries.items():
         if unknown := sorted({*entry.get("diverges", ()), *entry.get("absent", ())} - set(environments)):
-            raise ValueError(f"{path.name}: {id} names {', '.join(unknown)}; described are {', '.join(environments)}")
+            raise ValueError(
+                f"{path.name}: {id} names {', '.join(unknown)}; described are {', '.join(environments)}"
+            )
     return Verified(
         environments,
         {id: entry.get("diverges", []) for id, entry in entries.items()},
@@ -105,7 +112,11 @@ def no_longer(id: str, place: str, how: str, device: str) -> News:
     tried = [kept.environments[each] for each in kept.diverges.get(id, ())]
     releases = sorted({each.torch for each in tried if each.device == environment.device}, key=Version)
     machines = sorted({f"{each.machine} {each.capability}" for each in tried})
-    where = f"It does on torch {', '.join(releases)} ({', '.join(machines)})" if tried else "Nobody recorded where it does"
+    where = (
+        (f"It does on torch {', '.join(releases)} ({', '.join(machines)})")
+        if tried
+        else ("Nobody recorded where it does")
+    )
     if contradicts:
         advice = "That was recorded in this very environment: retire the entry, or restrict it"
     elif releases and Version(environment.torch) > Version(releases[-1]):
@@ -116,19 +127,26 @@ def no_longer(id: str, place: str, how: str, device: str) -> News:
     return News("ledger", id, place, text, contradicts, known)
 
 
-def no_longer_falls_short(id: str, operator: str, dtype: str, sentence: str, device: str, how: str = "nothing is raised") -> News:
+def no_longer_falls_short(
+    id: str, operator: str, dtype: str, sentence: str, device: str, how: str = "nothing is raised"
+) -> News:
     """The news that a shortfall of the ledger does not occur where one of its sentences says so."""
     return no_longer(id, f"{operator}, {dtype}: {sentence}", how, device)
 
 
-# --- recording -------------------------------------------------------------------------------------------------------
+# --- recording ----------------------------------------------------------------------------------------------
 
 
 def add(recorded: Mapping[str, Any], outcome: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A record with what a run found in an environment. What it met replaces what was recorded there; what it did not meet stays."""
+    """A record with what a run found in an environment.
+
+    What it met replaces what was recorded there; what it did not meet stays.
+    """
     described = {**outcome["environment"]["results"], "date": outcome["date"]}
     environments = {**recorded.get("environments", {}), name: described}
-    entries: dict[str, dict[str, Any]] = {id: dict(entry) for id, entry in recorded.get("entries", {}).items()}
+    entries: dict[str, dict[str, Any]] = {
+        id: dict(entry) for id, entry in recorded.get("entries", {}).items()
+    }
     absent: dict[str, set[str]] = {}
     for each in outcome["news"]:
         if each["kind"] == "ledger":
@@ -158,19 +176,24 @@ def text_of(recorded: Mapping[str, Any]) -> str:
     def lines(part: Mapping[str, Any]) -> str:
         return ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in part.items())
 
-    return "{" + ",\n".join(f'\n "{name}": {{\n{lines(part)}\n }}' for name, part in recorded.items()) + "\n}\n"
+    return (
+        "{" + ",\n".join(f'\n "{name}": {{\n{lines(part)}\n }}' for name, part in recorded.items()) + "\n}\n"
+    )
 
 
 def short_name(results: Mapping[str, str]) -> str:
     """The name of an environment in the record."""
     where = results["capability"] if results["device"] == "cpu" else results["device"]
-    return " ".join((results["torch"], results["machine"], where, results["vendor"], results["functions"].split()[-1]))
+    return " ".join(
+        (results["torch"], results["machine"], where, results["vendor"], results["functions"].split()[-1])
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record what runs of pytest found."""
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.ledger.verified", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m torch_loss_parity.ledger.verified",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("outcome", nargs="+", type=Path, help="what pytest --outcome=FILE wrote")
     options = parser.parse_args(arguments)

@@ -30,7 +30,9 @@ LIMIT = 300.0  # seconds
 def alone(name: str, folder: Path) -> None:
     """The run of a fault from its start to its end."""
     arguments = [*map(str, TESTS), *OPTIONS, *RUNS[name]]
-    sys.exit(pytest_process.run_here(arguments, folder, pytest_process.Recorder(folder / pytest_process.RECORD)))
+    sys.exit(
+        pytest_process.run_here(arguments, folder, pytest_process.Recorder(folder / pytest_process.RECORD))
+    )
 
 
 def task(folder: Path) -> None:
@@ -58,7 +60,8 @@ def shared_and_alone(directory: Path) -> list[dict[str, Any]]:
 
 def dies_and_hangs(directory: Path) -> dict[str, int]:
     """How processes ended of which one dies, one does not end, and one ends, one at a time."""
-    children = Children(Slots(directory, 1), 30.0)  # which is time to load what they import, on a machine that is busy too
+    # Which is time to load what they import, on a machine that is busy too.
+    children = Children(Slots(directory, 1), 30.0)
     children.start("dies", os.abort)
     children.start("hangs", time.sleep, 600)
     children.start("ends", time.sleep, 0)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 import pytest
+
 from torch_loss_parity.meta import without_posix
 
 Environment = Mapping[str, str]

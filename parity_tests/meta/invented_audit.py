@@ -1,7 +1,8 @@
 """An audit that was never measured, the same every time: what files, comparisons and pages are tested with.
 
-It looks like one of torch: forward results in half precision are nearly all correctly rounded, float32 grows with the number of
-classes, gradients that cancel diverge for a known reason, and some result is infinite where it should not be.
+It looks like one of torch: forward results in half precision are nearly all correctly rounded, float32 grows
+with the number of classes, gradients that cancel diverge for a known reason, and some result is infinite
+where it should not be.
 """
 
 from __future__ import annotations
@@ -15,8 +16,19 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
+
 from torch_loss_parity.audit.doubts import FEW, SAMPLE
-from torch_loss_parity.audit.record import EDGES, Audit, Axis, Divergence, Figure, Measures, Missing, Settings, Worst
+from torch_loss_parity.audit.record import (
+    EDGES,
+    Audit,
+    Axis,
+    Divergence,
+    Figure,
+    Measures,
+    Missing,
+    Settings,
+    Worst,
+)
 from torch_loss_parity.operators import DTYPES
 
 CLAIMS = {
@@ -43,12 +55,17 @@ DIVERGES = {
     ("binary_cross_entropy", "float16", "input"): ("float16-bce-epsilon-is-zero", math.inf),
 }
 REASONS = {
-    "half-log-softmax-stores-normaliser": "Along the last dim the sum of exponentials and then its logarithm are rounded to the dtype of "
+    "half-log-softmax-stores-normaliser": "Along the last dim the sum of exponentials and then its logarithm "
+    "are rounded to the dtype of "
     "the input. In float16 the stored sum overflows from 65520 equal logits on, and the result is -inf.",
-    "half-softmax-backward-from-stored-output": "The backward starts from the saved output, already rounded to the dtype of the input, and "
+    "half-softmax-backward-from-stored-output": "The backward starts from the saved output, already rounded "
+    "to the dtype of the input, and "
     "forms p (g - sum g p) from it, which cancels.",
-    "half-cross-entropy-stores-intermediates": "Log-probabilities are stored in the dtype of the input before nll_loss picks one.",
-    "bce-with-logits-cancels": "(1 - t) x - logsigmoid(x) subtracts nearly equal numbers where t is 0 and x very negative.",
+    "half-cross-entropy-stores-intermediates": "Log-probabilities are stored in the dtype of the input "
+    "before "
+    "nll_loss picks one.",
+    "bce-with-logits-cancels": "(1 - t) x - logsigmoid(x) subtracts nearly equal numbers where t is 0 and x "
+    "very negative.",
     "float16-bce-epsilon-is-zero": "The smallest variance, 1e-12, is 0 in float16: 0 / 0.",
 }
 
@@ -72,9 +89,16 @@ class _Place:
 
 @cache
 def audit(
-    subject: str = "torch", *, sizes: tuple[tuple[int, int], ...] = SIZES, values: tuple[str, ...] = VALUES, failing: bool = False
+    subject: str = "torch",
+    *,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+    values: tuple[str, ...] = VALUES,
+    failing: bool = False,
 ) -> Audit:
-    """A whole audit of ``subject``; torch is measured beside it where it is another. A failing one is wrong once, and raises once."""
+    """A whole audit of ``subject``; torch is measured beside it where it is another.
+
+    A failing one is wrong once, and raises once.
+    """
     figures = tuple(_figure(place, subject) for place in _places(sizes, values))
     if failing:
         first, *rest = figures
@@ -82,7 +106,9 @@ def audit(
         figures = (first.model_copy(update={"subject": first.subject.model_copy(update=wrong)}), *rest)
     met = sorted({measures.divergence for figure in figures if (measures := figure.subject).divergence})
     return Audit(
-        settings=Settings(subject=subject, device="cpu", dtypes=DTYPES, operators=tuple(CLAIMS), effort="standard", seed=0),
+        settings=Settings(
+            subject=subject, device="cpu", dtypes=DTYPES, operators=tuple(CLAIMS), effort="standard", seed=0
+        ),
         environment={
             "torch": "2.13.0+cpu",
             "numpy": "2.4.6",
@@ -107,12 +133,33 @@ def audit(
             for name in met
         ),
         missing=(
-            *([Missing(what="nll_loss float64 input 2x32000", why="raised RuntimeError: not contiguous", failed=True)] if failing else []),
+            *(
+                [
+                    Missing(
+                        what="nll_loss float64 input 2x32000",
+                        why="raised RuntimeError: not contiguous",
+                        failed=True,
+                    )
+                ]
+                if failing
+                else []
+            ),
             Missing(what="cuda", why="not on this machine: no CUDA device"),
-            Missing(what="all 2^32 float32 logits of binary_cross_entropy_with_logits", why="left to --effort thorough"),
-            Missing(what="ATEN_CPU_CAPABILITY=avx512 against avx2, bfloat16", why="not on this machine: no avx512_bf16"),
+            Missing(
+                what="all 2^32 float32 logits of binary_cross_entropy_with_logits",
+                why="left to --effort thorough",
+            ),
+            Missing(
+                what="ATEN_CPU_CAPABILITY=avx512 against avx2, bfloat16",
+                why="not on this machine: no avx512_bf16",
+            ),
         ),
-        times={"all": 142.5, "measuring": 131.25, "searching": 9.5, "exhaustive binary_cross_entropy_with_logits float16": 1.75},
+        times={
+            "all": 142.5,
+            "measuring": 131.25,
+            "searching": 9.5,
+            "exhaustive binary_cross_entropy_with_logits float16": 1.75,
+        },
     )
 
 
@@ -121,11 +168,15 @@ def _places(sizes: Sequence[tuple[int, int]], values: Sequence[str]) -> Iterator
         for dtype in DTYPES:
             for claim in claims:
                 by_rows = operator in BY_ROWS
-                for rows, classes in sizes if by_rows else [(rows * classes, 0) for rows, classes in sizes[:3]]:
+                for rows, classes in (
+                    sizes if by_rows else [(rows * classes, 0) for rows, classes in sizes[:3]]
+                ):
                     for name in values:
                         yield _Place(operator, dtype, claim, "random", rows, classes, name)
                 if dtype in ("float16", "bfloat16") and (claim != "target" or not by_rows):
-                    yield _Place(operator, dtype, claim, "exhaustive", 65536, 2 if by_rows else 0, f"every {dtype}")
+                    yield _Place(
+                        operator, dtype, claim, "exhaustive", 65536, 2 if by_rows else 0, f"every {dtype}"
+                    )
                 yield _Place(operator, dtype, claim, "searched", 1, 7 if by_rows else 0, "climbed from wide")
 
 
@@ -151,14 +202,17 @@ def _figure(place: _Place, subject: str) -> Figure:
         subject=measured,
         torch=None if subject == "torch" else _measures(place, np.random.default_rng(7), 0.7),
         worst=Worst(
-            index=(int(rng.integers(place.rows)), int(rng.integers(place.classes))) if place.classes else (int(rng.integers(place.rows)),),
+            index=(int(rng.integers(place.rows)), int(rng.integers(place.classes)))
+            if place.classes
+            else (int(rng.integers(place.rows)),),
             arguments=arguments,
             observed="nan" if math.isinf(worst) else float(rng.normal()).hex(),
             torch="" if subject == "torch" else float(rng.normal()).hex(),
             truth="-0.00012207031249999999",
             ulps=worst,
             fraction=measured.fraction,
-            script=f"import torch\nimport torch.nn.functional as subject\ninput = torch.tensor([{arguments['input']!r}])\n"
+            script=f"import torch\nimport torch.nn.functional as subject\ninput = "
+            f"torch.tensor([{arguments['input']!r}])\n"
             f"result = subject.{place.operator}(input)\nprint(result)  # {place.dtype} {place.claim}",
         ),
     )
@@ -191,7 +245,8 @@ def _measures(place: _Place, rng: np.random.Generator, scale: float = 1.0) -> Me
         p999_ulp=float(np.quantile(errors, 0.999, method="lower")),
         median_ulp=float(np.median(errors)),
         mean_signed_ulp=float(finite.mean()) * 0.01,
-        max_relative=float(errors.max()) * 2.0 ** {"float16": -10, "bfloat16": -7, "float32": -23, "float64": -52}[place.dtype],
+        max_relative=float(errors.max())
+        * 2.0 ** {"float16": -10, "bfloat16": -7, "float32": -23, "float64": -52}[place.dtype],
         fraction=fraction,
         correctly_rounded=int((errors <= 0.5).sum()) * elements // 2000,
         in_balls=elements if elements <= FEW or place.dtype == "float64" else 75,

@@ -31,10 +31,12 @@ def with_backward(x: torch.Tensor, change: Function) -> torch.Tensor:
 
 def clipped_upstream(operator: str) -> Function:
     """The upstream gradient is clipped to [-1, 1]."""
-    return lambda *arguments, **options: with_backward(getattr(F, operator)(*arguments, **options), lambda g: g.clamp(-1, 1))
+    return lambda *arguments, **options: with_backward(
+        getattr(F, operator)(*arguments, **options), lambda g: g.clamp(-1, 1)
+    )
 
 
-# --- softmax and log_softmax -----------------------------------------------------------------------------------------
+# --- softmax and log_softmax --------------------------------------------------------------------------------
 
 
 def _normalised(operator: str, exponentials: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
@@ -44,7 +46,9 @@ def _normalised(operator: str, exponentials: torch.Tensor, sums: torch.Tensor) -
 def last_class_not_summed(operator: str) -> Function:
     def function(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
         exponentials = (input - input.amax(dim, keepdim=True)).exp()
-        return _normalised(operator, exponentials, exponentials.narrow(dim, 0, input.shape[dim] - 1).sum(dim, keepdim=True))
+        return _normalised(
+            operator, exponentials, exponentials.narrow(dim, 0, input.shape[dim] - 1).sum(dim, keepdim=True)
+        )
 
     return function
 
@@ -75,7 +79,9 @@ def masked_to_zero(operator: str) -> Function:
 
 
 def sum_of_gradient_forgotten(operator: str) -> Function:
-    """Backward p g instead of p (g - sum p g), or g instead of g - p sum g (https://github.com/pytorch/pytorch/issues/190746)."""
+    """Backward p g instead of p (g - sum p g), or g instead of g - p sum g
+    (https://github.com/pytorch/pytorch/issues/190746).
+    """
 
     def function(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
         result = getattr(F, operator)(input, dim).detach()
@@ -98,17 +104,21 @@ def log_softmax_clamped(input: torch.Tensor, dim: int, dtype: Any = None) -> tor
     return F.log_softmax(input, dim).clamp(min=-8)
 
 
-# --- nll_loss and cross_entropy --------------------------------------------------------------------------------------
+# --- nll_loss and cross_entropy -----------------------------------------------------------------------------
 
 
-def _loss(operator: str, input: torch.Tensor, target: torch.Tensor, options: dict[str, Any], reduction: str) -> torch.Tensor:
+def _loss(
+    operator: str, input: torch.Tensor, target: torch.Tensor, options: dict[str, Any], reduction: str
+) -> torch.Tensor:
     return getattr(F, operator)(input, target, **(options | {"reduction": reduction}))
 
 
 def mean_over_rows(operator: str) -> Function:
     """The mean over index targets divides by the number of rows: neither weights nor ignored rows count."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any) -> torch.Tensor:
+    def function(
+        input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any
+    ) -> torch.Tensor:
         losses = _loss(operator, input, target, options, "none")
         return losses.mean() if reduction == "mean" else losses if reduction == "none" else losses.sum()
 
@@ -118,19 +128,27 @@ def mean_over_rows(operator: str) -> Function:
 def mean_of_micro_batch_means(operator: str) -> Function:
     """A mean over a batch is that of the means of its first row and of the others."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any) -> torch.Tensor:
+    def function(
+        input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any
+    ) -> torch.Tensor:
         if reduction != "mean" or len(input) == 1:
             return _loss(operator, input, target, options, reduction)
-        parts = [_loss(operator, input[rows], target[rows], options, "mean") for rows in (slice(1), slice(1, None))]
+        parts = [
+            _loss(operator, input[rows], target[rows], options, "mean") for rows in (slice(1), slice(1, None))
+        ]
         return (parts[0] + parts[1]) / 2
 
     return function
 
 
 def mean_of_nothing_is_zero(operator: str) -> Function:
-    def function(input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any) -> torch.Tensor:
+    def function(
+        input: torch.Tensor, target: torch.Tensor, reduction: str = "mean", **options: Any
+    ) -> torch.Tensor:
         ignored = target.shape != input.shape and bool((target == options.get("ignore_index", -100)).all())
-        return _loss(operator, input, target, options, "sum" if ignored and reduction == "mean" else reduction)
+        return _loss(
+            operator, input, target, options, "sum" if ignored and reduction == "mean" else reduction
+        )
 
     return function
 
@@ -138,7 +156,9 @@ def mean_of_nothing_is_zero(operator: str) -> Function:
 def ignore_index_unread(operator: str) -> Function:
     """The ignored class is always -100; other indices that are no class are read as the last one."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, ignore_index: int = -100, **options: Any) -> torch.Tensor:
+    def function(
+        input: torch.Tensor, target: torch.Tensor, ignore_index: int = -100, **options: Any
+    ) -> torch.Tensor:
         return getattr(F, operator)(input, target.clamp(max=input.shape[1] - 1), **options)
 
     return function
@@ -148,14 +168,20 @@ def target_of_the_row_before(operator: str) -> Function:
     """The last row takes the target of the row before it."""
 
     def function(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-        return getattr(F, operator)(input, torch.cat([target[:-1], target[-2:-1]]) if len(target) > 1 else target, **options)
+        return getattr(F, operator)(
+            input, torch.cat([target[:-1], target[-2:-1]]) if len(target) > 1 else target, **options
+        )
 
     return function
 
 
 def weight_of_the_class_before(operator: str) -> Function:
-    def function(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any) -> torch.Tensor:
-        return getattr(F, operator)(input, target, weight=None if weight is None else weight.roll(1), **options)
+    def function(
+        input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any
+    ) -> torch.Tensor:
+        return getattr(F, operator)(
+            input, target, weight=None if weight is None else weight.roll(1), **options
+        )
 
     return function
 
@@ -163,8 +189,12 @@ def weight_of_the_class_before(operator: str) -> Function:
 def normalised_weight(operator: str) -> Function:
     """Weights are divided by their sum."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any) -> torch.Tensor:
-        return getattr(F, operator)(input, target, weight=None if weight is None else weight / weight.sum(), **options)
+    def function(
+        input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any
+    ) -> torch.Tensor:
+        return getattr(F, operator)(
+            input, target, weight=None if weight is None else weight / weight.sum(), **options
+        )
 
     return function
 
@@ -189,12 +219,16 @@ def nll_loss_clamped(input: torch.Tensor, target: torch.Tensor, **options: Any) 
     return F.nll_loss(input.clamp(min=-100), target, **options)
 
 
-def nll_loss_unweighted_backward(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any) -> torch.Tensor:
+def nll_loss_unweighted_backward(
+    input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any
+) -> torch.Tensor:
     without = F.nll_loss(input, target, **options)
     return without + (F.nll_loss(input, target, weight=weight, **options) - without).detach()
 
 
-def cross_entropy_with_epsilon(input: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, **options: Any) -> torch.Tensor:
+def cross_entropy_with_epsilon(
+    input: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, **options: Any
+) -> torch.Tensor:
     if target.shape == input.shape or label_smoothing:
         return F.cross_entropy(input, target, label_smoothing=label_smoothing, **options)
     return F.nll_loss((F.softmax(input, 1) + EPSILON).log(), target, **options)
@@ -204,11 +238,19 @@ def cross_entropy_not_shifted(input: torch.Tensor, target: torch.Tensor, **optio
     return F.cross_entropy(input - input.exp().sum(1, keepdim=True).log(), target, **options)
 
 
-def cross_entropy_identity_backward(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+def cross_entropy_identity_backward(
+    input: torch.Tensor, target: torch.Tensor, **options: Any
+) -> torch.Tensor:
     y = F.log_softmax(input, 1)
-    return F.cross_entropy(input + (y - input).detach(), target, **options) if target.shape == input.shape else F.nll_loss(
-        input + (y - input).detach(), target, **{k: v for k, v in options.items() if k != "label_smoothing"}
-    )  # fmt: skip
+    return (
+        F.cross_entropy(input + (y - input).detach(), target, **options)
+        if target.shape == input.shape
+        else F.nll_loss(
+            input + (y - input).detach(),
+            target,
+            **{k: v for k, v in options.items() if k != "label_smoothing"},
+        )
+    )
 
 
 def cross_entropy_weighted_mean_of_probabilities(
@@ -218,7 +260,10 @@ def cross_entropy_weighted_mean_of_probabilities(
     if target.shape != input.shape or weight is None or reduction != "mean":
         return F.cross_entropy(input, target, weight=weight, reduction=reduction, **options)
     shape = (1, -1) + (1,) * (input.ndim - 2)
-    return F.cross_entropy(input, target, weight=weight, reduction="sum", **options) / (target * weight.reshape(shape)).sum()
+    return (
+        F.cross_entropy(input, target, weight=weight, reduction="sum", **options)
+        / (target * weight.reshape(shape)).sum()
+    )
 
 
 def cross_entropy_smoothing_of_others(
@@ -226,15 +271,24 @@ def cross_entropy_smoothing_of_others(
 ) -> torch.Tensor:
     """Smoothing gives eps / (K - 1) to each class."""
     n = input.shape[1]
-    return F.cross_entropy(input, target, label_smoothing=label_smoothing * n / (n - 1) if n > 2 else label_smoothing, **options)
+    return F.cross_entropy(
+        input, target, label_smoothing=label_smoothing * n / (n - 1) if n > 2 else label_smoothing, **options
+    )
 
 
 def cross_entropy_smoothing_not_masked(
-    input: torch.Tensor, target: torch.Tensor, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0, **options: Any
+    input: torch.Tensor,
+    target: torch.Tensor,
+    weight: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    **options: Any,
 ) -> torch.Tensor:
     """Ignored rows have the smoothing's part of the loss."""
     if target.shape == input.shape or not label_smoothing or reduction == "mean":
-        return F.cross_entropy(input, target, weight=weight, reduction=reduction, label_smoothing=label_smoothing, **options)
+        return F.cross_entropy(
+            input, target, weight=weight, reduction=reduction, label_smoothing=label_smoothing, **options
+        )
     hard = F.cross_entropy(input, target, weight=weight, reduction=reduction, **options)
     uniform = torch.full_like(input, 1 / input.shape[1])
     spread = F.cross_entropy(input, uniform, weight=weight, reduction=reduction)
@@ -244,10 +298,14 @@ def cross_entropy_smoothing_not_masked(
 def cross_entropy_smoothing_unread_with_probabilities(
     input: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, **options: Any
 ) -> torch.Tensor:
-    return F.cross_entropy(input, target, label_smoothing=0.0 if target.shape == input.shape else label_smoothing, **options)
+    return F.cross_entropy(
+        input, target, label_smoothing=0.0 if target.shape == input.shape else label_smoothing, **options
+    )
 
 
-def cross_entropy_smoothed_twice(input: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, **options: Any) -> torch.Tensor:
+def cross_entropy_smoothed_twice(
+    input: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, **options: Any
+) -> torch.Tensor:
     return F.cross_entropy(input, target, label_smoothing=1 - (1 - label_smoothing) ** 2, **options)
 
 
@@ -257,17 +315,23 @@ def cross_entropy_smoothed_by_default(
     return F.cross_entropy(input, target, label_smoothing=label_smoothing, **options)
 
 
-def cross_entropy_half_target_gradient(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+def cross_entropy_half_target_gradient(
+    input: torch.Tensor, target: torch.Tensor, **options: Any
+) -> torch.Tensor:
     if target.shape != input.shape:
         return F.cross_entropy(input, target, **options)
     return F.cross_entropy(input, with_backward(target, lambda g: g / 2), **options)
 
 
-def cross_entropy_half_weight_gradient(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any) -> torch.Tensor:
-    return F.cross_entropy(input, target, weight=None if weight is None else with_backward(weight, lambda g: g / 2), **options)
+def cross_entropy_half_weight_gradient(
+    input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any
+) -> torch.Tensor:
+    return F.cross_entropy(
+        input, target, weight=None if weight is None else with_backward(weight, lambda g: g / 2), **options
+    )
 
 
-# --- binary losses ---------------------------------------------------------------------------------------------------
+# --- binary losses ------------------------------------------------------------------------------------------
 
 
 def _reduced(losses: torch.Tensor, weight: Any, reduction: str, *, by_weight: bool = False) -> torch.Tensor:
@@ -280,15 +344,26 @@ def _reduced(losses: torch.Tensor, weight: Any, reduction: str, *, by_weight: bo
 def mean_over_weights(operator: str) -> Function:
     """The mean divides by the sum of the weights."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, weight: Any = None, reduction: str = "mean", **options: Any) -> torch.Tensor:
-        return _reduced(getattr(F, operator)(input, target, reduction="none", **options), weight, reduction, by_weight=True)
+    def function(
+        input: torch.Tensor, target: torch.Tensor, weight: Any = None, reduction: str = "mean", **options: Any
+    ) -> torch.Tensor:
+        return _reduced(
+            getattr(F, operator)(input, target, reduction="none", **options),
+            weight,
+            reduction,
+            by_weight=True,
+        )
 
     return function
 
 
 def epsilon_in_the_logarithms(operator: str, of_one: float = EPSILON, of_zero: float = EPSILON) -> Function:
     def function(
-        input: torch.Tensor, target: torch.Tensor, weight: Any = None, reduction: str = "mean", pos_weight: Any = 1.0
+        input: torch.Tensor,
+        target: torch.Tensor,
+        weight: Any = None,
+        reduction: str = "mean",
+        pos_weight: Any = 1.0,
     ) -> torch.Tensor:
         p = input.sigmoid() if operator == "binary_cross_entropy_with_logits" else input
         losses = -(pos_weight * target * (p + of_one).log() + (1 - target) * (1 - p + of_zero).log())
@@ -304,13 +379,17 @@ def epsilon_for_one(operator: str) -> Function:
 
 def hard_targets(operator: str) -> Function:
     """Targets are rounded to 0 and 1."""
-    return lambda input, target, **options: getattr(F, operator)(input, target + (target.round() - target).detach(), **options)
+    return lambda input, target, **options: getattr(F, operator)(
+        input, target + (target.round() - target).detach(), **options
+    )
 
 
 def one_weight_for_all(operator: str) -> Function:
     """A weight that broadcasts: its first element serves for all."""
 
-    def function(input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any) -> torch.Tensor:
+    def function(
+        input: torch.Tensor, target: torch.Tensor, weight: Any = None, **options: Any
+    ) -> torch.Tensor:
         if weight is not None and weight.shape != input.shape:
             weight = weight.flatten()[0]
         return getattr(F, operator)(input, target, weight=weight, **options)
@@ -318,14 +397,22 @@ def one_weight_for_all(operator: str) -> Function:
     return function
 
 
-def pos_weight_added(input: torch.Tensor, target: torch.Tensor, pos_weight: Any = None, **options: Any) -> torch.Tensor:
+def pos_weight_added(
+    input: torch.Tensor, target: torch.Tensor, pos_weight: Any = None, **options: Any
+) -> torch.Tensor:
     """1 + p t in place of 1 + (p - 1) t."""
     pos_weight = None if pos_weight is None else pos_weight + 1
     return F.binary_cross_entropy_with_logits(input, target, pos_weight=pos_weight, **options)
 
 
 def pos_weight_of_negatives(
-    input: torch.Tensor, target: torch.Tensor, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    input: torch.Tensor,
+    target: torch.Tensor,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
 ) -> torch.Tensor:
     losses = F.binary_cross_entropy_with_logits(input, target, reduction="none")
-    return _reduced(losses if pos_weight is None else losses * (1 + (pos_weight - 1) * (1 - target)), weight, reduction)
+    return _reduced(
+        losses if pos_weight is None else losses * (1 + (pos_weight - 1) * (1 - target)), weight, reduction
+    )

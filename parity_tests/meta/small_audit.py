@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.audit import plan
 
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.alarm import Alarm, BySignal, ByThread
 

@@ -1,7 +1,8 @@
-"""The page in a real browser: it runs without an error and without the network, leads where it says, and keeps data from becoming code.
+"""The page in a real browser: it runs without an error and without the network, leads where it says, and
+keeps data from becoming code.
 
-`opened` collects what a browser complains of, and each kind of complaint is planted once: a script that fails, an escape that is
-missing, an address that is fetched.
+`opened` collects what a browser complains of, and each kind of complaint is planted once: a script that
+fails, an escape that is missing, an address that is fetched.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
+
 from torch_loss_parity.audit import page as pages
 from torch_loss_parity.audit.compare import compare
 from torch_loss_parity.audit.record import Audit
@@ -53,7 +55,10 @@ def browser() -> Iterator[Browser]:
 def write(tmp_path: Path) -> Callable[..., Path]:
     def write(audit: Audit = AUDIT, *, comparison: Any = None, change: Callable[[str], str] = str) -> Path:
         path = tmp_path / "index.html"
-        path.write_text(change(RENDERED() if audit is AUDIT and not comparison else pages.render(audit, comparison)), encoding="utf-8")
+        path.write_text(
+            change(RENDERED() if audit is AUDIT and not comparison else pages.render(audit, comparison)),
+            encoding="utf-8",
+        )
         return path
 
     return write
@@ -68,7 +73,10 @@ def opened(browser: Browser, path: Path, at: str = "", **options: Any) -> Iterat
     page.on("console", lambda message: complaints.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: None if is_own(request.url, path) else complaints.append(f"request: {request.url}"))
+    page.on(
+        "request",
+        lambda request: None if is_own(request.url, path) else complaints.append(f"request: {request.url}"),
+    )
     try:
         page.goto(path.as_uri() + at)
         yield page, complaints
@@ -90,11 +98,13 @@ def in_view(page: Page, selector: str) -> bool:
     )
 
 
-# --- what it does --------------------------------------------------------------------------------------------------------
+# --- what it does -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_every_cell_of_the_heat_map_leads_to_its_detail(browser: Browser, write: Callable[..., Path], scripts: bool) -> None:
+def test_every_cell_of_the_heat_map_leads_to_its_detail(
+    browser: Browser, write: Callable[..., Path], scripts: bool
+) -> None:
     with opened(browser, write(), java_script_enabled=scripts) as (page, complaints):
         tiles = page.locator(".heat .tile")
         assert tiles.count() == 6 * 4 * 2
@@ -143,7 +153,10 @@ def test_the_filter_and_the_order_are_in_the_address(browser: Browser, write: Ca
         texts = shown.all_inner_texts()
         expected = sum(figure.operator == "softmax" and figure.dtype == "float16" for figure in AUDIT.figures)
         assert len(texts) == expected
-        assert page.locator("[data-shown='all-figures']").inner_text() == f"{expected} of {len(AUDIT.figures)} rows"
+        assert (
+            page.locator("[data-shown='all-figures']").inner_text()
+            == f"{expected} of {len(AUDIT.figures)} rows"
+        )
         page.locator("#all-figures th button", has_text="max").first.click()
         errors = [float(text.split("\t")[8]) for text in shown.all_inner_texts()]
         assert errors == sorted(errors, reverse=True)
@@ -160,16 +173,26 @@ def test_the_filter_and_the_order_are_in_the_address(browser: Browser, write: Ca
 
 def test_an_address_that_leads_nowhere_does_no_harm(browser: Browser, write: Callable[..., Path]) -> None:
     with opened(browser, write(), "#%") as (page, complaints):
-        for wrong in ("#nowhere", "#%zz?q=1", "#all-figures?sort=99", "#all-figures?sort=x&q=", "#summary?q=softmax"):
+        for wrong in (
+            "#nowhere",
+            "#%zz?q=1",
+            "#all-figures?sort=99",
+            "#all-figures?sort=x&q=",
+            "#summary?q=softmax",
+        ):
             page.evaluate("wrong => (location.hash = wrong)", wrong)
             page.wait_for_timeout(20)
             assert page.locator("#all-figures tbody tr:not([hidden])").count() == len(AUDIT.figures)
         assert complaints == []
 
 
-def test_a_mark_of_a_plot_says_which_figure_it_is_and_leads_to_it(browser: Browser, write: Callable[..., Path]) -> None:
+def test_a_mark_of_a_plot_says_which_figure_it_is_and_leads_to_it(
+    browser: Browser, write: Callable[..., Path]
+) -> None:
     with opened(browser, write(), "#softmax-float32") as (page, complaints):
-        x, y, row, _ = page.evaluate("JSON.parse(document.getElementById('points').textContent)['softmax-float32-size'][0]")
+        x, y, row, _ = page.evaluate(
+            "JSON.parse(document.getElementById('points').textContent)['softmax-float32-size'][0]"
+        )
         plot = page.locator("svg[data-plot='softmax-float32-size']")
         box = plot.bounding_box()
         assert box is not None
@@ -178,13 +201,17 @@ def test_a_mark_of_a_plot_says_which_figure_it_is_and_leads_to_it(browser: Brows
         assert " ulp" in page.locator("#tip").inner_text()
         page.mouse.click(box["x"] + x * scale, box["y"] + y * scale)
         assert page.url.endswith(f"#f{row}")
-        page.wait_for_function("row => document.getElementById(row).getBoundingClientRect().height > 0", arg=f"f{row}")
+        page.wait_for_function(
+            "row => document.getElementById(row).getBoundingClientRect().height > 0", arg=f"f{row}"
+        )
         assert complaints == []
 
 
 def test_what_changed_is_on_the_page(browser: Browser, write: Callable[..., Path]) -> None:
     first = AUDIT.figures[0]
-    worse = first.model_copy(update={"subject": first.subject.model_copy(update={"max_ulp": 7.0, "outputs": "other"})})
+    worse = first.model_copy(
+        update={"subject": first.subject.model_copy(update={"max_ulp": 7.0, "outputs": "other"})}
+    )
     comparison = compare(AUDIT, AUDIT.model_copy(update={"figures": (worse, *AUDIT.figures[1:-1])}))
     with opened(browser, write(comparison=comparison)) as (page, complaints):
         page.locator("nav a", has_text="Compared").click()
@@ -195,7 +222,7 @@ def test_what_changed_is_on_the_page(browser: Browser, write: Callable[..., Path
         assert complaints == []
 
 
-# --- how it looks --------------------------------------------------------------------------------------------------------
+# --- how it looks -------------------------------------------------------------------------------------------
 
 CONTRAST = """selector => {
     const luminance = (color) => {
@@ -205,7 +232,8 @@ CONTRAST = """selector => {
     };
     const transparent = (color) => /, 0\\)$/.test(color);
     const background = (e) => getComputedStyle(e).backgroundColor;
-    const behind = (e) => (transparent(background(e)) && e.parentElement ? behind(e.parentElement) : background(e));
+    const seen_through = (e) => transparent(background(e)) && e.parentElement;
+    const behind = (e) => (seen_through(e) ? behind(e.parentElement) : background(e));
     return Math.min(...Array.from(document.querySelectorAll(selector), (e) => {
         const [a, b] = [luminance(getComputedStyle(e).color), luminance(behind(e))].sort((x, y) => y - x);
         return (a + 0.05) / (b + 0.05);
@@ -214,20 +242,35 @@ CONTRAST = """selector => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_light_and_in_dark(browser: Browser, write: Callable[..., Path], scheme: str) -> None:
+def test_text_can_be_read_in_light_and_in_dark(
+    browser: Browser, write: Callable[..., Path], scheme: str
+) -> None:
     """The contrast that WCAG 2 asks for at level AA: 4.5 for text."""
     path = write(invented_audit.audit(sizes=((64, 1000),), values=("wide",), failing=True))
     with opened(browser, path, color_scheme=scheme) as (page, complaints):
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (min(map(int, background[4:-1].split(","))) > 200) == (scheme == "light")
-        for selector in (".tile .ulp", ".verdict", ".second", ".lead", ".muted", ".standing", "a", ".tier dt b", "svg + *, th, td", "code"):
+        for selector in (
+            ".tile .ulp",
+            ".verdict",
+            ".second",
+            ".lead",
+            ".muted",
+            ".standing",
+            "a",
+            ".tier dt b",
+            "svg + *, th, td",
+            "code",
+        ):
             assert page.evaluate(CONTRAST, selector) >= 4.5, selector
         page.add_style_tag(content=".muted { color: #808080 !important; }") if scheme == "light" else None
         assert scheme == "dark" or page.evaluate(CONTRAST, ".muted") < 4.5  # it can fail
         assert complaints == []
 
 
-SPILLED = "tiles => tiles.filter((tile) => tile.scrollWidth > tile.clientWidth + 1).map((tile) => tile.innerText)"
+SPILLED = (
+    "tiles => tiles.filter((tile) => tile.scrollWidth > tile.clientWidth + 1).map((tile) => tile.innerText)"
+)
 
 
 def test_nothing_runs_out_of_the_page(browser: Browser, write: Callable[..., Path]) -> None:
@@ -248,30 +291,48 @@ def test_paper_has_no_navigation_and_all_results(browser: Browser, write: Callab
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-# --- data stays data -----------------------------------------------------------------------------------------------------
+# --- data stays data ----------------------------------------------------------------------------------------
 
 
 def hostile() -> Audit:
     """An audit in which every name and value would be code if anything let it."""
     first, second, *rest = AUDIT.figures
     worst = first.worst.model_copy(
-        update={"arguments": {HOSTILE: BREAKING}, "observed": BREAKING, "torch": HOSTILE, "truth": BREAKING, "script": BREAKING}
+        update={
+            "arguments": {HOSTILE: BREAKING},
+            "observed": BREAKING,
+            "torch": HOSTILE,
+            "truth": BREAKING,
+            "script": BREAKING,
+        }
     )
     subject = first.subject.model_copy(update={"standing": "known", "divergence": BREAKING, "fraction": 9e9})
-    names = {"operator": HOSTILE, "dtype": BREAKING, "claim": BREAKING, "values": BREAKING, "options": {HOSTILE: BREAKING}}
+    names = {
+        "operator": HOSTILE,
+        "dtype": BREAKING,
+        "claim": BREAKING,
+        "values": BREAKING,
+        "options": {HOSTILE: BREAKING},
+    }
     divergence = AUDIT.divergences[0].model_copy(
         update={"id": BREAKING, "title": HOSTILE, "reason": BREAKING, "link": "javascript:alert(4)"}
     )
-    axis = AUDIT.axes[1].model_copy(update={"axis": HOSTILE, "first": BREAKING, "second": BREAKING, "operator": BREAKING, "differing": 3})
+    axis = AUDIT.axes[1].model_copy(
+        update={"axis": HOSTILE, "first": BREAKING, "second": BREAKING, "operator": BREAKING, "differing": 3}
+    )
     return AUDIT.model_copy(
         update={
-            "settings": AUDIT.settings.model_copy(update={"subject": HOSTILE, "device": BREAKING, "effort": BREAKING}),
+            "settings": AUDIT.settings.model_copy(
+                update={"subject": HOSTILE, "device": BREAKING, "effort": BREAKING}
+            ),
             "environment": {HOSTILE: BREAKING, "torch": BREAKING},
             "command": BREAKING,
             "figures": (first.model_copy(update=names | {"worst": worst, "subject": subject}), second, *rest),
             "axes": (axis,),
             "divergences": (divergence,),
-            "missing": tuple(missing.model_copy(update={"what": HOSTILE, "why": BREAKING}) for missing in AUDIT.missing),
+            "missing": tuple(
+                missing.model_copy(update={"what": HOSTILE, "why": BREAKING}) for missing in AUDIT.missing
+            ),
             "times": {HOSTILE: 1.0},
         }
     )
@@ -279,11 +340,20 @@ def hostile() -> Audit:
 
 def test_what_comes_from_a_subject_stays_text(browser: Browser, write: Callable[..., Path]) -> None:
     audit = hostile()
-    path = write(audit, comparison=compare(audit.model_copy(update={"figures": AUDIT.figures, "environment": {}}), audit))
+    path = write(
+        audit,
+        comparison=compare(audit.model_copy(update={"figures": AUDIT.figures, "environment": {}}), audit),
+    )
     with opened(browser, path) as (page, complaints):
         assert page.title() == f"Audit of {HOSTILE} on {BREAKING}"
         assert HOSTILE in page.locator("h1").inner_text()
-        assert elements(page) == {"script": 2, "img": 0, "style": 1, "[onerror], [onclick], [onload]": 0, "[href^='javascript:']": 0}
+        assert elements(page) == {
+            "script": 2,
+            "img": 0,
+            "style": 1,
+            "[onerror], [onclick], [onload]": 0,
+            "[href^='javascript:']": 0,
+        }
         assert page.locator("#command").text_content() == BREAKING
         page.locator(".heat .tile.k3").first.click()
         page.locator("details.card summary").first.click()
@@ -298,7 +368,9 @@ def elements(page: Page) -> dict[str, int]:
 def test_without_escapes_the_same_checks_fail_and_the_policy_stops_what_would_run(
     browser: Browser, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    careless = jinja2.Environment(loader=jinja2.FunctionLoader(pages._own), autoescape=False, undefined=jinja2.StrictUndefined)
+    careless = jinja2.Environment(
+        loader=jinja2.FunctionLoader(pages._own), autoescape=False, undefined=jinja2.StrictUndefined
+    )
     monkeypatch.setattr(pages, "_environment", lambda: careless)
     with opened(browser, write(hostile())) as (page, complaints):
         assert elements(page)["script"] > 2
@@ -307,10 +379,16 @@ def test_without_escapes_the_same_checks_fail_and_the_policy_stops_what_would_ru
         assert not any(complaint.startswith("dialog") for complaint in complaints)
 
 
-def test_a_script_that_fails_is_a_complaint(browser: Browser, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_that_fails_is_a_complaint(
+    browser: Browser, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = pages._own
     monkeypatch.setattr(
-        pages, "_own", lambda name: own(name).replace('"use strict";', "undefined.planted;") if name == "page.js" else own(name)
+        pages,
+        "_own",
+        lambda name: (
+            own(name).replace('"use strict";', "undefined.planted;") if name == "page.js" else own(name)
+        ),
     )
     with opened(browser, write(AUDIT.model_copy())) as (_, complaints):
         assert [complaint for complaint in complaints if "planted" in complaint]
@@ -322,7 +400,9 @@ def test_an_address_that_is_fetched_is_a_complaint(browser: Browser, write: Call
         assert any("planted.png" in complaint for complaint in complaints)
     without_policy = write(
         change=lambda html: (
-            html.replace("<main>", fetched).replace("default-src 'none'", "default-src *").replace("img-src data:", "img-src *")
+            html.replace("<main>", fetched)
+            .replace("default-src 'none'", "default-src *")
+            .replace("img-src data:", "img-src *")
         )
     )
     with opened(browser, without_policy) as (_, complaints):
@@ -330,6 +410,8 @@ def test_an_address_that_is_fetched_is_a_complaint(browser: Browser, write: Call
 
 
 def test_a_script_of_anyone_else_does_not_run(browser: Browser, write: Callable[..., Path]) -> None:
-    with opened(browser, write(change=lambda html: html.replace("<main>", "<main><script>alert(1)</script>"))) as (_, complaints):
+    with opened(
+        browser, write(change=lambda html: html.replace("<main>", "<main><script>alert(1)</script>"))
+    ) as (_, complaints):
         assert [complaint.partition(":")[0] for complaint in complaints] == ["console"]
         assert "Content Security Policy" in complaints[0]

@@ -1,8 +1,9 @@
-"""A run of chunks survives the death of its workers and of itself, locally and on a cluster, and gives the same results.
+"""A run of chunks survives the death of its workers and of itself, locally and on a cluster, and gives the
+same results.
 
-Claims shown here: results come in order and whole; what is finished is not run again, but is where anything that it depends on is
-another; a worker that dies costs no chunk; a chunk that always kills its worker, or raises, is named; both ways give the same; what is
-wrong with a scheduler's address is said in time.
+Claims shown here: results come in order and whole; what is finished is not run again, but is where anything
+that it depends on is another; a worker that dies costs no chunk; a chunk that always kills its worker, or
+raises, is named; both ways give the same; what is wrong with a scheduler's address is said in time.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.audit import task_pool
 from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError
 from torch_loss_parity.meta import audit_work as work
 from torch_loss_parity.processes.folders import CHECKOUT
 
 pytestmark = pytest.mark.whole_runs
-NEEDS_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed: pip install 'torch-loss-parity[dask]'")
+NEEDS_DASK = pytest.mark.skipif(
+    not find_spec("distributed"), reason="Dask is not installed: pip install 'torch-loss-parity[dask]'"
+)
 
 
 def squares(n: int, seconds: float = 0.0) -> list[Chunk]:
@@ -68,7 +72,12 @@ def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
 
 def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = Chunk("a", work.square, (3,))
-    others = (replace(chunk, arguments=(4,)), replace(chunk, name="b"), replace(chunk, function=work.refuse), replace(chunk, state="c"))
+    others = (
+        replace(chunk, arguments=(4,)),
+        replace(chunk, name="b"),
+        replace(chunk, function=work.refuse),
+        replace(chunk, state="c"),
+    )
     here = task_pool.environment()
     keys = {c.key(e) for c in (chunk, *others) for e in (here, "another")}
     assert len(keys) == 2 * (1 + len(others))
@@ -98,13 +107,19 @@ def test_a_subject_that_was_changed_is_another(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
-    some = [*squares(4, 0.05), Chunk("killer", work.square_at_the_second_try, (9, str(tmp_path / "mark"))), *squares(6)[4:]]
+    some = [
+        *squares(4, 0.05),
+        Chunk("killer", work.square_at_the_second_try, (9, str(tmp_path / "mark"))),
+        *squares(6)[4:],
+    ]
     with task_pool.executor(2) as pool:
         assert results(some, pool, tmp_path / "store") == [0, 1, 4, 9, 81, 16, 25]
     assert (tmp_path / "mark").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc, and there is none")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="processes are looked for in /proc, and there is none"
+)
 def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
     """However it ended: nothing is left that waits for work."""
     killed = get_context("spawn").Process(target=work.be_killed, args=(str(tmp_path / "processes"),))
@@ -122,19 +137,28 @@ def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
 def test_a_chunk_that_kills_its_workers_is_named(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     some = [*squares(3), Chunk("the killer", work.die, (str(mark),))]
-    with task_pool.executor(2) as pool, pytest.raises(ChunkError, match="chunk the killer has killed 3 workers"):
+    with (
+        task_pool.executor(2) as pool,
+        pytest.raises(ChunkError, match="chunk the killer has killed 3 workers"),
+    ):
         results(some, pool, tmp_path / "store")
     assert len(mark.read_text()) in (task_pool.STRIKES, task_pool.STRIKES + 1)  # once it was not alone
     assert len(list((tmp_path / "store").iterdir())) == 3
 
 
 def test_a_chunk_that_raises_is_named() -> None:
-    with task_pool.executor(1) as pool, pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"):
+    with (
+        task_pool.executor(1) as pool,
+        pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"),
+    ):
         results([*squares(2), Chunk("wrong", work.refuse, (3,))], pool)
 
 
 def test_two_chunks_of_one_name_are_refused() -> None:
-    with task_pool.executor(1) as pool, pytest.raises(ValueError, match="chunks share the name 'square of 1'"):
+    with (
+        task_pool.executor(1) as pool,
+        pytest.raises(ValueError, match="chunks share the name 'square of 1'"),
+    ):
         results([*squares(2), squares(2)[1]], pool)
 
 
@@ -146,7 +170,10 @@ def test_no_worker_is_refused() -> None:
 @NEEDS_DASK
 @pytest.mark.parametrize("address", ["127.0.0.1:8786", "tcp://127.0.0.1", "http://127.0.0.1:8786"])
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(SchedulerError, match="it must be an address such as tcp://HOST:8786"), task_pool.executor(1, address):
+    with (
+        pytest.raises(SchedulerError, match="it must be an address such as tcp://HOST:8786"),
+        task_pool.executor(1, address),
+    ):
         pass
 
 
@@ -156,13 +183,19 @@ def test_where_nobody_answers_the_run_ends_in_time(monkeypatch: pytest.MonkeyPat
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(SchedulerError, match=f"no scheduler answers at {address} within 0.5 s"), task_pool.executor(1, address):
+        with (
+            pytest.raises(SchedulerError, match=f"no scheduler answers at {address} within 0.5 s"),
+            task_pool.executor(1, address),
+        ):
             pass
 
 
 def test_without_dask_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SchedulerError, match=r"pip install 'torch-loss-parity\[dask\]'"), task_pool.executor(1, "tcp://127.0.0.1:8786"):
+    with (
+        pytest.raises(SchedulerError, match=r"pip install 'torch-loss-parity\[dask\]'"),
+        task_pool.executor(1, "tcp://127.0.0.1:8786"),
+    ):
         pass
 
 
@@ -171,14 +204,39 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
     """A scheduler and two workers on the loopback."""
     file = folder / "scheduler.json"
     dask = [sys.executable, "-W", "ignore", "-m"]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
-    command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+        "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h",
+    }
+    command = [
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    ]
     log = (folder / "log").open("wb")
     started = [subprocess.Popen([*dask, *command], env=environment, stderr=log, stdout=log)]
     try:
-        worker = ["distributed.cli.dask_worker", "--scheduler-file", str(file), "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny"]
+        worker = [
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            str(file),
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+        ]
         worker += ["--no-dashboard", "--local-directory", str(folder)]
-        started += [subprocess.Popen([*dask, *worker], env=environment, stderr=log, stdout=log) for _ in range(2)]
+        started += [
+            subprocess.Popen([*dask, *worker], env=environment, stderr=log, stdout=log) for _ in range(2)
+        ]
         deadline = time.monotonic() + 60
         while not file.exists() or not file.read_text().strip():
             assert time.monotonic() < deadline, (folder / "log").read_text()
@@ -193,7 +251,9 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
 
 
 @NEEDS_DASK
-def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     some, store = squares(12, 0.1), tmp_path / "store"
     with cluster(tmp_path) as (address, workers), task_pool.executor(scheduler=address) as pool:
         ended: list[int] = []

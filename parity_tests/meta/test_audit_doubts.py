@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.audit import doubts, float32_sweep
 from torch_loss_parity.audit.certify import Evaluation, Truth, truths
 from torch_loss_parity.audit.doubts import CERTAIN, FEW, SAMPLE

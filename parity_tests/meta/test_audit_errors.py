@@ -1,9 +1,9 @@
 """The figures of the audit are those of the true errors, to the digits that are shown.
 
-Claims shown here: cells are what prints the same three digits; the figures of every operator and dtype are those that balls of 300 bits
-give for every element; parts add up to the whole; a planted error of 3 ulps in one value of 65,536 is the
-maximum, there; ties, zeros, infinities and what is next to nothing are counted as they should be; rows that
-are shortened in balls have the same true values.
+Claims shown here: cells are what prints the same three digits; the figures of every operator and dtype are
+those that balls of 300 bits give for every element; parts add up to the whole; a planted error of 3 ulps in
+one value of 65,536 is the maximum, there; ties, zeros, infinities and what is next to nothing are counted as
+they should be; rows that are shortened in balls have the same true values.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+
 from torch_loss_parity.audit import throughput
 from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.error_cells import BIN, FLOOR, INFINITE, LOWER, PRINTED, cells_of
@@ -39,37 +40,51 @@ def measures(errors: Errors) -> Measures:
 
 
 def log_softmax_call(dtype: str, shape: tuple[int, int], values: str = "normal", seed: int = 0) -> Call:
-    return OPERATORS["log_softmax"].call(OPERATORS["log_softmax"].case(dtype, shape, values, {"dim": 1}, seed))
+    return OPERATORS["log_softmax"].call(
+        OPERATORS["log_softmax"].case(dtype, shape, values, {"dim": 1}, seed)
+    )
 
 
-def of_call(call: Call, observed: np.ndarray, claim: str = FORWARD, g: np.ndarray | None = None, **options: Any) -> Errors:
-    return Errors.of(observed, truths(call, (claim,), g)[claim], expected(call, (claim,), g)[claim], **options)
+def of_call(
+    call: Call, observed: np.ndarray, claim: str = FORWARD, g: np.ndarray | None = None, **options: Any
+) -> Errors:
+    return Errors.of(
+        observed, truths(call, (claim,), g)[claim], expected(call, (claim,), g)[claim], **options
+    )
 
 
-# --- cells -----------------------------------------------------------------------------------------------------------
+# --- cells --------------------------------------------------------------------------------------------------
 
 
 def test_what_is_in_a_cell_prints_the_same_three_digits() -> None:
     rng = np.random.default_rng(0)
     some = LOWER[1:-1][rng.integers(0, len(LOWER) - 2, 2000)]
-    errors = np.concatenate([10 ** rng.uniform(-5, 300, 4000), some, np.nextafter(some, 0.0), [0.0, FLOOR, 0.3125, 0.5]])
+    errors = np.concatenate(
+        [10 ** rng.uniform(-5, 300, 4000), some, np.nextafter(some, 0.0), [0.0, FLOOR, 0.3125, 0.5]]
+    )
     for error, cell in zip(errors, cells_of(errors), strict=True):
         assert PRINTED[cell] == (0.0 if error < FLOOR else float(f"{error:.3g}")), error
         assert BIN[cell] == np.searchsorted(EDGES, error, side="right"), error
     assert cells_of(np.asarray([np.inf]))[0] == INFINITE
 
 
-# --- against balls for every element ---------------------------------------------------------------------------------
+# --- against balls for every element ------------------------------------------------------------------------
 
 
-def brute(call: Call, claim: str, g: np.ndarray | None, observed: np.ndarray) -> tuple[list[float], float, float]:
-    """Errors in ulps, in order, the largest relative one and the sum of the signed ones, from balls of 300 bits."""
+def brute(
+    call: Call, claim: str, g: np.ndarray | None, observed: np.ndarray
+) -> tuple[list[float], float, float]:
+    """Errors in ulps, in order, the largest relative one and the sum of the signed ones, from balls of 300
+    bits.
+    """
     format = FORMATS[call.dtype_of(claim)]
     _, undecided, wrong = kinds(observed, expected(call, (claim,), g)[claim], format)
     with balls.precision(300):
         true = np.asarray(in_balls(call, claim, g), dtype=object).reshape(-1)
         errors, relative, signed = [], 0.0, 0.0
-        for x, ball, is_undecided, is_wrong in zip(observed.reshape(-1), true, undecided.reshape(-1), wrong.reshape(-1), strict=True):
+        for x, ball, is_undecided, is_wrong in zip(
+            observed.reshape(-1), true, undecided.reshape(-1), wrong.reshape(-1), strict=True
+        ):
             ball = flint.arb(ball)
             if is_undecided:
                 continue
@@ -91,14 +106,18 @@ def rank(errors: list[float], share: float) -> float:
 
 def same_digits(figure: float, error: float) -> bool:
     """Equal to three digits; a float64 number that is a tie to the last bit may go either way."""
-    return f"{figure:.3g}" in {f"{e:.3g}" for e in (error, np.nextafter(error, 0.0), np.nextafter(error, np.inf))}
+    return f"{figure:.3g}" in {
+        f"{e:.3g}" for e in (error, np.nextafter(error, 0.0), np.nextafter(error, np.inf))
+    }
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> None:
     operator, compared = OPERATORS[name], 0
-    cases = [case for case in grid(operator, dtype, EFFORTS["quick"], 5) if 0 < prod(case.shape) <= SMALL][::4]
+    cases = [case for case in grid(operator, dtype, EFFORTS["quick"], 5) if 0 < prod(case.shape) <= SMALL][
+        ::4
+    ]
     for case in cases:
         call = operator.call(case)
         g = grad_output_of(call, output_shape(call), case.generator("grad_output"))
@@ -120,7 +139,10 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
             assert shown.correctly_rounded == sum(error <= 0.5 for error in errors), (case, claim)
             assert sum(shown.bins) == len(errors) == shown.elements - shown.undecided
             if np.isfinite(errors[-1]):
-                assert abs(found.signed - signed) <= found.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (case, claim)
+                assert abs(found.signed - signed) <= found.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (
+                    case,
+                    claim,
+                )
             compared += len(errors)
     assert compared > 10
 
@@ -130,10 +152,12 @@ def test_percentiles_of_many_elements_have_three_digits() -> None:
     observed = run_subject.forward(TORCH, call, "cpu")
     errors, _, _ = brute(call, FORWARD, None, observed)
     shown = measures(of_call(call, observed))
-    assert (shown.median_ulp, shown.p999_ulp) == tuple(float(f"{rank(errors, share):.3g}") for share in (MEDIAN, P999))
+    assert (shown.median_ulp, shown.p999_ulp) == tuple(
+        float(f"{rank(errors, share):.3g}") for share in (MEDIAN, P999)
+    )
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------
+# --- parts --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -143,15 +167,19 @@ def test_parts_add_up_to_the_whole(dtype: str) -> None:
     whole = of_call(call, observed)
     added = Errors()
     for first in range(0, 60, 7):
-        part = replace(call, arguments={**call.arguments, "input": call.arguments["input"][first : first + 7]})
+        part = replace(
+            call, arguments={**call.arguments, "input": call.arguments["input"][first : first + 7]}
+        )
         added += of_call(part, observed[first : first + 7], start=first * 20)
-    assert added.model_copy(update={"signed": 0.0, "slack": 0.0}) == whole.model_copy(update={"signed": 0.0, "slack": 0.0})
+    assert added.model_copy(update={"signed": 0.0, "slack": 0.0}) == whole.model_copy(
+        update={"signed": 0.0, "slack": 0.0}
+    )
     assert abs(added.signed - whole.signed) <= added.slack + whole.slack
     assert added.slack <= abs(added.signed) * 2.0**-10
     assert Errors.model_validate_json(added.model_dump_json()) == added
 
 
-# --- planted faults --------------------------------------------------------------------------------------------------
+# --- planted faults -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "at"), [("float16", 31234), ("bfloat16", 5), ("float32", 65535)])
@@ -179,11 +207,13 @@ def test_what_cannot_be_told_by_the_filter_goes_to_balls() -> None:
     assert Errors.of(observed, coarse, bound).cells == Errors.of(observed, true, bound).cells
 
 
-# --- kinds, ties, zeros ----------------------------------------------------------------------------------------------
+# --- kinds, ties, zeros -------------------------------------------------------------------------------------
 
 
 def exact_truth(values: list[float], dtype: str) -> Truth:
-    """True values that are float64 numbers, but are known to an ulp of float16 only before balls are asked."""
+    """True values that are float64 numbers, but are known to an ulp of float16 only before balls
+    are asked.
+    """
     value = np.asarray(values)
     error = np.where(np.isfinite(value), 2.0**-11 * np.abs(value) + 2.0**-30, 0.0)
     return Truth(value, error, FORMATS[dtype], lambda at, bits: [flint.arb(float(value[i])) for i in at])
@@ -196,18 +226,25 @@ def test_kinds_ties_and_zeros() -> None:
     wrong = np.asarray([False, False, True, False, False, False, False, False])
     undecided = np.asarray([False, False, False, False, False, False, True, False])
     found = measured(observed, exact_truth(true, "float16"), undecided, wrong)
-    # A tie; a quarter; the wrong kind; one ulp of the smallest numbers; right; right; left out; half an ulp of those above 2.
+    # A tie; a quarter; the wrong kind; one ulp of the smallest numbers; right; right; left out; half an ulp
+    # of those above 2.
     counted = {float(PRINTED[cell]): count for cell, count in found.cells.items()}
     assert counted == {0.0: 2, 0.25: 1, 0.5: 2, 1.0: 1, np.inf: 1}
     assert (found.elements, found.undecided, found.correctly_rounded) == (8, 1, 5)
     assert (found.max_ulp, found.worst) == (np.inf, 2)
-    assert f"{found.max_relative:.3g}" == f"{one / 2:.3g}"  # to the digits that are shown: the first comes within half of them
+    # To the digits that are shown: the first comes within half of them.
+    assert f"{found.max_relative:.3g}" == f"{one / 2:.3g}"
     assert found.signed == -0.5 - 0.25 + 1 - 0.5  # quarters: each a number, and so is every partial sum
 
 
 def test_a_true_value_below_all_numbers_costs_nothing() -> None:
     """log(1 + e^-x) far out: 512 bits do not tell it from zero, and a result of zero is right."""
-    call = Call("log_softmax", {"input": np.asarray([[30000.0, 0.0], [-60000.0, 5.0]]), "dim": 1, "dtype": None}, "float16", "float16")
+    call = Call(
+        "log_softmax",
+        {"input": np.asarray([[30000.0, 0.0], [-60000.0, 5.0]]), "dim": 1, "dtype": None},
+        "float16",
+        "float16",
+    )
     observed = np.asarray([[0.0, -30000.0], [-60000.0, 0.0]])
     found = of_call(call, observed)
     assert found.max_ulp < FLOOR or PRINTED[cells_of(np.asarray([found.max_ulp]))[0]] <= 0.5

@@ -1,9 +1,9 @@
 """What is exhausted is exhausted, and measured fast it is what it is measured slowly.
 
-Claims shown here: every input is there once, and an element is found again from its number; closed forms are within their bound of
-balls; blocks give the figures of the usual means, cell by cell; an error of 3 ulps planted in one value is the worst, with that input
-and a script that shows it; a ledger's entry that does not explain every broken bound is not taken; parts add up; what is left out is
-named.
+Claims shown here: every input is there once, and an element is found again from its number; closed forms are
+within their bound of balls; blocks give the figures of the usual means, cell by cell; an error of 3 ulps
+planted in one value is the worst, with that input and a script that shows it; a ledger's entry that does not
+explain every broken bound is not taken; parts add up; what is left out is named.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+
 from torch_loss_parity.audit import exhaustive, float32_sweep, sweep, task_pool
 from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
 from torch_loss_parity.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Part, Sweep, figures, measure, sweeps
@@ -42,7 +43,8 @@ class Planted(torch.autograd.Function):
     def forward(ctx, input, target):
         ctx.save_for_backward(input, target)
         x, t = input.double(), target.double()
-        right = (t * torch.nn.functional.softplus(-x) + (1 - t) * torch.nn.functional.softplus(x)).to(input.dtype)
+        softplus = torch.nn.functional.softplus
+        right = (t * softplus(-x) + (1 - t) * softplus(x)).to(input.dtype)
         units = right.view({bits}) + 3
         return torch.where(input == {at!r}, units.view(input.dtype), right)
 
@@ -50,7 +52,8 @@ class Planted(torch.autograd.Function):
     def backward(ctx, grad_output):
         input, target = ctx.saved_tensors
         x, t, g = input.double(), target.double(), grad_output.double()
-        return (g * ((1 - t) * torch.sigmoid(x) - t * torch.sigmoid(-x))).to(input.dtype), grad_output * -input
+        by_input = g * ((1 - t) * torch.sigmoid(x) - t * torch.sigmoid(-x))
+        return by_input.to(input.dtype), grad_output * -input
 
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="none", pos_weight=None):
     return Planted.apply(input, target)
@@ -67,7 +70,7 @@ def part(result: dict[str, Any], key: str) -> Part:
     return Part.model_validate(result["parts"][key])
 
 
-# --- every input, once -----------------------------------------------------------------------------------------------
+# --- every input, once --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -103,9 +106,13 @@ def test_an_element_is_found_again_from_its_number(one: Sweep) -> None:
             each_row = len(g)
             assert np.array_equal(upstream[first * each_row : (first + 1) * each_row], g)
             rows = len(single.arguments["input"])
-            assert np.array_equal(whole.arguments["input"][first * rows : (first + 1) * rows], single.arguments["input"])
+            assert np.array_equal(
+                whole.arguments["input"][first * rows : (first + 1) * rows], single.arguments["input"]
+            )
             assert each == (
-                rows if single.arguments["input"].ndim == 1 or (claim == FORWARD and "target" in single.arguments) else 2 * rows
+                rows
+                if single.arguments["input"].ndim == 1 or (claim == FORWARD and "target" in single.arguments)
+                else 2 * rows
             )
     assert len(np.unique(one.grad_output("random", whole, 0))) > 20
 
@@ -127,7 +134,7 @@ def test_what_is_left_out_is_named() -> None:
         assert sum(ranges[-1]) == one.patterns
 
 
-# --- closed forms ----------------------------------------------------------------------------------------------------
+# --- closed forms -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("operator", "target", "claim"), FORMS)
@@ -138,7 +145,9 @@ def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str
         patterns = np.concatenate([patterns, rng.integers(0x3D000000, 0x42D00000, 100)])
         patterns = np.concatenate([patterns, patterns + 2**31])
     else:
-        patterns = np.concatenate([patterns, rng.integers(0x3D000000, 0x3F800000, 100), [0, 1, 0x3F800000, 0x3F000000]])
+        patterns = np.concatenate(
+            [patterns, rng.integers(0x3D000000, 0x3F800000, 100), [0, 1, 0x3F800000, 0x3F000000]]
+        )
     x = one.numbers(patterns.astype(np.uint32))
     call = one.call_on(x)
     g = None if claim == FORWARD else one.grad_output("1", call, 0)
@@ -155,7 +164,11 @@ def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str
 @pytest.mark.parametrize("operator", OF_ROWS)
 def test_pairs_are_within_their_bound_of_balls(operator: str, kind: str) -> None:
     one = Sweep(operator, "bfloat16")
-    x = one.numbers(np.concatenate([np.arange(0x3C00, 0x4300, 31), np.arange(0xBC00, 0xC300, 37), [0, 0xFF80]]).astype(np.uint32))
+    x = one.numbers(
+        np.concatenate([np.arange(0x3C00, 0x4300, 31), np.arange(0xBC00, 0xC300, 37), [0, 0xFF80]]).astype(
+            np.uint32
+        )
+    )
     call = one.call_on(x)
     for claim in (FORWARD, "input"):
         g = None if claim == FORWARD else one.grad_output(kind, call, 0)
@@ -175,24 +188,37 @@ def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
         return np.asarray(in_balls(call, claim, g), dtype=object)
 
 
-# --- blocks against the usual means ----------------------------------------------------------------------------------
+# --- blocks against the usual means -------------------------------------------------------------------------
 
 
 @pytest.mark.whole_runs
 @pytest.mark.parametrize(
-    "one", [s for s in sweeps(tuple(OPERATORS), ("float32",)) if float32_sweep.has_closed_form(s)], ids=lambda one: one.name
+    "one",
+    [s for s in sweeps(tuple(OPERATORS), ("float32",)) if float32_sweep.has_closed_form(s)],
+    ids=lambda one: one.name,
 )
 def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(float32_sweep, "BLOCK", 2**7)
     for first in PROBABILITIES if one.operator == "binary_cross_entropy" else RANGES:
         count = 2**9 + 17 if first + 2**9 + 17 <= one.patterns else 2**9
-        fast, slow = float32_sweep.measure(one, first, count, "torch", "cpu"), measure(one, first, count, "torch", "cpu")
+        fast, slow = (
+            float32_sweep.measure(one, first, count, "torch", "cpu"),
+            measure(one, first, count, "torch", "cpu"),
+        )
         for key in fast["parts"]:
             a, b = part(fast, key), part(slow, key)
             assert a.errors.cells == b.errors.cells, (hex(first), key)
-            assert (a.errors.elements, a.errors.correctly_rounded) == (b.errors.elements, b.errors.correctly_rounded), (hex(first), key)
-            assert f"{a.errors.max_ulp:.3g}" == f"{b.errors.max_ulp:.3g}" or b.errors.max_ulp < 2.0**-12, (hex(first), key)
-            assert abs(a.errors.signed - b.errors.signed) <= a.errors.slack + b.errors.slack + 2.0**-40 * abs(b.errors.signed)
+            assert (a.errors.elements, a.errors.correctly_rounded) == (
+                b.errors.elements,
+                b.errors.correctly_rounded,
+            ), (hex(first), key)
+            assert f"{a.errors.max_ulp:.3g}" == f"{b.errors.max_ulp:.3g}" or b.errors.max_ulp < 2.0**-12, (
+                hex(first),
+                key,
+            )
+            assert abs(a.errors.signed - b.errors.signed) <= a.errors.slack + b.errors.slack + 2.0**-40 * abs(
+                b.errors.signed
+            )
             smaller, larger = sorted((a.fraction, b.fraction))
             assert larger <= comparison._RESOLUTION * smaller, (hex(first), key)  # either is known to that
             assert (a.standing, a.divergence) == (b.standing, b.divergence), (hex(first), key)
@@ -219,7 +245,9 @@ def test_an_entry_must_explain_every_broken_bound(monkeypatch: pytest.MonkeyPatc
     for at in range(0, count, float32_sweep.BLOCK):
         numbers = x[at : at + float32_sweep.BLOCK].astype(np.float32)
         observed, _ = float32_sweep.observed_block(one, torch, "cpu", numbers)
-        tally.add(at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")])
+        tally.add(
+            at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")]
+        )
     claim = Claim(one, first, FORWARD, torch, "cpu")
     finding = float32_sweep.worst_fraction(claim, tally)
     assert (finding.verdict.passes, finding.divergence) == (True, "bce-with-logits-cancels")
@@ -228,7 +256,9 @@ def test_an_entry_must_explain_every_broken_bound(monkeypatch: pytest.MonkeyPatc
     at = next(i for i in range(700, count) if i not in sampled)
     tally.observed[at] = 2.0**-10
     tally.largest_absolute[at // float32_sweep.BLOCK] = 2.0**-10
-    found = float32_sweep._known(claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding)
+    found = float32_sweep._known(
+        claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding
+    )
     assert not found.verdict.passes
     assert found.verdict.fraction > 1
 
@@ -241,11 +271,13 @@ def test_blocks_that_lose_the_largest_error_end_the_run(monkeypatch: pytest.Monk
         float32_sweep.measure(Sweep(LOGITS, "float32", "0"), 0x3F800000, 2**9, "torch", "cpu")
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
+# --- figures ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.whole_runs
-def test_three_ulps_in_one_value_of_65536_are_the_worst_of_the_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_ulps_in_one_value_of_65536_are_the_worst_of_the_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, at = Sweep(LOGITS, "float16", "1"), -1.2841796875
     name = planted(tmp_path, at, "torch.int16")
     result = measure(one, 0, one.patterns, name, "cpu")
@@ -295,7 +327,14 @@ def test_the_command_shows_figures_and_keeps_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(task_pool, "LocalPool", lambda workers: Here())
-    command = ["--dtype", "bfloat16", "--operator", "binary_cross_entropy", "--store", str(tmp_path / "store")]
+    command = [
+        "--dtype",
+        "bfloat16",
+        "--operator",
+        "binary_cross_entropy",
+        "--store",
+        str(tmp_path / "store"),
+    ]
     written: list[str] = []
     for name in ("first", "second"):
         assert sweep.main([*command, "--output", str(tmp_path / name)]) == 0

@@ -1,4 +1,6 @@
-"""audit.json: what is written comes back, the same audit is the same bytes, and what is wrong with a file is said in one line."""
+"""audit.json: what is written comes back, the same audit is the same bytes, and what is wrong with a file is
+said in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.audit import files
 from torch_loss_parity.audit.files import AuditFileError, load, save
 from torch_loss_parity.audit.record import SCHEMA, Audit
@@ -32,7 +35,7 @@ def error_of(path: Path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-# --- what is written -----------------------------------------------------------------------------------------------------
+# --- what is written ----------------------------------------------------------------------------------------
 
 
 def test_an_audit_comes_back_as_it_was_infinities_too(path: Path) -> None:
@@ -42,7 +45,10 @@ def test_an_audit_comes_back_as_it_was_infinities_too(path: Path) -> None:
 
 def test_the_order_in_which_figures_were_measured_is_not_in_the_file(path: Path) -> None:
     turned = AUDIT.model_copy(
-        update={name: tuple(reversed(getattr(AUDIT, name))) for name in ("figures", "axes", "divergences", "missing")}
+        update={
+            name: tuple(reversed(getattr(AUDIT, name)))
+            for name in ("figures", "axes", "divergences", "missing")
+        }
         | {"environment": dict(reversed(AUDIT.environment.items()))}
     )
     save(turned, path.with_name("turned.json"))
@@ -51,7 +57,9 @@ def test_the_order_in_which_figures_were_measured_is_not_in_the_file(path: Path)
 
 def test_one_figure_that_changes_changes_two_lines(path: Path) -> None:
     first = AUDIT.figures[0]
-    other = first.model_copy(update={"subject": first.subject.model_copy(update={"max_ulp": 0.1 + 0.2, "bins": (1,) * 78})})
+    other = first.model_copy(
+        update={"subject": first.subject.model_copy(update={"max_ulp": 0.1 + 0.2, "bins": (1,) * 78})}
+    )
     save(AUDIT.model_copy(update={"figures": (other, *AUDIT.figures[1:])}), path.with_name("other.json"))
     before, after = (set(file.read_text().splitlines()) for file in (path, path.with_name("other.json")))
     changed = [line.strip() for line in after - before]
@@ -59,7 +67,9 @@ def test_one_figure_that_changes_changes_two_lines(path: Path) -> None:
     assert '"max_ulp": 0.30000000000000004,' in changed
 
 
-def test_nothing_is_left_beside_the_file_and_a_failure_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_beside_the_file_and_a_failure_leaves_what_was_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = path.read_bytes()
 
     def full(*_: Any) -> None:
@@ -73,21 +83,32 @@ def test_nothing_is_left_beside_the_file_and_a_failure_leaves_what_was_there(pat
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AuditFileError, match=r"nowhere/audit\.json: cannot be written: No such file or directory"):
+    with pytest.raises(
+        AuditFileError,
+        match=r"nowhere/audit\.json: cannot be written: No such file or "
+        r"directory",
+    ):
         save(AUDIT, tmp_path / "nowhere" / "audit.json")
 
 
 def test_figures_that_measure_the_same_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(AuditFileError, match="two figures measure the same, 'softmax float16 forward random 64x1000 normal dim=-1'"):
-        save(AUDIT.model_copy(update={"figures": (*AUDIT.figures, AUDIT.figures[0])}), tmp_path / "audit.json")
+    with pytest.raises(
+        AuditFileError,
+        match="two figures measure the same, 'softmax float16 forward random 64x1000 normal dim=-1'",
+    ):
+        save(
+            AUDIT.model_copy(update={"figures": (*AUDIT.figures, AUDIT.figures[0])}), tmp_path / "audit.json"
+        )
     assert not list(tmp_path.iterdir())
 
 
-# --- what is read --------------------------------------------------------------------------------------------------------
+# --- what is read -------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_there_and_what_is_a_directory(tmp_path: Path, path: Path) -> None:
-    assert error_of(tmp_path / "none.json").startswith("there is no such file; pytest parity_tests --audit DIR writes DIR/audit.json")
+    assert error_of(tmp_path / "none.json").startswith(
+        "there is no such file; pytest parity_tests --audit DIR writes DIR/audit.json"
+    )
     assert error_of(tmp_path) == f"is a directory; name the file in it, as {path}"
 
 
@@ -113,7 +134,10 @@ def test_every_cut_in_a_line_is_a_cut(path: Path) -> None:
         ('{"a": 1,}', "is no JSON"),
         ('{"a": 1} and more', "is no JSON: Extra data in line 1, column 10"),
         ('{"a": NaN}', 'NaN is no number of JSON; an audit writes "NaN", in quotes'),
-        ("[1, 2]", 'is JSON, but no audit: it holds [1, 2], and that of an audit is "torch-loss-parity audit"'),
+        (
+            "[1, 2]",
+            'is JSON, but no audit: it holds [1, 2], and that of an audit is "torch-loss-parity audit"',
+        ),
         ('{"machine_info": {}}', 'is JSON, but no audit: its "format" is null'),
         ('{"format": "torch-loss-parity audit"}', "is an audit of version null; this one reads version 1"),
         ("[" * 100000, "is no audit: it is nested too deeply"),
@@ -132,7 +156,8 @@ def test_what_is_no_text_says_so(path: Path) -> None:
 def test_another_version_names_both_and_what_to_do(path: Path) -> None:
     changed(path, lambda content: content.update(version=2, added="field"))
     assert error_of(path) == (
-        "is an audit of version 2; this one reads version 1: read it with the torch-loss-parity that wrote it, or "
+        "is an audit of version 2; this one reads version 1: read it with the torch-loss-parity that wrote "
+        "it, or "
         "run the audit again: pytest parity_tests --audit DIR"
     )
 
@@ -146,29 +171,60 @@ def changed(path: Path, change: Callable[[Any], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["figures"][3]["subject"].update(max_ulp=-1.0), "figures[3].subject.max_ulp is wrong: input should be greater than"),
-        (lambda c: c["figures"][3]["subject"].update(max_ulp="NaN"), "figures[3].subject.max_ulp is wrong: input should be greater than"),
-        (lambda c: c["figures"][0].update(how="guessed"), "figures[0].how is wrong: input should be 'exhaustive', 'random' or 'searched'"),
+        (
+            lambda c: c["figures"][3]["subject"].update(max_ulp=-1.0),
+            "figures[3].subject.max_ulp is wrong: input should be greater than",
+        ),
+        (
+            lambda c: c["figures"][3]["subject"].update(max_ulp="NaN"),
+            "figures[3].subject.max_ulp is wrong: input should be greater than",
+        ),
+        (
+            lambda c: c["figures"][0].update(how="guessed"),
+            "figures[0].how is wrong: input should be 'exhaustive', 'random' or 'searched'",
+        ),
         (lambda c: c["figures"][0].pop("worst"), "figures[0].worst is wrong: field required;"),
-        (lambda c: c["settings"].update(speed=3), "settings.speed is wrong: extra inputs are not permitted, and is 3;"),
-        (lambda c: c["figures"][0].update(rows="x" * 1000), "figures[0].rows is wrong: input should be a valid integer"),
-        (lambda c: c.update(figures={}, axes=1), "figures is wrong: input should be a valid tuple, and is {} (and 1 more)"),
-        (lambda c: c["figures"].append(c["figures"][0]), "two figures measure the same, 'binary_cross_entropy bfloat16 forward"),
-        (lambda c: c["figures"][0]["subject"]["bins"].pop(), "'binary_cross_entropy bfloat16 forward exhaustive 65536 every bfloat16"),
-        (lambda c: c["figures"][0]["torch"].update(bins=[]), "'binary_cross_entropy bfloat16 forward exhaustive 65536 every bfloat16"),
+        (
+            lambda c: c["settings"].update(speed=3),
+            "settings.speed is wrong: extra inputs are not permitted, and is 3;",
+        ),
+        (
+            lambda c: c["figures"][0].update(rows="x" * 1000),
+            "figures[0].rows is wrong: input should be a valid integer",
+        ),
+        (
+            lambda c: c.update(figures={}, axes=1),
+            "figures is wrong: input should be a valid tuple, and is {} (and 1 more)",
+        ),
+        (
+            lambda c: c["figures"].append(c["figures"][0]),
+            "two figures measure the same, 'binary_cross_entropy bfloat16 forward",
+        ),
+        (
+            lambda c: c["figures"][0]["subject"]["bins"].pop(),
+            "'binary_cross_entropy bfloat16 forward exhaustive 65536 every bfloat16",
+        ),
+        (
+            lambda c: c["figures"][0]["torch"].update(bins=[]),
+            "'binary_cross_entropy bfloat16 forward exhaustive 65536 every bfloat16",
+        ),
     ],
 )
-def test_a_wrong_field_is_named_with_its_value_and_what_is_allowed(path: Path, change: Callable[[Any], object], message: str) -> None:
+def test_a_wrong_field_is_named_with_its_value_and_what_is_allowed(
+    path: Path, change: Callable[[Any], object], message: str
+) -> None:
     changed(path, change)
     assert error_of(path).startswith(message)
     assert len(error_of(path)) < 320
 
 
-# --- the schema ----------------------------------------------------------------------------------------------------------
+# --- the schema ---------------------------------------------------------------------------------------------
 
 
 def test_the_schema_that_is_kept_is_the_schema_of_the_types() -> None:
-    assert files.SCHEMA_FILE.read_text() == files.schema(), f"python -m torch_loss_parity.audit schema > {files.SCHEMA_FILE.name}"
+    assert files.SCHEMA_FILE.read_text() == files.schema(), (
+        f"python -m torch_loss_parity.audit schema > {files.SCHEMA_FILE.name}"
+    )
 
 
 def test_what_is_written_is_what_the_schema_says_and_what_is_wrong_is_not(path: Path) -> None:
@@ -177,7 +233,9 @@ def test_what_is_written_is_what_the_schema_says_and_what_is_wrong_is_not(path: 
     content = json.loads(path.read_text())
     validator.validate(content)
     content["figures"][0]["subject"]["max_ulp"] = "large"
-    with pytest.raises(jsonschema.ValidationError, match="'large' is not valid under any of the given schemas"):
+    with pytest.raises(
+        jsonschema.ValidationError, match="'large' is not valid under any of the given schemas"
+    ):
         validator.validate(content)
 
 

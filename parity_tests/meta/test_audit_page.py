@@ -1,4 +1,5 @@
-"""The page as text: what it says of an audit, that its links lead somewhere, that data is escaped, and that it stays small.
+"""The page as text: what it says of an audit, that its links lead somewhere, that data is escaped, and that
+it stays small.
 
 What a browser makes of it is in `test_audit_browser`.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.audit import formatting, plots, scales, views
 from torch_loss_parity.audit import page as pages
 from torch_loss_parity.audit.__main__ import main
@@ -58,27 +60,38 @@ def measuring(figure: Figure, **numbers: Any) -> Figure:
     return figure.model_copy(update={"subject": figure.subject.model_copy(update=numbers)})
 
 
-RIGHT = [measuring(figure, standing="pass", divergence="", fraction=0.5, max_ulp=0.5) for figure in AUDIT.figures]
+RIGHT = [
+    measuring(figure, standing="pass", divergence="", fraction=0.5, max_ulp=0.5) for figure in AUDIT.figures
+]
 
 
-# --- what it says --------------------------------------------------------------------------------------------------------
+# --- what it says -------------------------------------------------------------------------------------------
 
 
 def test_the_verdict_is_one_sentence_that_counts() -> None:
     known = sum(figure.subject.standing == "known" for figure in AUDIT.figures)
     number = len(AUDIT.figures)
     assert views.page(AUDIT).verdict == (
-        f"torch 2.13.0 keeps within what rounding allows in {number - known} of {number} measurements, and exceeds it in {known} for "
+        f"torch 2.13.0 keeps within what rounding allows in {number - known} of {number} measurements, and "
+        f"exceeds it in {known} for "
         f"{len(AUDIT.divergences)} known reasons."
     )
     assert (
-        views.page(with_figures(*RIGHT)).verdict == f"torch 2.13.0 keeps within what rounding allows in every one of {number} measurements."
+        views.page(with_figures(*RIGHT)).verdict == f"torch 2.13.0 keeps within what rounding allows in "
+        f"every "
+        f"one of {number} measurements."
     )
     assert views.page(OTHER).verdict == (
-        f"mine.kernels is wrong: 1 of {len(OTHER.figures)} measurements exceeds what rounding allows and 1 call raised or did not return."
+        f"mine.kernels is wrong: 1 of {len(OTHER.figures)} measurements exceeds what rounding allows and 1 "
+        f"call raised or did not return."
     )
     assert views.page(NOTHING).verdict == "Nothing of torch was measured."
-    assert [views.page(audit).standing for audit in (AUDIT, with_figures(*RIGHT), OTHER, NOTHING)] == ["known", "pass", "fail", "nothing"]
+    assert [views.page(audit).standing for audit in (AUDIT, with_figures(*RIGHT), OTHER, NOTHING)] == [
+        "known",
+        "pass",
+        "fail",
+        "nothing",
+    ]
 
 
 def test_what_raised_is_wrong_even_where_nothing_was_measured() -> None:
@@ -89,16 +102,24 @@ def test_what_raised_is_wrong_even_where_nothing_was_measured() -> None:
 def test_the_second_sentence_names_the_result_that_is_farthest_from_what_is_allowed() -> None:
     page = views.page(with_figures(*RIGHT[:-1], measuring(RIGHT[-1], fraction=0.75)))
     assert page.second_sentence.endswith(
-        "Nearest to what is allowed, 0.75 times, is the gradient of target of binary_cross_entropy_with_logits in float64."
+        "Nearest to what is allowed, 0.75 times, is the gradient of target of "
+        "binary_cross_entropy_with_logits in float64."
     )
-    page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=1234.0, max_ulp=2.0, standing="known")))
+    page = views.page(
+        with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=1234.0, max_ulp=2.0, standing="known"))
+    )
     assert page.second_sentence.endswith(
-        f"Farthest beyond what is allowed, 1.2{formatting.TIMES}10³ times, is the value of softmax in float16."
+        f"Farthest beyond what is allowed, 1.2{formatting.TIMES}10³ times, is the value of softmax in "
+        f"float16."
     )
     page = views.page(with_figures(*RIGHT[1:], measuring(RIGHT[0], fraction=math.inf, standing="fail")))
-    assert page.second_sentence.endswith("The worst is the value of softmax in float16: an error where none is allowed.")
+    assert page.second_sentence.endswith(
+        "The worst is the value of softmax in float16: an error where none is allowed."
+    )
     worst = "nan or infinite where it should be a number, or the reverse."
-    assert views.page(AUDIT).second_sentence.endswith(f"The worst is the gradient of input of binary_cross_entropy in float16: {worst}")
+    assert views.page(AUDIT).second_sentence.endswith(
+        f"The worst is the gradient of input of binary_cross_entropy in float16: {worst}"
+    )
 
 
 def test_the_page_says_where_it_is_exact_to_half_an_ulp_and_where_not() -> None:
@@ -121,8 +142,12 @@ def test_one_element_beyond_half_an_ulp_is_not_exact() -> None:
 def test_a_planted_error_is_the_worst_case_with_its_input() -> None:
     """Of 65536 float16 values one is off by 3 ulps: that is what the page shows first."""
     figure = next(f for f in RIGHT if f.dtype == "float16" and f.how == "exhaustive")
-    worst = figure.worst.model_copy(update={"arguments": {"input": "0x1.abcp-3"}, "ulps": 3.0, "fraction": 5.98})
-    planted = measuring(figure, standing="fail", max_ulp=3.0, fraction=5.98).model_copy(update={"worst": worst})
+    worst = figure.worst.model_copy(
+        update={"arguments": {"input": "0x1.abcp-3"}, "ulps": 3.0, "fraction": 5.98}
+    )
+    planted = measuring(figure, standing="fail", max_ulp=3.0, fraction=5.98).model_copy(
+        update={"worst": worst}
+    )
     page = views.page(with_figures(*(planted if f is figure else f for f in RIGHT)))
     assert page.worst[0].figure.worst == worst
     html = Read(pages.render(page.audit))
@@ -132,7 +157,11 @@ def test_a_planted_error_is_the_worst_case_with_its_input() -> None:
 
 def test_a_worst_case_says_where_another_element_is_farther_from_what_is_allowed() -> None:
     figure = RIGHT[0].model_copy(update={"worst": RIGHT[0].worst.model_copy(update={"fraction": 0.25})})
-    farther = f"0.25 {formatting.TIMES} allowed (and 0.5 {formatting.TIMES} at a smaller error, where less is allowed)"
+    farther = (
+        f"0.25 {formatting.TIMES} allowed (and 0.5 {formatting.TIMES} at a smaller error, where less "
+        f"is "
+        f"allowed)"
+    )
     assert farther in Read(pages.render(with_figures(figure))).text
     assert "at a smaller error" not in Read(pages.render(with_figures(RIGHT[1]))).text
 
@@ -147,7 +176,12 @@ def test_a_known_divergence_says_who_met_it() -> None:
         ((beside,), f"Met by torch in 1 figure, {times}: "),
         ((known, beside), f"Met in 1 figure, {times} what is allowed; by torch in 1 figure, {times}: "),
     ):
-        assert said in Read(pages.render(with_figures(*figures).model_copy(update={"divergences": (divergence,)}))).text
+        assert (
+            said
+            in Read(
+                pages.render(with_figures(*figures).model_copy(update={"divergences": (divergence,)}))
+            ).text
+        )
     assert views.page(with_figures(beside)).standing == "pass"
 
 
@@ -184,16 +218,26 @@ def test_every_part_of_an_audit_is_on_the_page() -> None:
         OTHER.command,
     ):
         assert words in said
-    assert len([id for id in Read(pages.render(OTHER)).values("id") if re.fullmatch(r"f\d+", id)]) == len(OTHER.figures)
+    assert len([id for id in Read(pages.render(OTHER)).values("id") if re.fullmatch(r"f\d+", id)]) == len(
+        OTHER.figures
+    )
 
 
 def test_what_was_not_measured_has_a_cell_that_says_so() -> None:
-    html = pages.render(with_figures(*(figure for figure in AUDIT.figures if figure.operator == "softmax" and figure.dtype == "float32")))
+    html = pages.render(
+        with_figures(
+            *(
+                figure
+                for figure in AUDIT.figures
+                if figure.operator == "softmax" and figure.dtype == "float32"
+            )
+        )
+    )
     assert html.count(">not measured</a>") == 6 * 4 - 1
     assert Read(pages.render(NOTHING)).text.count("not measured") == 6 * 4
 
 
-# --- what it is made of --------------------------------------------------------------------------------------------------
+# --- what it is made of -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("audit", [AUDIT, OTHER, NOTHING], ids=["torch", "another, failing", "nothing"])
@@ -220,10 +264,14 @@ def test_a_link_that_is_no_address_of_the_web_is_shown_as_text() -> None:
 
 def test_the_points_of_the_plots_are_json_that_ends_no_script() -> None:
     name = "</script><!--<script>"
-    html = pages.render(with_figures(*(figure.model_copy(update={"operator": name}) for figure in AUDIT.figures[:5])))
+    html = pages.render(
+        with_figures(*(figure.model_copy(update={"operator": name}) for figure in AUDIT.figures[:5]))
+    )
     (block,) = re.findall(r'<script type="application/json" id="points">(.*?)</script>', html, re.DOTALL)
     assert "<" not in block
-    assert all(0 <= row < len(AUDIT.figures) for points in json.loads(block).values() for _, _, row, _ in points)
+    assert all(
+        0 <= row < len(AUDIT.figures) for points in json.loads(block).values() for _, _, row, _ in points
+    )
 
 
 @pytest.mark.whole_runs
@@ -235,12 +283,14 @@ def test_a_large_audit_is_a_small_page() -> None:
 
 
 def test_the_same_audit_is_the_same_page_from_its_file_too(tmp_path: Path) -> None:
-    turned = OTHER.model_copy(update={"figures": OTHER.figures[::-1], "environment": dict(reversed(OTHER.environment.items()))})
+    turned = OTHER.model_copy(
+        update={"figures": OTHER.figures[::-1], "environment": dict(reversed(OTHER.environment.items()))}
+    )
     save(turned, tmp_path / "audit.json")
     assert pages.render(load(tmp_path / "audit.json")) == pages.render(OTHER) == pages.render(turned)
 
 
-# --- the plots -----------------------------------------------------------------------------------------------------------
+# --- the plots ----------------------------------------------------------------------------------------------
 
 
 def all_plots(audit: Audit) -> list[plots.Plot]:
@@ -255,7 +305,9 @@ def test_every_mark_and_tick_lies_in_its_plot(audit: Audit) -> None:
         paths = " ".join(series.marks + series.line for series in plot.series)
         assert not re.search(r"nan|inf", paths)
         places = [(float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", paths)]
-        assert all(plots.LEFT <= x <= plots.WIDTH and 0 <= y <= plots.HEIGHT - plots.BOTTOM for x, y in places)
+        assert all(
+            plots.LEFT <= x <= plots.WIDTH and 0 <= y <= plots.HEIGHT - plots.BOTTOM for x, y in places
+        )
         assert len(plot.x_ticks) >= 1
         assert len(plot.y_ticks) >= 1
 
@@ -268,10 +320,13 @@ def test_a_scale_keeps_the_order_of_numbers_from_zero_to_infinity() -> None:
     assert len(set(places)) == len(places)
     assert {tick.label for tick in scale.ticks()} >= {"0", "∞"}
     middle = (scale.at(1e-3) + scale.at(1e6)) / 2
-    assert scale.at(10**1.5) == pytest.approx(middle, abs=0.1)  # a place is rounded to tenths, by 0.05; so is the middle of two
+    # A place is rounded to tenths, by 0.05; so is the middle of two.
+    assert scale.at(10**1.5) == pytest.approx(middle, abs=0.1)
 
 
-@pytest.mark.parametrize("values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf], [5e-324, 1.7e308], [1e-5, 1.7e308]])
+@pytest.mark.parametrize(
+    "values", [[], [0.0], [math.inf], [3.0], [3.0, 3.0], [0.0, math.inf], [5e-324, 1.7e308], [1e-5, 1.7e308]]
+)
 def test_a_scale_over_little_is_a_scale(values: list[float]) -> None:
     scale = scales.Scale.over(values, 0.0, 100.0)
     assert all(0 <= scale.at(value) <= 100 for value in (0.0, 0.1, 3.0, 1e300, math.inf))
@@ -283,7 +338,13 @@ def test_the_distribution_is_the_share_of_elements_at_or_beyond_each_edge() -> N
     half, four = EDGES.index(0.5) + 1, EDGES.index(4.0) + 1
     bins[0], bins[half], bins[four], bins[-1] = 50, 30, 15, 5
     shares = dict(plots._shares([AUDIT.figures[0].subject.model_copy(update={"bins": tuple(bins)})]))
-    assert (shares[0.5], shares[1.0], shares[4.0], shares[8.0], shares[math.inf]) == (0.5, 0.2, 0.2, 0.05, 0.05)
+    assert (shares[0.5], shares[1.0], shares[4.0], shares[8.0], shares[math.inf]) == (
+        0.5,
+        0.2,
+        0.2,
+        0.05,
+        0.05,
+    )
 
 
 def test_what_was_searched_for_is_no_part_of_the_distribution() -> None:
@@ -293,7 +354,7 @@ def test_what_was_searched_for_is_no_part_of_the_distribution() -> None:
     assert with_it.series == plots.distribution("d", plots.by_kind(of_one[:1])).series
 
 
-# --- numbers -------------------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -354,18 +415,35 @@ def test_a_share_is_100_per_cent_only_of_all(part: int, whole: int, shown: str) 
     assert formatting.share(part, whole) == shown
 
 
-# --- the command ---------------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 @pytest.mark.whole_runs
-def test_the_command_makes_the_page_of_a_saved_audit_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_makes_the_page_of_a_saved_audit_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(AUDIT, tmp_path / "audit.json")
     save(with_figures(*RIGHT), tmp_path / "old.json")
     assert main(["page", str(tmp_path / "audit.json")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
     assert 'id="compared"' not in (tmp_path / "index.html").read_text()
     other = tmp_path / "with.html"
-    assert main(["page", str(tmp_path / "audit.json"), "--compare", str(tmp_path / "old.json"), "--output", str(other)]) == 0
+    assert (
+        main(
+            [
+                "page",
+                str(tmp_path / "audit.json"),
+                "--compare",
+                str(tmp_path / "old.json"),
+                "--output",
+                str(other),
+            ]
+        )
+        == 0
+    )
     assert 'id="compared"' in other.read_text()
-    assert main(["page", str(tmp_path / "audit.json"), "--output", str(tmp_path / "nowhere" / "index.html")]) == 2
+    assert (
+        main(["page", str(tmp_path / "audit.json"), "--output", str(tmp_path / "nowhere" / "index.html")])
+        == 2
+    )
     assert "cannot be written: No such file or directory" in capsys.readouterr().err
 
 

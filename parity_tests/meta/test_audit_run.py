@@ -1,4 +1,6 @@
-"""An audit as a whole: the same figures with any number of processes, whatever a subject does, and after it was killed."""
+"""An audit as a whole: the same figures with any number of processes, whatever a subject does, and after it
+was killed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.audit import files, plan, tasks
 from torch_loss_parity.audit.measure import Conditions, Part
 from torch_loss_parity.audit.record import Audit
@@ -65,7 +68,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audited(
-    directory: Path, operators: str, dtype: str, *, subject: str = "torch", workers: int = 2, effort: str = "quick", limit: float = 60
+    directory: Path,
+    operators: str,
+    dtype: str,
+    *,
+    subject: str = "torch",
+    workers: int = 2,
+    effort: str = "quick",
+    limit: float = 60,
 ) -> Audit:
     """A small audit, in this process and those that it starts."""
     knobs = settings(subject, "cpu", dtype, effort, 0, limit, operators)
@@ -118,14 +128,18 @@ def test_whatever_a_subject_does_costs_what_it_was_asked(tmp_path: Path) -> None
     assert any("weight=positive" in each and "class weights are not supported" in each for each in declined)
     assert any(each.startswith("softmax: not offered: ") for each in declined)
     measured = {(figure.operator, figure.claim) for figure in audit.figures}
-    assert measured == {(name, claim) for name in ("nll_loss", "cross_entropy") for claim in ("forward", "input")} | {
-        (name, "target") for name in ("cross_entropy", "binary_cross_entropy")
-    } | {("binary_cross_entropy", claim) for claim in ("forward", "input")}
+    assert measured == {
+        (name, claim) for name in ("nll_loss", "cross_entropy") for claim in ("forward", "input")
+    } | {(name, "target") for name in ("cross_entropy", "binary_cross_entropy")} | {
+        ("binary_cross_entropy", claim) for claim in ("forward", "input")
+    }
     assert all(figure.torch is not None for figure in audit.figures)
 
 
 @pytest.mark.usefixtures("small")
-def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that_input(tmp_path: Path) -> None:
+def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that_input(
+    tmp_path: Path,
+) -> None:
     subject = tmp_path / "theirs.py"
     subject.write_text(THREE_ULPS)
     knobs = settings(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
@@ -181,12 +195,20 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
     assert "<html" in (directory / "index.html").read_text()[:200]
 
 
-# --- the request -------------------------------------------------------------------------------------------------------------
+# --- the request --------------------------------------------------------------------------------------------
 
 
 def asked(directory: Path, **options: Any) -> Session:
-    defaults = {"audit": str(directory), "audit_compare": None, "audit_compare_fail": None, "workers": 1, "scheduler": None}
-    return Session.asked(settings("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options)))
+    defaults = {
+        "audit": str(directory),
+        "audit_compare": None,
+        "audit_compare_fail": None,
+        "workers": 1,
+        "scheduler": None,
+    }
+    return Session.asked(
+        settings("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,11 +216,16 @@ def asked(directory: Path, **options: Any) -> Session:
     [
         ({"workers": 0}, "--workers is 0; it must be at least 1"),
         ({"audit_compare": "nowhere.json"}, "nowhere.json"),
-        ({"audit_compare_fail": ["max_ulp:10%"]}, "there is nothing to compare with; add --audit-compare FILE"),
+        (
+            {"audit_compare_fail": ["max_ulp:10%"]},
+            "there is nothing to compare with; add --audit-compare FILE",
+        ),
         ({"audit_compare": "old.json", "audit_compare_fail": ["largest:10%"]}, "'largest' is no field"),
     ],
 )
-def test_a_request_that_cannot_be_met_is_refused_before_the_work_begins(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_a_request_that_cannot_be_met_is_refused_before_the_work_begins(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     old = tmp_path / "old.json"
     files.save(Audit.model_validate_json(json.dumps(EMPTY)), old)
     if options.get("audit_compare") == "old.json":
@@ -208,14 +235,23 @@ def test_a_request_that_cannot_be_met_is_refused_before_the_work_begins(tmp_path
 
 
 EMPTY: Mapping[str, Any] = {
-    "settings": {"subject": "torch", "device": "cpu", "dtypes": [], "operators": [], "effort": "quick", "seed": 0},
+    "settings": {
+        "subject": "torch",
+        "device": "cpu",
+        "dtypes": [],
+        "operators": [],
+        "effort": "quick",
+        "seed": 0,
+    },
     "environment": {},
     "command": "",
     "figures": [],
 }
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever runs it may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever runs it may write everywhere"
+)
 def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(WrongRequest, match="cannot be written to"):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+
 from torch_loss_parity.audit.environment import CAPABILITY
 from torch_loss_parity.audit.sandbox import Lost, Sandbox, how_it_ended
 from torch_loss_parity.processes import system, watchdog

@@ -1,4 +1,6 @@
-"""A search finds more than the sample that it started from, and what random inputs miss with the same budget."""
+"""A search finds more than the sample that it started from, and what random inputs miss with the
+same budget.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity.audit.search import OBJECTIVES, Found, Search
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, load
@@ -16,8 +19,13 @@ TORCH = load("torch", tuple(OPERATORS))
 BUDGET = 1024
 
 
-def searched(subject: Subject, operator: str, dtype: str, claim: str, evaluations: int = BUDGET, seed: int = 0) -> dict[str, Found]:
-    found = {one.objective: one for one in Search(subject, "cpu", operator, dtype, claim, evaluations, seed).found()}
+def searched(
+    subject: Subject, operator: str, dtype: str, claim: str, evaluations: int = BUDGET, seed: int = 0
+) -> dict[str, Found]:
+    found = {
+        one.objective: one
+        for one in Search(subject, "cpu", operator, dtype, claim, evaluations, seed).found()
+    }
     assert set(found) == set(OBJECTIVES)
     return found
 
@@ -44,7 +52,9 @@ def test_what_is_found_is_one_row_that_can_be_printed() -> None:
 
 
 def test_the_same_seed_finds_the_same_and_another_seed_something_else() -> None:
-    first, again, other = (searched(TORCH, "softmax", "float32", "forward", 512, seed)["ulps"] for seed in (0, 0, 1))
+    first, again, other = (
+        searched(TORCH, "softmax", "float32", "forward", 512, seed)["ulps"] for seed in (0, 0, 1)
+    )
     assert first.score == again.score
     assert first.call.arguments["input"].tobytes() == again.call.arguments["input"].tobytes()
     assert first.call.arguments["input"].tobytes() != other.call.arguments["input"].tobytes()
@@ -64,19 +74,27 @@ def test_the_budget_counts_rows() -> None:
 
 @pytest.mark.whole_runs
 def test_climbing_finds_a_planted_error_that_as_many_random_inputs_miss() -> None:
-    """A loss whose error grows over an interval, as that of a polynomial does, and is beyond the bound only near its end."""
+    """A loss whose error grows over an interval, as that of a polynomial does, and is beyond the bound only
+    near its end.
+    """
 
     def planted(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
         right = torch.nn.functional.binary_cross_entropy(input, target, **options)
         along = (input.double() - 0.4) / 0.03
-        return (right.double() * (1 + 4e-7 * torch.where((along >= 0) & (along < 1), along, 0.0))).to(right.dtype)
+        return (right.double() * (1 + 4e-7 * torch.where((along >= 0) & (along < 1), along, 0.0))).to(
+            right.dtype
+        )
 
     subject = Subject("planted", SimpleNamespace(binary_cross_entropy=planted), "")
     climbed, drawn = [], []
     for seed in (2, 3):
         budget = 2 * BUDGET
-        climbed.append(searched(subject, "binary_cross_entropy", "float32", "forward", budget, seed)["error / allowed"])
-        more = searched(subject, "binary_cross_entropy", "float32", "forward", 4 * budget, seed)["error / allowed"]
+        climbed.append(
+            searched(subject, "binary_cross_entropy", "float32", "forward", budget, seed)["error / allowed"]
+        )
+        more = searched(subject, "binary_cross_entropy", "float32", "forward", 4 * budget, seed)[
+            "error / allowed"
+        ]
         drawn.append(more.sampled)  # a quarter of that is drawn: as many inputs as the search looked at
     assert all(found.score > 1 for found in climbed)
     assert all(0.4 < float(found.call.arguments["input"][0]) < 0.43 for found in climbed)
@@ -88,5 +106,7 @@ def test_a_subject_that_returns_nan_is_found_at_once() -> None:
         result = torch.softmax(input, dim)
         return torch.where(input > 7, float("nan"), result)
 
-    found = searched(Subject("nan", SimpleNamespace(softmax=softmax), ""), "softmax", "float32", "forward")["ulps"]
+    found = searched(Subject("nan", SimpleNamespace(softmax=softmax), ""), "softmax", "float32", "forward")[
+        "ulps"
+    ]
     assert found.score == np.inf

@@ -1,8 +1,8 @@
 """The true value is inside the ball, and the bound that a failure is certified with is around the true value.
 
-Claims shown here: balls of 128 bits contain what 512 bits find, for every definition and derivative; numbers become balls exactly; what
-float64 evaluates, in NumPy and in the rounding arithmetic itself, is within its bound of the ball; precision is raised where 128 bits
-cannot tell, and None says that nothing can.
+Claims shown here: balls of 128 bits contain what 512 bits find, for every definition and derivative; numbers
+become balls exactly; what float64 evaluates, in NumPy and in the rounding arithmetic itself, is within its
+bound of the ball; precision is raised where 128 bits cannot tell, and None says that nothing can.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fractions import Fraction
 import flint
 import numpy as np
 import pytest
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
@@ -37,19 +38,34 @@ def exactly(ball: flint.arb) -> Fraction:
 
 
 def of_every_claim(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray]]:
-    """Small calls in which every option is met, with each claim that has a finite value and an upstream gradient."""
+    """Small calls in which every option is met, with each claim that has a finite value and an upstream
+    gradient.
+    """
     operator = OPERATORS[name]
-    calls = [(operator.call(case), case) for case in grid(operator, dtype, EFFORTS["quick"], 3) if np.prod(case.shape) < 200]
-    made = [(call, grad_output_of(call, output_shape(call), case.generator("grad_output"))) for call, case in calls]
+    calls = [
+        (operator.call(case), case)
+        for case in grid(operator, dtype, EFFORTS["quick"], 3)
+        if np.prod(case.shape) < 200
+    ]
+    made = [
+        (call, grad_output_of(call, output_shape(call), case.generator("grad_output")))
+        for call, case in calls
+    ]
     claims = [(call, claim, g) for call, g in made for claim in (FORWARD, *call.differentiable)]
-    return [(call, claim, g) for call, claim, g in claims if np.isfinite(expected(call, (claim,), g)[claim].value).any()]
+    return [
+        (call, claim, g)
+        for call, claim, g in claims
+        if np.isfinite(expected(call, (claim,), g)[claim].value).any()
+    ]
 
 
 def at(bits: int, call: Call, claim: str, g: np.ndarray) -> np.ndarray:
     """The claim on balls of so many bits."""
     arguments = {k: v for k, v in call.arguments.items() if k != "dtype"}
     operator = OPERATORS[call.operator]
-    found = balls.evaluate(*([operator.forward] if claim == FORWARD else [operator.backward, g]), **arguments, bits=bits)
+    found = balls.evaluate(
+        *([operator.forward] if claim == FORWARD else [operator.backward, g]), **arguments, bits=bits
+    )
     return np.asarray(getattr(found, claim) if isinstance(found, tuple) else found, dtype=object)
 
 
@@ -57,7 +73,9 @@ def at(bits: int, call: Call, claim: str, g: np.ndarray) -> np.ndarray:
 def test_balls_of_128_bits_contain_what_512_bits_find(name: str) -> None:
     finite = 0
     for call, claim, g in of_every_claim(name, "float64"):
-        for coarse, fine in zip(at(128, call, claim, g).reshape(-1), at(512, call, claim, g).reshape(-1), strict=True):
+        for coarse, fine in zip(
+            at(128, call, claim, g).reshape(-1), at(512, call, claim, g).reshape(-1), strict=True
+        ):
             coarse, fine = flint.arb(coarse), flint.arb(fine)
             assert coarse.is_finite() == fine.is_finite()
             assert not coarse.is_finite() or coarse.contains(fine), (call, claim, coarse, fine)
@@ -79,14 +97,17 @@ def test_what_float64_finds_is_within_its_bound_of_the_ball(name: str) -> None:
         bound = expected(call, (claim,), g)[claim]
         truth = certified(call, claim, g, bound)
         assert truth is not None, (call, claim)
-        for result in (np.asarray(found), bound.value):  # float64, and the double-double that the rounding arithmetic evaluates
+        # Float64, and the double-double that the rounding arithmetic evaluates.
+        for result in (np.asarray(found), bound.value):
             verdict = judge(result, truth, FLOAT64)
             assert verdict.passes, (call, claim, verdict)
             decided += verdict.elements - verdict.undecided
     assert decided > 100
 
 
-@pytest.mark.parametrize("number", [0.0, -0.0, 1.0, 0.1, TINY, -3 * TINY, 2.0**-1022, LARGEST, -LARGEST, float(np.float32(0.1))])
+@pytest.mark.parametrize(
+    "number", [0.0, -0.0, 1.0, 0.1, TINY, -3 * TINY, 2.0**-1022, LARGEST, -LARGEST, float(np.float32(0.1))]
+)
 def test_a_ball_is_the_float64_number_itself(number: float) -> None:
     assert exactly(balls.ball(number)) == Fraction(number)
     assert exactly(balls.ball(np.float64(number))) == Fraction(number)
@@ -94,13 +115,21 @@ def test_a_ball_is_the_float64_number_itself(number: float) -> None:
 
 def test_a_ball_is_the_float16_float32_or_longdouble_number_itself() -> None:
     third = np.longdouble(1) / 3  # of 53, 64 or 113 bits
-    for number in (np.float16(0.1), np.float32(1e-45), third, -third * np.longdouble(2) ** 900, third * np.longdouble(2) ** -900):
+    for number in (
+        np.float16(0.1),
+        np.float32(1e-45),
+        third,
+        -third * np.longdouble(2) ** 900,
+        third * np.longdouble(2) ** -900,
+    ):
         assert exactly(balls.ball(number)) == Fraction(*number.as_integer_ratio())
 
 
 def test_a_ball_is_the_double_double_itself_however_far_apart_its_halves_are() -> None:
     for high, low in ((1 / 3, 1 / 3 * 2.0**-54), (1.0, TINY), (-LARGEST, 2.0**-1000), (0.5, 0.0)):
-        assert exactly(balls.ball(DoubleDouble(np.float64(high), np.float64(low)))) == Fraction(high) + Fraction(low)
+        assert exactly(balls.ball(DoubleDouble(np.float64(high), np.float64(low)))) == Fraction(
+            high
+        ) + Fraction(low)
     made = balls.balls(DoubleDouble(np.asarray([1.0, 0.5]), np.asarray([TINY, 0.0])))
     assert [exactly(b) for b in made] == [1 + Fraction(TINY), Fraction(1, 2)]
 
@@ -123,7 +152,9 @@ def test_balls_keep_the_shape_repeated_numbers_and_integers() -> None:
 def test_an_enclosure_keeps_what_the_midpoint_leaves_and_is_nan_where_no_number_encloses_it() -> None:
     with balls.precision(200):
         third = flint.arb(1) / 3
-        midpoint, remainder, radius = balls.enclosure(np.asarray([third, flint.arb("nan"), flint.arb("inf"), flint.arb(2) ** 1100]))
+        midpoint, remainder, radius = balls.enclosure(
+            np.asarray([third, flint.arb("nan"), flint.arb("inf"), flint.arb(2) ** 1100])
+        )
         assert abs(third - flint.arb(midpoint[0]) - flint.arb(remainder[0])) <= flint.arb(radius[0])
     assert (midpoint[0], radius[0] <= 2.0**-100) == (1 / 3, True)
     assert np.isnan([midpoint[1:], remainder[1:], radius[1:]]).all()
@@ -136,16 +167,20 @@ def test_logits_of_minus_infinity_have_a_probability_of_exactly_zero() -> None:
     assert [exactly(p) for p in balls.evaluate(reference.softmax_backward, g, x, -1)[0, 1::2]] == [0, 0]
 
 
-# --- the certified bound -----------------------------------------------------------------------------------------------
+# --- the certified bound ------------------------------------------------------------------------------------
 
 
 def gap_of(gap: float, dtype: str = "float64") -> tuple[Call, Rounded]:
-    """log_softmax of a row with a gap: the first log-probability is -exp(-gap), as nearly as no number of bits in use can tell."""
+    """log_softmax of a row with a gap: the first log-probability is -exp(-gap), as nearly as no number of
+    bits in use can tell.
+    """
     call = Call("log_softmax", {"input": np.asarray([gap, 0.0]), "dim": 0, "dtype": None}, dtype, dtype)
     return call, expected(call, (FORWARD,))[FORWARD]
 
 
-def test_precision_is_raised_until_a_confident_log_probability_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_is_raised_until_a_confident_log_probability_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     used: list[int] = []
     precision = balls.precision
 
@@ -161,7 +196,8 @@ def test_precision_is_raised_until_a_confident_log_probability_is_known(monkeypa
     assert used == [128 * 2**i for i in range(len(used))]
     assert abs(truth.value[0] + np.exp(-256.0)) <= np.spacing(np.exp(-256.0))
     assert bound.value[0] == 0  # 1 + exp(-256) is rounded to 1, and that is charged
-    assert judge(np.asarray([0.0, -256.0]), truth, FLOAT64).passes  # and what no float64 implementation could either
+    # And what no float64 implementation could either.
+    assert judge(np.asarray([0.0, -256.0]), truth, FLOAT64).passes
     assert not judge(np.asarray([-1e-16, -256.0]), truth, FLOAT64).passes
     used.clear()
     call, bound = gap_of(2.0)
@@ -187,7 +223,9 @@ def test_the_certified_bound_is_the_bound_around_the_truth_and_keeps_what_is_not
     assert np.array_equal(truth.total_error()[1], [0, 0, 0])
     assert np.all(np.abs(truth.value[0] - bound.value[0]) <= bound.total_error()[0] / 2**20)
     with balls.precision(300):
-        for value, ball in zip(truth.value[0], balls.evaluate(reference.softmax, x[0], 0, bits=300), strict=True):
+        for value, ball in zip(
+            truth.value[0], balls.evaluate(reference.softmax, x[0], 0, bits=300), strict=True
+        ):
             assert abs(balls.ball(value) - ball) < flint.arb(2) ** -60
     # judged around the truth, an error of the allowed size passes and twice the allowed size does not
     for times, passes in ((0.99, True), (2.0, False)):

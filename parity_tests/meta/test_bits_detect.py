@@ -1,7 +1,8 @@
-"""The table of bit invariances sees what it is for: each fault planted here breaks exactly the invariances named beside it.
+"""The table of bit invariances sees what it is for: each fault planted here breaks exactly the invariances
+named beside it.
 
-log_softmax along the last dim keeps its bits in torch whatever is changed, so what is broken here is the fault's own doing. Each
-fault is far within every bound.
+log_softmax along the last dim keeps its bits in torch whatever is changed, so what is broken here is the
+fault's own doing. Each fault is far within every bound.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
+
 from torch_loss_parity.claims.bits import bits
 from torch_loss_parity.claims.bits import test_bits as claim
 from torch_loss_parity.claims.bits.bits import Row
@@ -118,26 +120,41 @@ def named(value: Callable[..., Any]) -> str:
 
 @pytest.mark.parametrize("fault", list(FAULTS), ids=named)
 def test_a_fault_breaks_the_invariance_it_is_about(fault: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    assert {invariance for of_claim, invariance in broken(planted(fault)) if of_claim == "forward"} == set(FAULTS[fault])
+    assert {invariance for of_claim, invariance in broken(planted(fault)) if of_claim == "forward"} == set(
+        FAULTS[fault]
+    )
 
 
-@pytest.mark.parametrize("fault", [fault for fault, breaks in FAULTS.items() if breaks not in (("gradients",), ())], ids=named)
-def test_a_fault_of_the_gradient_alone_breaks_it_for_the_gradient_alone(fault: Callable[[torch.Tensor], torch.Tensor]) -> None:
+@pytest.mark.parametrize(
+    "fault", [fault for fault, breaks in FAULTS.items() if breaks not in (("gradients",), ())], ids=named
+)
+def test_a_fault_of_the_gradient_alone_breaks_it_for_the_gradient_alone(
+    fault: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
     assert broken(of_gradient(fault)) == {("gradient", invariance) for invariance in FAULTS[fault]}
 
 
 def test_an_order_that_changes_from_call_to_call_fails_whoever_it_is() -> None:
     assert ("forward", "twice") in broken(planted(another_order_each_time))
     knobs = replace(KNOBS, subject=planted(another_order_each_time))
-    with pytest.raises(AssertionError, match=r"the same call of log_softmax along the last dim .* gives other bits"):
-        claim.test_the_same_call_gives_the_same_bits(OPERATORS["log_softmax"], "float32", knobs, Tally("log_softmax", "float32"))
+    with pytest.raises(
+        AssertionError,
+        match=r"the same call of log_softmax along the last dim .* gives "
+        r"other "
+        r"bits",
+    ):
+        claim.test_the_same_call_gives_the_same_bits(
+            OPERATORS["log_softmax"], "float32", knobs, Tally("log_softmax", "float32")
+        )
 
 
 def test_what_is_recorded_as_broken_and_holds_is_noticed_too() -> None:
     how = "2 x 3: a row alone and in position 0 of 2"
     rows = {**HOLDS, "forward": {"holds": [], "alone": {"float32": how}}}
     changed = claim.changes(Measurement(planted(honest), FAMILY, "float32"), rows, FEW)
-    assert changed == {"forward.alone.float32": f"the bits are the same here; recorded is that they change: {how!r}"}
+    assert changed == {
+        "forward.alone.float32": f"the bits are the same here; recorded is that they change: {how!r}"
+    }
     assert claim.changes(Measurement(planted(honest), FAMILY, "float64"), rows, FEW) == {}
 
 
@@ -147,7 +164,10 @@ def test_a_recorded_counterexample_is_tried_at_its_size() -> None:
     def at_width_61(x: torch.Tensor) -> torch.Tensor:
         return torch.tensor(OFF if x.shape == (1, 61) else 1.0)
 
-    rows = {**HOLDS, "forward": {"holds": [], "alone": {"float32": "2 x 61: a row alone and in position 0 of 2"}}}
+    rows = {
+        **HOLDS,
+        "forward": {"holds": [], "alone": {"float32": "2 x 61: a row alone and in position 0 of 2"}},
+    }
     assert ("forward", "alone") not in broken(planted(at_width_61), rows)
     assert ("forward", "alone") in broken(planted(honest), rows)
 
@@ -189,19 +209,27 @@ def test_a_recorded_subject_is_compared_and_the_news_names_the_row(table: Path) 
     assert all(each["contradicts"] and "in this very environment" in each["text"] for each in news)
     texts = {each["place"]: each["text"] for each in news}
     assert "the bits are the same here; recorded is that they change" in texts["forward.alone.float32"]
-    assert "the bits change here: '3 x 5: contiguous and strided'; recorded is that" in texts["forward.layouts.float32"]
+    assert ("the bits change here: '3 x 5: contiguous and strided'; recorded is that") in texts[
+        "forward.layouts.float32"
+    ]
 
 
 def test_an_environment_without_a_part_is_compared_with_the_nearest(table: Path) -> None:
     subject = planted(honest)
     part = part_of(planted(another_path_for_one_row))
-    for change in ({"vendor": "GenuineIntel", "functions": "MKL 1"}, {"vendor": "Other", "capability": "OTHER"}):
+    for change in (
+        {"vendor": "GenuineIntel", "functions": "MKL 1"},
+        {"vendor": "Other", "capability": "OTHER"},
+    ):
         environment = replace(here(), **change)
-        bits.record({**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table)
+        bits.record(
+            {**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table
+        )
     news = told_by(subject)
     assert {each["place"] for each in news} >= {"forward.alone.float32"}
     assert not any(each["contradicts"] for each in news)
-    assert all("recorded with vendor GenuineIntel (here " in each["text"] for each in news)  # not the one with another capability
+    # Not the one with another capability.
+    assert all("recorded with vendor GenuineIntel (here " in each["text"] for each in news)
     assert told_by(planted(another_path_for_one_row)) == []
 
 
@@ -209,25 +237,39 @@ def test_other_bits_of_the_same_call_fail_whatever_is_recorded(table: Path) -> N
     subject = planted(another_order_each_time)
     part = part_of(planted(honest))
     for environment in (here(), replace(here(), vendor="Other")):
-        bits.record({**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table)
+        bits.record(
+            {**part, bits.ENVIRONMENT: environment.as_dict()}, bits.part_name(subject, environment), table
+        )
         with pytest.raises(pytest.fail.Exception, match="the same call of log_softmax along the last dim"):
             told_by(subject)
 
 
 def test_a_subject_without_a_part_is_skipped_with_the_command_that_records_it(table: Path) -> None:
     with pytest.raises(
-        pytest.skip.Exception, match=r"no bits of planted .*python -m torch_loss_parity.claims.bits --subject planted --record"
+        pytest.skip.Exception,
+        match=r"no bits of planted .*python -m torch_loss_parity.claims.bits "
+        r"--subject "
+        r"planted --record",
     ):
         told_by(planted(honest))
-    tally, check = Tally("log_softmax", "float32"), claim.test_bits_change_where_the_table_says_so_and_nowhere_else
+    tally, check = (
+        Tally("log_softmax", "float32"),
+        claim.test_bits_change_where_the_table_says_so_and_nowhere_else,
+    )
     with pytest.raises(pytest.skip.Exception):
         check(OPERATORS["log_softmax"], "float32", KNOBS, tally)
-    assert ["to record them: python -m torch_loss_parity.claims.bits --record" in each["text"] for each in tally.news] == [True]  # torch
+    # Torch.
+    assert [
+        "to record them: python -m torch_loss_parity.claims.bits --record" in each["text"]
+        for each in tally.news
+    ] == [True]
 
 
 def test_a_family_that_is_not_recorded_is_news(table: Path) -> None:
     subject = planted(honest)
-    bits.record({bits.ENVIRONMENT: here().as_dict(), "another": HOLDS}, bits.part_name(subject, here()), table)
+    bits.record(
+        {bits.ENVIRONMENT: here().as_dict(), "another": HOLDS}, bits.part_name(subject, here()), table
+    )
     assert ["is not recorded" in each["text"] for each in told_by(subject)] == [True]
 
 

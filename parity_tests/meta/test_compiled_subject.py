@@ -1,4 +1,6 @@
-"""The subject torch.compile is compiled code: nothing else can have answered a call, and a run says so where something would."""
+"""The subject torch.compile is compiled code: nothing else can have answered a call, and a run says so where
+something would.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch._inductor.utils import run_and_get_code
+
 from torch_loss_parity.subjects import load
 from torch_loss_parity.subjects.compiled import CompiledFunction, NotCompiled
 
@@ -48,7 +51,10 @@ def test_sizes_share_a_graph_and_dtypes_dimensions_and_options_do_not() -> None:
 
 def test_what_eager_mode_answers_is_refused() -> None:
     softmax, x = CompiledFunction(torch.nn.functional.softmax, TRACED), torch.ones(2, 3)
-    with torch.compiler.set_stance("force_eager"), pytest.raises(NotCompiled, match="softmax was not compiled"):
+    with (
+        torch.compiler.set_stance("force_eager"),
+        pytest.raises(NotCompiled, match="softmax was not compiled"),
+    ):
         softmax(x, dim=0)
     softmax(x, dim=0)
 
@@ -68,7 +74,10 @@ def test_inductor_writes_the_code_that_answers(operator: str) -> None:
     function: Callable[..., Any] = load("torch.compile", ()).function(operator)
     arguments = (torch.full((2, 3), 0.5), torch.full((2, 3), 0.5))[: 1 + (operator != "softmax")]
     options = {"dim": -1} if operator == "softmax" else {}
-    with torch._inductor.config.patch(fx_graph_cache=False), torch._functorch.config.patch(enable_autograd_cache=False):
+    with (
+        torch._inductor.config.patch(fx_graph_cache=False),
+        torch._functorch.config.patch(enable_autograd_cache=False),
+    ):
         _, written = run_and_get_code(function, *arguments, **options)
     assert any("cpp_fused" in code for code in written), "no C++ kernel was generated"
 
@@ -80,7 +89,9 @@ def test_what_torch_compile_does_not_offer_it_says_in_words_that_are_known() -> 
     loss = partial(subject.function("binary_cross_entropy_with_logits"), target=t)
     refused: tuple[Callable[[], Any], ...] = (
         lambda: torch.autograd.grad(loss(x), x, retain_graph=True),
-        lambda: torch.autograd.grad(torch.autograd.grad(subject.function("softmax")(x, dim=0)[0], x, create_graph=True)[0].sum(), x),
+        lambda: torch.autograd.grad(
+            torch.autograd.grad(subject.function("softmax")(x, dim=0)[0], x, create_graph=True)[0].sum(), x
+        ),
         lambda: torch.func.grad(loss)(x.detach()),
         lambda: torch.func.vmap(loss)(x.detach()[None]),
     )

@@ -1,4 +1,6 @@
-"""Counting can fail: a test without a case, a claim that an operator never meets, a README that drifted, a seed that fails."""
+"""Counting can fail: a test without a case, a claim that an operator never meets, a README that drifted, a
+seed that fails.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from torch_loss_parity.campaign import seeds
 from torch_loss_parity.claims.test_sample_inputs import as_call, judged, samples
 from torch_loss_parity.issue_report.issue_report import main as upstream
@@ -30,10 +33,23 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(directory: Path, body: str, *options: str) -> tuple[int, str]:
-    """Run a planted test file with the project's conftest, in this process: importing torch takes longer than the run."""
+    """Run a planted test file with the project's conftest, in this process: importing torch takes longer than
+    the run.
+    """
     test = directory / "test_planted.py"
     test.write_text(textwrap.dedent(body))
-    own = ["-p", "conftest", "-c", os.devnull, f"--rootdir={directory}", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]
+    own = [
+        "-p",
+        "conftest",
+        "-c",
+        os.devnull,
+        f"--rootdir={directory}",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-q",
+    ]
     redirected = contextlib.redirect_stdout(io.StringIO())
     with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -66,11 +82,15 @@ def test_a_claim_that_an_operator_never_meets_fails_a_whole_run_only(tmp_path: P
 
 
 def test_a_case_that_is_wrong_shows_in_the_table(tmp_path: Path) -> None:
-    _, output = run(tmp_path, "def test_it(operator, dtype, findings): findings.count(False)", "--dtype", "float64")
+    _, output = run(
+        tmp_path, "def test_it(operator, dtype, findings): findings.count(False)", "--dtype", "float64"
+    )
     assert "FAIL (1 of 1)" in output
 
 
-COUNTS: dict[str, dict[str, dict[str, int]]] = {name: {key: {"forward": 7, "layouts": 2} for key in DTYPES} for name in OPERATORS}
+COUNTS: dict[str, dict[str, dict[str, int]]] = {
+    name: {key: {"forward": 7, "layouts": 2} for key in DTYPES} for name in OPERATORS
+}
 
 
 @pytest.fixture
@@ -98,7 +118,9 @@ def test_the_readme_must_say_what_the_run_counted(
     monkeypatch.setattr(coverage, "made_with", lambda: "torch 1.0")
     assert coverage.main([str(counts), "--check"]) == 0
     assert "not compared" in capsys.readouterr().out
-    readme.write_text(readme.read_text().replace("`half-softmax-tail-stores-exponentials`", "`another-entry`"))
+    readme.write_text(
+        readme.read_text().replace("`half-softmax-tail-stores-exponentials`", "`another-entry`")
+    )
     assert coverage.main([str(counts), "--check"]) == 1
     assert "-| `another-entry`" in capsys.readouterr().out
 
@@ -114,7 +136,8 @@ def test_a_readme_without_the_section_is_an_error(readme: Path, tmp_path: Path) 
 def test_seeds_report_what_fails(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     planted.write_text(
-        "import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return F.softmax(input, dim, dtype=dtype) * 1.01"
+        "import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return F.softmax(input, dim, "
+        "dtype=dtype) * 1.01"
     )
     outcome = seeds.run_seed(0, ("forward",), str(planted), "cpu", "float32", "quick")
     assert outcome.cases
@@ -129,7 +152,9 @@ def test_sample_inputs_reject_a_wrong_operator() -> None:
         return F.cross_entropy(input, target, **options | {"reduction": "none"}).mean()
 
     sample = SimpleNamespace(
-        input=torch.tensor([[0.5, 1.0], [0.0, 2.0]]), args=(torch.tensor([0, 1]),), kwargs={"weight": torch.tensor([1.0, 3.0])}
+        input=torch.tensor([[0.5, 1.0], [0.0, 2.0]]),
+        args=(torch.tensor([0, 1]),),
+        kwargs={"weight": torch.tensor([1.0, 3.0])},
     )
     knobs = settings("torch", "cpu", "float32", "quick", 0)
     call = as_call("cross_entropy", sample, "float32")
@@ -140,7 +165,10 @@ def test_sample_inputs_reject_a_wrong_operator() -> None:
 
 
 def test_upstream_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, words in ((["nonsense"], "choose from"), (["bce-with-logits-cancels", "--dtype", "float16"], "has float32, float64")):
+    for arguments, words in (
+        (["nonsense"], "choose from"),
+        (["bce-with-logits-cancels", "--dtype", "float16"], "has float32, float64"),
+    ):
         with pytest.raises(SystemExit):
             upstream(arguments)
         assert words in capsys.readouterr().err

@@ -2,14 +2,16 @@
 
 Shown twice, with no number that anybody chose as a tolerance:
 
-*Mean value theorem, in ball arithmetic.* Along a direction v, phi(s) = sum(g f(x + s v)) has (phi(h) - phi(0)) / h = phi'(s) for some
-s between 0 and h. Evaluated on balls that cover the whole segment, <v, backward(g, X)> encloses phi'(s) for every s: the two balls
-must overlap, and a derivative that is wrong by more than their radii is *proved* wrong. Where undecided comparisons choose the shift
-of a softmax, any choice is sound. Kinks (the clamps of binary cross-entropy, logit 0) are kept outside the segment.
+*Mean value theorem, in ball arithmetic.* Along a direction v, phi(s) = sum(g f(x + s v)) has (phi(h) -
+phi(0)) / h = phi'(s) for some s between 0 and h. Evaluated on balls that cover the whole segment, <v,
+backward(g, X)> encloses phi'(s) for every s: the two balls must overlap, and a derivative that is wrong by
+more than their radii is *proved* wrong. Where undecided comparisons choose the shift of a softmax, any choice
+is sound. Kinks (the clamps of binary cross-entropy, logit 0) are kept outside the segment.
 
-*Autograd through the definition, in float64.* It applies the chain rule to the definition, line by line, with a unit roundoff of
-2**-53. The closed form evaluated in rounding arithmetic says what float32, with 2**-24, may cost, which is 2**29 times the room that
-the same conditioning needs in float64. So only a wrong formula fails, and no constant is guessed.
+*Autograd through the definition, in float64.* It applies the chain rule to the definition, line by line, with
+a unit roundoff of 2**-53. The closed form evaluated in rounding arithmetic says what float32, with 2**-24,
+may cost, which is 2**29 times the room that the same conditioning needs in float64. So only a wrong formula
+fails, and no constant is guessed.
 
 Both are run on planted faults, and must reject each.
 """
@@ -25,6 +27,7 @@ import flint
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.reference.arithmetic.balls import balls, precision
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -35,7 +38,8 @@ BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is noth
 REDUCTIONS = ("none", "mean", "sum")
 
 Arguments = dict[str, Any]
-Backward = Callable[[Any, Arguments, str], Any]  # (upstream gradient, arguments, the one to differentiate) -> gradient
+# (upstream gradient, arguments, the one to differentiate) -> gradient.
+Backward = Callable[[Any, Arguments, str], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +91,47 @@ for reduction in REDUCTIONS:
         problem(operator, f"indices, {reduction}", **indices)
         problem(operator, f"indices, weight, ignored row, {reduction}", **weighted)
         problem(operator, f"indices, weight, ignored row, planes, {reduction}", **planes)
-        problem(operator, f"index of a single row, {reduction}", **weighted | {"input": reals(4), "target": np.asarray(2)})
+        problem(
+            operator,
+            f"index of a single row, {reduction}",
+            **weighted | {"input": reals(4), "target": np.asarray(2)},
+        )
     problem("cross_entropy", f"indices, smoothing, {reduction}", **indices, label_smoothing=0.25)
-    problem("cross_entropy", f"indices, smoothing, weight, ignored row, {reduction}", **weighted, label_smoothing=0.25)
-    problem("cross_entropy", f"indices, smoothing, weight, ignored row, planes, {reduction}", **planes, label_smoothing=0.25)
+    problem(
+        "cross_entropy",
+        f"indices, smoothing, weight, ignored row, {reduction}",
+        **weighted,
+        label_smoothing=0.25,
+    )
+    problem(
+        "cross_entropy",
+        f"indices, smoothing, weight, ignored row, planes, {reduction}",
+        **planes,
+        label_smoothing=0.25,
+    )
     for shape in ((4,), (3, 4), (2, 4, 2)):
         soft: Arguments = {"input": 2 * reals(*shape), "target": shares(*shape), "reduction": reduction}
         problem("cross_entropy", f"probabilities, shape {shape}, {reduction}", "input target", **soft)
         soft |= {"weight": shares(4), "label_smoothing": 0.25}
-        problem("cross_entropy", f"probabilities, shape {shape}, weight, smoothing, {reduction}", "input target weight", **soft)
+        problem(
+            "cross_entropy",
+            f"probabilities, shape {shape}, weight, smoothing, {reduction}",
+            "input target weight",
+            **soft,
+        )
     pair: Arguments = {"input": shares(3, 4), "target": shares(3, 4), "reduction": reduction}
     problem("binary_cross_entropy", reduction, "input target", **pair)
     problem("binary_cross_entropy", f"weight, {reduction}", "input target", **pair, weight=shares(4))
     pair["input"] = np.copysign(4 * shares(3, 4), reals(3, 4))
     for given in ((), ("weight",), ("pos_weight",), ("weight", "pos_weight")):
         sentence = ", ".join((*given, reduction))
-        problem("binary_cross_entropy_with_logits", sentence, "input target", **pair, **{name: 2 * shares(4) for name in given})
+        problem(
+            "binary_cross_entropy_with_logits",
+            sentence,
+            "input target",
+            **pair,
+            **{name: 2 * shares(4) for name in given},
+        )
 
 
 def upstream(problem: Problem) -> np.ndarray:
@@ -116,7 +145,9 @@ def upstream(problem: Problem) -> np.ndarray:
 
 
 def with_arrays(array: Callable[[np.ndarray], Any], arguments: Arguments) -> Arguments:
-    return {name: array(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()}
+    return {
+        name: array(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()
+    }
 
 
 def total(array: Any) -> flint.arb:
@@ -125,7 +156,9 @@ def total(array: Any) -> flint.arb:
 
 @dataclass(frozen=True)
 class MeanValue:
-    """What the mean value theorem says about a derivative: ``slope`` encloses it over the segment, ``quotient`` is one of its values."""
+    """What the mean value theorem says about a derivative: ``slope`` encloses it over the segment,
+    ``quotient`` is one of its values.
+    """
 
     slope: flint.arb
     quotient: flint.arb
@@ -137,7 +170,9 @@ class MeanValue:
 
     @property
     def is_tight(self) -> bool:
-        """Whether the enclosure could tell: its radius is certainly below 2**-20 of the terms that were added."""
+        """Whether the enclosure could tell: its radius is certainly below 2**-20 of the terms that were
+        added.
+        """
         return bool(self.slope.rad() < self.magnitude * flint.arb(2) ** -20)
 
 
@@ -166,7 +201,9 @@ def by_autograd(problem: Problem) -> np.ndarray:
 
 def in_rounding_arithmetic(problem: Problem, backward: Backward) -> Rounded:
     return backward(
-        Rounded(upstream(problem), FLOAT32), with_arrays(lambda array: Rounded(array, FLOAT32), problem.arguments), problem.name
+        Rounded(upstream(problem), FLOAT32),
+        with_arrays(lambda array: Rounded(array, FLOAT32), problem.arguments),
+        problem.name,
     )
 
 
@@ -191,12 +228,14 @@ def test_autograd_through_the_definition(problem: Problem) -> None:
     assert explained(gradient, expected), f"{gradient} is not {expected}"
 
 
-# --- planted faults --------------------------------------------------------------------------------------------------------
+# --- planted faults -----------------------------------------------------------------------------------------
 
 
 def without(*names: str, **instead: Any) -> Callable[[Problem], Backward]:
     """The derivative for other arguments than those that were given."""
-    return lambda problem: lambda g, a, name: problem.backward(g, {k: v for k, v in a.items() if k not in names} | instead, name)
+    return lambda problem: (
+        lambda g, a, name: problem.backward(g, {k: v for k, v in a.items() if k not in names} | instead, name)
+    )
 
 
 def times(factor: float, **instead: Any) -> Callable[[Problem], Backward]:
@@ -209,22 +248,68 @@ def formula(write: Callable[[Any, Any, Any], Any]) -> Callable[[Problem], Backwa
 
 
 FAULTS: list[tuple[str, str, Callable[[Problem], Backward]]] = [
-    ("softmax[shape (3, 4), dim -1] by input", "the sum is dropped", formula(lambda g, x, d: reference.softmax(x, d) * g)),
+    (
+        "softmax[shape (3, 4), dim -1] by input",
+        "the sum is dropped",
+        formula(lambda g, x, d: reference.softmax(x, d) * g),
+    ),
     ("softmax[shape (3, 4), dim 0] by input", "along the other dimension", without(dim=1)),
-    ("log_softmax[ties] by input", "the sign of p is flipped", formula(lambda g, x, d: 2 * g - reference.log_softmax_backward(g, x, d))),
+    (
+        "log_softmax[ties] by input",
+        "the sign of p is flipped",
+        formula(lambda g, x, d: 2 * g - reference.log_softmax_backward(g, x, d)),
+    ),
     ("log_softmax[ties] by input", "of softmax", formula(reference.softmax_backward)),
-    ("binary_cross_entropy[mean] by input", "no division by x (1 - x)", formula(lambda g, x, t: g * (x - t) / 12)),
-    ("binary_cross_entropy[sum] by input", "target and input swapped", formula(lambda g, x, t: g * (t - x) / (x * (1 - x)))),
-    ("binary_cross_entropy_with_logits[sum] by input", "of probabilities", formula(lambda g, x, t: g * (x - t))),
-    ("binary_cross_entropy_with_logits[sum] by target", "the sign is flipped", formula(lambda g, x, t: g * x)),
-    ("cross_entropy[indices, weight, ignored row, mean] by input", "the mean divides by N", times(1 / 3, reduction="sum")),
-    ("cross_entropy[probabilities, shape (3, 4), weight, smoothing, sum] by target", "no factor 1 - smoothing", without("label_smoothing")),
-    ("cross_entropy[probabilities, shape (3, 4), weight, smoothing, sum] by weight", "target not smoothed", without("label_smoothing")),
-    ("cross_entropy[probabilities, shape (3, 4), weight, smoothing, mean] by weight", "divides by another N", times(3 / 4)),
+    (
+        "binary_cross_entropy[mean] by input",
+        "no division by x (1 - x)",
+        formula(lambda g, x, t: g * (x - t) / 12),
+    ),
+    (
+        "binary_cross_entropy[sum] by input",
+        "target and input swapped",
+        formula(lambda g, x, t: g * (t - x) / (x * (1 - x))),
+    ),
+    (
+        "binary_cross_entropy_with_logits[sum] by input",
+        "of probabilities",
+        formula(lambda g, x, t: g * (x - t)),
+    ),
+    (
+        "binary_cross_entropy_with_logits[sum] by target",
+        "the sign is flipped",
+        formula(lambda g, x, t: g * x),
+    ),
+    (
+        "cross_entropy[indices, weight, ignored row, mean] by input",
+        "the mean divides by N",
+        times(1 / 3, reduction="sum"),
+    ),
+    (
+        "cross_entropy[probabilities, shape (3, 4), weight, smoothing, sum] by target",
+        "no factor 1 - smoothing",
+        without("label_smoothing"),
+    ),
+    (
+        "cross_entropy[probabilities, shape (3, 4), weight, smoothing, sum] by weight",
+        "target not smoothed",
+        without("label_smoothing"),
+    ),
+    (
+        "cross_entropy[probabilities, shape (3, 4), weight, smoothing, mean] by weight",
+        "divides by another N",
+        times(3 / 4),
+    ),
 ]
-NLL, CE = "nll_loss[indices, weight, ignored row, {}]", "cross_entropy[indices, smoothing, weight, ignored row, {}]"
+NLL, CE = (
+    "nll_loss[indices, weight, ignored row, {}]",
+    ("cross_entropy[indices, smoothing, weight, ignored row, {}]"),
+)
 SOFT = "cross_entropy[probabilities, shape (3, 4), weight, smoothing, {}]"
-BCE, BCE_LOGITS = "binary_cross_entropy[weight, {}]", "binary_cross_entropy_with_logits[weight, pos_weight, {}]"
+BCE, BCE_LOGITS = (
+    "binary_cross_entropy[weight, {}]",
+    ("binary_cross_entropy_with_logits[weight, pos_weight, {}]"),
+)
 for kind, reduction in product((NLL, CE, SOFT, BCE, BCE_LOGITS), REDUCTIONS):
     name = f"{kind.format(reduction)} by input"
     FAULTS.append((name, "weight is ignored", without("weight")))
@@ -234,13 +319,22 @@ for kind, reduction in product((NLL, CE, SOFT, BCE, BCE_LOGITS), REDUCTIONS):
     FAULTS += [(name, "pos_weight is ignored", without("pos_weight"))] * (kind == BCE_LOGITS)
 for kind in (SOFT, BCE, BCE_LOGITS):
     name = f"{kind.format('mean')} by target"
-    FAULTS += [(name, "weight is ignored", without("weight")), (name, "the mean is a sum", without(reduction="sum"))]
+    FAULTS += [
+        (name, "weight is ignored", without("weight")),
+        (name, "the mean is a sum", without(reduction="sum")),
+    ]
     FAULTS += [(name, "pos_weight is ignored", without("pos_weight"))] * (kind == BCE_LOGITS)
     FAULTS.append((name, "the sign is flipped", times(-1)))
-FAULTS += [(str(each), "a thousandth too large", times(1 + 2.0**-10)) for each in PROBLEMS if each.arguments.get("reduction") == "sum"]
+FAULTS += [
+    (str(each), "a thousandth too large", times(1 + 2.0**-10))
+    for each in PROBLEMS
+    if each.arguments.get("reduction") == "sum"
+]
 
 
-@pytest.mark.parametrize(("name", "fault"), [pytest.param(n, f, id=f"{n}: {sentence}") for n, sentence, f in FAULTS])
+@pytest.mark.parametrize(
+    ("name", "fault"), [pytest.param(n, f, id=f"{n}: {sentence}") for n, sentence, f in FAULTS]
+)
 def test_detects(name: str, fault: Callable[[Problem], Backward]) -> None:
     """The mean value theorem, and autograd, each reject a wrong derivative."""
     problem = next(problem for problem in PROBLEMS if str(problem) == name)

@@ -1,8 +1,8 @@
 """Double-double is as accurate as its page says, by balls, and nothing depends on NumPy's long double.
 
-Claims shown here: the errors of Note [How accurate], on random numbers of all sizes, on the edges of the tables and
-next to 0 and 1; what is exact is known to be; infinities, nan, overflow and underflow are float64's; rounding to a
-format is rounding once.
+Claims shown here: the errors of Note [How accurate], on random numbers of all sizes, on the edges of the
+tables and next to 0 and 1; what is exact is known to be; infinities, nan, overflow and underflow are
+float64's; rounding to a format is rounding once.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+
 import torch_loss_parity
 from torch_loss_parity import reference
 from torch_loss_parity.reference.arithmetic import balls, double_double_functions
-from torch_loss_parity.reference.arithmetic.double_double import FUNCTION_ROUNDOFF, ROUNDOFF, SUM_ROUNDOFF, DoubleDouble
+from torch_loss_parity.reference.arithmetic.double_double import (
+    FUNCTION_ROUNDOFF,
+    ROUNDOFF,
+    SUM_ROUNDOFF,
+    DoubleDouble,
+)
 from torch_loss_parity.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 
 MANY = 400
@@ -39,7 +45,11 @@ def of_all_sizes(exponents: float, seed: int) -> DoubleDouble:
 def relative_errors(found: DoubleDouble, true: Callable[..., Any], *operands: DoubleDouble) -> list[float]:
     with balls.precision(400):
         exact = [true(*each) for each in zip(*(balls.balls(operand) for operand in operands), strict=True)]
-        errors = [abs((ball - number) / number) for ball, number in zip(balls.balls(found), exact, strict=True) if number != 0]
+        errors = [
+            abs((ball - number) / number)
+            for ball, number in zip(balls.balls(found), exact, strict=True)
+            if number != 0
+        ]
         return [float(error.upper()) for error in errors]
 
 
@@ -55,7 +65,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("exponents", [1.0, 60.0, 400.0])
 def test_an_operation_is_within_its_roundoff(name: str, exponents: float) -> None:
     x, y = of_all_sizes(exponents, 0), of_all_sizes(exponents, 1)
-    for a, b in ((x, y), (x, DoubleDouble(y.high)), (DoubleDouble(x.high), y), (DoubleDouble(x.high), DoubleDouble(y.high))):
+    for a, b in (
+        (x, y),
+        (x, DoubleDouble(y.high)),
+        (DoubleDouble(x.high), y),
+        (DoubleDouble(x.high), DoubleDouble(y.high)),
+    ):
         assert max(relative_errors(OPERATIONS[name](a, b), OPERATIONS[name], a, b)) < ROUNDOFF
     near = x * (DoubleDouble.of(1.0) + 2.0**-60)
     assert max(relative_errors(x - near, lambda a, b: a - b, x, near)) < ROUNDOFF  # what cancels
@@ -63,7 +78,9 @@ def test_an_operation_is_within_its_roundoff(name: str, exponents: float) -> Non
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_on_one_number_is_that_on_many(name: str) -> None:
-    """An array without dimensions becomes a number of NumPy's own at every turn; its second half is one all the same."""
+    """An array without dimensions becomes a number of NumPy's own at every turn; its second half is one all
+    the same.
+    """
     x, y = of_all_sizes(1.0, 2), of_all_sizes(1.0, 3)
     for a, b in ((x, y), (x, DoubleDouble(y.high)), (DoubleDouble(x.high), y), (-x, abs(y))):
         many = OPERATIONS[name](a, b)
@@ -73,12 +90,20 @@ def test_an_operation_on_one_number_is_that_on_many(name: str) -> None:
 
 
 def test_a_product_and_a_quotient_of_the_largest_and_the_smallest_numbers_are_as_accurate() -> None:
-    large, tiny = numbers(np.asarray([1.7e308, 1e300, 2.0**1000]), 0), DoubleDouble(np.asarray([3e-310, 5e-324, 2.0**-1000]))
+    large, tiny = (
+        numbers(np.asarray([1.7e308, 1e300, 2.0**1000]), 0),
+        DoubleDouble(np.asarray([3e-310, 5e-324, 2.0**-1000])),
+    )
     little = numbers(np.asarray([0.3, 1e-200, 0.7]), 1)
     assert max(relative_errors(large * little, lambda a, b: a * b, large, little)) < ROUNDOFF
     assert max(relative_errors(large / (1 + little), lambda a, b: a / b, large, 1 + little)) < ROUNDOFF
     assert max(relative_errors(tiny / (tiny * 3), lambda a, b: a / b, tiny, tiny * 3)) < ROUNDOFF
-    assert max(relative_errors(large / (3 * large * 2.0**-600), lambda a, b: a / b, large, 3 * large * 2.0**-600)) < ROUNDOFF
+    assert (
+        max(
+            relative_errors(large / (3 * large * 2.0**-600), lambda a, b: a / b, large, 3 * large * 2.0**-600)
+        )
+        < ROUNDOFF
+    )
 
 
 def around(*centres: float) -> np.ndarray:
@@ -90,10 +115,18 @@ def around(*centres: float) -> np.ndarray:
 STEPS = np.log(2) / 256 * (np.arange(-300, 300) + 0.5)  # halfway between what the table of exp holds
 CELLS = (np.arange(181, 364) + 0.5) / 256  # halfway between what the table of log does
 ARGUMENTS = {
-    "exp": np.concatenate([STEPS, around(1.0, -1.0, 700.0, -690.0), np.random.default_rng(0).normal(0, 100, MANY)]),
-    "log": np.concatenate([CELLS, around(1.0, 2.0, 0.5, np.sqrt(0.5)), np.exp(np.random.default_rng(1).normal(0, 100, MANY))]),
+    "exp": np.concatenate(
+        [STEPS, around(1.0, -1.0, 700.0, -690.0), np.random.default_rng(0).normal(0, 100, MANY)]
+    ),
+    "log": np.concatenate(
+        [CELLS, around(1.0, 2.0, 0.5, np.sqrt(0.5)), np.exp(np.random.default_rng(1).normal(0, 100, MANY))]
+    ),
     "log1p": np.concatenate(
-        [CELLS - 1, around(2.0**-9, -(2.0**-9), 1e-300, -0.5, 1e-17), np.exp(np.random.default_rng(2).normal(0, 9, MANY))]
+        [
+            CELLS - 1,
+            around(2.0**-9, -(2.0**-9), 1e-300, -0.5, 1e-17),
+            np.exp(np.random.default_rng(2).normal(0, 9, MANY)),
+        ]
     ),
 }
 
@@ -134,7 +167,9 @@ def test_what_needs_one_float64_or_two_is_exact() -> None:
     assert isinstance(double_double_functions.exp(DoubleDouble.of(0.0)).low, float)
 
 
-SPECIAL = np.asarray([np.inf, -np.inf, np.nan, 0.0, -0.0, -1.0, -2.0, 800.0, -800.0, 1.7e308, -1.7e308, 5e-324])
+SPECIAL = np.asarray(
+    [np.inf, -np.inf, np.nan, 0.0, -0.0, -1.0, -2.0, 800.0, -800.0, 1.7e308, -1.7e308, 5e-324]
+)
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "log1p"])
@@ -163,7 +198,10 @@ def test_what_underflows_is_within_what_it_may_miss() -> None:
     with balls.precision(200):
         for ball, of in zip(balls.balls(np.exp(x)), balls.balls(x), strict=True):
             assert abs(ball - of.exp()) <= flint.arb(2) ** -1072
-        a, b = numbers(np.asarray([1e-160, 3e-155, 1e-150]), 0), numbers(np.asarray([7e-150, 3e-160, 1e-170]), 1)
+        a, b = (
+            numbers(np.asarray([1e-160, 3e-155, 1e-150]), 0),
+            numbers(np.asarray([7e-150, 3e-160, 1e-170]), 1),
+        )
         for ball, of_a, of_b in zip(balls.balls(a * b), balls.balls(a), balls.balls(b), strict=True):
             assert abs(ball - of_a * of_b) <= flint.arb(2) ** -1072
 
@@ -189,10 +227,16 @@ def test_a_function_that_knows_nothing_of_two_halves_is_refused() -> None:
     assert np.array_equal(np.asarray(x), [1.0, 2.0])
 
 
-@pytest.mark.parametrize("format", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64, Format("wide", 67, -1022, 1022)], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "format", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64, Format("wide", 67, -1022, 1022)], ids=lambda f: f.name
+)
 def test_a_double_double_is_rounded_to_a_format_once_ties_to_even(format: Format) -> None:
     rng = np.random.default_rng(5)
-    places = rng.integers(2**10, 2**11, 200) * 2.0 ** (format.precision - 11) if format.precision < 53 else rng.integers(2**52, 2**53, 200)
+    places = (
+        rng.integers(2**10, 2**11, 200) * 2.0 ** (format.precision - 11)
+        if format.precision < 53
+        else rng.integers(2**52, 2**53, 200)
+    )
     whole = np.asarray(places, dtype=np.float64)
     off = rng.choice([0.0, 0.5, -0.5, 0.25, 0.5 + 2.0**-40, 0.5 - 2.0**-40, 2.0**-45], 200)
     x = (DoubleDouble(whole) + off) * 2.0 ** (3 - format.precision)
@@ -210,7 +254,11 @@ def test_no_module_knows_the_long_double() -> None:
     folders = [Path(str(module.__file__)).parent for module in (reference, torch_loss_parity)]
     sources = [path for folder in folders for path in folder.rglob("*.py") if path.parent.name != "meta"]
     assert len(sources) > 100
-    assert [path.name for path in sources if "longdouble" in path.read_text("utf-8") or "finfo" in path.read_text("utf-8")] == []
+    assert [
+        path.name
+        for path in sources
+        if "longdouble" in path.read_text("utf-8") or "finfo" in path.read_text("utf-8")
+    ] == []
 
 
 def test_the_bits_of_exp_and_log_are_the_same_everywhere() -> None:

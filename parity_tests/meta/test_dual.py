@@ -1,18 +1,19 @@
 """Dual numbers give derivatives: of the definitions, and of the gradients.
 
-Shown three times, with no number that anybody chose as a tolerance, for every operator and option, in the claims of
-`torch_loss_parity.expectation.second_order`:
+Shown three times, with no number that anybody chose as a tolerance, for every operator and option, in the
+claims of `torch_loss_parity.expectation.second_order`:
 
-*Mean value theorem, on balls.* phi(s) = sum(w F(x + s v)), with F the forward result or a closed-form gradient, has a difference
-quotient that is one of the values of its derivative on the segment; on balls that cover the segment, <w, tangent of F> encloses
-them all. A derivative that is wrong by more than the radii is proved wrong.
+*Mean value theorem, on balls.* phi(s) = sum(w F(x + s v)), with F the forward result or a closed-form
+gradient, has a difference quotient that is one of the values of its derivative on the segment; on balls that
+cover the segment, <w, tangent of F> encloses them all. A derivative that is wrong by more than the radii is
+proved wrong.
 
-*torch's own modes through the definition, in float64.* Forward mode and double backward apply the chain rule to the definition line by
-line, and for a closed-form gradient know nothing of it. Duals in rounding arithmetic say what float32 may cost, which is 2**29 times the
-room that float64 needs.
+*torch's own modes through the definition, in float64.* Forward mode and double backward apply the chain rule
+to the definition line by line, and for a closed-form gradient know nothing of it. Duals in rounding
+arithmetic say what float32 may cost, which is 2**29 times the room that float64 needs.
 
-*The lines in float32.* Duals over float32 arrays stay within the bound that Duals over rounding arithmetic derive, around the certified
-value.
+*The lines in float32.* Duals over float32 arrays stay within the bound that Duals over rounding arithmetic
+derive, around the certified value.
 
 Each check rejects planted faults in the rules.
 """
@@ -27,6 +28,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation import second_order
 from torch_loss_parity.expectation.expectation import grad_output_of
@@ -43,19 +45,25 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid
 from torch_loss_parity.subjects import load
 
 BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is nothing beside that
-SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}  # away from clamps; else "normal"
+# Away from clamps; else "normal".
+SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}
 
 
 def cases_of(name: str) -> Iterator[Case]:
-    """Small cases in which every pair of options meets, with values at which nothing is clamped, tied or zero."""
+    """Small cases in which every pair of options meets, with values at which nothing is clamped, tied or
+    zero.
+    """
     operator = OPERATORS[name]
     for case in grid(operator, "float32", EFFORTS["quick"], 5):
         shape = case.shape if 0 < prod(case.shape) < 128 else (2,) * len(case.shape)
-        smooth = {"dtype": None, "ignored": "some"} | ({"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {})
+        smooth = {"dtype": None, "ignored": "some"} | (
+            {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+        )
         option = {k: smooth.get(k, v) if v != "none" else v for k, v in case.option.items()}
         made = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
         with np.errstate(all="ignore"):
-            if np.all(np.isfinite(operator.forward(**operator.call(made).arguments))):  # a mean over no row at all is nan
+            # A mean over no row at all is nan.
+            if np.all(np.isfinite(operator.forward(**operator.call(made).arguments))):
                 yield made
 
 
@@ -79,7 +87,7 @@ def probes_of(name: str) -> Iterator[tuple[str, Call, str, Probe]]:
 operators = pytest.mark.parametrize("name", OPERATORS)
 
 
-# --- mean value theorem -----------------------------------------------------------------------------------------------------
+# --- mean value theorem -------------------------------------------------------------------------------------
 
 
 def total(array: Any) -> flint.arb:
@@ -87,7 +95,9 @@ def total(array: Any) -> flint.arb:
 
 
 def mean_value_holds(call: Call, claim: Claim, probe: Probe) -> tuple[bool, bool]:
-    """Whether the quotient is in the enclosure; and whether the enclosure could tell: it is below 2**-20 of what was added up."""
+    """Whether the quotient is in the enclosure; and whether the enclosure could tell: it is below 2**-20 of
+    what was added up.
+    """
     operator = OPERATORS[call.operator]
     with precision(BITS):
         arguments = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
@@ -126,21 +136,30 @@ def test_mean_value_theorem(name: str) -> None:
 
 @pytest.mark.parametrize("name", second_order.ACT_ON_ELEMENTS)
 def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(name: str) -> None:
-    """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away from the clamps."""
+    """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away
+    from the clamps.
+    """
     for described, call, along, probe in probes_of(name):
         with precision(BITS):
             made = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
-            duals = {k: Dual(a, balls(probe.direction) if k == along else None) if hasattr(a, "shape") else a for k, a in made.items()}
+            duals = {
+                k: Dual(a, balls(probe.direction) if k == along else None) if hasattr(a, "shape") else a
+                for k, a in made.items()
+            }
             forward = np.asarray(dual.tangent_of(OPERATORS[name].forward(**duals)), dtype=object)
             closed = np.asarray(second_order.jvp(name, along, balls(probe.direction), made), dtype=object)
-            assert all(a.overlaps(b) for a, b in zip(forward.reshape(-1), closed.reshape(-1), strict=True)), described
+            assert all(a.overlaps(b) for a, b in zip(forward.reshape(-1), closed.reshape(-1), strict=True)), (
+                described
+            )
 
 
-# --- torch through the definition, in float64; the lines in float32 ----------------------------------------------------------
+# --- torch through the definition, in float64; the lines in float32 -----------------------------------------
 
 
 def by_torch(call: Call, along: str, probe: Probe) -> bool:
-    """Whether every mode of torch through the definition agrees, in float64, to within what float32 may cost."""
+    """Whether every mode of torch through the definition agrees, in float64, to within what
+    float32 may cost.
+    """
     in_float64 = replace(call, dtype="float64", output_dtype="float64")
     bounds = {claim: second_order.expected(call, claim, probe) for claim in claims_of(call, along)}
     for mode in SECOND_ORDER:
@@ -154,8 +173,13 @@ def by_torch(call: Call, along: str, probe: Probe) -> bool:
 
 
 def in_float32(call: Call, along: str, probe: Probe) -> bool:
-    """Whether evaluating the same lines in float32 stays within the derived bound around the certified value."""
-    arguments = {k: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for k, a in call.arguments.items()}
+    """Whether evaluating the same lines in float32 stays within the derived bound around the
+    certified value.
+    """
+    arguments = {
+        k: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+        for k, a in call.arguments.items()
+    }
     g, v = probe.grad_output.astype(np.float32), probe.direction.astype(np.float32)
     for claim in claims_of(call, along):
         bound = second_order.expected(call, claim, probe)
@@ -186,11 +210,13 @@ def test_the_lines_in_float32_stay_within_their_bound(name: str) -> None:
         assert in_float32(call, along, probe), described
 
 
-# --- rules --------------------------------------------------------------------------------------------------------------------
+# --- rules --------------------------------------------------------------------------------------------------
 
 
 def test_a_constant_has_no_tangent() -> None:
-    """What does not depend on the direction is charged with nothing, and a masked -inf is not multiplied by zero."""
+    """What does not depend on the direction is charged with nothing, and a masked -inf is not multiplied by
+    zero.
+    """
     x = Dual(np.asarray([[0.0, -np.inf]]))
     assert softmax(x, 1).tangent is None
     assert nll_loss(x, Dual(np.asarray([0]))).tangent is None
@@ -199,7 +225,9 @@ def test_a_constant_has_no_tangent() -> None:
 
 
 def test_branches_take_the_same_side_of_a_kink() -> None:
-    """softplus'(0) = 1/2 and sigmoid'(0) = 1/4, though the branches that they are written in have kinks there."""
+    """softplus'(0) = 1/2 and sigmoid'(0) = 1/4, though the branches that they are written in have kinks
+    there.
+    """
     for sign in (1.0, -1.0):
         zero = Dual(np.asarray([0.0, -0.0]), np.asarray([sign, sign]))
         assert softplus(dual_functions, zero).tangent.tolist() == [sign / 2] * 2
@@ -223,11 +251,13 @@ def test_a_claim_is_named_and_read_back() -> None:
         Claim.parse("forward")
 
 
-# --- planted faults -----------------------------------------------------------------------------------------------------------
+# --- planted faults -----------------------------------------------------------------------------------------
 
 
 def tangent(change: Callable[..., Any], method: str, owner: Any) -> Callable[..., Dual]:
-    """The rule ``method`` with another tangent where it has one: ``change`` of the right one and the operands."""
+    """The rule ``method`` with another tangent where it has one: ``change`` of the right one and the
+    operands.
+    """
     right = getattr(owner, method)
 
     def wrong(*operands: Any, **named: Any) -> Dual:
@@ -259,19 +289,50 @@ FAULTS: list[tuple[str, Any, str, Callable[..., Any], str]] = [
     ("a minus is dropped", Dual, "__neg__", lambda t, x: -t, "cross_entropy"),
     ("exp has the derivative of x", dual_functions, "exp", lambda t, x: x.tangent, "softmax"),
     ("log has the derivative of x", dual_functions, "log", lambda t, x: x.tangent, "log_softmax"),
-    ("log1p has the derivative of log", dual_functions, "log1p", lambda t, x: x.tangent / x.primal, "binary_cross_entropy"),
-    ("abs has the derivative of x", Dual, "__abs__", lambda t, x: x.tangent, "binary_cross_entropy_with_logits"),
+    (
+        "log1p has the derivative of log",
+        dual_functions,
+        "log1p",
+        lambda t, x: x.tangent / x.primal,
+        "binary_cross_entropy",
+    ),
+    (
+        "abs has the derivative of x",
+        Dual,
+        "__abs__",
+        lambda t, x: x.tangent,
+        "binary_cross_entropy_with_logits",
+    ),
     ("a sum forgets a thousandth", dual_functions, "sum", lambda t, x: t * (1 - 2.0**-10), "softmax"),
     ("where takes the other branch", dual_functions, "where", lambda t, c, x, y: 0 * t, "nll_loss"),
     ("maximum has no derivative", dual_functions, "maximum", lambda t, x, y: 0 * t, "binary_cross_entropy"),
-    ("taking along an axis forgets the tangent", dual_functions, "take_along_axis", lambda t, x, i: 0 * t, "nll_loss"),
+    (
+        "taking along an axis forgets the tangent",
+        dual_functions,
+        "take_along_axis",
+        lambda t, x, i: 0 * t,
+        "nll_loss",
+    ),
     ("a reshaped tangent is doubled", dual_functions, "reshape", lambda t, x, shape: 2 * t, "cross_entropy"),
 ]
 
 
-@pytest.mark.parametrize(("sentence", "owner", "method", "change", "name"), FAULTS, ids=[fault[0] for fault in FAULTS])
-def test_detects(monkeypatch: pytest.MonkeyPatch, sentence: str, owner: Any, method: str, change: Callable[..., Any], name: str) -> None:
+@pytest.mark.parametrize(
+    ("sentence", "owner", "method", "change", "name"), FAULTS, ids=[fault[0] for fault in FAULTS]
+)
+def test_detects(
+    monkeypatch: pytest.MonkeyPatch,
+    sentence: str,
+    owner: Any,
+    method: str,
+    change: Callable[..., Any],
+    name: str,
+) -> None:
     """Some case of the operator is rejected by the mean value theorem, and some by torch's modes."""
     monkeypatch.setattr(owner, method, tangent(change, method, owner))
-    assert not all(mean_value_holds(call, claim, probe)[0] for _, call, along, probe in probes_of(name) for claim in claims_of(call, along))
+    assert not all(
+        mean_value_holds(call, claim, probe)[0]
+        for _, call, along, probe in probes_of(name)
+        for claim in claims_of(call, along)
+    )
     assert not all(by_torch(call, along, probe) for _, call, along, probe in probes_of(name))

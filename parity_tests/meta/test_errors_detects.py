@@ -1,7 +1,7 @@
 """Planted faults in how a subject meets malformed arguments, each found; and what runs where.
 
-Every fault accepts something, refuses it with another type, or leaves something changed. The rows named beside it must find it, in
-every dtype.
+Every fault accepts something, refuses it with another type, or leaves something changed. The rows named
+beside it must find it, in every dtype.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+
 from torch_loss_parity.claims.errors import test_errors as errors
 from torch_loss_parity.claims.errors.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, Refusal
 from torch_loss_parity.judging.tally import Tally
@@ -26,7 +27,9 @@ calls = 0
 
 
 def swallows_an_index(input: Tensor, target: Tensor, **options: Any) -> Tensor:
-    return F.nll_loss(input, target.clamp(0, input.shape[-1] - 1) if target.dtype == torch.int64 else target, **options)
+    return F.nll_loss(
+        input, target.clamp(0, input.shape[-1] - 1) if target.dtype == torch.int64 else target, **options
+    )
 
 
 def wraps_an_index(input: Tensor, target: Tensor, **options: Any) -> Tensor:
@@ -34,7 +37,9 @@ def wraps_an_index(input: Tensor, target: Tensor, **options: Any) -> Tensor:
 
 
 def ignores_every_negative(input: Tensor, target: Tensor, **options: Any) -> Tensor:
-    return F.cross_entropy(input, torch.where(target < 0, -100, target) if target.dtype == torch.int64 else target, **options)
+    return F.cross_entropy(
+        input, torch.where(target < 0, -100, target) if target.dtype == torch.int64 else target, **options
+    )
 
 
 def clamps_smoothing(input: Tensor, target: Tensor, label_smoothing: float = 0.0, **options: Any) -> Tensor:
@@ -50,11 +55,15 @@ def broadcasts_the_target(input: Tensor, target: Tensor, **options: Any) -> Tens
 
 
 def knows_every_reduction(input: Tensor, target: Tensor, reduction: Any = "mean", **options: Any) -> Tensor:
-    return F.nll_loss(input, target, reduction=reduction if reduction in ("none", "sum") else "mean", **options)
+    return F.nll_loss(
+        input, target, reduction=reduction if reduction in ("none", "sum") else "mean", **options
+    )
 
 
 def converts_the_weight(input: Tensor, target: Tensor, weight: Any = None, **options: Any) -> Tensor:
-    return F.cross_entropy(input, target, weight=None if weight is None else weight.to(input.dtype), **options)
+    return F.cross_entropy(
+        input, target, weight=None if weight is None else weight.to(input.dtype), **options
+    )
 
 
 def another_type(input: Tensor, target: Tensor, **options: Any) -> Tensor:
@@ -102,7 +111,12 @@ FAULTS: list[tuple[Callable[..., Tensor], str, str, str]] = [
     (another_type, NLL, "target 3, shape (3,), mean", "raises RuntimeError"),
     (wraps_the_dim, "softmax", "dim 2 of 2 dimensions", "accepted"),
     (overwrites_the_target, NLL, "target -1, shape (2, 3), mean", "target changed"),
-    (breaks_for_good, NLL, "target 3, shape (2, 3), mean", "an ordinary call returns something else afterwards"),
+    (
+        breaks_for_good,
+        NLL,
+        "target 3, shape (2, 3), mean",
+        "an ordinary call returns something else afterwards",
+    ),
 ]
 
 
@@ -113,9 +127,13 @@ def row_named(operator: str, sentence: str) -> Refusal:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("fault", "operator", "sentence", "problem"), FAULTS, ids=[f"{fault.__name__}: {sentence}" for fault, _, sentence, _ in FAULTS]
+    ("fault", "operator", "sentence", "problem"),
+    FAULTS,
+    ids=[f"{fault.__name__}: {sentence}" for fault, _, sentence, _ in FAULTS],
 )
-def test_a_row_finds_a_planted_fault(fault: Callable[..., Tensor], operator: str, sentence: str, problem: str, dtype: str) -> None:
+def test_a_row_finds_a_planted_fault(
+    fault: Callable[..., Tensor], operator: str, sentence: str, problem: str, dtype: str
+) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: fault}), "")
     assert problem in errors.ask(subject, "cpu", row_named(operator, sentence), dtype)[0]
 
@@ -153,7 +171,9 @@ def test_torch_says_why_it_refuses() -> None:
     assert not raised
 
 
-def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_failure_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_failure_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuses(input: Tensor, target: Tensor, **options: Any) -> Tensor:
         if target.max() > 2:
             raise TypeError("another type")

@@ -1,4 +1,6 @@
-"""The catalogue of planted faults covers what it claims to, and the campaign notices when its record no longer holds."""
+"""The catalogue of planted faults covers what it claims to, and the campaign notices when its record no
+longer holds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.campaign import campaign
 from torch_loss_parity.campaign.campaign_runs import Judged
 from torch_loss_parity.faults import FAULTS, KINDS, record
@@ -17,7 +20,9 @@ from torch_loss_parity.operators.sampling import EFFORTS
 from torch_loss_parity.reports import readme
 from torch_loss_parity.subjects import SubjectError, load
 
-CLAIMS = {path.stem.removeprefix("test_").replace("_", " ") for path in Path(campaign.SUITE).glob("test_*.py")}
+CLAIMS = {
+    path.stem.removeprefix("test_").replace("_", " ") for path in Path(campaign.SUITE).glob("test_*.py")
+}
 CAUGHT = Judged({"forward": 2}, ("errors",), 5.0, assert_close=False, gradcheck=True, exitcode=1)
 
 
@@ -34,7 +39,11 @@ def test_there_are_faults_of_every_kind_in_every_operator_and_each_says_what_it_
 
 
 def test_every_operator_has_faults_in_its_result_and_in_its_gradient() -> None:
-    met = Counter((fault.operator, claim) for fault in FAULTS.values() for claim in campaign.recorded()[fault.name]["claims"])
+    met = Counter(
+        (fault.operator, claim)
+        for fault in FAULTS.values()
+        for claim in campaign.recorded()[fault.name]["claims"]
+    )
     assert all(met[name, claim] >= 3 for name in OPERATORS for claim in ("forward", "gradients"))
 
 
@@ -56,7 +65,9 @@ def test_the_readme_has_the_score_of_the_record() -> None:
         (replace(CAUGHT, exitcode=-6), "is caught by no check"),
     ],
 )
-def test_drift_from_the_record_is_named(judged: Judged, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_from_the_record_is_named(
+    judged: Judged, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(campaign, "MATRIX", tmp_path / "matrix.json")
     campaign.MATRIX.write_text(json.dumps({"torch": "", "faults": {"zeros": {"claims": {"forward": 9}}}}))
     assert campaign.drift({"zeros": CAUGHT}) == []
@@ -65,12 +76,16 @@ def test_drift_from_the_record_is_named(judged: Judged, message: str, tmp_path: 
     by_others = {"zeros": replace(CAUGHT, claims={"bits": 1})}
     assert campaign.drift(by_others) == []
     assert campaign.news(by_others) == ["zeros is caught by bits; recorded: forward"]
-    assert campaign.drift({"every-probability-is-the-same": CAUGHT}) == ["every-probability-is-the-same is not in the record"]
+    assert campaign.drift({"every-probability-is-the-same": CAUGHT}) == [
+        "every-probability-is-the-same is not in the record"
+    ]
 
 
 def test_what_was_not_caught_as_expected_is_named() -> None:
     assert campaign.unexpected({"zeros": CAUGHT}) == []
-    assert campaign.unexpected({"zeros": replace(CAUGHT, claims={"bits": 1})}) == ["zeros: forward was expected to catch it, and did not"]
+    assert campaign.unexpected({"zeros": replace(CAUGHT, claims={"bits": 1})}) == [
+        "zeros: forward was expected to catch it, and did not"
+    ]
     lines = campaign.summary({"zeros": replace(CAUGHT, claims={}), "nan-is-left-out": CAUGHT})
     assert "caught by no check: zeros" in lines
     assert "claims that caught nothing: errors" in lines
@@ -81,7 +96,10 @@ def test_a_fault_that_is_not_there_is_refused_with_the_choices() -> None:
         load("fault:zero", tuple(OPERATORS))
 
 
-@pytest.mark.parametrize(("kind", "catches", "doc"), [("XYZ", ("forward",), "Wrong."), ("ORC", (), "Wrong."), ("ORC", ("forward",), "")])
+@pytest.mark.parametrize(
+    ("kind", "catches", "doc"),
+    [("XYZ", ("forward",), "Wrong."), ("ORC", (), "Wrong."), ("ORC", ("forward",), "")],
+)
 def test_a_fault_that_is_not_described_is_refused(kind: str, catches: tuple[str, ...], doc: str) -> None:
     def some_new_fault() -> None: ...
 

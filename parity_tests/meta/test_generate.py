@@ -1,6 +1,7 @@
 """Cases follow from the seed alone, and every pair of options is met.
 
-A failure is worth little if another run draws other cases, and an option that is only met at its default is not tested.
+A failure is worth little if another run draws other cases, and an option that is only met at its default is
+not tested.
 """
 
 from __future__ import annotations
@@ -9,9 +10,17 @@ from itertools import combinations, product
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.operators.sampling import EFFORTS, fits, for_each_random_case, grid, random_cases, sizes
+from torch_loss_parity.operators.sampling import (
+    EFFORTS,
+    fits,
+    for_each_random_case,
+    grid,
+    random_cases,
+    sizes,
+)
 
 
 def drawn(name: str, dtype: str, seed: int) -> list[Case]:
@@ -24,23 +33,33 @@ def drawn(name: str, dtype: str, seed: int) -> list[Case]:
 def test_the_same_seed_gives_the_same_cases_in_any_order_and_another_seed_gives_others() -> None:
     keys = [("softmax", "float32"), ("cross_entropy", "float64"), ("softmax", "float16")]
     first = {key: drawn(*key, 0) for key in keys}
-    assert {key: drawn(*key, 0) for key in reversed(keys)} == first  # as a worker of pytest-xdist that runs some of them
+    # As a worker of pytest-xdist that runs some of them.
+    assert {key: drawn(*key, 0) for key in reversed(keys)} == first
     for key in keys:
         assert drawn(*key, 1) != first[key]
         operator = OPERATORS[key[0]]
         for make in (grid, sizes):
-            assert list(make(operator, key[1], EFFORTS["quick"], 5)) == list(make(operator, key[1], EFFORTS["quick"], 5))
-            assert list(make(operator, key[1], EFFORTS["quick"], 5)) != list(make(operator, key[1], EFFORTS["quick"], 6))
+            assert list(make(operator, key[1], EFFORTS["quick"], 5)) == list(
+                make(operator, key[1], EFFORTS["quick"], 5)
+            )
+            assert list(make(operator, key[1], EFFORTS["quick"], 5)) != list(
+                make(operator, key[1], EFFORTS["quick"], 6)
+            )
 
 
 @pytest.mark.parametrize("effort", ["quick", "standard"])
 @pytest.mark.parametrize("name", OPERATORS)
-def test_every_pair_of_options_that_makes_sense_is_met_beyond_quick_effort_with_shapes_and_values_too(name: str, effort: str) -> None:
+def test_every_pair_of_options_that_makes_sense_is_met_beyond_quick_effort_with_shapes_and_values_too(
+    name: str, effort: str
+) -> None:
     operator = OPERATORS[name]
     axes: dict[str, Any] = dict(operator.options)
     if effort != "quick":
         axes |= {"shape": operator.shapes, "values": tuple(operator.values)}
-    cases = [dict(case.options) | {"shape": case.shape, "values": case.values} for case in grid(operator, "float32", EFFORTS[effort], 0)]
+    cases = [
+        dict(case.options) | {"shape": case.shape, "values": case.values}
+        for case in grid(operator, "float32", EFFORTS[effort], 0)
+    ]
     wanted = 0
     for a, b in combinations(axes, 2):
         met = {(case[a], case[b]) for case in cases}

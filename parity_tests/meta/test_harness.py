@@ -1,8 +1,10 @@
-"""The harness from end to end, on planted subjects: what is wrong fails and is explained, what is not run is said.
+"""The harness from end to end, on planted subjects: what is wrong fails and is explained, what is not run is
+said.
 
-Claims shown here: a wrong denominator fails, and the script in the message shows the same number; what a subject lacks is named; a wrong
-option is a usage error with the choices; a gradient of zeros is seen; cases follow from the seed alone; every pair of options is met;
-nothing run is a failure; the ledger refuses what is incomplete and what is worse than it says; what does not diverge is news.
+Claims shown here: a wrong denominator fails, and the script in the message shows the same number; what a
+subject lacks is named; a wrong option is a usage error with the choices; a gradient of zeros is seen; cases
+follow from the seed alone; every pair of options is met; nothing run is a failure; the ledger refuses what is
+incomplete and what is worse than it says; what does not diverge is news.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import subjects
 from torch_loss_parity.claims import test_known_divergences as known_divergences
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -55,8 +58,19 @@ def planted(directory: Path, text: str) -> str:
 
 
 def run_pytest(*arguments: str) -> tuple[int, str]:
-    options = ("-c", str(ROOT / "pyproject.toml"), "--effort", "quick", "-p", "no:cacheprovider", "-p", "no:xdist", "-q")
-    redirected = contextlib.redirect_stdout(io.StringIO())  # in this process: importing torch takes longer than the run
+    options = (
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--effort",
+        "quick",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-q",
+    )
+    # In this process: importing torch takes longer than the run.
+    redirected = contextlib.redirect_stdout(io.StringIO())
     with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
         code = pytest.main([str(ROOT / "parity_tests" / "claims" / "test_forward.py"), *options, *arguments])
@@ -69,37 +83,72 @@ def printed_by(code: str) -> str:
     return printed.getvalue()
 
 
-# --- what a person sees ------------------------------------------------------------------------------------------------
+# --- what a person sees -------------------------------------------------------------------------------------
 
 
 @pytest.mark.whole_runs
 def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path: Path) -> None:
     path = planted(tmp_path, MEAN_BY_ROWS)
-    code, printed = run_pytest("--subject", path, "--dtype", "float32", "-k", "cross_entropy and combination and not binary")
+    code, printed = run_pytest(
+        "--subject", path, "--dtype", "float32", "-k", "cross_entropy and combination and not binary"
+    )
     assert code == pytest.ExitCode.TESTS_FAILED
     output = re.sub(r"^E {3}", "", printed, flags=re.MULTILINE)
     assert f"cross_entropy of {path} on cpu, float32: the result is wrong" in output
     message = output[output.index("cross_entropy of ") :]
-    for line in (r"case +cross_entropy float32 .*reduction=mean", r"input +float32 \(.*\)", r"reduction 'mean'", r"worst +element \[\]",
-                 r"expected +\S+ \(the true value, certified by balls\)", r"error +\S+ ulp of float32", r"allowed +\S+ ulp"):  # fmt: skip
+    for line in (
+        r"case +cross_entropy float32 "
+        r".*reduction=mean",
+        r"input +float32 \(.*\)",
+        r"reduction 'mean'",
+        r"worst +element \[\]",
+        r"expected +\S+ \(the true value, certified by balls\)",
+        r"error +\S+ ulp of "
+        r"float32",
+        r"allowed +\S+ ulp",
+    ):
         assert re.search(line, message), line
-    got, reproduction = (re.findall(part, message)[0] for part in (r"got +(\S+)", r"reproduce with\n((?: {5,}\S.*\n)+)"))
-    again = subprocess.run([sys.executable, "-c", textwrap.dedent(reproduction)], cwd=ROOT, capture_output=True, text=True, check=True)
+    got, reproduction = (
+        re.findall(part, message)[0]
+        for part in (
+            r"got +(\S+)",
+            r"reproduce with\n((?: "
+            r"{5,}\S.*\n)+)",
+        )
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(reproduction)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert float(again.stdout.split()[0]) == float(got)
     assert re.search(r"cross_entropy +float32 .*FAIL", output)
 
 
 @pytest.mark.parametrize("values", ["normal", "few_survivors"])
 @pytest.mark.parametrize("shape", [(2, 3), (2, 300)], ids=["arrays spelt out", "arrays drawn again"])
-def test_the_script_shows_the_same_number_whatever_is_wrong(shape: tuple[int, ...], values: str, tmp_path: Path) -> None:
-    wrong = {"twice": "2 * F.softmax(input, dim)", "nan": "F.softmax(input, dim) * float('nan')", "flat": "F.softmax(input, dim).flatten()",
-             "infinite": "F.softmax(input, dim) / 0"}  # fmt: skip
+def test_the_script_shows_the_same_number_whatever_is_wrong(
+    shape: tuple[int, ...], values: str, tmp_path: Path
+) -> None:
+    wrong = {
+        "twice": "2 * F.softmax(input, dim)",
+        "nan": "F.softmax(input, dim) * float('nan')",
+        "flat": "F.softmax(input, dim).flatten()",
+        "infinite": "F.softmax(input, dim) / 0",
+    }
     for name, expression in wrong.items():
-        path = planted(tmp_path, f"import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return {expression}")
+        path = planted(
+            tmp_path,
+            f"import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return {expression}",
+        )
         subject = subjects.load(path, ("softmax",))
         case = OPERATORS["softmax"].case("float32", shape, values, {"dim": 1}, 0)
         claims = (verify_forward,) if name == "flat" else (verify_forward, verify_gradients)
-        failing = [finding for verify in claims for finding in verify(subject, case) if not finding.verdict.passes]
+        failing = [
+            finding for verify in claims for finding in verify(subject, case) if not finding.verdict.passes
+        ]
         assert FORWARD in [finding.claim for finding in failing]
         for finding in failing:
             first = printed_by(script(finding, subject, "cpu")).split(" ")[0]
@@ -111,15 +160,23 @@ def test_the_script_shows_the_same_number_whatever_is_wrong(shape: tuple[int, ..
 
 def test_a_script_that_expects_nan_or_infinity_runs() -> None:
     forgiving = SimpleNamespace(cross_entropy=lambda input, target, **options: torch.zeros(()))
-    subject = Subject("planted", forgiving, "import types; subject = types.SimpleNamespace(cross_entropy=lambda **_: torch.zeros(()))")
+    subject = Subject(
+        "planted",
+        forgiving,
+        "import types; subject = types.SimpleNamespace(cross_entropy=lambda **_: torch.zeros(()))",
+    )
     for ignored, expected_value in (("all", "nan"), ("none", "inf")):
-        case = OPERATORS["cross_entropy"].case("float32", (3, 5), "few_survivors", {"reduction": "mean", "ignored": ignored}, 1)
+        case = OPERATORS["cross_entropy"].case(
+            "float32", (3, 5), "few_survivors", {"reduction": "mean", "ignored": ignored}, 1
+        )
         (finding,) = verify_forward(subject, case)
         assert printed_by(script(finding, subject, "cpu")).split()[:3] == ["0.0", "expected", expected_value]
 
 
 def test_what_a_subject_lacks_is_named_as_not_offered(tmp_path: Path) -> None:
-    code, output = run_pytest("--subject", planted(tmp_path, "from torch.nn.functional import softmax"), "--dtype", "float32")
+    code, output = run_pytest(
+        "--subject", planted(tmp_path, "from torch.nn.functional import softmax"), "--dtype", "float32"
+    )
     assert code == pytest.ExitCode.OK
     assert re.search(r"^softmax +float32 .* pass$", output, re.MULTILINE)
     for name in set(OPERATORS) - {"softmax"}:
@@ -129,7 +186,10 @@ def test_what_a_subject_lacks_is_named_as_not_offered(tmp_path: Path) -> None:
 
 def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() -> None:
     code, output = run_pytest("--dtype", "float32,int8")
-    assert (code, "--dtype is 'int8'; choose from float16, bfloat16, float32, float64" in output) == (pytest.ExitCode.USAGE_ERROR, True)
+    assert (code, "--dtype is 'int8'; choose from float16, bfloat16, float32, float64" in output) == (
+        pytest.ExitCode.USAGE_ERROR,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,13 +198,23 @@ def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() ->
         ({"dtype": "float32,"}, "--dtype is ''; choose from float16, bfloat16, float32, float64"),
         ({"effort": "slow"}, "--effort is 'slow'; choose from quick, standard, thorough"),
         ({"device": "tpu"}, "--device is 'tpu'; on this machine there is cpu"),
-        ({"subject": "nowhere.py"}, "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, reference, fault:NAME, a path"),
+        (
+            {"subject": "nowhere.py"},
+            "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, "
+            "reference, fault:NAME, a path",
+        ),
         ({"subject": "no.such.module"}, "'no.such.module' cannot be imported .*; choose torch, torch.nn"),
         ({"subject": "math"}, "'math' offers none of the functions softmax, log_softmax, nll_loss"),
     ],
 )
 def test_each_wrong_option_says_what_was_given_and_what_there_is(wrong: dict[str, Any], message: str) -> None:
-    right: dict[str, Any] = {"subject": "torch", "device": "cpu", "dtype": "float32", "effort": "quick", "seed": 0}
+    right: dict[str, Any] = {
+        "subject": "torch",
+        "device": "cpu",
+        "dtype": "float32",
+        "effort": "quick",
+        "seed": 0,
+    }
     with pytest.raises((WrongOption, SubjectError), match=message):
         settings(**right | wrong)
 
@@ -156,7 +226,7 @@ def test_a_subject_that_offers_nothing_or_raises_on_import_is_refused(tmp_path: 
         subjects.load(planted(tmp_path, "1 / 0"), tuple(OPERATORS))
 
 
-# --- gradients ---------------------------------------------------------------------------------------------------------
+# --- gradients ----------------------------------------------------------------------------------------------
 
 
 class WithoutGradient(torch.autograd.Function):
@@ -172,7 +242,11 @@ class WithoutGradient(torch.autograd.Function):
 
 
 def test_a_softmax_whose_gradient_is_zero_passes_forward_and_fails_the_gradient() -> None:
-    zero = SimpleNamespace(softmax=lambda input, dim, dtype=None: WithoutGradient.apply(input if dtype is None else input.to(dtype), dim))
+    zero = SimpleNamespace(
+        softmax=lambda input, dim, dtype=None: WithoutGradient.apply(
+            input if dtype is None else input.to(dtype), dim
+        )
+    )
     subject = Subject("planted", zero, "")
     for case in (OPERATORS["softmax"].case(dtype, (3, 7), "normal", {}, 0) for dtype in DTYPES):
         assert all(finding.verdict.passes for finding in verify_forward(subject, case))
@@ -185,7 +259,7 @@ def test_a_softmax_whose_gradient_is_zero_passes_forward_and_fails_the_gradient(
         assert judge(0 * ones, bound, FORMATS[case.dtype]).passes
 
 
-# --- nothing is passed in silence ----------------------------------------------------------------------------------------
+# --- nothing is passed in silence ---------------------------------------------------------------------------
 
 
 def test_zero_cases_fail() -> None:
@@ -195,18 +269,25 @@ def test_zero_cases_fail() -> None:
 
 def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() -> None:
     tally = Tally("softmax", "float32")
-    assert [row.verdict for row in rows([tally.as_property()], OPERATORS, DTYPES)] == ["FAIL (nothing was run)"]
+    assert [row.verdict for row in rows([tally.as_property()], OPERATORS, DTYPES)] == [
+        "FAIL (nothing was run)"
+    ]
     (finding,) = verify_forward(KNOBS.subject, OPERATORS["softmax"].case("float32", (4, 3), "normal", {}, 0))
     tally.add(replace(finding, verdict=replace(finding.verdict, undecided=1)))
-    assert [(row.cases, row.undecided, row.verdict) for row in rows([tally.as_property()], OPERATORS, DTYPES)] == [(1, 1, "pass")]
+    assert [
+        (row.cases, row.undecided, row.verdict) for row in rows([tally.as_property()], OPERATORS, DTYPES)
+    ] == [(1, 1, "pass")]
 
 
-# --- the ledger --------------------------------------------------------------------------------------------------------
+# --- the ledger ---------------------------------------------------------------------------------------------
 
 
 TAIL = next(entry for entry in ledger.entries() if entry.id == "half-softmax-tail-stores-exponentials")
-WRONG = [({"arithmetc": {}}, "unknown fields arithmetc$"), ({"arithmetic": {}}, "must say what holds: an arithmetic or a formula$"),
-         ({"claims": ["forward", "input"]}, "has claims .* but smallest inputs for")]  # fmt: skip
+WRONG = [
+    ({"arithmetc": {}}, "unknown fields arithmetc$"),
+    ({"arithmetic": {}}, "must say what holds: an arithmetic or a formula$"),
+    ({"claims": ["forward", "input"]}, "has claims .* but smallest inputs for"),
+]
 
 
 @pytest.mark.parametrize("name", ledger.REQUIRED)
@@ -217,7 +298,9 @@ def test_the_ledger_refuses_an_entry_that_lacks_a_field(name: str) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG)
-def test_the_ledger_refuses_an_entry_that_is_misspelt_or_does_not_say_what_holds(change: dict[str, Any], message: str) -> None:
+def test_the_ledger_refuses_an_entry_that_is_misspelt_or_does_not_say_what_holds(
+    change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         ledger.parse({**vars(TAIL), **change})
 
@@ -233,10 +316,16 @@ def test_the_ledger_refuses_an_id_that_is_used_twice(tmp_path: Path, monkeypatch
 def test_an_entry_speaks_when_its_conditions_hold_unless_others_do() -> None:
     entry = next(e for e in ledger.entries() if e.id == "half-softmax-backward-from-stored-output")
     make = OPERATORS["softmax"]
-    calls = {dtype: make.call(make.case("float16", (3, 4), "normal", {"dim": 1, "dtype": dtype}, 0)) for dtype in (None, "float64")}
+    calls = {
+        dtype: make.call(make.case("float16", (3, 4), "normal", {"dim": 1, "dtype": dtype}, 0))
+        for dtype in (None, "float64")
+    }
     assert entry.covers(calls[None], "input")
     assert not entry.covers(calls["float64"], "input")
-    for conditions, covered in (({"dtype": "float64"}, "float64"), ({"dtype": ["float64", "float32"]}, "float64")):
+    for conditions, covered in (
+        ({"dtype": "float64"}, "float64"),
+        ({"dtype": ["float64", "float32"]}, "float64"),
+    ):
         turned = replace(entry, when=conditions, unless={})
         assert [name for name, call in calls.items() if turned.covers(call, "input")] == [covered]
 
@@ -266,4 +355,8 @@ def test_a_subject_worse_than_the_ledger_allows_fails(ulps: int, passes: bool) -
 
     case = OPERATORS["softmax"].case("bfloat16", (7, 1), "normal", {"dim": 0}, 3)
     (finding,) = verify_forward(Subject("torch", SimpleNamespace(softmax=softmax), ""), case)
-    assert (finding.verdict.passes, finding.strict.passes, finding.divergence) == (passes, False, TAIL.id if passes else "")
+    assert (finding.verdict.passes, finding.strict.passes, finding.divergence) == (
+        passes,
+        False,
+        TAIL.id if passes else "",
+    )

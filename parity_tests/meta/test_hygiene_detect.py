@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
+
 from torch_loss_parity.claims.hygiene import conduct
 from torch_loss_parity.claims.hygiene import test_hygiene as claim
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -38,12 +39,19 @@ def named(function: Function) -> str:
 
 
 def planted(operator: str, function: Function) -> Subject:
-    """In the name of torch, so that the ledger explains what is torch's own doing: only the fault is left to fail."""
+    """In the name of torch, so that the ledger explains what is torch's own doing: only the fault is left to
+    fail.
+    """
     return Subject("torch", SimpleNamespace(**{operator: function}), "")
 
 
 def checked(operator: str, function: Function, check: Callable[..., None]) -> None:
-    check(OPERATORS[operator], "float32", replace(KNOBS, subject=planted(operator, function)), Tally(operator, "float32"))
+    check(
+        OPERATORS[operator],
+        "float32",
+        replace(KNOBS, subject=planted(operator, function)),
+        Tally(operator, "float32"),
+    )
 
 
 class Around(torch.autograd.Function):
@@ -66,7 +74,7 @@ def _torch(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(x, *args, **options)
 
 
-# --- what is given -----------------------------------------------------------------------------------------------------------
+# --- what is given ------------------------------------------------------------------------------------------
 
 
 def writing_into_the_input(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -106,7 +114,7 @@ def writing_into_the_input_in_the_backward_pass(x: torch.Tensor, *args: Any, **o
     return Around.apply(_torch(x.clone(), *args, **options), backward)
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 def returning_one_buffer_for_each_shape(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -135,11 +143,13 @@ def one_gradient_buffer(x: torch.Tensor, *args: Any, **options: Any) -> torch.Te
 
 
 def the_upstream_gradient_as_gradient(x: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-    """Legitimate for a sum of terms; torch does not do it in these operators, and a change is worth knowing."""
+    """Legitimate for a sum of terms; torch does not do it in these operators, and a change is
+    worth knowing.
+    """
     return x + 0 * target
 
 
-# --- history -----------------------------------------------------------------------------------------------------------------
+# --- history ------------------------------------------------------------------------------------------------
 
 
 def kept_by_shape(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -215,7 +225,7 @@ def adding_to_what_it_saved(x: torch.Tensor, *args: Any, **options: Any) -> torc
     return Around.apply(_torch(x, *args, **options), backward)
 
 
-# --- modes -------------------------------------------------------------------------------------------------------------------
+# --- modes --------------------------------------------------------------------------------------------------
 
 
 def rough_without_gradients(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -278,20 +288,38 @@ FAULTS: list[tuple[Function, Callable[..., None], tuple[str, ...]]] = [
     (always_requiring_a_gradient, MODES, (ROW, ELEMENT)),
     (no_target_gradient_on_its_own, MODES, (ELEMENT,)),
 ]
-CHECKS = (GIVEN, MEMORY, STAYS, REPEATED, HISTORY, ORDER, MODES, claim.test_each_claim_calls_the_subject_once_and_judges_what_it_returns)
+CHECKS = (
+    GIVEN,
+    MEMORY,
+    STAYS,
+    REPEATED,
+    HISTORY,
+    ORDER,
+    MODES,
+    claim.test_each_claim_calls_the_subject_once_and_judges_what_it_returns,
+)
 
 
 @pytest.mark.parametrize(
     ("fault", "check", "of_operator"),
     [(fault, check, operator) for fault, check, operators in FAULTS for operator in operators],
-    ids=[f"{operator}: {named(fault)}, {named(check)}" for fault, check, operators in FAULTS for operator in operators],
+    ids=[
+        f"{operator}: {named(fault)}, {named(check)}"
+        for fault, check, operators in FAULTS
+        for operator in operators
+    ],
 )
 def test_a_fault_fails(fault: Function, check: Callable[..., None], of_operator: str) -> None:
     with pytest.raises(AssertionError):
         checked(of_operator, fault, check)
 
 
-ONCE = [f for f, _, _ in FAULTS if f not in (returning_the_memory_of_the_input, the_upstream_gradient_as_gradient, rough_without_gradients)]
+ONCE = [
+    f
+    for f, _, _ in FAULTS
+    if f
+    not in (returning_the_memory_of_the_input, the_upstream_gradient_as_gradient, rough_without_gradients)
+]
 
 
 @pytest.mark.parametrize("fault", list(dict.fromkeys(ONCE)), ids=named)
@@ -308,7 +336,7 @@ def test_torch_passes(of_operator: str, check: Callable[..., None]) -> None:
     checked(of_operator, getattr(functional, of_operator), check)
 
 
-# --- the subject is called ---------------------------------------------------------------------------------------------------
+# --- the subject is called ----------------------------------------------------------------------------------
 
 
 def calling_it_twice(subject: Subject, call: Any, device: str) -> Any:
@@ -330,8 +358,14 @@ def never_calling_it(subject: Subject, call: Any, device: str) -> Any:
     return run_subject.widen(functional.softmax(**run_subject.tensors(call, device)))
 
 
-@pytest.mark.parametrize("harness", [calling_it_twice, calling_another_function, ignoring_what_it_returns, never_calling_it], ids=named)
-def test_a_harness_that_does_not_judge_what_the_subject_returns_fails(harness: Function, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "harness",
+    [calling_it_twice, calling_another_function, ignoring_what_it_returns, never_calling_it],
+    ids=named,
+)
+def test_a_harness_that_does_not_judge_what_the_subject_returns_fails(
+    harness: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(run_subject, "forward", harness)
     knobs = replace(KNOBS, subject=Subject("torch", functional, ""))
     with pytest.raises(AssertionError, match=r"made the calls|does not come from the subject"):
@@ -346,7 +380,9 @@ def test_a_subject_whose_bits_change_from_call_to_call_is_judged_by_the_bound() 
         turns["calls"] += 1
         return functional.softmax(x, dim, dtype=dtype) * (1 + 2.0**-23 * (turns["calls"] % 2))
 
-    probe = conduct.probes(OPERATORS[ROW], "float32", replace(KNOBS, subject=planted(ROW, in_turns)), Tally(ROW, "float32"))[0]
+    probe = conduct.probes(
+        OPERATORS[ROW], "float32", replace(KNOBS, subject=planted(ROW, in_turns)), Tally(ROW, "float32")
+    )[0]
     assert not probe.repeatable
     probe.agrees(probe.run().results, "right away")
     with pytest.raises(AssertionError, match="is wrong"):

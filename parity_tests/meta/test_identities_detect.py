@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch.nn.functional as F
+
 from torch_loss_parity.claims.identities import IDENTITIES, Identity
 from torch_loss_parity.claims.identities import test_identities as identities_test
 from torch_loss_parity.claims.identities.compositions import WIDE, Bounds
@@ -36,7 +37,11 @@ BINARY = "binary_cross_entropy"
 # What is wrong; the operators it is planted in; the identities that must see it, in each of them.
 FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] = (
     (planted.clipped_upstream, (*ROWS, *LOSSES), ("the gradient is linear in the upstream gradient",)),
-    (planted.last_class_not_summed, ROWS, ("classes in another order", "classes that are there twice share the probability")),
+    (
+        planted.last_class_not_summed,
+        ROWS,
+        ("classes in another order", "classes that are there twice share the probability"),
+    ),
     (planted.last_class_not_summed, ("softmax",), ("rows sum to 1",)),
     (planted.sum_of_the_row_before, ROWS, ("rows in another order", "rows that are there twice")),
     (planted.not_shifted, ROWS, ("a shift of a row changes nothing",)),
@@ -44,37 +49,104 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
     (planted.sum_of_gradient_forgotten, ROWS, ("rows of the gradient sum to 0",)),
     (planted.sum_of_gradient_forgotten, ("softmax",), ("a constant upstream gradient has gradient 0",)),
     (planted.result_converted, ROWS, ("dtype= is converting first",)),
-    (planted.log_softmax_with_epsilon, ("log_softmax",), ("log-probabilities are at most 0", "log_softmax of log_softmax = log_softmax")),
+    (
+        planted.log_softmax_with_epsilon,
+        ("log_softmax",),
+        ("log-probabilities are at most 0", "log_softmax of log_softmax = log_softmax"),
+    ),
     (planted.log_softmax_clamped, ("log_softmax",), ("exp of log_softmax = softmax",)),
-    (planted.mean_over_rows, CLASSES, ("sum and mean are those of the losses", "micro-batches add up", "weights times 4",
-                                       "an ignored row changes nothing", "a class weight of 2 is every row of the class twice")),
-    (planted.mean_over_rows, ("cross_entropy",), ("index targets = one-hot targets", "nll_loss of log_softmax")),
-    (planted.mean_of_micro_batch_means, CLASSES, ("sum and mean are those of the losses", "micro-batches add up")),
-    (planted.mean_of_nothing_is_zero, CLASSES, ("all rows ignored: mean is nan, sum is 0, the gradient is 0",)),
+    (
+        planted.mean_over_rows,
+        CLASSES,
+        (
+            "sum and mean are those of the losses",
+            "micro-batches add up",
+            "weights times 4",
+            "an ignored row changes nothing",
+            "a class weight of 2 is every row of the class twice",
+        ),
+    ),
+    (
+        planted.mean_over_rows,
+        ("cross_entropy",),
+        ("index targets = one-hot targets", "nll_loss of log_softmax"),
+    ),
+    (
+        planted.mean_of_micro_batch_means,
+        CLASSES,
+        ("sum and mean are those of the losses", "micro-batches add up"),
+    ),
+    (
+        planted.mean_of_nothing_is_zero,
+        CLASSES,
+        ("all rows ignored: mean is nan, sum is 0, the gradient is 0",),
+    ),
     (planted.ignore_index_unread, CLASSES, ("another ignore_index",)),
     (planted.target_of_the_row_before, LOSSES, ("rows in another order", "rows that are there twice")),
-    (planted.weight_of_the_class_before, CLASSES, ("classes in another order", "a class weight of 2 is every row of the class twice")),
+    (
+        planted.weight_of_the_class_before,
+        CLASSES,
+        ("classes in another order", "a class weight of 2 is every row of the class twice"),
+    ),
     (planted.normalised_weight, LOSSES, ("weights of 1 are no weights", "weights times 4")),
     (planted.normalised_weight, ELEMENTS, ("a weight multiplies each loss",)),
     (planted.transposed_positions, CLASSES, ("positions are rows",)),
     (planted.sign_forgotten, LOSSES, ("losses are at least 0",)),
     (planted.nll_loss_clamped, ("nll_loss",), ("a shift of a row is subtracted, times the weight",)),
     (planted.nll_loss_unweighted_backward, ("nll_loss",), ("rows of the gradient sum to minus the weight",)),
-    (planted.cross_entropy_with_epsilon, ("cross_entropy",), ("nll_loss of log_softmax", "index targets = one-hot targets",
-                                                              "two classes: binary_cross_entropy_with_logits of the difference")),
+    (
+        planted.cross_entropy_with_epsilon,
+        ("cross_entropy",),
+        (
+            "nll_loss of log_softmax",
+            "index targets = one-hot targets",
+            "two classes: binary_cross_entropy_with_logits of the difference",
+        ),
+    ),
     (planted.cross_entropy_not_shifted, ("cross_entropy",), ("a shift of a row changes nothing",)),
-    (planted.cross_entropy_identity_backward, ("cross_entropy",), ("rows of the gradient sum to 0", "nll_loss of log_softmax")),
-    (planted.cross_entropy_weighted_mean_of_probabilities, ("cross_entropy",), ("index targets = one-hot targets",)),
-    (planted.cross_entropy_smoothing_of_others, ("cross_entropy",), ("label smoothing is a mixture with uniform targets",)),
-    (planted.cross_entropy_smoothing_not_masked, ("cross_entropy",), ("label smoothing is a mixture with uniform targets",)),
+    (
+        planted.cross_entropy_identity_backward,
+        ("cross_entropy",),
+        ("rows of the gradient sum to 0", "nll_loss of log_softmax"),
+    ),
+    (
+        planted.cross_entropy_weighted_mean_of_probabilities,
+        ("cross_entropy",),
+        ("index targets = one-hot targets",),
+    ),
+    (
+        planted.cross_entropy_smoothing_of_others,
+        ("cross_entropy",),
+        ("label smoothing is a mixture with uniform targets",),
+    ),
+    (
+        planted.cross_entropy_smoothing_not_masked,
+        ("cross_entropy",),
+        ("label smoothing is a mixture with uniform targets",),
+    ),
     (planted.cross_entropy_smoothing_not_masked, ("cross_entropy",), ("an ignored row changes nothing",)),
-    (planted.cross_entropy_smoothing_unread_with_probabilities, ("cross_entropy",), (
-        "smoothed probabilities are a mixture with uniform ones",)),
+    (
+        planted.cross_entropy_smoothing_unread_with_probabilities,
+        ("cross_entropy",),
+        ("smoothed probabilities are a mixture with uniform ones",),
+    ),
     (planted.cross_entropy_smoothed_twice, ("cross_entropy",), ("the loss is linear in the smoothing",)),
     (planted.cross_entropy_smoothed_by_default, ("cross_entropy",), ("no smoothing is none",)),
-    (planted.cross_entropy_half_target_gradient, ("cross_entropy",), ("the loss is what its gradients add up to",)),
-    (planted.cross_entropy_half_weight_gradient, ("cross_entropy",), ("the loss is what its gradients add up to",)),
-    (planted.mean_over_weights, ELEMENTS, ("sum and mean are those of the losses", "micro-batches add up", "weights times 4")),
+    (
+        planted.cross_entropy_half_target_gradient,
+        ("cross_entropy",),
+        ("the loss is what its gradients add up to",),
+    ),
+    (
+        planted.cross_entropy_half_weight_gradient,
+        ("cross_entropy",),
+        ("the loss is what its gradients add up to",),
+    ),
+    (
+        planted.mean_over_weights,
+        ELEMENTS,
+        ("sum and mean are those of the losses", "micro-batches add up", "weights times 4"),
+    ),
     (planted.epsilon_in_the_logarithms, ELEMENTS, ("losses are at least 0",)),
     (planted.epsilon_in_the_logarithms, (LOGITS,), ("binary_cross_entropy of the sigmoid",)),
     (planted.epsilon_for_one, (LOGITS,), ("the other class: -x and 1 - t",)),
@@ -83,15 +155,21 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
     (planted.one_weight_for_all, ELEMENTS, ("a weight that broadcasts = the same expanded",)),
     (planted.pos_weight_added, (LOGITS,), ("pos_weight of 1 is none",)),
     (planted.pos_weight_of_negatives, (LOGITS,), ("pos_weight is the weight of positives",)),
-)  # fmt: skip
-CELLS = [(fault, operator, name) for fault, operators, names in FAULTS for operator in operators for name in names]
+)
+CELLS = [
+    (fault, operator, name) for fault, operators, names in FAULTS for operator in operators for name in names
+]
 RIGHT = Subject("planted", F, "")
 HALF_AND_WIDEST = ("float16", "float64")  # the others are computed as the first, or as the second
 
 
 def named(name: str, operator: str) -> Identity:
     """The identity of that name that an operator obeys, or is needed for."""
-    (found,) = (identity for identity in IDENTITIES if identity.name == name and operator in (*identity.operators, *identity.needs))
+    (found,) = (
+        identity
+        for identity in IDENTITIES
+        if identity.name == name and operator in (*identity.operators, *identity.needs)
+    )
     return found
 
 
@@ -114,7 +192,9 @@ def bounds_are_evaluated_once() -> Iterator[None]:
     expectation_cache.forget()
 
 
-def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = DTYPES) -> Iterator[Any]:
+def failing(
+    identity: Identity, operator: str, subject: Subject, dtypes: Sequence[str] = DTYPES
+) -> Iterator[Any]:
     for dtype in dtypes:
         for variant in identity.variants(operator, dtype, "standard", 0):
             for comparison in verify_identity(identity, operator, dtype, variant, subject, "cpu"):
@@ -122,10 +202,14 @@ def failing(identity: Identity, operator: str, subject: Subject, dtypes: Sequenc
                     yield comparison
 
 
-@pytest.mark.parametrize(("fault", "operator", "name"), CELLS, ids=[f"{op}, {fault.__name__}: {name}" for fault, op, name in CELLS])
+@pytest.mark.parametrize(
+    ("fault", "operator", "name"), CELLS, ids=[f"{op}, {fault.__name__}: {name}" for fault, op, name in CELLS]
+)
 def test_an_identity_rejects(fault: Callable[..., Any], operator: str, name: str) -> None:
     identity = named(name, operator)
-    assert any(True for _ in failing(identity, counted_for(identity, operator), wrong_subject(fault, operator)))
+    assert any(
+        True for _ in failing(identity, counted_for(identity, operator), wrong_subject(fault, operator))
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,21 +241,31 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
     for identity in IDENTITIES:
         for operator in identity.operators:
             for variant in identity.variants(operator, dtype, "quick", 0):
-                pairs = identity.pairs(Bounds(operator, dtype, RIGHT.name, "cpu"), identity.draw(operator, dtype, variant))
-                found += [(f"{operator}, {identity.name}, {claim}", left, right) for claim, left, right in pairs]
+                pairs = identity.pairs(
+                    Bounds(operator, dtype, RIGHT.name, "cpu"), identity.draw(operator, dtype, variant)
+                )
+                found += [
+                    (f"{operator}, {identity.name}, {claim}", left, right) for claim, left, right in pairs
+                ]
     return found
 
 
 @pytest.mark.whole_runs
 @pytest.mark.parametrize("dtype", HALF_AND_WIDEST)
 def test_the_definitions_obey_every_identity(dtype: str) -> None:
-    """Not within what rounding allows: within what the evaluation costs, where there is a wider type to evaluate in."""
+    """Not within what rounding allows: within what the evaluation costs, where there is a wider type to
+    evaluate in.
+    """
     room = CLOSE if WIDE.compute.precision > FORMATS[dtype].precision else 1.0
     for name, left, right in definitions(dtype):
         allowed = left.total_error() + (right.total_error() if isinstance(right, Rounded) else 0.0)
         value = right.value if isinstance(right, Rounded) else right
         with np.errstate(invalid="ignore"):
-            same = np.where(np.isfinite(left.value), np.abs(left.value - value) <= room * allowed, np.equal(left.value, value))
+            same = np.where(
+                np.isfinite(left.value),
+                np.abs(left.value - value) <= room * allowed,
+                np.equal(left.value, value),
+            )
         assert np.all(same | (np.isnan(left.value) & np.isnan(value))), name
 
 
@@ -202,7 +296,9 @@ def test_an_element_that_leaves_its_row_is_seen() -> None:
 
 
 def test_whatever_two_bounds_allow_is_accepted() -> None:
-    """Note [Two sides] on random errors, the largest ones among them: both sides of one number, anywhere within their bounds."""
+    """Note [Two sides] on random errors, the largest ones among them: both sides of one number, anywhere
+    within their bounds.
+    """
     rng = np.random.default_rng(0)
     shape = (200, 6)
     nearly = 1 - 2.0**-20  # what this test itself rounds is not to matter
@@ -225,7 +321,16 @@ def test_a_failure_says_what_was_compared() -> None:
     identity = named("index targets = one-hot targets", "cross_entropy")
     subject = wrong_subject(planted.mean_over_rows, "cross_entropy")
     message = explain(next(failing(identity, "cross_entropy", subject)), identity, subject, "cpu")
-    for line in ("index targets = one-hot targets", "reduction=mean", "input", "target", "left", "right", "allowed", "one_hot"):
+    for line in (
+        "index targets = one-hot targets",
+        "reduction=mean",
+        "input",
+        "target",
+        "left",
+        "right",
+        "allowed",
+        "one_hot",
+    ):
         assert line in message
 
 
@@ -234,7 +339,11 @@ def test_no_weighted_mean_divides_by_the_number_of_rows_by_chance() -> None:
     """Index and one-hot targets differ by the quotient of two denominators, which is not 1."""
     for operator in CLASSES:
         for identity in IDENTITIES:
-            for variant in identity.variants(operator, "float32", "thorough", 0) if operator in identity.operators else ():
+            for variant in (
+                identity.variants(operator, "float32", "thorough", 0)
+                if operator in identity.operators
+                else ()
+            ):
                 if variant.options["kind"] != "probabilities":
                     inputs = identity.draw(operator, "float32", variant)
                     assert inputs["denominator"] != inputs["count"]
@@ -242,7 +351,12 @@ def test_no_weighted_mean_divides_by_the_number_of_rows_by_chance() -> None:
 
 def test_what_an_identity_needs_and_a_subject_lacks_is_named() -> None:
     assert {name for identity in IDENTITIES for name in identity.needs} <= set(OPERATORS)
-    lacking = replace(settings("torch", "cpu", "float32", "quick", 0), subject=Subject("lacking", SimpleNamespace(softmax=F.softmax), ""))
+    lacking = replace(
+        settings("torch", "cpu", "float32", "quick", 0),
+        subject=Subject("lacking", SimpleNamespace(softmax=F.softmax), ""),
+    )
     identity = named("exp of log_softmax = softmax", "softmax")
     with pytest.raises(pytest.skip.Exception, match="not offered: lacking has no log_softmax"):
-        identities_test.test_identity(OPERATORS["softmax"], "float32", identity, lacking, Tally("softmax", "float32"))
+        identities_test.test_identity(
+            OPERATORS["softmax"], "float32", identity, lacking, Tally("softmax", "float32")
+        )

@@ -1,4 +1,5 @@
-"""The layout checks see what they are for: every fault planted here makes them fail, and torch itself does not.
+"""The layout checks see what they are for: every fault planted here makes them fail, and torch itself does
+not.
 
 Each fault is right for contiguous tensors of their own: an ordinary test passes it.
 """
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.layouts import test_layouts as claim
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -23,20 +25,29 @@ from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
-VIEWS, SHARED = claim.test_views_give_the_right_results, claim.test_views_whose_elements_share_memory_give_the_right_results
+VIEWS, SHARED = (
+    claim.test_views_give_the_right_results,
+    claim.test_views_whose_elements_share_memory_give_the_right_results,
+)
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 def honest(operator: str) -> Callable[..., Any]:
-    """torch's function; for nll_loss, whose backward needs a contiguous input in four dimensions, what it should be."""
+    """torch's function; for nll_loss, whose backward needs a contiguous input in four dimensions, what it
+    should be.
+    """
     if operator == "nll_loss":
         return lambda input, *args, **options: functional.nll_loss(input.contiguous(), *args, **options)
     return getattr(functional, operator)
 
 
 def planted(operator: str, function: Callable[..., Any]) -> Subject:
-    """In the name of torch, so that the ledger explains what is torch's own doing: only the fault is left to fail."""
-    return Subject("torch" if operator != "nll_loss" else "planted", SimpleNamespace(**{operator: function}), "")
+    """In the name of torch, so that the ledger explains what is torch's own doing: only the fault is left to
+    fail.
+    """
+    return Subject(
+        "torch" if operator != "nll_loss" else "planted", SimpleNamespace(**{operator: function}), ""
+    )
 
 
 def checked(operator: str, function: Callable[..., Any], check: Callable[..., None] = VIEWS) -> Tally:
@@ -49,7 +60,9 @@ def checked(operator: str, function: Callable[..., Any], check: Callable[..., No
 def passes_an_ordinary_test(operator: str, function: Callable[..., Any]) -> bool:
     case: Case = next(claim.cases(OPERATORS[operator], "float32", KNOBS))
     claims = (verify_forward, verify_gradients)
-    return all(finding.verdict.passes for verify in claims for finding in verify(planted(operator, function), case))
+    return all(
+        finding.verdict.passes for verify in claims for finding in verify(planted(operator, function), case)
+    )
 
 
 @pytest.mark.parametrize("check", [VIEWS, SHARED], ids=["views", "shared memory"])
@@ -58,7 +71,7 @@ def test_without_a_fault_they_pass(of_operator: str, check: Callable[..., None])
     assert checked(of_operator, honest(of_operator), check).cases
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 class Linearly(torch.autograd.Function):
@@ -115,9 +128,15 @@ def taking_channels_last_for_contiguous(x: torch.Tensor) -> torch.Tensor:
 
 
 def reading_past_the_end(x: torch.Tensor) -> torch.Tensor:
-    """Adds nothing, in exact arithmetic, that lies behind the last element, if memory holds anything there."""
+    """Adds nothing, in exact arithmetic, that lies behind the last element, if memory holds
+    anything there.
+    """
     end = x.storage_offset() + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) + 1
-    behind = x.detach().as_strided((1,), (1,), end) if end < x.untyped_storage().nbytes() // x.element_size() else torch.zeros(1)
+    behind = (
+        x.detach().as_strided((1,), (1,), end)
+        if end < x.untyped_storage().nbytes() // x.element_size()
+        else torch.zeros(1)
+    )
     return x + 0 * behind[0]
 
 
@@ -136,13 +155,19 @@ def first_for_all_if_expanded(x: torch.Tensor) -> torch.Tensor:
 
 
 def in_memory_only_once(x: torch.Tensor) -> torch.Tensor:
-    """Counts on elements that do not overlap: takes the second of two windows for the place right behind the first."""
+    """Counts on elements that do not overlap: takes the second of two windows for the place right behind the
+    first.
+    """
     return ignoring_strides(x) if x.dim() == 2 and x.stride() == (1, 1) and x.shape[1] > 1 else x
 
 
 ELEMENT, ROW, CLASS, PROBABILITY = "binary_cross_entropy_with_logits", "softmax", "nll_loss", "cross_entropy"
 READING = [
-    *((operator, "input", change, VIEWS) for operator in OPERATORS for change in (ignoring_strides, ignoring_the_offset)),
+    *(
+        (operator, "input", change, VIEWS)
+        for operator in OPERATORS
+        for change in (ignoring_strides, ignoring_the_offset)
+    ),
     (ELEMENT, "target", ignoring_strides, VIEWS),
     (ELEMENT, "weight", ignoring_strides, VIEWS),
     (ELEMENT, "pos_weight", ignoring_strides, VIEWS),
@@ -163,29 +188,44 @@ READING = [
 
 
 @pytest.mark.parametrize(
-    ("operator", "argument", "change", "check"), READING, ids=[f"{o}: {a} {c.__name__}".replace("_", " ") for o, a, c, _ in READING]
+    ("operator", "argument", "change", "check"),
+    READING,
+    ids=[f"{o}: {a} {c.__name__}".replace("_", " ") for o, a, c, _ in READING],
 )
-def test_a_wrong_way_to_read_an_argument_fails(operator: str, argument: str, change: Change, check: Callable[..., None]) -> None:
+def test_a_wrong_way_to_read_an_argument_fails(
+    operator: str, argument: str, change: Change, check: Callable[..., None]
+) -> None:
     function = of_argument(operator, argument, change)
     assert passes_an_ordinary_test(operator, function)
     with pytest.raises(AssertionError):
         checked(operator, function, check)
 
 
-BACKWARD = [(change, VIEWS) for change in (ignoring_strides, ignoring_the_offset, reading_past_the_end, needing_contiguous)]
-BACKWARD += [(change, SHARED) for change in (ignoring_strides, first_for_all_if_expanded, in_memory_only_once)]
+BACKWARD = [
+    (change, VIEWS)
+    for change in (ignoring_strides, ignoring_the_offset, reading_past_the_end, needing_contiguous)
+]
+BACKWARD += [
+    (change, SHARED) for change in (ignoring_strides, first_for_all_if_expanded, in_memory_only_once)
+]
 
 
-@pytest.mark.parametrize(("change", "check"), BACKWARD, ids=[f"{c.__name__} in {v.__name__}".replace("_", " ") for c, v in BACKWARD])
+@pytest.mark.parametrize(
+    ("change", "check"),
+    BACKWARD,
+    ids=[f"{c.__name__} in {v.__name__}".replace("_", " ") for c, v in BACKWARD],
+)
 @pytest.mark.parametrize("of_operator", [ROW, ELEMENT])
-def test_a_wrong_way_to_read_the_upstream_gradient_fails(of_operator: str, change: Change, check: Callable[..., None]) -> None:
+def test_a_wrong_way_to_read_the_upstream_gradient_fails(
+    of_operator: str, change: Change, check: Callable[..., None]
+) -> None:
     function = of_upstream(of_operator, change)
     assert passes_an_ordinary_test(of_operator, function)
     with pytest.raises(AssertionError):
         checked(of_operator, function, check)
 
 
-# --- writing, and what comes back ------------------------------------------------------------------------------------------
+# --- writing, and what comes back ---------------------------------------------------------------------------
 
 
 def writing_into_the_input(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
@@ -248,7 +288,9 @@ def test_another_layout_of_the_result_is_news(monkeypatch: pytest.MonkeyPatch) -
 
 
 def recorded(cases: str) -> ledger.Shortfall:
-    return ledger.Shortfall("planted", "layouts", (ROW,), (cases,), what="", reason="", torch=">=2", link="", script="", prints="")
+    return ledger.Shortfall(
+        "planted", "layouts", (ROW,), (cases,), what="", reason="", torch=">=2", link="", script="", prints=""
+    )
 
 
 def test_a_recorded_shortfall_that_does_not_occur_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +300,9 @@ def test_a_recorded_shortfall_that_does_not_occur_is_news(monkeypatch: pytest.Mo
     assert {(news["kind"], news["id"]) for news in tally.news} == {("ledger", "planted")}
 
 
-def test_a_missing_gradient_is_counted_where_it_is_recorded_and_fails_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gradient_is_counted_where_it_is_recorded_and_fails_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refusing(grad: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("no gradient today")
 

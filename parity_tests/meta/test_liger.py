@@ -1,4 +1,6 @@
-"""The bridge to Liger-Kernel, as far as it can be tried without CUDA: what it says, and what it hands over."""
+"""The bridge to Liger-Kernel, as far as it can be tried without CUDA: what it says, and what it
+hands over.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import SubjectError, load
 
@@ -42,7 +45,11 @@ def liger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
 def test_without_cuda_it_is_refused_and_says_so() -> None:
-    with pytest.raises(SubjectError, match=r"'parity_tests\.subjects\.liger' cannot be imported .*needs CUDA"):
+    with pytest.raises(
+        SubjectError,
+        match=r"'parity_tests\.subjects\.liger' cannot be imported .*needs "
+        r"CUDA",
+    ):
         load(NAME, tuple(OPERATORS))
 
 
@@ -58,7 +65,9 @@ def test_class_probabilities_are_not_offered(liger: Any) -> None:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 4, 3), (2, 4, 3, 2)])
-def test_every_shape_and_option_reaches_the_kernel(liger: Any, shape: tuple[int, ...], reduction: str) -> None:
+def test_every_shape_and_option_reaches_the_kernel(
+    liger: Any, shape: tuple[int, ...], reduction: str
+) -> None:
     generator = torch.Generator().manual_seed(0)
     input = torch.randn(shape, generator=generator, dtype=torch.float64)
     rows = shape[:1] + shape[2:] if len(shape) > 1 else ()
@@ -66,7 +75,9 @@ def test_every_shape_and_option_reaches_the_kernel(liger: Any, shape: tuple[int,
     target = torch.where(torch.rand(rows, generator=generator) < 0.3, 1, target)
     weight = torch.rand(4, generator=generator, dtype=torch.float64)
     found = liger.of_rows(stand_in, input, target, weight, 1, reduction, 0.25)
-    expected = F.cross_entropy(input, target, weight, ignore_index=1, reduction=reduction, label_smoothing=0.25)
+    expected = F.cross_entropy(
+        input, target, weight, ignore_index=1, reduction=reduction, label_smoothing=0.25
+    )
     assert found.shape == expected.shape
     # The rows are the same, and added up in another order; that of a single row, or of none, is no order.
     torch.testing.assert_close(found, expected, equal_nan=True)

@@ -1,6 +1,7 @@
 """Every mode is shown to fail: subjects with a fault that only some modes can see.
 
-Where it is not at fault, the implementation is torch's own on benign values in float32, so what is rejected is the planted fault.
+Where it is not at fault, the implementation is torch's own on benign values in float32, so what is rejected
+is the planted fault.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.judging.judge import verify_in_modes
 from torch_loss_parity.judging.judge_second_order import explain, reproduce, verify_second_order
@@ -33,7 +35,9 @@ def subject(**functions: Callable[..., Any]) -> Subject:
 
 
 def case_of(operator: str, **options: Any) -> Case:
-    values = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}.get(operator, "normal")
+    values = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}.get(
+        operator, "normal"
+    )
     given = {"dim": 1} if "dim" in OPERATORS[operator].options else {"reduction": "none"}
     return OPERATORS[operator].case("float32", (4, 3), values, given | options, 5)
 
@@ -45,8 +49,14 @@ def failing_modes(faulty: Subject, case: Case) -> set[str]:
         rejecting[mode.name] = [(verify_in_modes([mode]), case)]
     for second in SECOND_ORDER:  # several seeds: which argument the direction belongs to follows from it
         several = [replace(case, seed=case.seed + k) for k in range(3)]
-        rejecting[second.name] = [(lambda s, c, second=second: verify_second_order(s, c, modes=[second]), each) for each in several]
-    return {name for name, runs in rejecting.items() if not all(_passes(verify, faulty, each) for verify, each in runs)}
+        rejecting[second.name] = [
+            (lambda s, c, second=second: verify_second_order(s, c, modes=[second]), each) for each in several
+        ]
+    return {
+        name
+        for name, runs in rejecting.items()
+        if not all(_passes(verify, faulty, each) for verify, each in runs)
+    }
 
 
 def _passes(verify: Callable[..., Any], faulty: Subject, case: Case) -> bool:
@@ -56,7 +66,7 @@ def _passes(verify: Callable[..., Any], faulty: Subject, case: Case) -> bool:
         return False
 
 
-# --- planted faults ----------------------------------------------------------------------------------------------------
+# --- planted faults -----------------------------------------------------------------------------------------
 
 
 class Softmax(torch.autograd.Function):
@@ -128,7 +138,9 @@ def of(function: type[Softmax]) -> Subject:
 
 
 def with_gradient_times(factor: Callable[[torch.Tensor, torch.Tensor], float]) -> Subject:
-    """binary_cross_entropy with a right result, whose gradient is ``factor`` of (input, target) times what it should be."""
+    """binary_cross_entropy with a right result, whose gradient is ``factor`` of (input, target) times what it
+    should be.
+    """
 
     def binary_cross_entropy(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
         loss = functional.binary_cross_entropy(input, target, **options)
@@ -155,17 +167,40 @@ def sum_that_forgets(input: torch.Tensor, target: torch.Tensor, **options: Any) 
 
 
 def without_functorch(input: torch.Tensor, target: torch.Tensor) -> float:
-    return 1.0 if torch._C._functorch.maybe_get_level(input) < 0 and torch._C._functorch.maybe_get_level(target) < 0 else 2.0
+    return (
+        1.0
+        if torch._C._functorch.maybe_get_level(input) < 0 and torch._C._functorch.maybe_get_level(target) < 0
+        else 2.0
+    )
 
 
 SOFTMAX, BCE = case_of("softmax"), case_of("binary_cross_entropy")
-FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [  # who must reject it, and who has no reason to
+# Who must reject it, and who has no reason to.
+FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [
     ("a double backward of constants", of(WrongDoubleBackward), SOFTMAX, (CREATE_GRAPH,), FIRST),
     ("a wrong tangent", of(WrongTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
     ("an ignored tangent", of(IgnoredTangent), SOFTMAX, (FORWARD_AD,), (*FIRST, CREATE_GRAPH)),
-    ("a backward that fails the second time", of(FailsTheSecondTime), SOFTMAX, (AGAIN,), tuple({*FIRST} - {AGAIN})),
-    ("an upstream gradient taken for 1", subject(nll_loss=sum_that_forgets), case_of("nll_loss", reduction="sum"), (BACKWARD, SCALED), ()),
-    ("right for four rows only", with_gradient_times(lambda x, t: x.shape[0] / 4), BCE, (MICRO,), (*{*FIRST} - {MICRO}, CREATE_GRAPH)),
+    (
+        "a backward that fails the second time",
+        of(FailsTheSecondTime),
+        SOFTMAX,
+        (AGAIN,),
+        tuple({*FIRST} - {AGAIN}),
+    ),
+    (
+        "an upstream gradient taken for 1",
+        subject(nll_loss=sum_that_forgets),
+        case_of("nll_loss", reduction="sum"),
+        (BACKWARD, SCALED),
+        (),
+    ),
+    (
+        "right for four rows only",
+        with_gradient_times(lambda x, t: x.shape[0] / 4),
+        BCE,
+        (MICRO,),
+        (*{*FIRST} - {MICRO}, CREATE_GRAPH),
+    ),
     (
         "a target's gradient that needs the input's",
         with_gradient_times(lambda x, t: 1.0 if x.requires_grad or not t.requires_grad else 2.0),
@@ -183,7 +218,11 @@ FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [  #
 ]
 
 
-@pytest.mark.parametrize(("faulty", "case", "must", "need_not"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+@pytest.mark.parametrize(
+    ("faulty", "case", "must", "need_not"),
+    [fault[1:] for fault in FAULTS],
+    ids=[fault[0] for fault in FAULTS],
+)
 def test_detects(faulty: Subject, case: Case, must: tuple[str, ...], need_not: tuple[str, ...]) -> None:
     """A fault is rejected by the modes that can see it, and by none that cannot."""
     failing = failing_modes(faulty, case)
@@ -196,12 +235,16 @@ def test_torch_is_accepted_on_the_same_cases(operator: str) -> None:
     assert not failing_modes(load("torch", ()), case_of(operator))
 
 
-def test_what_is_not_implemented_is_not_offered_and_fails_for_torch_unless_the_ledger_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_implemented_is_not_offered_and_fails_for_torch_unless_the_ledger_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (mode,) = (mode for mode in SECOND_ORDER if mode.name == CREATE_GRAPH)
     (finding,) = verify_second_order(of(NoDoubleBackward), SOFTMAX, modes=[mode])
     assert finding.declined.startswith(f"{CREATE_GRAPH}: ")
     torchs = replace(of(NoDoubleBackward), name="torch")
-    with pytest.raises(WrongResult, match=f"{CREATE_GRAPH} along input of softmax raises NotImplementedError"):
+    with pytest.raises(
+        WrongResult, match=f"{CREATE_GRAPH} along input of softmax raises NotImplementedError"
+    ):
         list(verify_second_order(torchs, SOFTMAX, modes=[mode]))
     asked = []
 

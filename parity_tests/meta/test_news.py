@@ -1,4 +1,6 @@
-"""News is told and passes; ``--strict-records`` fails it; what breaks a bound fails on every release; warnings of others fail nothing."""
+"""News is told and passes; ``--strict-records`` fails it; what breaks a bound fails on every release;
+warnings of others fail nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.ledger import ledger, news, verified
 from torch_loss_parity.ledger.environment import Environment, here
@@ -40,7 +43,11 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Any:
     return record
 
 
-KEPT = Verified({"old": AMD, "arm": replace(AMD, machine="aarch64")}, {"entry": ["old"]}, {"entry": {"arm": ["forward, float16"]}})
+KEPT = Verified(
+    {"old": AMD, "arm": replace(AMD, machine="aarch64")},
+    {"entry": ["old"]},
+    {"entry": {"arm": ["forward, float16"]}},
+)
 
 
 @pytest.mark.parametrize(
@@ -70,17 +77,32 @@ def test_an_entry_that_nobody_recorded_is_news_and_contradicts_nothing(recorded:
 
 
 def test_what_fails_follows_from_how_strict_records_are() -> None:
-    each = [News("ledger", "a", "", "a"), News("bits", "b", "", "b", contradicts=True), News("bits", "c", "", "c", known=True)]
+    each = [
+        News("ledger", "a", "", "a"),
+        News("bits", "b", "", "b", contradicts=True),
+        News("bits", "c", "", "c", known=True),
+    ]
     everything = [one.as_dict() for one in each]
-    assert [[one["id"] for one in news.failing(everything, strict)] for strict in ("", "here", "all")] == [[], ["b"], ["a", "b"]]
+    assert [[one["id"] for one in news.failing(everything, strict)] for strict in ("", "here", "all")] == [
+        [],
+        ["b"],
+        ["a", "b"],
+    ]
     assert [heading for heading, _ in news.sections(everything)] == ["news: ledger", "news: bits"]
 
 
 def test_the_record_keeps_what_other_runs_found() -> None:
-    def outcome(environment: Environment, diverging: list[str], absent: list[tuple[str, str]]) -> dict[str, Any]:
+    def outcome(
+        environment: Environment, diverging: list[str], absent: list[tuple[str, str]]
+    ) -> dict[str, Any]:
         told = [{"kind": "ledger", "id": id, "place": place} for id, place in absent]
         found = {"results": environment.as_dict()}
-        return {"environment": found, "date": "2026-01-01", "diverging": {id: {} for id in diverging}, "news": told}
+        return {
+            "environment": found,
+            "date": "2026-01-01",
+            "diverging": {id: {} for id in diverging},
+            "news": told,
+        }
 
     made = verified.add({}, outcome(AMD, ["a", "b"], []), "old")
     made = verified.add(made, outcome(LATER, ["a"], [("b", "forward, float16")]), "new")
@@ -106,38 +128,51 @@ def test_the_record_names_entries_that_there_are_and_environments_that_it_descri
 
 
 def test_the_nearest_environment_is_the_likeliest_to_give_the_same_bits() -> None:
-    other_release, other_path = replace(AMD, torch="2.14.0"), replace(AMD, functions="MKL 2024.2 ffffff", vendor="GenuineIntel")
+    other_release, other_path = (
+        replace(AMD, torch="2.14.0"),
+        replace(AMD, functions="MKL 2024.2 ffffff", vendor="GenuineIntel"),
+    )
     arm, gpu = replace(AMD, machine="aarch64", capability="SVE"), replace(AMD, device="cuda")
     assert AMD.nearest([arm, other_path, other_release, gpu]) == other_release
     assert AMD.nearest([arm, other_path, gpu]) == other_path
     assert AMD.nearest([gpu]) is None
-    assert other_path.unlike(AMD) == "vendor AuthenticAMD (here GenuineIntel), functions MKL 2024.2 5b2bc9 (here MKL 2024.2 ffffff)"
+    assert other_path.unlike(AMD) == (
+        "vendor AuthenticAMD (here GenuineIntel), functions MKL 2024.2 5b2bc9 (here MKL 2024.2 ffffff)"
+    )
     assert here() == here("cpu")
 
 
-# --- news swallows nothing -------------------------------------------------------------------------------------------
+# --- news swallows nothing ----------------------------------------------------------------------------------
 
 
 def as_under_torch_func(input: torch.Tensor, target: torch.Tensor, *_: Any, **options: Any) -> torch.Tensor:
-    """binary_cross_entropy_with_logits in the formula that torch evaluates under torch.func alone: it loses confident positives."""
+    """binary_cross_entropy_with_logits in the formula that torch evaluates under torch.func alone: it loses
+    confident positives.
+    """
     m = torch.clamp_min(-input, 0)
     return (1 - target) * input + m + torch.log(torch.exp(-m) + torch.exp(-input - m))
 
 
 @pytest.mark.parametrize("environment", [AMD, LATER, replace(AMD, machine="aarch64"), here()], ids=str)
-@pytest.mark.parametrize("kept", [KEPT, Verified(), verified.record()], ids=["a record", "no record", "the record"])
-def test_a_regression_of_torch_fails_on_every_release(environment: Environment, kept: Verified, recorded: Any) -> None:
+@pytest.mark.parametrize(
+    "kept", [KEPT, Verified(), verified.record()], ids=["a record", "no record", "the record"]
+)
+def test_a_regression_of_torch_fails_on_every_release(
+    environment: Environment, kept: Verified, recorded: Any
+) -> None:
     """A subject called torch that differs by a formula of the ledger, of a mode that it is not asked in."""
     recorded(environment, kept)
     name = "binary_cross_entropy_with_logits"
     subject = Subject("torch", SimpleNamespace(**{name: as_under_torch_func}), "")
-    cases = (OPERATORS[name].case("float32", (4, 64), "normal", {"reduction": "none"}, seed) for seed in range(5))
+    cases = (
+        OPERATORS[name].case("float32", (4, 64), "normal", {"reduction": "none"}, seed) for seed in range(5)
+    )
     found = [finding for case in cases for finding in verify_forward(subject, case)]
     assert any(not finding.verdict.passes for finding in found)
     assert not any(finding.news for finding in found)
 
 
-# --- a run -----------------------------------------------------------------------------------------------------------
+# --- a run --------------------------------------------------------------------------------------------------
 
 WARNS = """
     import numpy as np
@@ -147,7 +182,8 @@ WARNS = """
         torch.tensor([1j]).to(torch.float32)  # from C++: the line that is named is this one
 
     def test_a_subject_warns():
-        exec(compile("import warnings\\nwarnings.warn('not ours', FutureWarning, stacklevel=2)", "/elsewhere/kernel.py", "exec"))
+        code = "import warnings\\nwarnings.warn('not ours', FutureWarning, stacklevel=2)"
+        exec(compile(code, "/elsewhere/kernel.py", "exec"))
 
     def test_numpy_warns():
         np.asarray([1.0]) / np.asarray([0.0])
@@ -175,9 +211,12 @@ def test_what_others_warn_of_fails_nothing_and_what_the_suite_warns_of_does(tmp_
     ours.parent.mkdir()
     ours.write_text("import warnings\n\ndef warn():\n    warnings.warn('ours')\n")
     (tmp_path / "as_ours.py").write_text(
-        f"from pathlib import Path\nfrom torch_loss_parity.plugin import records\nrecords.OURS = (Path({str(ours.parent)!r}),)\n"
+        f"from pathlib import Path\nfrom torch_loss_parity.plugin import records\nrecords.OURS = "
+        f"(Path({str(ours.parent)!r}),)\n"
     )
-    theirs.write_text(f"import runpy\n\ndef test_that_the_suite_warns():\n    runpy.run_path({str(ours)!r})['warn']()\n")
+    theirs.write_text(
+        f"import runpy\n\ndef test_that_the_suite_warns():\n    runpy.run_path({str(ours)!r})['warn']()\n"
+    )
     status, text = run(*command, "-p", "as_ours", str(theirs), path=tmp_path)
     assert status == 1
     assert "FAIL: a warning of the suite's own code: planted.py:4: UserWarning: ours" in text
@@ -203,7 +242,8 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
     table = tmp_path / "bits.toml"
     table.write_text(_of_another_vendor() if other else "")
     (tmp_path / "other_records.py").write_text(
-        f"from pathlib import Path\nfrom torch_loss_parity.claims.bits import bits\nbits.PATH = Path({str(table)!r})\n"
+        f"from pathlib import Path\nfrom torch_loss_parity.claims.bits import bits\nbits.PATH = "
+        f"Path({str(table)!r})\n"
     )
     asked = [
         "--effort=quick",
@@ -227,8 +267,14 @@ def _of_another_vendor() -> str:
     from torch_loss_parity.claims.bits import bits
 
     environment = replace(here(), vendor="Nobody")
-    holds: dict[str, Any] = {family: {claim: {"holds": []} for claim in ("forward", "gradient")} for family in FAMILIES_OF_BCE}
+    holds: dict[str, Any] = {
+        family: {claim: {"holds": []} for claim in ("forward", "gradient")} for family in FAMILIES_OF_BCE
+    }
     return "\n".join(bits.lines({bits.ENVIRONMENT: environment.as_dict(), **holds}, str(environment)))
 
 
-FAMILIES_OF_BCE = ("binary_cross_entropy without reduction", "binary_cross_entropy mean", "binary_cross_entropy sum")
+FAMILIES_OF_BCE = (
+    "binary_cross_entropy without reduction",
+    "binary_cross_entropy mean",
+    "binary_cross_entropy sum",
+)

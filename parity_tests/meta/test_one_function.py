@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch.nn.functional as F
+
 from torch_loss_parity import VerificationError, verify
 from torch_loss_parity.faults import FAULTS
 from torch_loss_parity.faults.kernels import RIGHT
@@ -14,7 +15,9 @@ from torch_loss_parity.faults.kernels import RIGHT
 @pytest.mark.whole_runs
 @pytest.mark.parametrize("operator", ["softmax", "cross_entropy"])
 def test_a_right_function_is_accepted_and_printed_as_a_table(operator: str) -> None:
-    verified = verify(RIGHT[operator], operator, dtypes=["float32"], claims=["forward", "gradients", "errors", "hygiene"])
+    verified = verify(
+        RIGHT[operator], operator, dtypes=["float32"], claims=["forward", "gradients", "errors", "hygiene"]
+    )
     assert verified
     lines = str(verified).splitlines()
     assert lines[0].split() == ["operator", "dtype", "cases", "forward", "gradient", "undecided", "verdict"]
@@ -27,12 +30,22 @@ def test_a_right_function_is_accepted_and_printed_as_a_table(operator: str) -> N
 
 def test_a_wrong_function_raises_with_its_first_failure_and_all_of_them() -> None:
     fault = FAULTS["the-mean-counts-ignored-rows"]
-    with pytest.raises(VerificationError, match=r"cross_entropy of .* on cpu, float32: the result is wrong: ") as raised:
+    with pytest.raises(
+        VerificationError,
+        match=r"cross_entropy of .* on cpu, float32: the result is "
+        r"wrong: ",
+    ) as raised:
         verify(fault.function, fault.operator, dtypes=["float32"], claims=["forward", "gradients"])
     assert "reproduce with" in str(raised.value)
     assert len(raised.value.verified.failures) > 1
     assert "FAIL" in raised.value.verified.rows[0].verdict
-    found = verify(fault.function, fault.operator, dtypes=["float32"], claims=["forward", "gradients"], raise_exception=False)
+    found = verify(
+        fault.function,
+        fault.operator,
+        dtypes=["float32"],
+        claims=["forward", "gradients"],
+        raise_exception=False,
+    )
     assert not found
     assert found.failures == raised.value.verified.failures
 
@@ -40,7 +53,9 @@ def test_a_wrong_function_raises_with_its_first_failure_and_all_of_them() -> Non
 @pytest.mark.parametrize("claim", ["semantics", "errors", "domain", "hygiene", "layouts", "modes"])
 def test_every_claim_is_checked(claim: str) -> None:
     fault = next(fault for fault in FAULTS.values() if claim in fault.catches and fault.effort == "quick")
-    found = verify(fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False)
+    found = verify(
+        fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False
+    )
     assert found.failures, fault
 
 

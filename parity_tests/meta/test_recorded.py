@@ -1,4 +1,6 @@
-"""A case that leaves nothing to compare fails, unless the ledger knows its words: then it is counted as known, and nothing else is."""
+"""A case that leaves nothing to compare fails, unless the ledger knows its words: then it is counted as
+known, and nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.judge import Mode, verify_forward, verify_in_modes
@@ -32,7 +35,9 @@ def knobs(softmax: Callable[..., Any]) -> Settings:
 
 
 def record(patch: pytest.MonkeyPatch, claim: str, cases: str) -> None:
-    entry = ledger.Shortfall("known", claim, ("softmax",), (cases,), "", "", ">=2", "", "", "", subjects=("planted",))
+    entry = ledger.Shortfall(
+        "known", claim, ("softmax",), (cases,), "", "", ">=2", "", "", "", subjects=("planted",)
+    )
     patch.setattr(ledger, "shortfalls", lambda: (entry,))
 
 
@@ -46,9 +51,14 @@ def of_another_dtype(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.
 
 @pytest.mark.parametrize(
     ("softmax", "words"),
-    [(raising, "it raises RuntimeError: no range [[]0:-1]*"), (of_another_dtype, "the result has dtype torch.float64, expected *32")],
+    [
+        (raising, "it raises RuntimeError: no range [[]0:-1]*"),
+        (of_another_dtype, "the result has dtype torch.float64, expected *32"),
+    ],
 )
-def test_a_case_is_known_by_its_words_and_by_no_others(softmax: Callable[..., Any], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_is_known_by_its_words_and_by_no_others(
+    softmax: Callable[..., Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tally = Tally("softmax", "float32")
     record(monkeypatch, "no result", words)
     check_cases([CASE], verify_forward, knobs(softmax), tally)
@@ -79,7 +89,10 @@ def test_a_tangent_that_is_missing_fails_is_known_where_it_is_recorded_and_one_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def verdicts(softmax: Callable[..., Any], case: Case = CASE) -> list[str]:
-        return [finding.divergence for finding in verify_second_order(knobs(softmax).subject, case, modes=[FORWARD_AD])]
+        return [
+            finding.divergence
+            for finding in verify_second_order(knobs(softmax).subject, case, modes=[FORWARD_AD])
+        ]
 
     def without_tangent(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
         return torch.softmax(input.detach(), dim)
@@ -123,10 +136,18 @@ def test_a_subject_that_compiles_has_longer_for_a_case() -> None:
 
 
 def test_an_input_that_is_not_converted_is_used_as_it_is() -> None:
-    """2048.5 is 2048 in float16, and the softmax of a constant row is constant; float64 still becomes the float32 that is computed in."""
+    """2048.5 is 2048 in float16, and the softmax of a constant row is constant; float64 still becomes the
+    float32 that is computed in.
+    """
     asked = Call("softmax", {"input": np.array([2048.0, 2048.5]), "dim": 0}, "float32", "float32", ())
     for dtype, small in (("float32", 0.0), ("float64", 2.0**-40)):
-        call = Call("softmax", {"input": np.array([2048.0, 2048.5 + small]), "dim": 0, "dtype": "float16"}, dtype, "float16", ())
+        call = Call(
+            "softmax",
+            {"input": np.array([2048.0, 2048.5 + small]), "dim": 0, "dtype": "float16"},
+            dtype,
+            "float16",
+            (),
+        )
         assert np.array_equal(expected(call, ("forward",))["forward"].value, [0.5, 0.5])
         as_it_is = expected(call, ("forward",), changes={"converts": False})["forward"].value
         assert np.array_equal(as_it_is, expected(asked, ("forward",))["forward"].value)

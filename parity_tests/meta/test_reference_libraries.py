@@ -1,7 +1,7 @@
 """Arrays in, the same kind of array out: one definition on NumPy, torch and array-api-strict.
 
-Results have the library, the dtype and the device of their arguments, arguments are left as they were, and on torch autograd
-goes through the definitions.
+Results have the library, the dtype and the device of their arguments, arguments are left as they were, and on
+torch autograd goes through the definitions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 from array_api_compat import device
+
 from torch_loss_parity import reference
 
 array_api_strict: ModuleType = pytest.importorskip(
     "array_api_strict",
-    reason="array-api-strict, of the dev dependencies, shows that the definitions need nothing beyond the array API standard",
+    reason="array-api-strict, of the dev dependencies, shows that the definitions need nothing beyond the "
+    "array API standard",
 )
 
 
@@ -38,7 +40,13 @@ class Library:
 
 
 LIBRARIES = (
-    Library("numpy", lambda a, dtype: np.asarray(a, dtype=dtype), (np.ndarray, np.generic), ("float32", "float64"), np),
+    Library(
+        "numpy",
+        lambda a, dtype: np.asarray(a, dtype=dtype),
+        (np.ndarray, np.generic),
+        ("float32", "float64"),
+        np,
+    ),
     Library(
         "torch",
         lambda a, dtype: torch.asarray(np.array(a), dtype=getattr(torch, dtype)),
@@ -55,7 +63,9 @@ LIBRARIES = (
     ),
 )
 NUMPY, TORCH, STRICT = LIBRARIES
-LIBRARY_AND_DTYPE = [pytest.param(library, dtype, id=f"{library}-{dtype}") for library in LIBRARIES for dtype in library.floats]
+LIBRARY_AND_DTYPE = [
+    pytest.param(library, dtype, id=f"{library}-{dtype}") for library in LIBRARIES for dtype in library.floats
+]
 
 X = [[0.25, 0.5, 0.75], [0.125, 0.25, 0.5]]
 Q = [[0.5, 0.25, 0.25], [0.0, 0.75, 0.25]]
@@ -69,14 +79,26 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "nll_loss of a single row": ("nll_loss", {"input": X[0], "target": 1, "weight": W}),
     "nll_loss, no classes": ("nll_loss", {"input": [[], []], "target": [-100, -100], "reduction": "sum"}),
     "cross_entropy": ("cross_entropy", {"input": X, "target": ROWS, "weight": W}),
-    "cross_entropy, smoothing": ("cross_entropy", {"input": X, "target": ROWS, "weight": W, "label_smoothing": 0.25, "reduction": "sum"}),
-    "cross_entropy, probabilities": ("cross_entropy", {"input": X, "target": Q, "weight": W, "label_smoothing": 0.25}),
-    "cross_entropy, probabilities of a single row": ("cross_entropy", {"input": X[0], "target": Q[0], "weight": W}),
+    "cross_entropy, smoothing": (
+        "cross_entropy",
+        {"input": X, "target": ROWS, "weight": W, "label_smoothing": 0.25, "reduction": "sum"},
+    ),
+    "cross_entropy, probabilities": (
+        "cross_entropy",
+        {"input": X, "target": Q, "weight": W, "label_smoothing": 0.25},
+    ),
+    "cross_entropy, probabilities of a single row": (
+        "cross_entropy",
+        {"input": X[0], "target": Q[0], "weight": W},
+    ),
     "cross_entropy, probabilities, none": ("cross_entropy", {"input": X, "target": Q, "reduction": "none"}),
     "binary_cross_entropy": ("binary_cross_entropy", {"input": X, "target": Q, "weight": W}),
     "binary_cross_entropy, none": ("binary_cross_entropy", {"input": X, "target": Q, "reduction": "none"}),
     "with_logits": ("binary_cross_entropy_with_logits", {"input": X, "target": Q, "weight": W}),
-    "with_logits, pos_weight": ("binary_cross_entropy_with_logits", {"input": X, "target": Q, "pos_weight": W, "reduction": "none"}),
+    "with_logits, pos_weight": (
+        "binary_cross_entropy_with_logits",
+        {"input": X, "target": Q, "pos_weight": W, "reduction": "none"},
+    ),
 }
 SCALARS = ("dim", "reduction", "label_smoothing")
 
@@ -84,7 +106,10 @@ SCALARS = ("dim", "reduction", "label_smoothing")
 def arguments_of(call: str, library: Library, dtype: str) -> dict[str, Any]:
     integers = [ROWS, 1, [-100, -100]]
     made = CALLS[call][1].items()
-    return {k: v if k in SCALARS else library.array(v, "int64" if k == "target" and v in integers else dtype) for k, v in made}
+    return {
+        k: v if k in SCALARS else library.array(v, "int64" if k == "target" and v in integers else dtype)
+        for k, v in made
+    }
 
 
 def results(call: str, library: Library, dtype: str) -> dict[str, Any]:
@@ -99,7 +124,9 @@ def results(call: str, library: Library, dtype: str) -> dict[str, Any]:
 
 def as_numpy(array: Any) -> np.ndarray:
     """On NumPy, which has no bfloat16: floating-point tensors as float64, which holds them exactly."""
-    return np.asarray(array.to(torch.float64) if isinstance(array, torch.Tensor) and array.is_floating_point() else array)
+    return np.asarray(
+        array.to(torch.float64) if isinstance(array, torch.Tensor) and array.is_floating_point() else array
+    )
 
 
 def bits(array: Any) -> bytes:
@@ -109,7 +136,9 @@ def bits(array: Any) -> bytes:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("library", "element_type"), LIBRARY_AND_DTYPE)
 def test_results_are_of_the_library(library: Library, element_type: str, call: str) -> None:
-    """Type, dtype, device and shape: the value's are those of the arguments, a gradient's those of its argument."""
+    """Type, dtype, device and shape: the value's are those of the arguments, a gradient's those of its
+    argument.
+    """
     arguments = arguments_of(call, library, element_type)
     for name, result in results(call, library, element_type).items():
         like: Any = arguments["input" if name == "value" else name]
@@ -122,7 +151,9 @@ def test_results_are_of_the_library(library: Library, element_type: str, call: s
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("library", [TORCH, STRICT], ids=str)
 def test_libraries_agree(library: Library, call: str) -> None:
-    """Every library is given the same lines, so results have the same shape, and the same kind of number, as on NumPy."""
+    """Every library is given the same lines, so results have the same shape, and the same kind of number, as
+    on NumPy.
+    """
     here, there = results(call, library, "float64"), results(call, NUMPY, "float64")
     assert set(here) == set(there)
     for name, result in here.items():
@@ -148,7 +179,9 @@ def test_arguments_are_left_as_they_were(library: Library, element_type: str, ca
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 @pytest.mark.parametrize("library", LIBRARIES, ids=str)
 def test_dtype_converts_first(library: Library, name: str) -> None:
-    """With ``dtype``, integers are accepted and the result is of that dtype, bit for bit that of the converted input."""
+    """With ``dtype``, integers are accepted and the result is of that dtype, bit for bit that of the
+    converted input.
+    """
     definition = getattr(reference, name)
     for given, wanted in (("int64", "float32"), ("float64", "float32"), ("float32", "float64")):
         input = library.array([[1, 2, 4], [0, 0, 3]], given)
@@ -174,7 +207,9 @@ def test_autograd_goes_through(element_type: str, call: str) -> None:
     names = [name for name in results(call, TORCH, element_type) if name != "value"]
     for name in names:
         arguments[name].requires_grad_()
-    gradients = torch.autograd.grad(getattr(reference, operator)(**arguments).sum(), [arguments[name] for name in names])
+    gradients = torch.autograd.grad(
+        getattr(reference, operator)(**arguments).sum(), [arguments[name] for name in names]
+    )
     for name, gradient in zip(names, gradients, strict=True):
         assert gradient.shape == arguments[name].shape, name
         assert gradient.dtype == arguments[name].dtype, name

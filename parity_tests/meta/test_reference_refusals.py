@@ -1,6 +1,8 @@
-"""The definition refuses malformed arguments with torch's exception type, and with a message that says what to change.
+"""The definition refuses malformed arguments with torch's exception type, and with a message that says what
+to change.
 
-Every row of `torch_loss_parity.claims.errors.refusals` that is not about torch alone, on NumPy and on torch, in float64.
+Every row of `torch_loss_parity.claims.errors.refusals` that is not about torch alone, on NumPy and on torch,
+in float64.
 """
 
 from __future__ import annotations
@@ -11,8 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import reference
-from torch_loss_parity.claims.errors.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, SOFTMAX, Refusal, T, X
+from torch_loss_parity.claims.errors.refusals import (
+    BCE,
+    BCE_LOGITS,
+    CE,
+    NLL,
+    REFUSALS,
+    SOFTMAX,
+    Refusal,
+    T,
+    X,
+)
 
 ASKED = [refusal for refusal in REFUSALS if not refusal.torch_alone]
 
@@ -66,5 +79,8 @@ def test_softmax_wants_an_array(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOFTMAX.split())
 def test_the_derivative_wants_a_gradient_of_the_output_shape(name: str) -> None:
-    with pytest.raises(RuntimeError, match=re.escape("grad_output has shape (3,); it must have the shape of the output, (2, 3)")):
+    with pytest.raises(
+        RuntimeError,
+        match=re.escape("grad_output has shape (3,); it must have the shape of the output, (2, 3)"),
+    ):
         getattr(reference, f"{name}_backward")(X[0], X, 1)

@@ -1,8 +1,11 @@
-"""The definition means what torch means: shapes, nan and infinities, denominators, and what each gradient does there.
+"""The definition means what torch means: shapes, nan and infinities, denominators, and what each gradient
+does there.
 
-Every row of `torch_loss_parity.claims.semantics` on NumPy and on torch, in float64: shape and kinds (nan, inf, -inf, finite) are those of the
-definition in rounding arithmetic, finite elements differ by what evaluating these lines in float64 may cost, and what the row states
-comes out exactly. `torch_loss_parity.claims.semantics.test_semantics` asks the same of torch, and of any subject, in every dtype.
+Every row of `torch_loss_parity.claims.semantics` on NumPy and on torch, in float64: shape and kinds (nan,
+inf, -inf, finite) are those of the definition in rounding arithmetic, finite elements differ by what
+evaluating these lines in float64 may cost, and what the row states comes out exactly.
+`torch_loss_parity.claims.semantics.test_semantics` asks the same of torch, and of any subject, in every
+dtype.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.semantics import ROWS
@@ -53,14 +57,25 @@ def disagreement(found: Any, expected: Rounded) -> str:
     if not np.array_equal(kinds(found), kinds(value), equal_nan=True):
         return f"is {found}, expected {value}"
     finite = np.isfinite(found)
-    error, allowed = np.abs(found[finite] - value[finite]), np.broadcast_to(expected.total_error(), found.shape)[finite]
-    return "" if np.all(error <= allowed) else f"is {found}, expected {value}: off by {error}, allowed {allowed}"
+    error, allowed = (
+        np.abs(found[finite] - value[finite]),
+        np.broadcast_to(expected.total_error(), found.shape)[finite],
+    )
+    return (
+        ""
+        if np.all(error <= allowed)
+        else (f"is {found}, expected {value}: off by {error}, allowed {allowed}")
+    )
 
 
 def allows_little(expected: dict[str, Rounded], row: Row) -> bool:
-    """Whether the bounds are 20 bits below the largest number in play, of the 53 that float64 has; or nothing holds."""
+    """Whether the bounds are 20 bits below the largest number in play, of the 53 that float64 has; or nothing
+    holds.
+    """
     arrays = [result.nearest for result in expected.values()]
-    arrays += [argument for argument in row.call("float64").arguments.values() if isinstance(argument, np.ndarray)]
+    arrays += [
+        argument for argument in row.call("float64").arguments.values() if isinstance(argument, np.ndarray)
+    ]
     largest = max([1.0, *(np.max(np.abs(a), where=np.isfinite(a), initial=0.0) for a in arrays)])
     bounds = [result.total_error() for result in expected.values()]
     return all(np.all((bound <= 2.0**-20 * largest) | np.isinf(bound)) for bound in bounds)
@@ -68,11 +83,16 @@ def allows_little(expected: dict[str, Rounded], row: Row) -> bool:
 
 @pytest.mark.parametrize("row", ASKED, ids=str)
 def test_agrees(row: Row) -> None:
-    """Shape and kind of the value and of every gradient agree; finite elements do within the cost of float64."""
+    """Shape and kind of the value and of every gradient agree; finite elements do within the cost
+    of float64.
+    """
     expected = from_definition(row, lambda array: Rounded(array, FLOAT64))
     assert allows_little(expected, row)
     assert set(expected) == {FORWARD, *row.call("float64").differentiable}
-    for library, observed in {"NumPy": from_definition(row, np.asarray), "torch": from_definition(row, torch.tensor)}.items():
+    for library, observed in {
+        "NumPy": from_definition(row, np.asarray),
+        "torch": from_definition(row, torch.tensor),
+    }.items():
         for claim, found in observed.items():
             assert not (wrong := disagreement(found, expected[claim])), f"on {library}, {claim} {wrong}"
             exact = stated(row, "float64", claim, row.grad_output(expected[FORWARD].shape), expected[claim])
@@ -81,10 +101,19 @@ def test_agrees(row: Row) -> None:
 
 
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "the mean divides by the number of rows": ("cross_entropy: weighted mean over indices divides by the weights", lambda x: x * 2),
+    "the mean divides by the number of rows": (
+        "cross_entropy: weighted mean over indices divides by the weights",
+        lambda x: x * 2,
+    ),
     "an ignored row counts": ("nll_loss: all targets ignored, none -> 0, gradient 0", lambda x: x + 1.0),
-    "0 where the loss is nan": ("cross_entropy: probability 0 at a -inf logit -> nan, gradient 0 and of the target inf", np.nan_to_num),
-    "a large number where the loss is inf": ("cross_entropy: -inf at the target -> inf, gradient finite", np.nan_to_num),
+    "0 where the loss is nan": (
+        "cross_entropy: probability 0 at a -inf logit -> nan, gradient 0 and of the target inf",
+        np.nan_to_num,
+    ),
+    "a large number where the loss is inf": (
+        "cross_entropy: -inf at the target -> inf, gradient finite",
+        np.nan_to_num,
+    ),
     "-inf where the loss is inf": ("cross_entropy: -inf at the target -> inf, gradient finite", np.negative),
     "a dimension too many": ("nll_loss: shape (3,), none", np.atleast_1d),
     "float32": ("cross_entropy: shape (2, 3), mean", np.float32),
@@ -96,7 +125,10 @@ def test_detects(fault: str) -> None:
     """The comparison rejects a wrong result."""
     name, wrong = FAULTS[fault]
     (row,) = (row for row in ROWS if str(row) == name)
-    expected, right = from_definition(row, lambda array: Rounded(array, FLOAT64)), from_definition(row, np.asarray)[FORWARD]
+    expected, right = (
+        from_definition(row, lambda array: Rounded(array, FLOAT64)),
+        from_definition(row, np.asarray)[FORWARD],
+    )
     assert not disagreement(right, expected[FORWARD])
     assert disagreement(np.asarray(wrong(right)), expected[FORWARD])
 
@@ -109,7 +141,10 @@ NEGATIVE_ZEROS = (
 
 @pytest.mark.parametrize("name", NEGATIVE_ZEROS)
 def test_the_sign_of_a_zero_is_written_down(name: str) -> None:
-    """torch returns -0.0 there. Nobody promises it, and sums that start at 0.0 do not: no verdict depends on the sign."""
+    """torch returns -0.0 there.
+
+    Nobody promises it, and sums that start at 0.0 do not: no verdict depends on the sign.
+    """
     (row,) = (row for row in ROWS if str(row) == name)
     arguments = row.call("float64").arguments
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
@@ -126,7 +161,9 @@ def test_rows_say_what_they_are_about() -> None:
     assert all(row.reason for row in ROWS if len(row.dtypes) < 4)
 
 
-@pytest.mark.parametrize("integer", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize(
+    "integer", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+)
 @pytest.mark.parametrize("name", ["nll_loss", "cross_entropy"])
 def test_every_integer_dtype_is_a_class_index(name: str, integer: str) -> None:
     """A deliberate difference: torch takes int64 and uint8 only."""

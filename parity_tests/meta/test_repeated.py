@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.expectation import expectation_cache, second_order
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.expectation.second_order import Claim, Probe
@@ -47,8 +48,11 @@ def test_runs_that_share_find_what_runs_of_their_own_find(tmp_path: Path, enviro
     own, shared = printed("shared_and_alone", tmp_path, environment)
     assert [run["exitcode"] for run in own.values()] == [1, 1, 0]
     for name, run in own.items():
-        assert [shared[name][key] for key in ("exitcode", "failed", "counts")] == [run[key] for key in ("exitcode", "failed", "counts")]
-        assert set(shared[name]["passed"]) <= set(run["passed"])  # tests that do not call the subject are left out
+        assert [shared[name][key] for key in ("exitcode", "failed", "counts")] == [
+            run[key] for key in ("exitcode", "failed", "counts")
+        ]
+        # Tests that do not call the subject are left out.
+        assert set(shared[name]["passed"]) <= set(run["passed"])
         assert (shared[name]["first_failure"] is None) == (run["first_failure"] is None)
 
 
@@ -96,16 +100,31 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
         replace(call, dtypes={"weight": "float64"}),
     ]
     keys = [expectation_cache.digest(each) for each in changed]
-    asked: list[tuple[Any, ...]] = [(FORWARD,), ("input", upstream), ("input", upstream + 1), ("input", upstream, {})]
+    asked: list[tuple[Any, ...]] = [
+        (FORWARD,),
+        ("input", upstream),
+        ("input", upstream + 1),
+        ("input", upstream, {}),
+    ]
     keys += [expectation_cache.digest((call, *more)) for more in asked]
     keys += [
         expectation_cache.digest((call, Claim("input"), Probe(upstream, upstream))),
         expectation_cache.digest((call, Claim("input", "input"))),
     ]
-    with_options = [partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})]
-    keys += [expectation_cache.digest(function) for function in (expected, second_order.expected, operator.backward, *with_options)]
+    with_options = [
+        partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})
+    ]
+    keys += [
+        expectation_cache.digest(function)
+        for function in (expected, second_order.expected, operator.backward, *with_options)
+    ]
     assert len(set(keys)) == len(keys)
-    assert expectation_cache.digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))) == keys[0]
+    assert (
+        expectation_cache.digest(
+            operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))
+        )
+        == keys[0]
+    )
 
 
 def test_what_has_no_fingerprint_is_refused() -> None:

@@ -1,7 +1,7 @@
 """Whether a result is finite, infinite or nan is decided where it follows from what is known, and only there.
 
-An operand is given with its bound; where a number inside the bound makes another kind of result, every kind has to be let pass, as
-undecided. Where none does, a result of the wrong kind has to fail.
+An operand is given with its bound; where a number inside the bound makes another kind of result, every kind
+has to be let pass, as undecided. Where none does, a result of the wrong kind has to fail.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
@@ -58,7 +59,9 @@ UNDECIDED: dict[str, Callable[[], Rounded]] = {
     "what is chosen of it": lambda: xp.where(exact(1.0) > 0, DOUBTFUL, exact(1.0)),
     "it, stored": lambda: store(replaced_storage(DOUBTFUL)),
     "a sum in which it is": lambda: xp.sum(beside(DOUBTFUL, exact(1.0)), axis=0, keepdims=True),
-    "the maximum of a row in which it is": lambda: xp.max(beside(DOUBTFUL, exact(1.0)), axis=0, keepdims=True),
+    "the maximum of a row in which it is": lambda: xp.max(
+        beside(DOUBTFUL, exact(1.0)), axis=0, keepdims=True
+    ),
 }
 DECIDED: dict[str, tuple[Callable[[], Rounded], float]] = {
     "infinity over a number": (lambda: exact(INF) / Rounded([3.0], F32, Error(0.1)), INF),
@@ -71,14 +74,21 @@ DECIDED: dict[str, tuple[Callable[[], Rounded], float]] = {
     "nan times what may be 0": (lambda: exact(NAN) * NEAR_ZERO, NAN),
     "nan plus what is undecided": (lambda: exact(NAN) + DOUBTFUL, NAN),
     "a sum of nan and what is undecided": (
-        lambda: xp.sum(beside(DOUBTFUL, exact(NAN)), axis=0, keepdims=True), NAN,
+        lambda: xp.sum(beside(DOUBTFUL, exact(NAN)), axis=0, keepdims=True),
+        NAN,
     ),
-    "a number over infinity, times infinity": (lambda: (Rounded([3.0], F32, Error(0.1)) / exact(INF)) * exact(INF), NAN),
+    "a number over infinity, times infinity": (
+        lambda: (Rounded([3.0], F32, Error(0.1)) / exact(INF)) * exact(INF),
+        NAN,
+    ),
     "the logarithm of 0": (lambda: xp.log(exact(0.0)), -INF),
     "the exponential of minus infinity": (lambda: xp.exp(exact(-INF)), 0.0),
-    "the larger of infinity and what may overflow": (lambda: xp.maximum(exact(INF), Rounded([3.0], F32, Error(0.0, 1.0))), INF),
+    "the larger of infinity and what may overflow": (
+        lambda: xp.maximum(exact(INF), Rounded([3.0], F32, Error(0.0, 1.0))),
+        INF,
+    ),
     "infinity, stored": (lambda: store(replaced_storage(exact(INF))), INF),
-}  # fmt: skip
+}
 
 
 def replaced_storage(x: Rounded) -> Rounded:
@@ -105,11 +115,19 @@ def test_a_kind_that_follows_is_asked_for(what: str) -> None:
 
 
 def test_an_infinite_mean_over_a_count_that_overflows_in_storage_may_be_nan() -> None:
-    """What torch returns for float16: the losses are infinite together, and so is the number of rows, 65520 and more."""
+    """What torch returns for float16: the losses are infinite together, and so is the number of rows, 65520
+    and more.
+    """
     rows = 70000
-    arguments = {"input": np.tile([0.0, -INF], (rows, 1)), "target": np.ones(rows, np.int64), "reduction": "mean"}
+    arguments = {
+        "input": np.tile([0.0, -INF], (rows, 1)),
+        "target": np.ones(rows, np.int64),
+        "reduction": "mean",
+    }
     call = Call("cross_entropy", arguments, "float16", "float16")
-    strict, weaker = (expected(call, (FORWARD,), changes=changes)[FORWARD] for changes in (None, {"total": "storage"}))
+    strict, weaker = (
+        expected(call, (FORWARD,), changes=changes)[FORWARD] for changes in (None, {"total": "storage"})
+    )
     assert judge(np.asarray(NAN), strict, FLOAT16).fraction == INF
     assert judge(np.asarray(NAN), weaker, FLOAT16).passes
     assert not judge(np.asarray(1.0), strict, FLOAT16).passes

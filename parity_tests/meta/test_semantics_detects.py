@@ -1,6 +1,7 @@
 """Planted faults that a row of the table of semantics must find; and the table's own bookkeeping.
 
-A fault is a subject that is right but for one corner. The row named beside it must find it in every dtype, and must pass torch.
+A fault is a subject that is right but for one corner. The row named beside it must find it in every dtype,
+and must pass torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from torch_loss_parity.claims.semantics import PROMOTIONS, ROWS
 from torch_loss_parity.claims.semantics import test_semantics as semantics
 from torch_loss_parity.claims.semantics.record import BCE, BCE_LOGITS, CE, LOG_SOFTMAX, NLL, SOFTMAX, Row
@@ -42,7 +44,9 @@ def skips_no_ignored_row(input: Tensor, target: Tensor, ignore_index: int = -100
     return F.nll_loss(input, target.clamp(min=0), **options)
 
 
-def masks_by_multiplication(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+def masks_by_multiplication(
+    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
     kept = target != ignore_index
     losses = -input.gather(1, torch.where(kept, target, 0).unsqueeze(1)).squeeze(1) * kept
     return {"none": losses, "sum": losses.sum(), "mean": losses.sum() / kept.sum()}[reduction]
@@ -69,12 +73,18 @@ def zero_times_infinity_is_zero(input: Tensor, target: Tensor, **options: Any) -
     return -torch.where(target == 0, 0.0, target * F.log_softmax(input, 1)).sum() + 0 * target.sum()
 
 
-def smooths_over_the_others(input: Tensor, target: Tensor, label_smoothing: float = 0.0, **options: Any) -> Tensor:
+def smooths_over_the_others(
+    input: Tensor, target: Tensor, label_smoothing: float = 0.0, **options: Any
+) -> Tensor:
     classes = input.shape[1 if input.ndim > 1 else 0]
-    return F.cross_entropy(input, target, label_smoothing=label_smoothing * classes / max(classes - 1, 1), **options)
+    return F.cross_entropy(
+        input, target, label_smoothing=label_smoothing * classes / max(classes - 1, 1), **options
+    )
 
 
-def probabilities_divide_by_the_weights(input: Tensor, target: Tensor, weight: Any = None, reduction: str = "mean") -> Tensor:
+def probabilities_divide_by_the_weights(
+    input: Tensor, target: Tensor, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
     assert weight is not None
     return F.cross_entropy(input, target, weight, reduction="sum") / (target * weight).sum()
 
@@ -115,7 +125,11 @@ FAULTS: list[tuple[Callable[..., Tensor], str, str]] = [
     (uniform_where_nothing_is_left, SOFTMAX, "a row [-inf, -inf] -> nan, gradient nan"),
     (no_gradient_in_rows_of_nan, SOFTMAX, "a row [nan, 0.0, 1.0] -> nan, gradient nan"),
     (finite_logarithm, LOG_SOFTMAX, "the largest numbers -> 0 and -inf"),
-    (zero_times_infinity_is_zero, CE, "probability 0 at a -inf logit -> nan, gradient 0 and of the target inf"),
+    (
+        zero_times_infinity_is_zero,
+        CE,
+        "probability 0 at a -inf logit -> nan, gradient 0 and of the target inf",
+    ),
     (smooths_over_the_others, CE, "smoothing"),
     (probabilities_divide_by_the_weights, CE, "weighted mean over probabilities divides by N"),
     (unclamped, BCE, "input 0, target 1 -> 100.0, gradient of the target inf"),
@@ -134,14 +148,25 @@ def row_named(operator: str, sentence: str) -> Row:
 
 
 def problem_of(function: Callable[..., Any], row: Row, dtype: str) -> str:
-    subject = Subject("planted", SimpleNamespace(**{row.operator: function}), "import torch.nn.functional as subject")
+    subject = Subject(
+        "planted", SimpleNamespace(**{row.operator: function}), "import torch.nn.functional as subject"
+    )
     return semantics.ask(subject, "cpu", row, dtype, Tally(row.operator, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("fault", "operator", "sentence"), FAULTS, ids=[f"{fault.__name__}: {sentence}" for fault, _, sentence in FAULTS])
-def test_a_row_finds_a_planted_fault(fault: Callable[..., Tensor], operator: str, sentence: str, dtype: str) -> None:
-    row, torchs = row_named(operator, sentence), Subject("torch", builtin.functional(), "import torch.nn.functional as subject")
+@pytest.mark.parametrize(
+    ("fault", "operator", "sentence"),
+    FAULTS,
+    ids=[f"{fault.__name__}: {sentence}" for fault, _, sentence in FAULTS],
+)
+def test_a_row_finds_a_planted_fault(
+    fault: Callable[..., Tensor], operator: str, sentence: str, dtype: str
+) -> None:
+    row, torchs = (
+        row_named(operator, sentence),
+        Subject("torch", builtin.functional(), "import torch.nn.functional as subject"),
+    )
     assert semantics.ask(torchs, "cpu", row, dtype, Tally(operator, dtype)) == ""
     assert sentence in problem_of(fault, row, dtype)
 
@@ -156,7 +181,10 @@ def test_a_result_in_the_dtype_of_the_input_is_found(operator: str) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: keeps}), "")
     assert semantics.promoted(subject, "cpu", promotion, "float32", "float64")[1]
     torchs = Subject("torch", builtin.functional(), "")
-    assert semantics.promoted(torchs, "cpu", promotion, "float32", "float64") == ("a target of dtype float64: the result is float64", "")
+    assert semantics.promoted(torchs, "cpu", promotion, "float32", "float64") == (
+        "a target of dtype float64: the result is float64",
+        "",
+    )
 
 
 def test_a_row_that_says_something_else_than_the_definition_fails() -> None:
@@ -168,7 +196,9 @@ def test_a_row_that_says_something_else_than_the_definition_fails() -> None:
 def test_a_row_on_which_no_bound_holds_must_say_what_comes_out() -> None:
     largest = row_named(SOFTMAX, "the largest numbers -> 1 and 0")
     assert problem_of(F.softmax, largest, "float32") == ""
-    assert "the result is wrong" in problem_of(lambda input, dim: F.softmax(input / 1e38, dim), largest, "float32")
+    assert "the result is wrong" in problem_of(
+        lambda input, dim: F.softmax(input / 1e38, dim), largest, "float32"
+    )
     # The mean of two numbers whose sum may overflow: no bound holds.
     row = replace(
         row_named(BCE_LOGITS, "half the largest logits do not overflow"),
@@ -199,20 +229,26 @@ def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
 
 @pytest.mark.parametrize("effort", ["quick", "standard", "thorough"])
 def test_an_effort_runs_what_it_says(effort: str) -> None:
-    """Every row but those on shapes runs in every effort; at standard effort in every dtype, and shapes in each dtype in turn."""
+    """Every row but those on shapes runs in every effort; at standard effort in every dtype, and shapes in
+    each dtype in turn.
+    """
     runs = Counter(row for row, _ in semantics.chosen(ROWS, list(DTYPES), effort))
     for row in ROWS:
         shapes = {"quick": 0, "standard": 1, "thorough": len(row.dtypes)}[effort]
         others = 1 if effort == "quick" else len(row.dtypes)
         assert runs[row] == (shapes if row.about_shape else others), row
     for operator in {row.operator for row in ROWS}:
-        seen = Counter(dtype for row, dtype in semantics.chosen(ROWS, list(DTYPES), effort) if row.operator == operator)
+        seen = Counter(
+            dtype for row, dtype in semantics.chosen(ROWS, list(DTYPES), effort) if row.operator == operator
+        )
         assert set(seen) == set(DTYPES)
 
 
 def test_one_dtype_alone_runs_every_row_that_it_has() -> None:
     for effort in ("standard", "thorough"):
-        assert [row for row, _ in semantics.chosen(ROWS, ["float16"], effort)] == [row for row in ROWS if "float16" in row.dtypes]
+        assert [row for row, _ in semantics.chosen(ROWS, ["float16"], effort)] == [
+            row for row in ROWS if "float16" in row.dtypes
+        ]
 
 
 def test_upstream_gradients_are_no_constant() -> None:
@@ -225,4 +261,10 @@ def test_what_a_subject_does_not_offer_is_no_failure() -> None:
 
     row = next(row for row in ROWS if row.operator == "softmax")
     with pytest.raises(NotOffered, match="softmax: nothing yet"):
-        semantics.ask(Subject("theirs", SimpleNamespace(softmax=softmax), ""), "cpu", row, "float32", Tally("softmax", "float32"))
+        semantics.ask(
+            Subject("theirs", SimpleNamespace(softmax=softmax), ""),
+            "cpu",
+            row,
+            "float32",
+            Tally("softmax", "float32"),
+        )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.processes import watchdog
 
 pytestmark = pytest.mark.whole_runs
@@ -67,7 +68,18 @@ def run(directory: Path, environment: Environment, source: str, *options: str) -
     subject = directory / "their_kernels.py"
     subject.write_text(source)
     files = [f"parity_tests/test_{claim}.py" for claim in ("forward", "gradients")]
-    command = [sys.executable, "-m", "pytest", *files, "--subject", str(subject), "--dtype", "float32", "--effort", "quick"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *files,
+        "--subject",
+        str(subject),
+        "--dtype",
+        "float32",
+        "--effort",
+        "quick",
+    ]
     done = subprocess.run(
         [*command, "--time-limit", str(LIMIT), "-p", "no:cacheprovider", *options],
         cwd=ROOT,
@@ -95,7 +107,11 @@ def verdict(output: str, operator: str) -> str:
 
 
 def test_what_raises_fails_with_its_case_and_a_script(misbehaving: str) -> None:
-    assert re.search(r"softmax of .*their_kernels\.py on cpu, float32: the result is wrong: it raises TypeError: no kernel", misbehaving)
+    assert re.search(
+        r"softmax of .*their_kernels\.py on cpu, float32: the result is wrong: it raises "
+        r"TypeError: no kernel",
+        misbehaving,
+    )
     assert re.search(r"  case      softmax float32 ", misbehaving)
     assert "  reproduce with" in misbehaving
     assert "FAIL" in verdict(misbehaving, "softmax")
@@ -126,7 +142,9 @@ def test_what_never_returns_fails_and_the_run_goes_on(misbehaving: str) -> None:
 
 
 def test_a_process_that_dies_fails_by_name_and_the_run_ends(tmp_path: Path, environment: Environment) -> None:
-    pytest.importorskip("xdist", reason="without workers (extra: parallel) the process that dies is the run's own")
+    pytest.importorskip(
+        "xdist", reason="without workers (extra: parallel) the process that dies is the run's own"
+    )
     code, output = run(tmp_path, environment, DEADLY, "-n", "1", "-k", "forward and random")
     assert code == pytest.ExitCode.TESTS_FAILED
     assert re.search(r"crashed while running .*\[softmax-float32\]", output)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from torch_loss_parity.audit.environment import CAPABILITY, by_numbers, capabilities
 from torch_loss_parity.audit.environment import environment as of_audit
 from torch_loss_parity.claims.domain import int32_overflow

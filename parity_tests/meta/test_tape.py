@@ -1,7 +1,8 @@
-"""Reverse mode through the definitions is the gradient: on balls it meets the closed form, and twice the derivative of that.
+"""Reverse mode through the definitions is the gradient: on balls it meets the closed form, and twice the
+derivative of that.
 
-A derivative that is wrong is proved wrong: two narrow enclosures do not meet. At clamps and ties autograd has another derivative than the
-closed form; the cases keep away from them.
+A derivative that is wrong is proved wrong: two narrow enclosures do not meet. At clamps and ties autograd has
+another derivative than the closed form; the cases keep away from them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation import second_order
 from torch_loss_parity.expectation.expectation import grad_output_of
@@ -27,12 +29,15 @@ from torch_loss_parity.reference.arithmetic.tape import Taped
 
 BITS = 256
 NARROW = flint.arb(2) ** -100
-SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}  # away from clamps; else "normal"
+# Away from clamps; else "normal".
+SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}
 operators = pytest.mark.parametrize("name", OPERATORS)
 
 
 def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
-    """Small calls in which every pair of options meets, with upstream gradients; a mean over no row is left out."""
+    """Small calls in which every pair of options meets, with upstream gradients; a mean over no row is left
+    out.
+    """
     operator = OPERATORS[name]
     for case in grid(operator, "float32", EFFORTS["quick"], 3):
         shape = case.shape if 0 < prod(case.shape) < 64 else (2,) * len(case.shape)
@@ -47,13 +52,22 @@ def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
 
 
 def on_balls(call: Call) -> dict[str, Any]:
-    return {name: balls(a) if isinstance(a, np.ndarray) else a for name, a in call.arguments.items() if name != "dtype"}
+    return {
+        name: balls(a) if isinstance(a, np.ndarray) else a
+        for name, a in call.arguments.items()
+        if name != "dtype"
+    }
 
 
 def meet(one: Any, other: Any) -> bool:
     """Whether enclosures are narrow, and have a number in common."""
-    pairs = zip(np.asarray(one, dtype=object).reshape(-1), np.asarray(other, dtype=object).reshape(-1), strict=True)
-    return all(flint.arb(a).rad() < NARROW and flint.arb(b).rad() < NARROW and flint.arb(a).overlaps(flint.arb(b)) for a, b in pairs)
+    pairs = zip(
+        np.asarray(one, dtype=object).reshape(-1), np.asarray(other, dtype=object).reshape(-1), strict=True
+    )
+    return all(
+        flint.arb(a).rad() < NARROW and flint.arb(b).rad() < NARROW and flint.arb(a).overlaps(flint.arb(b))
+        for a, b in pairs
+    )
 
 
 def gradients_meet(name: str) -> bool:
@@ -94,10 +108,15 @@ def test_what_is_differentiated_again_gives_the_directional_derivative(name: str
 WRONG = {
     "exp": ("softmax", lambda x: Taped(x.inner.exp(x.value), (x, lambda g: g))),
     "log": ("cross_entropy", lambda x: Taped(x.inner.log(x.value), (x, lambda g: g * x.value))),
-    "log1p": ("binary_cross_entropy_with_logits", lambda x: Taped(x.inner.log1p(x.value), (x, lambda g: g / x.value))),
+    "log1p": (
+        "binary_cross_entropy_with_logits",
+        lambda x: Taped(x.inner.log1p(x.value), (x, lambda g: g / x.value)),
+    ),
     "squeeze": (
         "nll_loss",
-        lambda x, axis: Taped(x.inner.squeeze(x.value, axis=axis), (x, lambda g: -x.inner.expand_dims(g, axis=axis))),
+        lambda x, axis: Taped(
+            x.inner.squeeze(x.value, axis=axis), (x, lambda g: -x.inner.expand_dims(g, axis=axis))
+        ),
     ),
 }
 
@@ -118,8 +137,14 @@ def test_the_gradient_of_what_was_broadcast_is_the_sum() -> None:
 
 def test_equals_share_a_gradient() -> None:
     x, zero = Taped(np.asarray([0.0, 2.0, 2.0]), variable=True), Taped(np.zeros(3))
-    assert tape.pull_back(tape_functions.maximum(x, zero), np.ones(3), {"x": x})["x"].tolist() == [0.5, 1.0, 1.0]
-    assert tape.pull_back(tape_functions.max(x, axis=0, keepdims=True), np.ones(1), {"x": x})["x"].tolist() == [0.0, 0.5, 0.5]
+    assert tape.pull_back(tape_functions.maximum(x, zero), np.ones(3), {"x": x})["x"].tolist() == [
+        0.5,
+        1.0,
+        1.0,
+    ]
+    assert tape.pull_back(tape_functions.max(x, axis=0, keepdims=True), np.ones(1), {"x": x})[
+        "x"
+    ].tolist() == [0.0, 0.5, 0.5]
 
 
 def test_what_no_definition_needs_is_refused() -> None:
@@ -127,7 +152,10 @@ def test_what_no_definition_needs_is_refused() -> None:
     for ask, message in (
         (lambda: x[0], "not differentiated"),
         (lambda: tape_functions.take(x, np.asarray([0])), "not differentiated"),
-        (lambda: tape_functions.take_along_axis(x, np.zeros((2, 2), dtype=int), axis=1), "2 elements along the axis"),
+        (
+            lambda: tape_functions.take_along_axis(x, np.zeros((2, 2), dtype=int), axis=1),
+            "2 elements along the axis",
+        ),
         (lambda: tape_functions.max(x, axis=1), "the axis is kept"),
     ):
         with pytest.raises(TypeError, match=message):

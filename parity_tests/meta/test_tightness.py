@@ -1,7 +1,8 @@
 """The bounds are tight: what torch computes comes to more than a twentieth of each, and stays inside.
 
-A bound that nothing approaches is sound and notices nothing. So for every operator, dtype and claim the worst error / allowed over a few
-fixed cases is neither tiny nor above 1, by the bound that decides: where the ledger knows a divergence, that of its entry.
+A bound that nothing approaches is sound and notices nothing. So for every operator, dtype and claim the worst
+error / allowed over a few fixed cases is neither tiny nor above 1, by the bound that decides: where the
+ledger knows a divergence, that of its entry.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from torch_loss_parity import subjects
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.judging.judge import Finding, verify_forward, verify_gradients
@@ -35,6 +37,11 @@ def cases(name: str, dtype: str) -> Iterator[Case]:
 def test_the_worst_error_is_more_than_a_twentieth_of_the_bound_and_inside_it(
     name: str, of_dtype: str, verify: Callable[..., Iterator[Finding]]
 ) -> None:
-    findings = [finding for case in cases(name, of_dtype) for finding in verify(TORCH, case) if finding.claim in ("forward", "input")]
+    findings = [
+        finding
+        for case in cases(name, of_dtype)
+        for finding in verify(TORCH, case)
+        if finding.claim in ("forward", "input")
+    ]
     assert len(findings) == len(SHAPES) * 3
     assert APPROACHED < max(finding.verdict.fraction for finding in findings) <= 1

@@ -1,6 +1,8 @@
-"""Planted faults of transforms, each rejected by the test that is to see it: what passes a plain call and goes wrong when transformed.
+"""Planted faults of transforms, each rejected by the test that is to see it: what passes a plain call and
+goes wrong when transformed.
 
-Each fault is a subject, or a module, that is right when it is called plainly; `torch.nn.functional` itself passes the same checks.
+Each fault is a subject, or a module, that is right when it is called plainly; `torch.nn.functional` itself
+passes the same checks.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import verify_under_autocast
@@ -30,7 +33,13 @@ from torch_loss_parity.subjects.run_subject import tensors
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 
 
-def case_of(name: str, shape: tuple[int, ...] = (4, 5), values: str | None = None, dtype: str = "float32", **options: Any) -> Case:
+def case_of(
+    name: str,
+    shape: tuple[int, ...] = (4, 5),
+    values: str | None = None,
+    dtype: str = "float32",
+    **options: Any,
+) -> Case:
     operator = OPERATORS[name]
     return operator.case(dtype, shape, values or next(iter(operator.values)), options, 3)
 
@@ -58,7 +67,7 @@ def only_when_mapped(name: str, wrong: Callable[..., Any]) -> Any:
     return SimpleNamespace(**{name: function})
 
 
-# --- vmap ------------------------------------------------------------------------------------------------------------
+# --- vmap ---------------------------------------------------------------------------------------------------
 
 
 def drops_ignore_index(input: Any, target: Any, ignore_index: int, **options: Any) -> Any:
@@ -97,19 +106,30 @@ VMAP_FAULTS: Sequence[tuple[Callable[..., Any], Case, tuple[str, ...]]] = (
 )
 
 
-@pytest.mark.parametrize(("wrong", "case", "names"), VMAP_FAULTS, ids=[f"{w.__name__}, {'+'.join(n)}" for w, _, n in VMAP_FAULTS])
-def test_a_wrong_batch_rule_passes_plainly_and_fails_under_vmap(wrong: Any, case: Case, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "case", "names"), VMAP_FAULTS, ids=[f"{w.__name__}, {'+'.join(n)}" for w, _, n in VMAP_FAULTS]
+)
+def test_a_wrong_batch_rule_passes_plainly_and_fails_under_vmap(
+    wrong: Any, case: Case, names: tuple[str, ...]
+) -> None:
     subject = only_when_mapped(case.operator, wrong)
     assert all(finding.verdict.passes for finding in verify_forward(Subject("planted", subject, ""), case))
     found_by(transforms.verify_vmap(names), case, F)
-    with pytest.raises(AssertionError, match=rf"under torch.func.vmap over {'.'.join(names)}.*the slice is right"):
+    with pytest.raises(
+        AssertionError,
+        match=rf"under torch.func.vmap over {'.'.join(names)}.*the slice is "
+        rf"right",
+    ):
         found_by(transforms.verify_vmap(names), case, subject)
 
 
 def test_a_wrong_batch_rule_fails_when_mapped_twice_and_in_the_gradient_of_a_sample() -> None:
     case = case_of("nll_loss", ignored="some", ignore_index=-1)
     subject = only_when_mapped("nll_loss", drops_ignore_index)
-    for verify in (transforms.verify_nested_vmap(("input", "target")), transforms.verify_per_sample_gradients(("input", "target"))):
+    for verify in (
+        transforms.verify_nested_vmap(("input", "target")),
+        transforms.verify_per_sample_gradients(("input", "target")),
+    ):
         found_by(verify, case, F)
         with pytest.raises(AssertionError, match=r"under torch.func.vmap .*in slice"):
             found_by(verify, case, subject)
@@ -118,17 +138,23 @@ def test_a_wrong_batch_rule_fails_when_mapped_twice_and_in_the_gradient_of_a_sam
 @pytest.mark.parametrize("in_dim", [0, -1])
 def test_results_in_the_order_of_another_dimension_fail(in_dim: int) -> None:
     reversed_slices = SimpleNamespace(
-        softmax=lambda input, dim, dtype=None: F.softmax(input, dim) * 0 + F.softmax(_whole(input).movedim(in_dim, 0).flip(0)[0], dim)
+        softmax=lambda input, dim, dtype=None: (
+            F.softmax(input, dim) * 0 + F.softmax(_whole(input).movedim(in_dim, 0).flip(0)[0], dim)
+        )
     )
     with pytest.raises(AssertionError, match="in slice 0 of 3"):
         found_by(transforms.verify_vmap(("input",), in_dim), case_of("softmax", dim=-1), reversed_slices)
 
 
-# --- torch.func, and the modes without a graph -----------------------------------------------------------------------
+# --- torch.func, and the modes without a graph --------------------------------------------------------------
 
 
 def test_a_softmax_detached_from_its_input_fails_as_a_gradient_and_as_a_jacobian() -> None:
-    detached = SimpleNamespace(softmax=lambda input, dim, dtype=None: F.softmax(input, dim) + 0 * input.detach() + (input - input) * 0.0)
+    detached = SimpleNamespace(
+        softmax=lambda input, dim, dtype=None: (
+            F.softmax(input, dim) + 0 * input.detach() + (input - input) * 0.0
+        )
+    )
     constant = SimpleNamespace(
         softmax=lambda input, dim, dtype=None: F.softmax(input.detach(), dim) + 0 * input,
         cross_entropy=lambda input, target, **options: (
@@ -149,10 +175,14 @@ def test_a_result_that_records_a_graph_under_no_grad_fails() -> None:
         return F.softmax(input, dim)
 
     with pytest.raises(AssertionError, match="the result under no_grad records a graph"):
-        found_by(verify_in_modes(transforms.FUNCTION_MODES[1:]), case_of("softmax"), SimpleNamespace(softmax=softmax))
+        found_by(
+            verify_in_modes(transforms.FUNCTION_MODES[1:]),
+            case_of("softmax"),
+            SimpleNamespace(softmax=softmax),
+        )
 
 
-# --- autocast --------------------------------------------------------------------------------------------------------
+# --- autocast -----------------------------------------------------------------------------------------------
 
 
 def rounds_twice(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
@@ -169,7 +199,8 @@ def computes_in_double(input: torch.Tensor, target: torch.Tensor, **options: Any
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [(rounds_twice, "the result under torch.autocast to bfloat16 is wrong"), (keeps_half, "has dtype bfloat16, expected float32"),
+    [(rounds_twice, "the result under torch.autocast to bfloat16 is "
+                    "wrong"), (keeps_half, "has dtype bfloat16, expected float32"),
      (computes_in_double, "has dtype float64, expected float32")],
 )  # fmt: skip
 def test_autocast_that_rounds_twice_or_returns_another_dtype_fails(function: Any, message: str) -> None:
@@ -181,7 +212,7 @@ def test_autocast_that_rounds_twice_or_returns_another_dtype_fails(function: Any
         check_attempts([Attempt("planted", case, verify)], planted, tally)
 
 
-# --- torch.nn, size_average and reduce -------------------------------------------------------------------------------
+# --- torch.nn, size_average and reduce ----------------------------------------------------------------------
 
 
 class WithoutWeight(torch.nn.NLLLoss):
@@ -207,7 +238,9 @@ class Copied(torch.nn.NLLLoss):
         self.own = [None if weight is None else weight.clone()]
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return F.nll_loss(input, target, self.own[0], ignore_index=self.ignore_index, reduction=self.reduction)
+        return F.nll_loss(
+            input, target, self.own[0], ignore_index=self.ignore_index, reduction=self.reduction
+        )
 
 
 @pytest.mark.parametrize(
@@ -228,16 +261,21 @@ def test_a_softmax_2d_along_the_rows_fails() -> None:
         found_by(verify_in_modes(modules.module_modes(wrong)), case_of("softmax", (2, 3, 4), dim=0), F)
 
 
-def flipped(input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, **options: Any) -> Any:
+def flipped(
+    input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, **options: Any
+) -> Any:
     return F.nll_loss(input, target, size_average=not size_average, reduce=reduce, **options)
 
 
-def silent(input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, **options: Any) -> Any:
+def silent(
+    input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, **options: Any
+) -> Any:
     return F.nll_loss(input, target, reduction=modules.LEGACY[size_average, reduce], **options)
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(flipped, "expected the warning|is wrong"), (silent, "expected the warning .*, got none")]
+    ("function", "message"),
+    [(flipped, "expected the warning|is wrong"), (silent, "expected the warning .*, got none")],
 )
 def test_size_average_that_is_flipped_or_does_not_warn_fails(function: Any, message: str) -> None:
     for reduction in ("mean", "sum"):
@@ -247,7 +285,7 @@ def test_size_average_that_is_flipped_or_does_not_warn_fails(function: Any, mess
             found_by(verify_in_modes(modules.legacy_modes()), case, SimpleNamespace(nll_loss=function))
 
 
-# --- torch.compile ---------------------------------------------------------------------------------------------------
+# --- torch.compile ------------------------------------------------------------------------------------------
 
 
 def scale_after_the_shift(x: Any) -> Any:
@@ -278,7 +316,10 @@ def test_a_rewrite_that_changes_values_fails(name: str, rewrite: Callable[..., A
 def test_a_backend_that_changes_a_constant_fails_and_one_that_changes_nothing_passes() -> None:
     def backend(graph: Any, inputs: Any) -> Any:
         def doubled(*arguments: Any) -> Any:
-            return [2 * result if isinstance(result, torch.Tensor) else result for result in graph.forward(*arguments)]
+            return [
+                2 * result if isinstance(result, torch.Tensor) else result
+                for result in graph.forward(*arguments)
+            ]
 
         return doubled
 
@@ -289,7 +330,7 @@ def test_a_backend_that_changes_a_constant_fails_and_one_that_changes_nothing_pa
         assert all(finding.verdict.passes == passes for finding in findings if finding.claim == "forward")
 
 
-# --- what raises, and what is not offered ----------------------------------------------------------------------------
+# --- what raises, and what is not offered -------------------------------------------------------------------
 
 
 def test_an_exception_is_a_failure_that_says_what_was_tried() -> None:
@@ -302,7 +343,10 @@ def test_what_a_subject_says_that_it_does_not_offer_is_named() -> None:
     def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
         raise NotImplementedError
 
-    tally, attempt = Tally("softmax", "float32"), Attempt("vmap over input", case_of("softmax"), transforms.verify_vmap(("input",)))
+    tally, attempt = (
+        Tally("softmax", "float32"),
+        Attempt("vmap over input", case_of("softmax"), transforms.verify_vmap(("input",))),
+    )
     theirs = replace(KNOBS, subject=Subject("planted", SimpleNamespace(softmax=softmax), ""))
     check_attempts([attempt], theirs, tally)
     assert (tally.cases, tally.declined) == (0, {"softmax: it raises NotImplementedError": 1})
@@ -312,7 +356,9 @@ def test_what_a_subject_says_that_it_does_not_offer_is_named() -> None:
 
 
 def test_a_shortfall_that_does_not_occur_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = next(entry for entry in ledger.shortfalls() if entry.id == "vmap-cross-entropy-smoothing-masks-in-place")
+    entry = next(
+        entry for entry in ledger.shortfalls() if entry.id == "vmap-cross-entropy-smoothing-masks-in-place"
+    )
     monkeypatch.setattr(ledger, "shortfall", lambda *_: entry)
     attempt = Attempt("vmap over input", case_of("softmax"), transforms.verify_vmap(("input",)))
     tally = Tally("softmax", "float32")

@@ -1,4 +1,6 @@
-"""Where a case costs a compilation, each test of an operator keeps one dtype at quick effort, and all dtypes are kept by some test."""
+"""Where a case costs a compilation, each test of an operator keeps one dtype at quick effort, and all dtypes
+are kept by some test.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from torch_loss_parity.operators import DTYPES, OPERATORS
 
 pytestmark = pytest.mark.whole_runs
@@ -25,12 +28,16 @@ def collected(*options: str) -> list[str]:
         "no:cacheprovider",
         *options,
     ]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=True
+    )
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
 def test_dtypes_take_turns_where_a_case_costs_a_compilation_and_nowhere_else() -> None:
-    turns, another = (collected("--subject", "torch.compile", "--effort", "quick", "--seed", seed) for seed in "01")
+    turns, another = (
+        collected("--subject", "torch.compile", "--effort", "quick", "--seed", seed) for seed in "01"
+    )
     every = collected("--subject", "torch", "--effort", "quick")
     assert len(every) == len(DTYPES) * len(turns)
     assert collected("--subject", "torch.compile", "--effort", "standard") == every

@@ -1,4 +1,6 @@
-"""Every entry of the ledger can be reported upstream: its script is short, needs only torch, and still shows what the entry says."""
+"""Every entry of the ledger can be reported upstream: its script is short, needs only torch, and still shows
+what the entry says.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from torch_loss_parity.issue_report.issue_report import NotShown, printed_by, report, shown_by
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import LONGEST_SCRIPT, Divergence, Shortfall
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
 
-SCRIPTS = [(entry, claim, dtype) for entry in ledger.entries_of("torch") for claim in entry.claims for dtype in entry.dtypes]
+SCRIPTS = [
+    (entry, claim, dtype)
+    for entry in ledger.entries_of("torch")
+    for claim in entry.claims
+    for dtype in entry.dtypes
+]
 OF_PLAIN_CALLS = ledger.shortfalls_of("torch")
 OF_COMPILED_CALLS = [entry for entry in ledger.shortfalls() if entry not in OF_PLAIN_CALLS]
 IMPORTS = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
@@ -37,7 +45,9 @@ def records(tell: Callable[[News], None], diverged: Callable[[str], None]) -> Re
 
 
 @contextmanager
-def that_it_is_not_shown_is_news(entry: Divergence | Shortfall, place: str, knobs: Settings, records: Records) -> Iterator[None]:
+def that_it_is_not_shown_is_news(
+    entry: Divergence | Shortfall, place: str, knobs: Settings, records: Records
+) -> Iterator[None]:
     tell, diverged = records
     try:
         yield
@@ -52,7 +62,11 @@ def prints_as_recorded(entry: Shortfall, printed: str) -> None:
         raise NotShown(f"its script prints {printed!r}, recorded is {entry.prints.strip()!r}")
 
 
-@pytest.mark.parametrize(("entry", "claim", "of_dtype"), SCRIPTS, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SCRIPTS])
+@pytest.mark.parametrize(
+    ("entry", "claim", "of_dtype"),
+    SCRIPTS,
+    ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SCRIPTS],
+)
 def test_the_script_shows_a_result_that_breaks_the_bound(
     entry: Divergence, claim: str, of_dtype: str, knobs: Settings, records: Records
 ) -> None:
@@ -64,7 +78,9 @@ def test_the_script_shows_a_result_that_breaks_the_bound(
 
 
 @pytest.mark.parametrize("entry", OF_PLAIN_CALLS, ids=lambda entry: entry.id)
-def test_the_script_of_a_shortfall_prints_what_is_recorded(entry: Shortfall, knobs: Settings, records: Records) -> None:
+def test_the_script_of_a_shortfall_prints_what_is_recorded(
+    entry: Shortfall, knobs: Settings, records: Records
+) -> None:
     skip_unless_in_force(entry, knobs)
     assert needs_only_torch(entry.script)
     with that_it_is_not_shown_is_news(entry, "", knobs, records):
@@ -73,7 +89,9 @@ def test_the_script_of_a_shortfall_prints_what_is_recorded(entry: Shortfall, kno
 
 @pytest.mark.whole_runs
 @pytest.mark.parametrize("entry", OF_COMPILED_CALLS, ids=lambda entry: entry.id)
-def test_the_script_of_a_compiled_call_prints_what_is_recorded(entry: Shortfall, knobs: Settings, records: Records) -> None:
+def test_the_script_of_a_compiled_call_prints_what_is_recorded(
+    entry: Shortfall, knobs: Settings, records: Records
+) -> None:
     """Seconds of the compiler each, so once: in the report."""
     skip_unless_in_force(entry, knobs)
     assert needs_only_torch(entry.script)
@@ -82,7 +100,9 @@ def test_the_script_of_a_compiled_call_prints_what_is_recorded(entry: Shortfall,
 
 
 @pytest.mark.parametrize("entry", [*ledger.entries_of("torch"), *OF_PLAIN_CALLS], ids=lambda entry: entry.id)
-def test_the_report_says_all_that_an_issue_needs(entry: Divergence | Shortfall, knobs: Settings, records: Records) -> None:
+def test_the_report_says_all_that_an_issue_needs(
+    entry: Divergence | Shortfall, knobs: Settings, records: Records
+) -> None:
     skip_unless_in_force(entry, knobs)
     with that_it_is_not_shown_is_news(entry, "", knobs, records):
         text = report(entry)

@@ -1,7 +1,7 @@
 """The verdict can fail, says what is wrong, and passes what rounding explains.
 
-Planted faults are small changes of a correct result; each must be rejected, in every dtype in which it is one. A correct result, a
-stagnating sum and an error that a whole row shares must pass.
+Planted faults are small changes of a correct result; each must be rejected, in every dtype in which it is
+one. A correct result, a stagnating sum and an error that a whole row shares must pass.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity import reference
 from torch_loss_parity.judging import comparison
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
-from torch_loss_parity.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Arithmetic
+from torch_loss_parity.reference.arithmetic.formats import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    FORMATS,
+    Arithmetic,
+)
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
 
 F32 = Arithmetic.for_dtype("float32")
@@ -46,7 +54,7 @@ def stored(x: Any, dtype: str) -> np.ndarray:
     return np.asarray(FORMATS[dtype].round(np.asarray(x, dtype=np.float64)))
 
 
-# --- what passes -------------------------------------------------------------------------------------------------------
+# --- what passes --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -55,7 +63,9 @@ def test_the_true_value_rounded_once_and_torch_pass(function: Callable[..., Any]
     x = normal_row(1000, dtype)
     bound = bound_on(x, dtype, function)
     assert verdict_of(correct(bound, dtype), bound, dtype).passes
-    by_torch = getattr(torch, function.__name__)(torch.from_numpy(x).to(torch.float64 if dtype == "float64" else torch.float32), -1)
+    by_torch = getattr(torch, function.__name__)(
+        torch.from_numpy(x).to(torch.float64 if dtype == "float64" else torch.float32), -1
+    )
     found = verdict_of(stored(by_torch, dtype), bound, dtype)
     assert (found.passes, found.elements, found.undecided, found.reason) == (True, 1000, 0, "")
 
@@ -83,10 +93,11 @@ def test_an_error_that_the_row_shares_passes_where_one_element_alone_with_it_fai
     found = verdict_of(one, bound)
     assert not found.passes
     assert found.index == (0, 77)
-    assert np.abs(one - bound.value)[0, 77] < bound.total_error()[0, 77]  # so each element's own allowance accepts it
+    # So each element's own allowance accepts it.
+    assert np.abs(one - bound.value)[0, 77] < bound.total_error()[0, 77]
 
 
-# --- planted faults ----------------------------------------------------------------------------------------------------
+# --- planted faults -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -116,7 +127,9 @@ def alternating(size: float) -> Callable[[np.ndarray], np.ndarray]:
         pytest.param(lambda p: p.astype(np.float16), None, id="float16 on the way"),
     ],
 )
-def test_a_change_of_a_float32_softmax_over_131072_fails(fault: Callable[[np.ndarray], np.ndarray], index: int | None) -> None:
+def test_a_change_of_a_float32_softmax_over_131072_fails(
+    fault: Callable[[np.ndarray], np.ndarray], index: int | None
+) -> None:
     bound = bound_on(normal_row(WIDE, "float32"), "float32")
     found = verdict_of(stored(fault(correct(bound, "float32")), "float32"), bound)
     assert not found.passes
@@ -124,13 +137,21 @@ def test_a_change_of_a_float32_softmax_over_131072_fails(fault: Callable[[np.nda
 
 
 @pytest.mark.parametrize(
-    ("dtype", "size"), [("float16", 2.0**-8), ("bfloat16", 2.0**-5), ("float32", 1e-5), ("float64", 1e-13)], ids=lambda v: str(v)
+    ("dtype", "size"),
+    [("float16", 2.0**-8), ("bfloat16", 2.0**-5), ("float32", 1e-5), ("float64", 1e-13)],
+    ids=lambda v: str(v),
 )
-def test_a_temperature_one_element_and_alternate_elements_that_are_off_fail_in_every_dtype(dtype: str, size: float) -> None:
+def test_a_temperature_one_element_and_alternate_elements_that_are_off_fail_in_every_dtype(
+    dtype: str, size: float
+) -> None:
     x = normal_row(1000, dtype)
     bound = bound_on(x, dtype)
     right, largest = correct(bound, dtype), int(np.argmax(bound.nearest))
-    for fault in (scaled_at(largest, 1 + size), alternating(size), lambda p: bound_on(x * (1 + size), dtype).value):
+    for fault in (
+        scaled_at(largest, 1 + size),
+        alternating(size),
+        lambda p: bound_on(x * (1 + size), dtype).value,
+    ):
         assert not verdict_of(stored(fault(right), dtype), bound, dtype).passes
 
 
@@ -146,7 +167,9 @@ def test_a_last_class_dropped_from_the_sum_fails_for_131072_equal_logits(dtype: 
 
 def test_float32_arithmetic_inside_float64_fails() -> None:
     x = normal_row(5, "float32")
-    assert not verdict_of(reference.softmax(x.astype(np.float32), -1), bound_on(x, "float64"), "float64").passes
+    assert not verdict_of(
+        reference.softmax(x.astype(np.float32), -1), bound_on(x, "float64"), "float64"
+    ).passes
 
 
 def test_a_float16_result_that_was_rounded_to_bfloat16_first_fails() -> None:
@@ -160,7 +183,7 @@ def test_a_result_that_lies_on_the_wrong_side_of_a_tie_fails_by_that_alone() -> 
     assert not verdict_of(1 + 2.0**-7, store(exact), "bfloat16").passes
 
 
-# --- what is wrong besides the size of an error ------------------------------------------------------------------------
+# --- what is wrong besides the size of an error -------------------------------------------------------------
 
 VALUES = Rounded([1.0, np.nan, np.inf, -np.inf], F32)
 
@@ -170,7 +193,18 @@ def test_every_kind_of_value_passes_where_it_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "wrong"), [(0, np.nan), (0, np.inf), (1, 1.0), (1, np.inf), (2, -np.inf), (2, 3e38), (2, np.nan), (3, np.inf), (3, 0.0)]
+    ("index", "wrong"),
+    [
+        (0, np.nan),
+        (0, np.inf),
+        (1, 1.0),
+        (1, np.inf),
+        (2, -np.inf),
+        (2, 3e38),
+        (2, np.nan),
+        (3, np.inf),
+        (3, 0.0),
+    ],
 )
 def test_a_value_of_the_wrong_kind_fails_and_says_so(index: int, wrong: float) -> None:
     observed = VALUES.value.copy()
@@ -191,7 +225,8 @@ def test_a_wrong_shape_fails_and_names_both(shape: tuple[int, ...]) -> None:
 
 def test_infinity_is_right_only_where_the_true_value_overflows_the_dtype() -> None:
     half = Arithmetic.for_dtype("float16")
-    bound = store(Rounded([65515.0, 65530.0, -65530.0, 65504.0], half))  # from 65520 on, a number rounds to infinity
+    # From 65520 on, a number rounds to infinity.
+    bound = store(Rounded([65515.0, 65530.0, -65530.0, 65504.0], half))
     right = correct(bound, "float16")
     assert np.array_equal(right, [65504.0, np.inf, -np.inf, 65504.0])
     assert verdict_of(right, bound, "float16").passes
@@ -213,13 +248,19 @@ def test_nothing_to_compare_passes_with_no_elements() -> None:
     assert (found.passes, found.elements) == (True, 0)
 
 
-# --- the numbers -------------------------------------------------------------------------------------------------------
+# --- the numbers --------------------------------------------------------------------------------------------
 
 
 def test_the_worst_element_is_reported_with_its_numbers() -> None:
     bound = Rounded([[1.0, 2.0], [4.0, 8.0]], F32, Error(absolute=0.5))
     found = verdict_of([[1.0, 2.25], [4.0, 7.0]], bound)
-    assert (found.index, found.observed, found.expected, found.allowed, found.fraction) == ((1, 1), 7.0, 8.0, 0.5, 2.0)
+    assert (found.index, found.observed, found.expected, found.allowed, found.fraction) == (
+        (1, 1),
+        7.0,
+        8.0,
+        0.5,
+        2.0,
+    )
     assert found.ulps == 1 / FLOAT32.spacing(8.0)
     assert verdict_of([[1.0, 2.25], [4.0, 8.0]], bound).index == (0, 1)
 
@@ -236,7 +277,8 @@ def test_a_row_off_by_a_multiple_of_its_shared_error_has_a_fraction_that_grows_w
         fractions = [verdict_of(row + t * slope, bound).fraction for t in np.linspace(0, 3, 25)]
         assert all(before <= after for before, after in pairwise(fractions))
         assert fractions[7] < 1 < fractions[10]
-        assert not verdict_of(row + np.asarray([[0.5, -0.5, 0.5]]) * slope, bound).passes  # two values of the one unknown
+        # Two values of the one unknown.
+        assert not verdict_of(row + np.asarray([[0.5, -0.5, 0.5]]) * slope, bound).passes
 
 
 def test_a_larger_error_of_one_element_never_has_a_smaller_fraction() -> None:

@@ -17,13 +17,22 @@ from typing import Any
 import pytest
 import torch
 from packaging.version import Version
+
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.reports import readme
 from torch_loss_parity.versions import record as records
 from torch_loss_parity.versions import table
 from torch_loss_parity.versions.__main__ import SECTION, main
 from torch_loss_parity.versions.changes import Changes, drift
-from torch_loss_parity.versions.environments import NotInstalled, Runs, Wanted, interpreter, made, newest, wanted
+from torch_loss_parity.versions.environments import (
+    NotInstalled,
+    Runs,
+    Wanted,
+    interpreter,
+    made,
+    newest,
+    wanted,
+)
 from torch_loss_parity.versions.record import Record, Release
 from torch_loss_parity.versions.run import NotRun, Options, outcome
 

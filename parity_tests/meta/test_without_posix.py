@@ -1,7 +1,7 @@
 """Without fork, SIGALRM, fcntl, resource and /proc a run finds the same, and says what is missing.
 
-See `torch_loss_parity.meta.without_posix`; what a subject does there that it should not is in `test_subjects`,
-runs that are forked from one process in `test_repeated`.
+See `torch_loss_parity.meta.without_posix`; what a subject does there that it should not is in
+`test_subjects`, runs that are forked from one process in `test_repeated`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.meta import without_posix
 from torch_loss_parity.processes import system
 

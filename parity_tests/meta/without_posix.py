@@ -32,7 +32,15 @@ ATTRIBUTES: Mapping[ModuleType, str] = {
     signal: "setitimer getitimer ITIMER_REAL SIGALRM SIGKILL SIGIO SIGUSR1 alarm pause",
 }
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
-PROJECT = ("torch_loss_parity", "parity_tests", "benchmarks", "reference", "conftest", "__main__", "__mp_main__")
+PROJECT = (
+    "torch_loss_parity",
+    "parity_tests",
+    "benchmarks",
+    "reference",
+    "conftest",
+    "__main__",
+    "__mp_main__",
+)
 BETWEEN = ("pathlib", "posixpath", "genericpath", "os", "io")  # what asks for a file on behalf of others
 SITE = "from torch_loss_parity.meta.without_posix import take_away\ntake_away()\n"
 
@@ -88,7 +96,8 @@ def _refuse_proc() -> None:
             _refuse(arguments[0])
 
     os.stat = without_proc
-    if accessor := getattr(pathlib, "_normal_accessor", None):  # of Python 3.10, which has looked it up already
+    # Of Python 3.10, which has looked it up already.
+    if accessor := getattr(pathlib, "_normal_accessor", None):
         accessor.stat = without_proc
     sys.addaudithook(hook)
 

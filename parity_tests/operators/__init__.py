@@ -1,6 +1,7 @@
 """One record an operator: its definition, its derivative, its options and how its arguments are drawn.
 
-Adding an operator is a definition in `reference`, a record here, and its faults. Everything else asks the record.
+Adding an operator is a definition in `reference`, a record here, and its faults. Everything else asks the
+record.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.cases.case import Call, Case
@@ -49,8 +51,8 @@ class Operator:
         The dtype of the result, for a case.
     extreme_values : mapping of str to distribution
     extreme_options : mapping of str to tuple
-        What only the claim about the domain meets, as most other claims would decide nothing there. An option named
-        ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
+        What only the claim about the domain meets, as most other claims would decide nothing there. An option
+        named ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
     """
@@ -70,10 +72,14 @@ class Operator:
     extreme_values: Mapping[str, distributions.Distribution] = field(default_factory=dict)
     extreme_options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def case(self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int) -> Case:
+    def case(
+        self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int
+    ) -> Case:
         """A case of this operator, its options completed and settled."""
         complete = {name: allowed[0] for name, allowed in self.options.items()} | dict(options)
-        return Case(self.name, dtype, shape, values, tuple(sorted(self.settle(shape, complete).items())), seed)
+        return Case(
+            self.name, dtype, shape, values, tuple(sorted(self.settle(shape, complete).items())), seed
+        )
 
     def call(self, case: Case) -> Call:
         """Draw the arguments of ``case``."""
@@ -90,11 +96,17 @@ class Operator:
 
 def dtypes_of(case: Case) -> dict[str, str]:
     """The dtypes of the arguments that do not have the case's."""
-    return {name.removesuffix("_dtype"): dtype for name, dtype in case.options if name.endswith("_dtype") and dtype}
+    return {
+        name.removesuffix("_dtype"): dtype
+        for name, dtype in case.options
+        if name.endswith("_dtype") and dtype
+    }
 
 
 def facts(case: Case) -> dict[str, Any]:
-    """What a condition in the ledger may ask about a case: its options, its distribution, and where its rows lie."""
+    """What a condition in the ledger may ask about a case: its options, its distribution, and where its rows
+    lie.
+    """
     dim = case.option.get("dim")
     return dict(case.option) | {
         "values": case.values,
@@ -105,11 +117,13 @@ def facts(case: Case) -> dict[str, Any]:
 def _real(case: Case, name: str, values: str, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
     """Numbers of the argument's dtype; a finite one beyond its largest number becomes that."""
     format = FORMATS[dtypes_of(case).get(name, case.dtype)]
-    drawn = np.array(distributions.BY_NAME[values](case.generator(name), shape, axis, format), dtype=np.float64)
+    drawn = np.array(
+        distributions.BY_NAME[values](case.generator(name), shape, axis, format), dtype=np.float64
+    )
     return format.round(np.where(np.isfinite(drawn), np.clip(drawn, -format.largest, format.largest), drawn))
 
 
-# --- softmax, log_softmax --------------------------------------------------------------------------------------------
+# --- softmax, log_softmax -----------------------------------------------------------------------------------
 
 
 def _draw_rows(case: Case) -> dict[str, Any]:
@@ -149,7 +163,7 @@ def _rows(name: str) -> Operator:
     )
 
 
-# --- nll_loss, cross_entropy -----------------------------------------------------------------------------------------
+# --- nll_loss, cross_entropy --------------------------------------------------------------------------------
 
 
 def _class_dim(shape: tuple[int, ...]) -> int:
@@ -178,7 +192,9 @@ def _draw_class_weight(case: Case, target: np.ndarray) -> np.ndarray | None:
     if kind is None:
         return None
     if kind == "zero where present":  # every counted row weighs nothing: a mean is 0 / 0
-        return np.where(np.isin(np.arange(classes), target), 0.0, _real(case, "weight", "positive", (classes,)))
+        return np.where(
+            np.isin(np.arange(classes), target), 0.0, _real(case, "weight", "positive", (classes,))
+        )
     return _real(case, "weight", kind, (classes,))
 
 
@@ -195,7 +211,9 @@ def _draw_nll(case: Case) -> dict[str, Any]:
 
 def _draw_cross_entropy(case: Case) -> dict[str, Any]:
     dim = _class_dim(case.shape)
-    target = _draw_indices(case) if case.option["target"] == "indices" else _draw_class_probabilities(case, dim)
+    target = (
+        _draw_indices(case) if case.option["target"] == "indices" else _draw_class_probabilities(case, dim)
+    )
     return {
         "input": _real(case, "input", case.values, case.shape, dim),
         "target": target,
@@ -214,12 +232,21 @@ def _settle_cross_entropy(shape: tuple[int, ...], options: dict[str, Any]) -> di
     """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
     if options["target"] == "indices":
         return {name: value for name, value in options.items() if name != "probabilities"}
-    return {name: value for name, value in options.items() if name != "classes"} | {"ignored": "none", "ignore_index": -100}
+    return {name: value for name, value in options.items() if name != "classes"} | {
+        "ignored": "none",
+        "ignore_index": -100,
+    }
 
 
 def _cross_entropy_dtype(case: Case) -> str:
-    """Class probabilities and their weights are multiplied with the logarithms, and promoted; indices leave the input's dtype."""
-    return promoted(case.dtype, *dtypes_of(case).values()) if case.option["target"] == "probabilities" else case.dtype
+    """Class probabilities and their weights are multiplied with the logarithms, and promoted; indices leave
+    the input's dtype.
+    """
+    return (
+        promoted(case.dtype, *dtypes_of(case).values())
+        if case.option["target"] == "probabilities"
+        else case.dtype
+    )
 
 
 _CLASS_SIZES = (
@@ -264,13 +291,21 @@ CROSS_ENTROPY = Operator(
     backward=reference.cross_entropy_backward,
     draw=_draw_cross_entropy,
     differentiable=lambda option: (
-        ("input",) + (("target",) + (("weight",) if option["weight"] else ()) if option["target"] == "probabilities" else ())
+        ("input",)
+        + (
+            ("target",) + (("weight",) if option["weight"] else ())
+            if option["target"] == "probabilities"
+            else ()
+        )
     ),
     options=_CLASS_OPTIONS | {"target": ("indices", "probabilities"), "label_smoothing": (0.0, 0.1, 1.0)},
     values=distributions.LOGITS,
     shapes=CLASS_SHAPES,
     sizes=(
-        *((shape, {k: "integer_losses" if v == "integers" else v for k, v in options.items()}) for shape, options in _CLASS_SIZES),
+        *(
+            (shape, {k: "integer_losses" if v == "integers" else v for k, v in options.items()})
+            for shape, options in _CLASS_SIZES
+        ),
         ((1, VOCABULARY // 4), {"target": "probabilities", "label_smoothing": 0.1}),
     ),
     settle=_settle_cross_entropy,
@@ -281,18 +316,24 @@ CROSS_ENTROPY = Operator(
 )
 
 
-# --- binary_cross_entropy, with and without logits -------------------------------------------------------------------
+# --- binary_cross_entropy, with and without logits ----------------------------------------------------------
 
 
 def _draw_binary(case: Case) -> dict[str, Any]:
     """The arguments of both operators; the one of logits has a ``pos_weight`` among its options."""
     arguments = {
         "input": _real(case, "input", case.values, case.shape),
-        "target": _real(case, "target", (BINARY_TARGETS | EXTREME_BINARY_TARGETS)[case.option["target"]], case.shape),
+        "target": _real(
+            case, "target", (BINARY_TARGETS | EXTREME_BINARY_TARGETS)[case.option["target"]], case.shape
+        ),
         "weight": _draw_element_weight(case, "weight"),
         "reduction": case.option["reduction"],
     }
-    return arguments | {"pos_weight": _draw_element_weight(case, "pos_weight")} if "pos_weight" in case.option else arguments
+    return (
+        arguments | {"pos_weight": _draw_element_weight(case, "pos_weight")}
+        if "pos_weight" in case.option
+        else arguments
+    )
 
 
 def _draw_element_weight(case: Case, name: str) -> np.ndarray | None:
@@ -322,7 +363,11 @@ EXTREME_ELEMENT_WEIGHTS: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...
     "middle": lambda shape: tuple(1 if i in (0, len(shape) - 1) else n for i, n in enumerate(shape)),
     "ends": lambda shape: tuple(n if i in (0, len(shape) - 1) else 1 for i, n in enumerate(shape)),
 }
-_BINARY_OPTIONS = {"reduction": REDUCTION, "weight": (None, *ELEMENT_WEIGHTS), "target": tuple(BINARY_TARGETS)}
+_BINARY_OPTIONS = {
+    "reduction": REDUCTION,
+    "weight": (None, *ELEMENT_WEIGHTS),
+    "target": tuple(BINARY_TARGETS),
+}
 _SPECIAL_ELEMENT_WEIGHTS = (*EXTREME_ELEMENT_WEIGHTS, "some zero", *distributions.EXTREME_WEIGHTS)
 _EXTREME_BINARY_OPTIONS = {"weight": _SPECIAL_ELEMENT_WEIGHTS, "target": tuple(EXTREME_BINARY_TARGETS)}
 

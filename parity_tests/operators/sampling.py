@@ -1,7 +1,8 @@
 """Where cases come from: random ones, and a grid in which every pair and every three options meet.
 
-`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option value, every pair
-and every three of them with few cases (covering arrays), `sizes` the lengths at which implementations change their path.
+`random_cases` is a hypothesis strategy, so a failure is shrunk to a small case. `grid` covers every option
+value, every pair and every three of them with few cases (covering arrays), `sizes` the lengths at which
+implementations change their path.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from zlib import crc32
 from covertable import make
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
 
@@ -25,8 +27,9 @@ ABSENT = ""  # the value of an option that a case does without
 
 @dataclass(frozen=True)
 class Effort:
-    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in threes; how large a size;
-    whether dtypes share what is costly: each such case is then dealt to one of them; how many seconds a case may take."""
+    """How many random cases for each operator, dtype and claim, up to what length; whether options meet in
+    threes; how large a size; whether dtypes share what is costly: each such case is then dealt to one of
+    them; how many seconds a case may take."""
 
     random_cases: int
     longest: int
@@ -38,19 +41,29 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True, time_limit=60),
-    "standard": Effort(random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120),
-    "thorough": Effort(random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800),
+    "standard": Effort(
+        random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120
+    ),
+    "thorough": Effort(
+        random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800
+    ),
 }
 LARGE = 2**14  # elements: costly
 
 
 def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> slice:
-    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed, others for the next operator."""
-    return slice((dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes))
+    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed,
+    others for the next operator.
+    """
+    return slice(
+        (dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes)
+    )
 
 
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
-    """Cases of an operator with a random shape of up to five dimensions, one of them up to ``longest`` long."""
+    """Cases of an operator with a random shape of up to five dimensions, one of them up to
+    ``longest`` long.
+    """
     least = min(len(shape) for shape in operator.shapes)
 
     @st.composite
@@ -68,9 +81,16 @@ def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrat
 
 
 def for_each_random_case(
-    strategy: st.SearchStrategy[Case], check: Callable[[Case], None], *, examples: int, base_seed: int, name: str
+    strategy: st.SearchStrategy[Case],
+    check: Callable[[Case], None],
+    *,
+    examples: int,
+    base_seed: int,
+    name: str,
 ) -> None:
-    """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first that fails."""
+    """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first
+    that fails.
+    """
 
     @seed(crc32(f"{base_seed} {name}".encode()))
     @settings(
@@ -88,17 +108,22 @@ def for_each_random_case(
     run()
 
 
-def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
-    """Cases in which every pair of option values meets; beyond quick effort every three of them, and every pair of options,
-    shapes and distributions, which ``dtypes`` share where the effort says so.
+def grid(
+    operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()
+) -> Iterator[Case]:
+    """Cases in which every pair of option values meets; beyond quick effort every three of them, and every
+    pair of options, shapes and distributions, which ``dtypes`` share where the effort says so.
 
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
     rows = list(enumerate(_together(operator.name, 2, False)))
     if effort.triples:
-        more = list(enumerate([*_together(operator.name, 3, False), *_together(operator.name, 2, True)], len(rows)))
+        more = list(
+            enumerate([*_together(operator.name, 3, False), *_together(operator.name, 2, True)], len(rows))
+        )
         rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
-    telling = [shape for shape in operator.shapes if prod(shape) > 1]  # where the grid is small, no row is spent on an empty input
+    # Where the grid is small, no row is spent on an empty input.
+    telling = [shape for shape in operator.shapes if prod(shape) > 1]
     values = list(operator.values)
     for number, row in rows:
         chosen = dict(row)
@@ -112,7 +137,9 @@ def grid(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes:
 
 @cache
 def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
-    """A covering array: rows in which every ``strength`` values that make sense together meet; the same for every dtype."""
+    """A covering array: rows in which every ``strength`` values that make sense together meet; the same for
+    every dtype.
+    """
     operator = OPERATORS[name]
     axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
     if with_values_and_shapes:
@@ -124,13 +151,19 @@ def covering(operator: Operator, axes: Mapping[str, list[Any]], strength: int) -
     """Rows in which every ``strength`` values of different axes meet, as long as they make sense together."""
     forbidden = {pair: _forbidden(operator, axes, pair) for pair in combinations(axes, 2)}
     constraints = [
-        {"operator": "fn", "requires": pair, "evaluate": partial(_is_allowed, pair, values)} for pair, values in forbidden.items() if values
+        {"operator": "fn", "requires": pair, "evaluate": partial(_is_allowed, pair, values)}
+        for pair, values in forbidden.items()
+        if values
     ]
     return [dict(row) for row in make(axes, strength=min(strength, len(axes)), constraints=constraints)]
 
 
-def _forbidden(operator: Operator, axes: Mapping[str, list[Any]], names: tuple[str, str]) -> set[tuple[Any, Any]]:
-    """The pairs of values of two axes that make no sense together, found once: covering asks a million times."""
+def _forbidden(
+    operator: Operator, axes: Mapping[str, list[Any]], names: tuple[str, str]
+) -> set[tuple[Any, Any]]:
+    """The pairs of values of two axes that make no sense together, found once: covering asks a
+    million times.
+    """
     pairs = product(*(axes[name] for name in names))
     return {pair for pair in pairs if not fits(operator, dict(zip(names, pair, strict=True)))}
 
@@ -140,16 +173,26 @@ def _is_allowed(names: tuple[str, str], forbidden: set[tuple[Any, Any]], row: Ma
 
 
 def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
-    """Whether options, and the shape where there is one, make sense together: the operator settles on what was chosen."""
-    options = {name: value for name, value in chosen.items() if name not in ("shape", "values") and value != ABSENT}
+    """Whether options, and the shape where there is one, make sense together: the operator settles on what
+    was chosen.
+    """
+    options = {
+        name: value for name, value in chosen.items() if name not in ("shape", "values") and value != ABSENT
+    }
     complete = {name: allowed[0] for name, allowed in operator.options.items()} | options
-    settled = operator.settle(chosen["shape"], complete) if "shape" in chosen else operator.settle((2,) * 5, complete)
+    settled = (
+        operator.settle(chosen["shape"], complete)
+        if "shape" in chosen
+        else operator.settle((2,) * 5, complete)
+    )
     return all(settled.get(name, ABSENT) == value for name, value in options.items())
 
 
-def sizes(operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()) -> Iterator[Case]:
-    """The operator's sizes, each with another distribution; quick effort leaves out the large ones, ``dtypes`` share them where the
-    effort says so."""
+def sizes(
+    operator: Operator, dtype: str, effort: Effort, base_seed: int, dtypes: Sequence[str] = ()
+) -> Iterator[Case]:
+    """The operator's sizes, each with another distribution; quick effort leaves out the large ones,
+    ``dtypes`` share them where the effort says so."""
     values = list(operator.values)
     numbered = list(enumerate(operator.sizes))
     if effort.shared and dtypes:

@@ -1,12 +1,15 @@
-"""Where each case costs a compilation, dtypes take turns at quick effort: a test of an operator runs in one of them.
+"""Where each case costs a compilation, dtypes take turns at quick effort: a test of an operator runs in one
+of them.
 
-Every dtype is met by every operator and by every claim, though not by every test; another one comes first with the next seed. Smallest
-inputs of the ledger run in every dtype that they are recorded for. Nothing is left out at standard effort.
+Every dtype is met by every operator and by every claim, though not by every test; another one comes first
+with the next seed. Smallest inputs of the ledger run in every dtype that they are recorded for. Nothing is
+left out at standard effort.
 """
 
 from __future__ import annotations
 
 import pytest
+
 from torch_loss_parity.settings import SETTINGS, Settings
 
 
@@ -17,7 +20,11 @@ def take_turns(knobs: Settings) -> bool:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     knobs = config.stash[SETTINGS]
-    return [f"parity: {knobs.subject.name} compiles each case: dtypes take turns at quick effort"] if take_turns(knobs) else []
+    return (
+        [f"parity: {knobs.subject.name} compiles each case: dtypes take turns at quick effort"]
+        if take_turns(knobs)
+        else []
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,8 +36,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if {"operator", "dtype"} <= set(params):
-            others = tuple(sorted((name, str(value)) for name, value in params.items() if name not in ("operator", "dtype")))
-            tests.setdefault((item.path, getattr(item, "originalname", ""), params["operator"].name, others), []).append(item)
+            others = tuple(
+                sorted(
+                    (name, str(value)) for name, value in params.items() if name not in ("operator", "dtype")
+                )
+            )
+            tests.setdefault(
+                (item.path, getattr(item, "originalname", ""), params["operator"].name, others), []
+            ).append(item)
     left: set[pytest.Item] = set()
     for number, same in enumerate(tests.values()):
         chosen = same[(number + knobs.seed) % len(same)]

@@ -1,4 +1,6 @@
-"""The pytest interface of records: what is told at the end of a run, ``--strict-records``, ``--outcome``, and whose warnings fail."""
+"""The pytest interface of records: what is told at the end of a run, ``--strict-records``, ``--outcome``, and
+whose warnings fail.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torch_loss_parity.judging import tally
 from torch_loss_parity.ledger import news
 from torch_loss_parity.ledger.environment import here
@@ -24,7 +27,8 @@ from torch_loss_parity.settings import SETTINGS
 DIVERGED = "parity-diverged"  # in user properties: an entry of the ledger that diverges at its smallest input
 STRICT = ("all", "here")
 SCHEMA = 1
-NAMED = ("numpy", "hypothesis", "python-flint", "pytest")  # distributions that an outcome gives the versions of
+# Distributions that an outcome gives the versions of.
+NAMED = ("numpy", "hypothesis", "python-flint", "pytest")
 OURS = (PACKAGE, CHECKOUT / "reference", CHECKOUT / "benchmarks", CHECKOUT / "conftest.py")
 
 
@@ -35,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const="all",
         choices=STRICT,
-        help="fail where something is otherwise than recorded; with =here, only if it was recorded in this very environment",
+        help="fail where something is otherwise than recorded; with =here, only if it was recorded in this "
+        "very environment",
     )
     group.addoption("--outcome", metavar="FILE", type=Path, help="write what the run found to FILE, as JSON")
 
@@ -69,7 +74,13 @@ class Records:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failures.append(
-                {"test": report.nodeid, "claim": tally.claim_of(report.nodeid), "operator": "", "dtype": "", "message": _message(report)}
+                {
+                    "test": report.nodeid,
+                    "claim": tally.claim_of(report.nodeid),
+                    "operator": "",
+                    "dtype": "",
+                    "message": _message(report),
+                }
             )
         if report.when != "teardown":
             return
@@ -93,7 +104,10 @@ class Records:
         of_entry["claims"][claim] = of_entry["claims"].get(claim, 0) + count
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
-        """Whatever torch, NumPy or a subject warns of fails nothing. What this project's own code warns of does."""
+        """Whatever torch, NumPy or a subject warns of fails nothing.
+
+        What this project's own code warns of does.
+        """
         if is_own(warning_message):
             where = f"{Path(warning_message.filename).name}:{warning_message.lineno}"
             said = f"{where}: {warning_message.category.__name__}: {warning_message.message}"
@@ -104,7 +118,10 @@ class Records:
         """Why a run fails though its tests pass."""
         strict = self.config.getoption("strict_records") or ""
         failing = [f"--strict-records: {each['text']}" for each in news.failing(self.news, strict)]
-        return [*dict.fromkeys(failing), *(f"a warning of the suite's own code: {said}" for said in dict.fromkeys(self.warnings))]
+        return [
+            *dict.fromkeys(failing),
+            *(f"a warning of the suite's own code: {said}" for said in dict.fromkeys(self.warnings)),
+        ]
 
     @pytest.hookimpl(trylast=True)  # what else fails the run is part of the outcome
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -124,7 +141,9 @@ class Records:
             terminalreporter.write_line(f"FAIL: {problem}", red=True)
 
     def outcome(self, exitstatus: int) -> dict[str, Any]:
-        """What the run found, as ``--outcome`` writes it; `torch_loss_parity.versions.record` and `torch_loss_parity.ledger.verified` read it."""
+        """What the run found, as ``--outcome`` writes it; `torch_loss_parity.versions.record` and
+        `torch_loss_parity.ledger.verified` read it.
+        """
         settings = self.config.stash[SETTINGS]
         results = here(settings.device).as_dict()
         summary = self.config.pluginmanager.get_plugin(tally.SUMMARY)
@@ -163,10 +182,13 @@ class Records:
 def is_own(warning: warnings.WarningMessage) -> bool:
     """Whether this project's own code called ``warnings.warn``: the line that is named does.
 
-    torch and NumPy name the caller's line too, from C++ or by ``stacklevel``, and that line may be ours; it calls no ``warn``.
+    torch and NumPy name the caller's line too, from C++ or by ``stacklevel``, and that line may be ours; it
+    calls no ``warn``.
     """
     path = Path(warning.filename).resolve()
-    return any(path == ours or ours in path.parents for ours in OURS) and "warn(" in linecache.getline(warning.filename, warning.lineno)
+    return any(path == ours or ours in path.parents for ours in OURS) and "warn(" in linecache.getline(
+        warning.filename, warning.lineno
+    )
 
 
 def _message(report: pytest.TestReport) -> str:

@@ -1,4 +1,6 @@
-"""What the processes of a run are started with, unless it is set: settings that a library reads once, when it is loaded."""
+"""What the processes of a run are started with, unless it is set: settings that a library reads once, when it
+is loaded.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,16 @@ def _set(variables: Mapping[str, str | None]) -> None:
 
 
 def of_simulated_cpu(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a process needs besides where ATEN_CPU_CAPABILITY makes it a lesser CPU: a cache of its own for compiled code.
+    """What a process needs besides where ATEN_CPU_CAPABILITY makes it a lesser CPU: a cache of its own for
+    compiled code.
 
-    inductor's cache of graphs is not keyed by it, and code that it kept from a run with AVX2 does not compile without.
+    inductor's cache of graphs is not keyed by it, and code that it kept from a run with AVX2 does not compile
+    without.
     """
     if not (capability := environment.get("ATEN_CPU_CAPABILITY")) or "TORCHINDUCTOR_CACHE_DIR" in environment:
         return {}
-    return {"TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}_{capability}"))}
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(
+            Path(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}_{capability}")
+        )
+    }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+
 from torch_loss_parity.processes import system
 
 if TYPE_CHECKING:  # the first is not there on Windows

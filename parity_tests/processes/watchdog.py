@@ -1,13 +1,13 @@
 """A subject that does not return, or that takes the process with it, costs a test and not the run.
 
 *Time.* A test that counts no case for as long as the limit allows is ended: by an exception where Python runs
-(`torch_loss_parity.processes.alarm`), and where a call into other code never comes back to it, by ending the process, which
-pytest-xdist survives.
+(`torch_loss_parity.processes.alarm`), and where a call into other code never comes back to it, by ending the
+process, which pytest-xdist survives.
 
 *Crashes.* Each process writes down what it is doing, in a file that outlives it.
 
-*Strikes.* Once an operator has not returned, or has killed a process, `STRIKES` times, its other tests fail without being run: a run
-ends, and its report is whole.
+*Strikes.* Once an operator has not returned, or has killed a process, `STRIKES` times, its other tests fail
+without being run: a run ends, and its report is whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ REARM = 0.5  # seconds: a watchdog is a thread, and is not made anew for every c
 
 
 class NotReturned(BaseException):
-    """A call did not return within the limit. No `Exception`: nobody between the call and the test is to catch it."""
+    """A call did not return within the limit.
+
+    No `Exception`: nobody between the call and the test is to catch it.
+    """
 
     def __init__(self) -> None:  # whoever raises it in another thread can give it nothing
         within = f" within {_watches[-1].limit:g} s" if _watches else ""

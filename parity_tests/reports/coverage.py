@@ -1,10 +1,11 @@
-"""The README's section on what a run covers, and on what it knows about torch: written from a run's counts and from the ledger.
+"""The README's section on what a run covers, and on what it knows about torch: written from a run's counts
+and from the ledger.
 
     python -m pytest -n 2 --counts=counts.json
     python -m torch_loss_parity.reports.coverage counts.json --check      # or --write
 
-``--check`` fails if the README says anything else. The numbers hold for the versions that they name: with others, hypothesis draws
-other cases, and only what is said of the ledger is compared.
+``--check`` fails if the README says anything else. The numbers hold for the versions that they name: with
+others, hypothesis draws other cases, and only what is said of the ledger is compared.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import hypothesis
 import torch
+
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.reports import readme
@@ -32,14 +34,16 @@ def section(counts: Counts) -> str:
     every = sum(n for dtypes in counts.values() for claims in dtypes.values() for n in claims.values())
     return "\n".join(
         [
-            f"{every:,} cases in a run at standard effort ({made_with()}); a case is one call of the subject compared with an",
+            f"{every:,} cases in a run at standard effort ({made_with()}); a case is one call of the subject "
+            f"compared with an",
             "expectation.",
             "",
             *_table(("operator", "options", *DTYPES), _by_dtype(counts)),
             "",
             *_table(("claim", *OPERATORS, "all"), _by_claim(counts)),
             "",
-            f"{OF_LEDGER}, and what it does otherwise than it should (`python -m torch_loss_parity.issue_report ID` prints a report with a script):",
+            f"{OF_LEDGER}, and what it does otherwise than it should (`python -m "
+            f"torch_loss_parity.issue_report ID` prints a report with a script):",
             "",
             *_table(("id", "operators", "dtypes", "measured, or what happens"), _divergences()),
         ]
@@ -75,7 +79,12 @@ def _divergences() -> Iterator[Sequence[Any]]:
         modes = f" ({', '.join(entry.modes)})" if entry.modes else ""
         yield f"`{entry.id}`", ", ".join(entry.operators) + modes, ", ".join(entry.dtypes), entry.measured
     for shortfall in ledger.shortfalls_of("torch"):
-        yield f"`{shortfall.id}`", ", ".join(shortfall.operators), ", ".join(shortfall.dtypes) or "all", shortfall.what
+        yield (
+            f"`{shortfall.id}`",
+            ", ".join(shortfall.operators),
+            ", ".join(shortfall.dtypes) or "all",
+            shortfall.what,
+        )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
@@ -88,7 +97,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str
 def main(arguments: list[str] | None = None) -> int:
     """Print the section, write it into the README, or check that the README has it."""
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.reports.coverage", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m torch_loss_parity.reports.coverage",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("counts", type=Path, help="what pytest --counts wrote")
     choice = parser.add_mutually_exclusive_group()

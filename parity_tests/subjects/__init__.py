@@ -41,14 +41,18 @@ class Subject:
 
     @property
     def compiles(self) -> bool:
-        """Whether a case costs a compilation, so that a run is to have few of them; a subject says so by ``COMPILES = True``."""
+        """Whether a case costs a compilation, so that a run is to have few of them; a subject says so by
+        ``COMPILES = True``.
+        """
         return bool(getattr(self.namespace, "COMPILES", False))
 
     def offers(self, operator: str) -> bool:
         return callable(getattr(self.namespace, operator, None))
 
     def function(self, operator: str) -> Callable[..., Any]:
-        """The subject's function; of any but torch's own, a `NotImplementedError` comes out as `NotOffered`."""
+        """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
+        `NotOffered`.
+        """
         function: Callable[..., Any] = getattr(self.namespace, operator)
         if self.name in COMPLETE:
             return function
@@ -71,8 +75,14 @@ COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 FAULT = "fault:"  # ... and the name of a planted one
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
-    "torch.nn": ("from torch_loss_parity.subjects.builtin import modules; subject = modules()", builtin.modules),
-    "torch.compile": ("from torch_loss_parity.subjects.compiled import compiled; subject = compiled()", compiled),
+    "torch.nn": (
+        "from torch_loss_parity.subjects.builtin import modules; subject = modules()",
+        builtin.modules,
+    ),
+    "torch.compile": (
+        "from torch_loss_parity.subjects.compiled import compiled; subject = compiled()",
+        compiled,
+    ),
     "reference": ("from torch_loss_parity import reference as subject", builtin.definitions),
 }
 
@@ -91,9 +101,15 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
     if name.startswith(FAULT):
         return _fault(name.removeprefix(FAULT))
     if name.endswith(".py"):
-        namespace, imports = _from_file(name), f"import runpy, types; subject = types.SimpleNamespace(**runpy.run_path({name!r}))"
+        namespace, imports = (
+            _from_file(name),
+            (f"import runpy, types; subject = types.SimpleNamespace(**runpy.run_path({name!r}))"),
+        )
     else:
-        namespace, imports = _from_module(name), f"import importlib; subject = importlib.import_module({name!r})"
+        namespace, imports = (
+            _from_module(name),
+            (f"import importlib; subject = importlib.import_module({name!r})"),
+        )
     subject = Subject(name, namespace, imports)
     if not any(subject.offers(operator) for operator in operators):
         raise SubjectError(f"{name!r} offers none of the functions {', '.join(operators)}")
@@ -107,7 +123,9 @@ def _fault(name: str) -> Subject:
     if name not in FAULTS:
         raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
     imports = f"from torch_loss_parity.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
-    return Subject(FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports)
+    return Subject(
+        FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports
+    )
 
 
 def _choices() -> str:

@@ -1,8 +1,10 @@
-"""Array libraries with gradients of their own as subjects: arrays go over and come back, the library's vjp is the backward.
+"""Array libraries with gradients of their own as subjects: arrays go over and come back, the library's vjp is
+the backward.
 
-A library needs three functions. ``to(tensor)`` and ``back(array)`` carry numbers over and back, through DLPack or NumPy; ``vjp(function,
-arrays, others)`` returns ``function(*arrays, *others)`` and what pulls an upstream gradient back to each of ``arrays``. A function that is
-given again is the same object again, so that a library which compiles may keep what it has compiled.
+A library needs three functions. ``to(tensor)`` and ``back(array)`` carry numbers over and back, through
+DLPack or NumPy; ``vjp(function, arrays, others)`` returns ``function(*arrays, *others)`` and what pulls an
+upstream gradient back to each of ``arrays``. A function that is given again is the same object again, so that
+a library which compiles may keep what it has compiled.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ class Bridge:
 
     to: Callable[[torch.Tensor], Any]
     back: Callable[[Any], torch.Tensor]
-    vjp: Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], tuple[Any, Callable[[Any], Sequence[Any]]]]
+    vjp: Callable[
+        [Callable[..., Any], Sequence[Any], Sequence[Any]], tuple[Any, Callable[[Any], Sequence[Any]]]
+    ]
 
-    def call(self, function: Callable[..., Any], differentiable: Sequence[torch.Tensor], *others: Any) -> torch.Tensor:
+    def call(
+        self, function: Callable[..., Any], differentiable: Sequence[torch.Tensor], *others: Any
+    ) -> torch.Tensor:
         """``function`` of the library's arrays, as a function of tensors that autograd differentiates.
 
         Parameters
@@ -39,8 +45,12 @@ class Bridge:
 
 class _Bridged(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, bridge: Bridge, function: Callable[..., Any], others: Sequence[Any], *tensors: torch.Tensor) -> torch.Tensor:
-        result, ctx.pull_back = bridge.vjp(function, [bridge.to(tensor.detach()) for tensor in tensors], others)
+    def forward(
+        ctx: Any, bridge: Bridge, function: Callable[..., Any], others: Sequence[Any], *tensors: torch.Tensor
+    ) -> torch.Tensor:
+        result, ctx.pull_back = bridge.vjp(
+            function, [bridge.to(tensor.detach()) for tensor in tensors], others
+        )
         ctx.bridge = bridge
         return bridge.back(result).to(tensors[0].device)
 

@@ -1,4 +1,7 @@
-"""The built-in subjects: torch's functions, its modules, and the definitions themselves. Its compiled functions are in `compiled`."""
+"""The built-in subjects: torch's functions, its modules, and the definitions themselves.
+
+Its compiled functions are in `compiled`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+
 from torch_loss_parity import reference
 
 
@@ -16,13 +20,22 @@ def functional() -> Any:
 
 
 def definitions() -> Any:
-    """The reference on torch tensors, differentiated by autograd. It has no dtype of its own: several are promoted, as arrays are."""
+    """The reference on torch tensors, differentiated by autograd.
+
+    It has no dtype of its own: several are promoted, as arrays are.
+    """
 
     def of_one_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(input: torch.Tensor, target: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
-            others = {getattr(value, "dtype", input.dtype) for value in (*arguments, *options.values()) if value is not None}
+            others = {
+                getattr(value, "dtype", input.dtype)
+                for value in (*arguments, *options.values())
+                if value is not None
+            }
             if others - {input.dtype}:
-                raise NotImplementedError("weights of another dtype: the result of a definition has the dtype that all promote to")
+                raise NotImplementedError(
+                    "weights of another dtype: the result of a definition has the dtype that all promote to"
+                )
             output: torch.Tensor = function(input, target, *arguments, **options)
             return output
 
@@ -31,7 +44,8 @@ def definitions() -> Any:
     names = ("softmax", "log_softmax", "nll_loss", "cross_entropy")
     binary = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     return SimpleNamespace(
-        **{name: getattr(reference, name) for name in names}, **{name: of_one_dtype(getattr(reference, name)) for name in binary}
+        **{name: getattr(reference, name) for name in names},
+        **{name: of_one_dtype(getattr(reference, name)) for name in binary},
     )
 
 
@@ -53,7 +67,9 @@ def modules() -> Any:
     def binary_cross_entropy(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
         return torch.nn.BCELoss(**options)(input, target)
 
-    def binary_cross_entropy_with_logits(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+    def binary_cross_entropy_with_logits(
+        input: torch.Tensor, target: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
         return torch.nn.BCEWithLogitsLoss(**options)(input, target)
 
     return SimpleNamespace(

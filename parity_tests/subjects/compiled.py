@@ -1,11 +1,11 @@
 """torch.nn.functional under torch.compile: what answers a call is compiled code, or the call fails.
 
-Once dynamo has met more variants of a function than its limit allows, or meets something that it cannot trace, it goes on in eager
-mode without a word, and a verdict would be about eager mode. So graph breaks are errors, the limits are out of the way, and every call
-that no compiled graph has answered is `NotCompiled`.
+Once dynamo has met more variants of a function than its limit allows, or meets something that it cannot
+trace, it goes on in eager mode without a word, and a verdict would be about eager mode. So graph breaks are
+errors, the limits are out of the way, and every call that no compiled graph has answered is `NotCompiled`.
 
-Shapes are dynamic: a case does not cost a compilation of its own. Every dtype, number of dimensions and set of options has a function
-of its own, because dynamo goes through all variants that it has of one.
+Shapes are dynamic: a case does not cost a compilation of its own. Every dtype, number of dimensions and set
+of options has a function of its own, because dynamo goes through all variants that it has of one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import torch
 
 INDUCTOR = "inductor"
 NO_LIMIT = 2**20  # of variants: sizes 0 and 1 are compiled apart in each dimension of each argument
-_function: Callable[..., Any] = torch.nn.functional.softmax  # what `_traced` calls: each copy of it has its own
+# What `_traced` calls: each copy of it has its own.
+_function: Callable[..., Any] = torch.nn.functional.softmax
 
 
 class NotCompiled(RuntimeError):
@@ -65,10 +66,13 @@ class CompiledFunction:
             warnings.catch_warnings(),
             torch._dynamo.config.patch(recompile_limit=NO_LIMIT, accumulated_recompile_limit=NO_LIMIT),
         ):
-            warnings.simplefilter("ignore")  # the compiler's, about torch and itself: where they are errors, it does not compile
+            # The compiler's, about torch and itself: where they are errors, it does not compile.
+            warnings.simplefilter("ignore")
             result = variant(*arguments, **options)
         if self.ran == before:
-            raise NotCompiled(f"{self.function.__name__} was not compiled: no graph of torch.compile has answered the call")
+            raise NotCompiled(
+                f"{self.function.__name__} was not compiled: no graph of torch.compile has answered the call"
+            )
         return result
 
     def _variant(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Callable[..., Any]:

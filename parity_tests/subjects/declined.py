@@ -10,13 +10,17 @@ LIMITS = (
     "In order to use an autograd.Function with functorch transforms",
     "but it does not have vmap support",
     "does not support it because it has not been implemented yet",  # forward mode
-    "Cannot access data pointer of Tensor that doesn't have storage",  # a transform's tensor, handed to another library
+    # A transform's tensor, handed to another library.
+    "Cannot access data pointer of Tensor that doesn't have storage",
     "Can't call numpy() on Tensor that requires grad",
     "(compiled_fn) function from eager mode is not supported",  # torch.compile, under torch.func
-    "was compiled with non-empty donated buffers",  # torch.compile: a backward pass may overwrite what it was given, and retains no graph
-    "vmap: It looks like you're",  # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
+    # torch.compile: a backward pass may overwrite what it was given, and retains no graph.
+    "was compiled with non-empty donated buffers",
+    # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
+    "vmap: It looks like you're",
 )
-# Of a gradient that is differentiated once more: it came from elsewhere. Of a result, this would be a gradient that is missing.
+# Of a gradient that is differentiated once more: it came from elsewhere. Of a result, this would be a
+# gradient that is missing.
 NO_SECOND_DERIVATIVE = "does not require grad and does not have a grad_fn"
 
 

@@ -1,7 +1,7 @@
 """JAX and optax as a subject: ``--subject torch_loss_parity.subjects.jax_optax`` (extra: jax).
 
-What optax has no argument for is not offered: class weights, ``pos_weight``, and losses of probabilities. Reductions are written with
-jax.numpy, as people who use optax write them.
+What optax has no argument for is not offered: class weights, ``pos_weight``, and losses of probabilities.
+Reductions are written with jax.numpy, as people who use optax write them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import jax.numpy as jnp
 import optax
 import torch
 from torch.utils.dlpack import from_dlpack
+
 from torch_loss_parity.subjects.bridge import Bridge
 
 jax.config.update("jax_enable_x64", True)
-DTYPES = {torch.float16: jnp.float16, torch.bfloat16: jnp.bfloat16, torch.float32: jnp.float32, torch.float64: jnp.float64}
+DTYPES = {
+    torch.float16: jnp.float16,
+    torch.bfloat16: jnp.bfloat16,
+    torch.float32: jnp.float32,
+    torch.float64: jnp.float64,
+}
 
 
 @partial(jax.jit, static_argnums=0)
@@ -29,8 +35,12 @@ def _vjp(function: Callable[..., Any], arrays: Sequence[Any], others: Sequence[A
 _pull = jax.jit(lambda pull_back, grad_output: pull_back(grad_output))
 
 
-def _compiled_vjp(function: Callable[..., Any], arrays: Sequence[Any], others: Sequence[Any]) -> tuple[Any, Callable[[Any], Sequence[Any]]]:
-    """JAX compiles for every shape: the result as one program and the gradients as another, not each operation by itself."""
+def _compiled_vjp(
+    function: Callable[..., Any], arrays: Sequence[Any], others: Sequence[Any]
+) -> tuple[Any, Callable[[Any], Sequence[Any]]]:
+    """JAX compiles for every shape: the result as one program and the gradients as another, not each
+    operation by itself.
+    """
     result, pull_back = _vjp(function, list(arrays), list(others))
     return result, partial(_pull, pull_back)
 
@@ -48,7 +58,9 @@ def log_softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None)
     return _along(jax.nn.log_softmax, input, dim, dtype)
 
 
-def _along(function: Callable[..., Any], input: torch.Tensor, dim: int, dtype: torch.dtype | None) -> torch.Tensor:
+def _along(
+    function: Callable[..., Any], input: torch.Tensor, dim: int, dtype: torch.dtype | None
+) -> torch.Tensor:
     if input.ndim == 0:
         raise NotImplementedError("a number without dimensions")
     return _BRIDGE.call(_row_function(function, dim, None if dtype is None else DTYPES[dtype]), (input,))
@@ -84,7 +96,9 @@ def cross_entropy(
 def _of_probabilities(dim: int, label_smoothing: float, reduction: str) -> Callable[..., Any]:
     def loss(x: Any, t: Any) -> Any:
         t = optax.smooth_labels(t, label_smoothing) if label_smoothing else t
-        return _reduced(optax.softmax_cross_entropy(jnp.moveaxis(x, dim, -1), jnp.moveaxis(t, dim, -1)), reduction, None)
+        return _reduced(
+            optax.softmax_cross_entropy(jnp.moveaxis(x, dim, -1), jnp.moveaxis(t, dim, -1)), reduction, None
+        )
 
     return loss
 
@@ -93,7 +107,9 @@ def _of_probabilities(dim: int, label_smoothing: float, reduction: str) -> Calla
 def _of_indices(dim: int, ignore_index: int, reduction: str) -> Callable[..., Any]:
     def loss(x: Any, t: Any) -> Any:
         counted = t != ignore_index
-        losses = optax.softmax_cross_entropy_with_integer_labels(jnp.moveaxis(x, dim, -1), jnp.where(counted, t, 0))
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            jnp.moveaxis(x, dim, -1), jnp.where(counted, t, 0)
+        )
         return _reduced(losses, reduction, counted)
 
     return loss

@@ -1,7 +1,9 @@
-"""Liger-Kernel's Triton cross-entropy as a subject: ``--subject torch_loss_parity.subjects.liger --device cuda`` (extra: liger).
+"""Liger-Kernel's Triton cross-entropy as a subject: ``--subject torch_loss_parity.subjects.liger --device
+cuda`` (extra: liger).
 
-What Liger has no argument for is not offered: class probabilities. Its kernel takes rows of logits, (N, C); other shapes are brought to
-that as people who use it bring them. It is given the tensors as they are: that it stores the gradient in them is for the suite to say.
+What Liger has no argument for is not offered: class probabilities. Its kernel takes rows of logits, (N, C);
+other shapes are brought to that as people who use it bring them. It is given the tensors as they are: that it
+stores the gradient in them is for the suite to say.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from collections.abc import Callable
 import torch
 
 if not torch.cuda.is_available():
-    raise ImportError("Liger-Kernel's kernels are compiled by Triton for a GPU: it needs CUDA, and torch finds none here")
+    raise ImportError(
+        "Liger-Kernel's kernels are compiled by Triton for a GPU: it needs CUDA, and torch finds none here"
+    )
 
 from liger_kernel.transformers.functional import liger_cross_entropy
 
@@ -44,7 +48,12 @@ def of_rows(
     """A kernel that takes logits (N, C) and indices (N), on arguments of any shape that PyTorch takes."""
     if target.is_floating_point():
         raise NotImplementedError("class probabilities")
-    options = {"weight": weight, "ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
+    options = {
+        "weight": weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+    }
     if input.ndim == 2:
         return kernel(input, target, **options)
     rows = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1).reshape(-1, input.shape[1])

@@ -10,18 +10,28 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.subjects import Subject
 
-TORCH_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+TORCH_DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
 
 
 class WrongResult(AssertionError):
-    """A subject returned something that cannot be compared: not a tensor, or of the wrong dtype, shape or device."""
+    """A subject returned something that cannot be compared: not a tensor, or of the wrong dtype, shape or
+    device.
+    """
 
 
 def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str, Any]:
-    """The arguments of ``call`` as torch tensors: real arrays in the call's dtype, indices as int64, or as ``call.dtypes`` says."""
+    """The arguments of ``call`` as torch tensors: real arrays in the call's dtype, indices as int64, or as
+    ``call.dtypes`` says.
+    """
     made: dict[str, Any] = {}
     for name, value in call.arguments.items():
         if name == "dtype" and value is not None:
@@ -41,7 +51,9 @@ def forward(subject: Subject, call: Call, device: str) -> np.ndarray:
 
 
 def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
-    """What the subject returns, and the gradient with respect to each differentiable argument, from one call."""
+    """What the subject returns, and the gradient with respect to each differentiable argument,
+    from one call.
+    """
     made = tensors(call, device, requires_grad=True)
     output = _output(subject, call, made, device)
     return {"forward": widen(output), **_gradients(call, made, output, grad_output, device)}
@@ -53,7 +65,9 @@ def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray
     return _gradients(call, made, _output(subject, call, made, device), grad_output, device)
 
 
-def _gradients(call: Call, made: Mapping[str, Any], output: torch.Tensor, grad_output: np.ndarray, device: str) -> Mapping[str, np.ndarray]:
+def _gradients(
+    call: Call, made: Mapping[str, Any], output: torch.Tensor, grad_output: np.ndarray, device: str
+) -> Mapping[str, np.ndarray]:
     if tuple(output.shape) != grad_output.shape:
         raise WrongResult(f"the result has shape {tuple(output.shape)}, expected {grad_output.shape}")
     upstream = torch.from_numpy(np.array(grad_output)).to(device=device, dtype=output.dtype)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
+
 from torch_loss_parity.processes.folders import CHECKOUT
 
 NEWEST = "newest"

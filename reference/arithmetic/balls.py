@@ -1,8 +1,8 @@
 """Ball arithmetic: the definitions on Arb balls enclose the true value with certainty.
 
-A NumPy object array of Arb balls (python-flint) is an array like any other to the definitions. Inputs are binary numbers,
-so they are balls of radius zero; every operation rounds outwards. F. Johansson, "Arb: efficient arbitrary-precision
-midpoint-radius interval arithmetic", IEEE Trans. Computers 66 (2017).
+A NumPy object array of Arb balls (python-flint) is an array like any other to the definitions. Inputs are
+binary numbers, so they are balls of radius zero; every operation rounds outwards. F. Johansson, "Arb:
+efficient arbitrary-precision midpoint-radius interval arithmetic", IEEE Trans. Computers 66 (2017).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import flint
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 
 
 class Enclosure(NamedTuple):
-    """The true value lies in ``midpoint + remainder +- radius``; nan in all three where no number encloses it.
+    """The true value lies in ``midpoint + remainder +- radius``; nan in all three where no number encloses
+    it.
 
     ``midpoint`` is the nearest float64 and ``remainder`` what it leaves: together about 106 bits.
     """
@@ -94,7 +96,8 @@ def _split(element: Any) -> tuple[float, float, float]:
 def evaluate(function: Callable[..., Any], *args: Any, bits: int = 128, **kwargs: Any) -> Any:
     """``function`` of the exact balls of every array among the arguments, at ``bits`` bits.
 
-    Returns what the function returns: an object array of balls (0-d results included), or a named tuple of them.
+    Returns what the function returns: an object array of balls (0-d results included), or a named tuple of
+    them.
     """
     with precision(bits):
         made = [balls(a) if isinstance(a, np.ndarray) else a for a in args]

@@ -1,18 +1,19 @@
 """Double-double: arrays of numbers that are each the unevaluated sum of two float64s, about 106 bits.
 
 Note [One evaluation everywhere]
-    What is asked of float64 has to be evaluated in something finer. NumPy's long double is no such thing: it has
-    64 bits of precision on x86, 113 on most other machines, and 53 on Windows and on Apple's, where it is float64
-    itself. Bounds of float64 would be twice as wide there, and what is allowed of small differences be another
-    thing on every machine. These arrays need IEEE 754 float64 and nothing else: no wider type, no fused
-    multiply-add and no mathematics library. So values and bounds are the same to the last bit everywhere.
+    What is asked of float64 has to be evaluated in something finer. NumPy's long double is no such thing: it
+    has 64 bits of precision on x86, 113 on most other machines, and 53 on Windows and on Apple's, where it is
+    float64 itself. Bounds of float64 would be twice as wide there, and what is allowed of small differences
+    be another thing on every machine. These arrays need IEEE 754 float64 and nothing else: no wider type, no
+    fused multiply-add and no mathematics library. So values and bounds are the same to the last bit
+    everywhere.
 
 Note [How accurate]
-    Additions, products and quotients are those of Joldes, Muller & Popescu, "Tight and rigorous error bounds for
-    basic building blocks of double-word arithmetic", ACM TOMS 44 (2017): their relative errors are less than 2^-102,
-    and there are none in a sum or product of two float64s. exp, log and log1p are those of
-    `torch_loss_parity.reference.arithmetic.elementary`. Two things are not relative: a result below 2^-900 may be off by 2^-1072, as
-    its second half underflows, and what overflows is infinite.
+    Additions, products and quotients are those of Joldes, Muller & Popescu, "Tight and rigorous error bounds
+    for basic building blocks of double-word arithmetic", ACM TOMS 44 (2017): their relative errors are less
+    than 2^-102, and there are none in a sum or product of two float64s. exp, log and log1p are those of
+    `torch_loss_parity.reference.arithmetic.elementary`. Two things are not relative: a result below 2^-900
+    may be off by 2^-1072, as its second half underflows, and what overflows is infinite.
 
 The second half may be the number 0 in place of an array of zeros: then every number is known to be a float64.
 """
@@ -25,6 +26,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
 
 ROUNDOFF = 2.0**-102  # of an addition, a product, a quotient
@@ -38,8 +40,8 @@ quietly = np.errstate(all="ignore")
 class DoubleDouble:
     """An array of numbers ``high + low``; ``high`` is the nearest float64.
 
-    NumPy's functions take it where `double_double_functions` says how; others raise TypeError, so that nothing is
-    rounded in silence. `numpy.asarray` gives the nearest float64s.
+    NumPy's functions take it where `double_double_functions` says how; others raise TypeError, so that
+    nothing is rounded in silence. `numpy.asarray` gives the nearest float64s.
     """
 
     __slots__ = ("high", "low")
@@ -47,12 +49,15 @@ class DoubleDouble:
     dtype = np.dtype(np.float64)  # of each half
 
     def __init__(self, high: Any, low: Any = 0.0) -> None:
-        # NumPy makes a numpy.float64 of an array without dimensions, which is a float too, and would be taken for no second half.
+        # NumPy makes a numpy.float64 of an array without dimensions, which is a float too, and would be taken
+        # for no second half.
         self.high, self.low = high, np.asarray(low) if isinstance(low, np.generic) else low
 
     @classmethod
     def of(cls, x: Any) -> DoubleDouble:
-        """The same numbers, from an array of any real type; of a type wider than two float64s, the nearest."""
+        """The same numbers, from an array of any real type; of a type wider than two float64s,
+        the nearest.
+        """
         if isinstance(x, DoubleDouble):
             return x
         x = np.asarray(x)
@@ -164,7 +169,9 @@ def holds_float64s(x: Any) -> bool:
 
 def moved(move: Callable[[Any], Any], x: DoubleDouble) -> DoubleDouble:
     """What ``move`` does to an array, done to both halves."""
-    return DoubleDouble(move(x.high), x.low if holds_float64s(x) else move(np.broadcast_to(x.low, x.high.shape)))
+    return DoubleDouble(
+        move(x.high), x.low if holds_float64s(x) else move(np.broadcast_to(x.low, x.high.shape))
+    )
 
 
 @cache
@@ -174,7 +181,7 @@ def _functions() -> ModuleType:
     return double_double_functions
 
 
-# --- the four operations ---------------------------------------------------------------------------------------
+# --- the four operations ------------------------------------------------------------------------------------
 
 
 def normal(high: Any, low: Any) -> DoubleDouble:
@@ -241,6 +248,8 @@ def _divide_scaled(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
 
 
 def _scaled(x: DoubleDouble) -> tuple[DoubleDouble, Any]:
-    """Numbers of the size of 1, and the exponents of the powers of two that they are to be multiplied with."""
+    """Numbers of the size of 1, and the exponents of the powers of two that they are to be
+    multiplied with.
+    """
     mantissa, exponent = np.frexp(x.high)
     return DoubleDouble(mantissa, np.ldexp(x.low, -exponent)), exponent

@@ -1,4 +1,5 @@
-"""NumPy's functions on `DoubleDouble` arrays: what ``numpy.exp``, ``numpy.sum``, ``numpy.where`` and the others call.
+"""NumPy's functions on `DoubleDouble` arrays: what ``numpy.exp``, ``numpy.sum``, ``numpy.where`` and the
+others call.
 
 Only what the rounding arithmetic, the verdict and the audit need.
 """
@@ -9,8 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic import elementary
-from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, holds_float64s, moved, normal, quietly
+from torch_loss_parity.reference.arithmetic.double_double import (
+    DoubleDouble,
+    holds_float64s,
+    moved,
+    normal,
+    quietly,
+)
 from torch_loss_parity.reference.arithmetic.error_free import two_sum
 
 
@@ -43,7 +51,7 @@ def _usual(found: elementary.Pair, inside: Any, x: Any, function: Any) -> Double
     return DoubleDouble(high, np.where(usual, logarithm.low, 0.0))
 
 
-# --- reductions and structure ----------------------------------------------------------------------------------
+# --- reductions and structure -------------------------------------------------------------------------------
 
 
 def _along(x: DoubleDouble, axis: Any, keepdims: bool) -> tuple[DoubleDouble, tuple[int, ...]]:
@@ -52,7 +60,9 @@ def _along(x: DoubleDouble, axis: Any, keepdims: bool) -> tuple[DoubleDouble, tu
     axes = tuple(a % x.ndim for a in given)
     others = [a for a in range(x.ndim) if a not in axes]
     count = int(np.prod([x.shape[a] for a in axes]))
-    lines = moved(lambda half: np.transpose(half, (*others, *axes)).reshape(*(x.shape[a] for a in others), count), x)
+    lines = moved(
+        lambda half: np.transpose(half, (*others, *axes)).reshape(*(x.shape[a] for a in others), count), x
+    )
     return lines, tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a in others)
 
 
@@ -96,7 +106,9 @@ def maximum(x: Any, y: Any) -> DoubleDouble:
 def where(condition: Any, x: Any, y: Any) -> DoubleDouble:
     x, y = DoubleDouble.of(x), DoubleDouble.of(y)
     exact = holds_float64s(x) and holds_float64s(y)
-    return DoubleDouble(np.where(condition, x.high, y.high), 0.0 if exact else np.where(condition, x.low, y.low))
+    return DoubleDouble(
+        np.where(condition, x.high, y.high), 0.0 if exact else np.where(condition, x.low, y.low)
+    )
 
 
 def stack(parts: Any, axis: int = 0) -> DoubleDouble:
@@ -164,4 +176,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ndim: lambda x: x.ndim,
 }
 FUNCTIONS |= {function: _moves(function) for function in _MOVING}
-METHODS: dict[str, dict[Any, Callable[..., Any]]] = {"__call__": UFUNCS, "reduce": {np.add: sum, np.maximum: max}}
+METHODS: dict[str, dict[Any, Callable[..., Any]]] = {
+    "__call__": UFUNCS,
+    "reduce": {np.add: sum, np.maximum: max},
+}

@@ -1,21 +1,22 @@
 """Dual numbers over any other arithmetic: the unchanged definitions on them give directional derivatives.
 
-A `Dual` array holds a primal and a tangent, two arrays of one inner arithmetic: NumPy floats, Arb balls or `Rounded` arrays. Each
-operation computes its result and the derivative of its result in the direction of the tangents (Griewank & Walther, *Evaluating
-Derivatives*, 2nd ed., ch. 3). A definition on Duals is its own jvp; a closed-form backward on Duals is the derivative of the
-gradient, a Hessian-vector product. On `Rounded` parts each comes with the error that evaluating it may cost, on balls with
-certainty.
+A `Dual` array holds a primal and a tangent, two arrays of one inner arithmetic: NumPy floats, Arb balls or
+`Rounded` arrays. Each operation computes its result and the derivative of its result in the direction of the
+tangents (Griewank & Walther, *Evaluating Derivatives*, 2nd ed., ch. 3). A definition on Duals is its own jvp;
+a closed-form backward on Duals is the derivative of the gradient, a Hessian-vector product. On `Rounded`
+parts each comes with the error that evaluating it may cost, on balls with certainty.
 
 Note [Constants]
-    A missing tangent (None) is that of a constant. It is left out of every sum and product, so what does not depend on the
-    direction is charged with no rounding, and a masked -inf is not multiplied by zero.
+    A missing tangent (None) is that of a constant. It is left out of every sum and product, so what does not
+    depend on the direction is charged with no rounding, and a masked -inf is not multiplied by zero.
 
 Note [Kinks]
-    At a kink, ``abs`` of 0 and ``maximum`` of equals, the derivative is the one from the right: of ``x`` itself, of the first
-    argument. The definitions use kinked functions as two branches of one smooth function (softplus, sigmoid). The branches
-    agree where they meet, as long as every kinked function of a formula takes the same side; so does ``x >= 0`` in sigmoid.
-    Within `multiplied_at_kinks`, the derivative of ``maximum`` is what libraries of automatic differentiation compute: that of either
-    argument times 0, 1 or, of equals, a half. A derivative that is infinite and not wanted is then nan.
+    At a kink, ``abs`` of 0 and ``maximum`` of equals, the derivative is the one from the right: of ``x``
+    itself, of the first argument. The definitions use kinked functions as two branches of one smooth function
+    (softplus, sigmoid). The branches agree where they meet, as long as every kinked function of a formula
+    takes the same side; so does ``x >= 0`` in sigmoid. Within `multiplied_at_kinks`, the derivative of
+    ``maximum`` is what libraries of automatic differentiation compute: that of either argument times 0, 1 or,
+    of equals, a half. A derivative that is infinite and not wanted is then nan.
 """
 
 from __future__ import annotations

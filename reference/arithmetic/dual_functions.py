@@ -1,7 +1,7 @@
 """The array-API functions on `Dual` arrays: the namespace that ``Dual.__array_namespace__`` returns.
 
-Each function calls its namesake of the inner arithmetic on the primal, and the rule of its derivative on the tangent. Only what
-the definitions need.
+Each function calls its namesake of the inner arithmetic on the primal, and the rule of its derivative on the
+tangent. Only what the definitions need.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.dual import MULTIPLIES, Dual, coerce, made, tangent_of
 
 inf = np.inf
@@ -17,7 +18,7 @@ nan = np.nan
 int64 = np.dtype(np.int64)
 
 
-# --- what arrays are -------------------------------------------------------------------------------------------------
+# --- what arrays are ----------------------------------------------------------------------------------------
 
 
 def isdtype(dtype: Any, kind: str | tuple[str, ...]) -> bool:
@@ -41,7 +42,7 @@ def ones_like(x: Dual) -> Dual:
     return Dual(x.inner.ones_like(x.primal))
 
 
-# --- linear functions: the same for both parts -------------------------------------------------------------------------
+# --- linear functions: the same for both parts --------------------------------------------------------------
 
 
 def _both(x: Dual, move: Callable[[Any, Any], Any]) -> Dual:
@@ -79,7 +80,7 @@ def sum(x: Dual, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = 
     return _both(x, lambda xp, a: xp.sum(a, axis=axis, keepdims=keepdims))
 
 
-# --- decisions ---------------------------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------------------
 
 
 def all(x: Dual) -> Dual:
@@ -100,7 +101,9 @@ def where(condition: Any, x: Any, y: Any) -> Dual:
 
 
 def maximum(x: Any, y: Any) -> Dual:
-    """The larger of two; of equals the derivative is the first one's, see Note [Kinks] in `torch_loss_parity.reference.arithmetic.dual`."""
+    """The larger of two; of equals the derivative is the first one's, see Note [Kinks] in
+    `torch_loss_parity.reference.arithmetic.dual`.
+    """
     x, y = coerce(x), coerce(y)
     primal = x.inner.maximum(x.primal, y.primal)
     if x.tangent is None and y.tangent is None:
@@ -116,15 +119,16 @@ def maximum(x: Any, y: Any) -> Dual:
 def max(x: Dual, *, axis: int, keepdims: bool = False) -> Dual:
     """The shift of a softmax, taken for a constant.
 
-    Softmax and its logarithm do not depend on the shift: its derivative is multiplied by zero, in the end. Carried along as that
-    of the largest element it would be subtracted from the tangent and cancel again, which costs roundings of the size of a
-    common offset that no implementation needs to make. A definition whose result depended on ``max`` would have another
-    derivative than this says, which the mean value theorem on balls would show.
+    Softmax and its logarithm do not depend on the shift: its derivative is multiplied by zero, in the end.
+    Carried along as that of the largest element it would be subtracted from the tangent and cancel again,
+    which costs roundings of the size of a common offset that no implementation needs to make. A definition
+    whose result depended on ``max`` would have another derivative than this says, which the mean value
+    theorem on balls would show.
     """
     return Dual(x.inner.max(x.primal, axis=axis, keepdims=keepdims))
 
 
-# --- elementary functions ----------------------------------------------------------------------------------------------
+# --- elementary functions -----------------------------------------------------------------------------------
 
 
 def exp(x: Dual) -> Dual:

@@ -1,14 +1,14 @@
 """exp, log and log1p of double-double numbers, with float64's additions and products alone.
 
-Arguments and results are pairs ``(high, low)``. Those of results are not normalized: ``high`` may be off by an ulp from
-the nearest float64.
+Arguments and results are pairs ``(high, low)``. Those of results are not normalized: ``high`` may be off by
+an ulp from the nearest float64.
 
 Note [Tables]
-    The argument is reduced with a table whose entries are double-double, by Python's `decimal`, until a series
-    converges in a few terms. Of that, what is large is summed exactly; the rest is at most 2^-17 of the result, and is
-    evaluated in float64 with a handful of roundings. So the relative error of log and log1p is below 2^-68, and that of
-    exp far below. Tang, "Table-driven implementation of the exponential function", ACM TOMS 15 (1989), and "... of the
-    logarithm function", ACM TOMS 16 (1990).
+    The argument is reduced with a table whose entries are double-double, by Python's `decimal`, until a
+    series converges in a few terms. Of that, what is large is summed exactly; the rest is at most 2^-17 of
+    the result, and is evaluated in float64 with a handful of roundings. So the relative error of log and
+    log1p is below 2^-68, and that of exp far below. Tang, "Table-driven implementation of the exponential
+    function", ACM TOMS 15 (1989), and "... of the logarithm function", ACM TOMS 16 (1990).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from math import factorial
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.error_free import fast_two_sum, two_product, two_sum
 
 Pair = tuple[Any, Any]
@@ -96,7 +97,9 @@ def _log1p_of_little(t: Any, rest: Any) -> Pair:
 
 @cache
 def _powers() -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """2^(i / 256) in two parts; log(2) / 256 in three, 18-bit multiples of the first two of which are float64s."""
+    """2^(i / 256) in two parts; log(2) / 256 in three, 18-bit multiples of the first two of which are
+    float64s.
+    """
     with localcontext() as context:
         context.prec = _DIGITS
         step = Decimal(2).ln() / STEPS
@@ -108,7 +111,9 @@ def _powers() -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
 
 @cache
 def _logarithms() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
-    """For each cell c, and -log(c) in two parts; log(2) in two, of the first of which 11-bit multiples are float64s."""
+    """For each cell c, and -log(c) in two parts; log(2) in two, of the first of which 11-bit multiples are
+    float64s.
+    """
     with localcontext() as context:
         context.prec = _DIGITS
         factors = [round(2**9 * STEPS / i) / 2**9 for i in range(_FIRST, _LAST + 1)]

@@ -1,22 +1,24 @@
 """The bound that the rounding arithmetic carries from operation to operation.
 
 Note [Running error analysis]
-    A `Rounded` array holds the value of each element, evaluated in a format wider than the one that is modelled, and a
-    bound on how far an implementation in the modelled `Arithmetic` may be from it. Every operation adds its own rounding
-    to what its operands carry (Wilkinson; Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., sec. 3.3).
-    An element that an implementation computes is
+    A `Rounded` array holds the value of each element, evaluated in a format wider than the one that is
+    modelled, and a bound on how far an implementation in the modelled `Arithmetic` may be from it. Every
+    operation adds its own rounding to what its operands carry (Wilkinson; Higham, *Accuracy and Stability of
+    Numerical Algorithms*, 2nd ed., sec. 3.3). An element that an implementation computes is
 
-        value * exp(rho + sum_k r_k tau_k)  +  alpha + sum_k a_k tau_k,     |rho| <= relative,  |alpha| <= absolute,  |tau_k| <= 1
+        value * exp(rho + sum_k r_k tau_k)  +  alpha + sum_k a_k tau_k,
+        |rho| <= relative,  |alpha| <= absolute,  |tau_k| <= 1
 
-    Relative errors live in the exponent, so products and quotients add them, exp turns an absolute error into a relative
-    one and log back, all without second-order terms. Absolute errors take what has no relative bound: cancellation and
-    underflow.
+    Relative errors live in the exponent, so products and quotients add them, exp turns an absolute error into
+    a relative one and log back, all without second-order terms. Absolute errors take what has no relative
+    bound: cancellation and underflow.
 
 Note [Shared errors]
-    The error of a sum over a row is *one* unknown for the whole row. `Unknown` keeps it apart from each element's own
-    error, as affine arithmetic does, with a relative and an absolute coefficient for every element (``r_k``, ``a_k``
-    above). At a vocabulary of 131072 the sum may be off by a per cent in float32; every probability is then off by the
-    *same* per cent, and one that is off by two parts in a million from its neighbours is seen.
+    The error of a sum over a row is *one* unknown for the whole row. `Unknown` keeps it apart from each
+    element's own error, as affine arithmetic does, with a relative and an absolute coefficient for every
+    element (``r_k``, ``a_k`` above). At a vocabulary of 131072 the sum may be off by a per cent in float32;
+    every probability is then off by the *same* per cent, and one that is off by two parts in a million from
+    its neighbours is seen.
 """
 
 from __future__ import annotations
@@ -52,7 +54,10 @@ class Unknown:
 
 @dataclass(frozen=True, eq=False)
 class Error:
-    """The bound that a `Rounded` array carries; see Note [Running error analysis]. Arrays broadcast against the value."""
+    """The bound that a `Rounded` array carries; see Note [Running error analysis].
+
+    Arrays broadcast against the value.
+    """
 
     relative: Any = 0.0
     absolute: Any = 0.0
@@ -60,7 +65,11 @@ class Error:
 
     @_kept
     def total_relative(self) -> Any:
-        return self.relative + sum_of_magnitudes(r for r, _ in self.shared.values()) if self.shared else self.relative
+        return (
+            self.relative + sum_of_magnitudes(r for r, _ in self.shared.values())
+            if self.shared
+            else self.relative
+        )
 
     @_kept
     def growth(self) -> Any:
@@ -69,7 +78,11 @@ class Error:
 
     @_kept
     def total_absolute(self) -> Any:
-        return self.absolute + sum_of_magnitudes(a for _, a in self.shared.values()) if self.shared else self.absolute
+        return (
+            self.absolute + sum_of_magnitudes(a for _, a in self.shared.values())
+            if self.shared
+            else self.absolute
+        )
 
 
 def sum_of_magnitudes(coefficients: Iterable[Any]) -> Any:

@@ -1,8 +1,9 @@
 """Sums and products of float64s together with exactly what rounding them misses.
 
-Each result is a pair ``(rounded, missed)``. Knuth, *The Art of Computer Programming*, vol. 2, sec. 4.2.2; Dekker, "A
-floating-point technique for extending the available precision", Numer. Math. 18 (1971). A product is exact unless a part
-of it underflows, or the splitting of a factor above 2^996 overflows: then nan is what it misses.
+Each result is a pair ``(rounded, missed)``. Knuth, *The Art of Computer Programming*, vol. 2, sec. 4.2.2;
+Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18 (1971). A product
+is exact unless a part of it underflows, or the splitting of a factor above 2^996 overflows: then nan is what
+it misses.
 """
 
 from __future__ import annotations

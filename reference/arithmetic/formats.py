@@ -1,6 +1,7 @@
 """Floating-point formats, and the arithmetic an implementation is assumed to work in.
 
-Notation follows Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 2: ``u`` is the unit roundoff.
+Notation follows Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 2: ``u`` is the unit
+roundoff.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic import double_double
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error_free import two_sum
@@ -53,13 +55,18 @@ class Format:
 
     @cached_property
     def overflow_threshold(self) -> float:
-        """Smallest magnitude that rounds to infinity; for float64 infinity, as float64 says of a number so large."""
+        """Smallest magnitude that rounds to infinity; for float64 infinity, as float64 says of a number so
+        large.
+        """
         return (2.0 - 2.0**-self.precision) * 2.0**self.max_exponent
 
     def spacing(self, x: Any) -> Any:
-        """The gap to the next number of the format at the magnitude of ``x``: one ulp of it; of a non-finite number, something."""
+        """The gap to the next number of the format at the magnitude of ``x``: one ulp of it; of a non-finite
+        number, something.
+        """
         x = nearest(x)
-        if isinstance(x, np.ndarray) and x.dtype == np.float64:  # without its significand a number is a power of two
+        # Without its significand a number is a power of two.
+        if isinstance(x, np.ndarray) and x.dtype == np.float64:
             return np.maximum(_power_below(x) * (2 * self.unit_roundoff), self.smallest_subnormal)
         _, exponent = np.frexp(x)
         lowest = self.min_exponent - self.precision + 1
@@ -67,7 +74,8 @@ class Format:
 
     def holds(self, x: Any) -> Any:
         """Whether each number of ``x`` is a number of this format (nan and infinities are)."""
-        if self.precision == 24 and isinstance(x, np.ndarray) and x.dtype == np.float64:  # NumPy has the format
+        # NumPy has the format.
+        if self.precision == 24 and isinstance(x, np.ndarray) and x.dtype == np.float64:
             with np.errstate(invalid="ignore", over="ignore"):
                 return (x.astype(np.float32) == x) | np.isnan(x)
         with np.errstate(invalid="ignore"):
@@ -75,7 +83,8 @@ class Format:
         return inside | ~np.isfinite(x)
 
     def units(self, x: Any) -> tuple[Any, Any]:
-        """The nearest number of the format, ties to even, and what it leaves of ``x``: multiples of `spacing`.
+        """The nearest number of the format, ties to even, and what it leaves of ``x``: multiples of
+        `spacing`.
 
         Of a double-double in a format finer than float64, the first is a double-double too.
         """
@@ -103,7 +112,9 @@ class Format:
 
 
 def _power_below(x: np.ndarray) -> Any:
-    """The largest power of two that is at most the magnitude of each float64; 0 of 0 and of what is subnormal."""
+    """The largest power of two that is at most the magnitude of each float64; 0 of 0 and of what is
+    subnormal.
+    """
     return (x.view(np.int64) & 0x7FF0_0000_0000_0000).view(np.float64)
 
 
@@ -115,9 +126,15 @@ FORMATS = {f.name: f for f in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
 
 
 def promoted(*dtypes: str) -> str:
-    """The dtype that holds every number of ``dtypes``, as array libraries promote: float32 for float16 with bfloat16."""
+    """The dtype that holds every number of ``dtypes``, as array libraries promote: float32 for float16 with
+    bfloat16.
+    """
     formats = [FORMATS[name] for name in dtypes]
-    holds = [f for f in FORMATS.values() if all(f.precision >= g.precision and f.max_exponent >= g.max_exponent for g in formats)]
+    holds = [
+        f
+        for f in FORMATS.values()
+        if all(f.precision >= g.precision and f.max_exponent >= g.max_exponent for g in formats)
+    ]
     return holds[0].name
 
 
@@ -125,8 +142,9 @@ def promoted(*dtypes: str) -> str:
 class Arithmetic:
     """What an implementation may do between its inputs and its outputs, and so what its rounding may cost.
 
-    The accuracies of the elementary functions are those that the OpenCL C specification (section 7.4, "Relative Error
-    as ULPs", full profile) demands of every device: a public contract that CPU and GPU mathematics libraries meet.
+    The accuracies of the elementary functions are those that the OpenCL C specification (section 7.4,
+    "Relative Error as ULPs", full profile) demands of every device: a public contract that CPU and GPU
+    mathematics libraries meet.
 
     Parameters
     ----------
@@ -137,14 +155,18 @@ class Arithmetic:
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
     conversion : Format, optional
-        The format that a number of a wider one passes through on its way to a narrower one, rounded to both; rounded once unless given.
+        The format that a number of a wider one passes through on its way to a narrower one, rounded to both;
+        rounded once unless given.
     converts : bool
-        Whether a number of another format is rounded to that of the inputs; if not, it is used as it is, rounded to ``compute`` alone.
+        Whether a number of another format is rounded to that of the inputs; if not, it is used as it is,
+        rounded to ``compute`` alone.
     total : Format, optional
-        The format in which the sum over all losses, for a mean or a sum, is kept while it grows; ``compute`` unless given.
+        The format in which the sum over all losses, for a mean or a sum, is kept while it grows; ``compute``
+        unless given.
     total_order : {"any", "cascade"}
-        The order of that sum. ``"any"`` allows every order of the n - 1 additions. ``"cascade"`` is the multi-level summation
-        that torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at most 8 levels.
+        The order of that sum. ``"any"`` allows every order of the n - 1 additions. ``"cascade"`` is the
+        multi-level summation that torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at
+        most 8 levels.
     exp_ulps, log_ulps, log1p_ulps : float
         Largest error of the elementary functions, in ulps of ``compute``.
     flushes_subnormals : bool
@@ -165,7 +187,8 @@ class Arithmetic:
 
     @classmethod
     def for_dtype(cls, dtype: str, **changes: Any) -> Arithmetic:
-        """The arithmetic asked of an implementation on ``dtype``: half precision is computed in float32, rounded once.
+        """The arithmetic asked of an implementation on ``dtype``: half precision is computed in float32,
+        rounded once.
 
         Raises
         ------
@@ -195,16 +218,25 @@ class Arithmetic:
 
     @cached_property
     def evaluation_roundoff_of_functions(self) -> float:
-        """The same of exp, log and log1p, to be multiplied with the ulps that are asked of an implementation."""
-        return double_double.FUNCTION_ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
+        """The same of exp, log and log1p, to be multiplied with the ulps that are asked of an
+        implementation.
+        """
+        return (
+            double_double.FUNCTION_ROUNDOFF if self.evaluation_type is DoubleDouble else FLOAT64.unit_roundoff
+        )
 
     def between(self, wide: Format, narrow: Format) -> Format | None:
-        """What a number passes through from one format to another; None where it is rounded at once, or not at all."""
+        """What a number passes through from one format to another; None where it is rounded at once, or not
+        at all.
+        """
         through = self.conversion
-        return through if through is not None and wide.precision > through.precision > narrow.precision else None
+        return (
+            through if through is not None and wide.precision > through.precision > narrow.precision else None
+        )
 
     def total_height(self, terms: Any) -> Any:
-        """The largest number of additions that any one of ``terms`` losses passes through on the way into their sum.
+        """The largest number of additions that any one of ``terms`` losses passes through on the way into
+        their sum.
 
         Raises
         ------
@@ -215,8 +247,8 @@ class Arithmetic:
         if self.total_order == "any":
             return one_by_one
         if self.total_order == "cascade":
-            # level_power = max(4, ceil(log2(n) / 8)); a level takes 2**level_power partial sums of the one below, and the
-            # eight levels are added up at the end.
+            # level_power = max(4, ceil(log2(n) / 8)); a level takes 2**level_power partial sums of the one
+            # below, and the eight levels are added up at the end.
             bits = np.ceil(np.log2(np.maximum(terms, 2)))
             level_power = np.maximum(4, np.ceil(bits / 8))
             levels = np.ceil(bits / level_power)

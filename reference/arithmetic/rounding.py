@@ -1,26 +1,28 @@
-"""Rounding arithmetic: an array that carries a bound on what evaluating the same lines in finite precision may cost.
+"""Rounding arithmetic: an array that carries a bound on what evaluating the same lines in finite precision
+may cost.
 
 What is carried, and why, is in the notes of `torch_loss_parity.reference.arithmetic.error`.
 
 Note [What cannot round]
-    A sum or difference that the format holds, while the errors of its operands are below a quarter of its spacing, is
-    not charged with a rounding: were it rounded, it would be rounded to exactly this value. One that is next to such a
-    number (`NEXT_TO`: 1 + 2^-72 in float64) is rounded to that here too, and charged with what it is away from it: so
-    whether a result fits does not depend on how many bits it is evaluated to. The same goes for products with a power
-    of two and quotients by one; but not for other products that happen to fit, since whoever multiplies in another
-    order has another product. Sums of multiples of a common quantum that stay small enough for the format are exact in
-    every order. Rows of equal values, few survivors among -inf and losses that are integers are therefore known to a
-    few units of roundoff at any length.
+    A sum or difference that the format holds, while the errors of its operands are below a quarter of its
+    spacing, is not charged with a rounding: were it rounded, it would be rounded to exactly this value. One
+    that is next to such a number (`NEXT_TO`: 1 + 2^-72 in float64) is rounded to that here too, and charged
+    with what it is away from it: so whether a result fits does not depend on how many bits it is evaluated
+    to. The same goes for products with a power of two and quotients by one; but not for other products that
+    happen to fit, since whoever multiplies in another order has another product. Sums of multiples of a
+    common quantum that stay small enough for the format are exact in every order. Rows of equal values, few
+    survivors among -inf and losses that are integers are therefore known to a few units of roundoff at any
+    length.
 
 Note [What is remembered]
-    The same operation on the same arrays gives the same array, not an equal one: a derivative begins with what its definition
-    computed, and each is evaluated once. Arrays are never changed.
+    The same operation on the same arrays gives the same array, not an equal one: a derivative begins with
+    what its definition computed, and each is evaluated once. Arrays are never changed.
 
 Note [Kinds of value]
-    Non-finite values carry no error: they are compared by kind (finite, infinite, nan). An intermediate result that may overflow
-    carries an infinite error: such an element is not decided, and whoever judges must say so. What is made of it is not decided
-    either, nor is a non-finite value that an implementation may miss: infinity over a sum that may overflow may be nan, and so
-    may a number that may underflow over 0.
+    Non-finite values carry no error: they are compared by kind (finite, infinite, nan). An intermediate
+    result that may overflow carries an infinite error: such an element is not decided, and whoever judges
+    must say so. What is made of it is not decided either, nor is a non-finite value that an implementation
+    may miss: infinity over a sum that may overflow may be nan, and so may a number that may underflow over 0.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic import double_double
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error, Unknown, merge
@@ -46,12 +49,19 @@ def remembered(operation: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(operation)
     def look_up(x: Any, *others: Any, **options: Any) -> Any:
-        if not isinstance(x, Rounded) or any(isinstance(other, np.ndarray | DoubleDouble) for other in others):
+        if not isinstance(x, Rounded) or any(
+            isinstance(other, np.ndarray | DoubleDouble) for other in others
+        ):
             return operation(x, *others, **options)
-        key = (operation, *(id(other) if isinstance(other, Rounded) else other for other in others), *options.items())
+        key = (
+            operation,
+            *(id(other) if isinstance(other, Rounded) else other for other in others),
+            *options.items(),
+        )
         found = x.results.get(key)
         if found is None:
-            found = x.results[key] = (operation(x, *others, **options), others)  # held, an operand keeps its id
+            # Held, an operand keeps its id.
+            found = x.results[key] = (operation(x, *others, **options), others)
         return found[0]
 
     return look_up
@@ -63,7 +73,8 @@ class Rounded:
     Parameters
     ----------
     value : array_like
-        Exact inputs. Real values are held in ``arithmetic.evaluation_type``; integers and booleans as they are.
+        Exact inputs. Real values are held in ``arithmetic.evaluation_type``; integers and booleans as they
+        are.
     arithmetic : Arithmetic
         What is modelled.
     error : Error, optional
@@ -109,8 +120,8 @@ class Rounded:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
 
     def total_error(self) -> Any:
-        """Largest distance of a computed element from its value, shared errors folded in; where that is not finite, 0, or infinite if
-        its kind is not known, see Note [Kinds of value]."""
+        """Largest distance of a computed element from its value, shared errors folded in; where that is not
+        finite, 0, or infinite if its kind is not known, see Note [Kinds of value]."""
         with np.errstate(all="ignore"):
             magnitude = self.magnitude
             total = self.error.growth * magnitude + self.error.total_absolute
@@ -139,7 +150,8 @@ class Rounded:
     @remembered
     def __abs__(self) -> Rounded:
         total = self.total_error()
-        x = fold_where(self, np.asarray(total >= self.magnitude), total)  # where the sign may be the other one
+        # Where the sign may be the other one.
+        x = fold_where(self, np.asarray(total >= self.magnitude), total)
         sign = np.where(np.signbit(x.nearest), -1.0, 1.0)
         shared = {k: (r, a * sign) for k, (r, a) in x.error.shared.items()}
         return Rounded(np.abs(x.value), x.arithmetic, Error(x.error.relative, x.error.absolute, shared))
@@ -159,7 +171,9 @@ class Rounded:
     __rmul__ = __mul__
 
     def __getitem__(self, key: Any) -> Rounded:
-        """Elements or new dimensions; shared errors are folded into own ones, as their rows may have moved."""
+        """Elements or new dimensions; shared errors are folded into own ones, as their rows may
+        have moved.
+        """
         from torch_loss_parity.reference.arithmetic.rounding_functions import restructure
 
         return restructure(self, lambda a: a[key], keep_shared=False)
@@ -223,7 +237,8 @@ def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
 def absolute_form(x: Rounded) -> tuple[Any, dict[Unknown, Any]]:
     """The error of ``x`` without its exponent: each element's own bound, and a coefficient for each unknown.
 
-    ``|exp(rho + r tau) - 1 - r tau| <= expm1(relative + |r|) - |r|`` puts the second-order term into the own bound.
+    ``|exp(rho + r tau) - 1 - r tau| <= expm1(relative + |r|) - |r|`` puts the second-order term into the own
+    bound.
     """
     error = x.error
     if is_exact(error):
@@ -269,7 +284,8 @@ def round_result(
     evaluated_exactly : array of bool
         Where `value` itself is free of error, or what it misses is in `error`.
     doubt : callable
-        Says where the kind of the result is not known, see Note [Kinds of value]; asked only where something is not finite.
+        Says where the kind of the result is not known, see Note [Kinds of value]; asked only where something
+        is not finite.
     """
     free = evaluated_exactly is True or exact is True
     if not free:
@@ -280,7 +296,8 @@ def round_result(
     result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
         unit = arithmetic.intermediate.unit_roundoff
-        # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every format.
+        # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every
+        # format.
         result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
     return result if tame else _clean(result, doubt())
 
@@ -312,7 +329,9 @@ def is_nan(x: Rounded) -> Any:
 
 
 def _either_in_doubt(x: Rounded, y: Rounded, because: Any = False) -> Any:
-    """Where the kind of a result is not known, as that of an operand is not, or ``because``; what is made of a nan is nan."""
+    """Where the kind of a result is not known, as that of an operand is not, or ``because``; what is made of
+    a nan is nan.
+    """
     return (in_doubt(x) | in_doubt(y) | because) & ~(is_nan(x) | is_nan(y))
 
 
@@ -322,11 +341,16 @@ def _may_vanish(x: Rounded) -> Any:
     return (total > 0) & (total >= x.magnitude)
 
 
-def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any) -> tuple[Rounded, bool]:
-    """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite without a look."""
+def _round_to(
+    x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any
+) -> tuple[Rounded, bool]:
+    """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite
+    without a look.
+    """
     magnitude = x.magnitude
     total = x.error.growth * magnitude + x.error.total_absolute
-    tame = bool(np.maximum.reduce(magnitude + total, axis=None, initial=0.0) < format.overflow_threshold)  # nan is not
+    # Nan is not.
+    tame = bool(np.maximum.reduce(magnitude + total, axis=None, initial=0.0) < format.overflow_threshold)
     if not tame:
         total = _settled(x)
     tiny = format.smallest_normal
@@ -349,7 +373,9 @@ def _round_to(x: Rounded, format: Format, charge: float, exact: Any, exact_if_it
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative
     if charge:
-        relative = relative + (_exponent(charge) if exact is False else np.where(exact, 0.0, _exponent(charge)))
+        relative = relative + (
+            _exponent(charge) if exact is False else np.where(exact, 0.0, _exponent(charge))
+        )
     return Rounded(x.value, x.arithmetic, Error(relative, absolute, x.error.shared)), tame
 
 
@@ -360,7 +386,9 @@ def _exponent(charge: float) -> Any:
 
 
 def store(x: Rounded) -> Rounded:
-    """Round to the storage format, as when a result is written to memory: once, unless the conversion passes through another format."""
+    """Round to the storage format, as when a result is written to memory: once, unless the conversion passes
+    through another format.
+    """
     arithmetic = x.arithmetic
     if arithmetic.storage in (arithmetic.compute, arithmetic.intermediate):
         return x
@@ -382,9 +410,11 @@ def _stored_in(x: Rounded, format: Format) -> Rounded:
 
 
 def _absorbed(format: Format, x: Rounded, total: Any, chosen: Any) -> tuple[Rounded, Any, Any]:
-    """``x`` as rounding to ``format`` leaves it, where that is a known number whatever the error on the way in; its total
-    error; and which of the ``chosen`` elements these are, None where it is none. See Note [What cannot round]."""
-    # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often none.
+    """``x`` as rounding to ``format`` leaves it, where that is a known number whatever the error on the way
+    in; its total error; and which of the ``chosen`` elements these are, None where it is none. See Note [What
+    cannot round]."""
+    # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often
+    # none.
     candidates = total <= np.maximum(x.magnitude * format.unit_roundoff, format.smallest_subnormal)
     if not candidates.any():
         return x, total, None
@@ -403,7 +433,9 @@ def _absorbed(format: Format, x: Rounded, total: Any, chosen: Any) -> tuple[Roun
 
 
 def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
-    """Turn shared errors into own ones where ``chosen``: what is rounded back to its value moves with no unknown."""
+    """Turn shared errors into own ones where ``chosen``: what is rounded back to its value moves with no
+    unknown.
+    """
     if not x.error.shared or not chosen.any():
         return x
     shared = {k: (np.where(chosen, 0.0, r), np.where(chosen, 0.0, a)) for k, (r, a) in x.error.shared.items()}
@@ -412,13 +444,20 @@ def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
 
 
 def _clean(x: Rounded, doubt: Any) -> Rounded:
-    """No error where the value is not finite; an infinite one where it cannot be said (inf * 0), and where the kind is in ``doubt``."""
+    """No error where the value is not finite; an infinite one where it cannot be said (inf * 0), and where
+    the kind is in ``doubt``.
+    """
     finite = np.isfinite(x.nearest)
 
     def settle(bound: Any) -> Any:
         return np.where(finite, np.where(np.isnan(bound), np.inf, bound), 0.0)
 
-    if not x.error.shared and finite.all() and not _has_nan(x.error.relative) and not _has_nan(x.error.absolute):
+    if (
+        not x.error.shared
+        and finite.all()
+        and not _has_nan(x.error.relative)
+        and not _has_nan(x.error.absolute)
+    ):
         return x
     shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
     absolute = np.where(doubt & ~finite, np.inf, settle(x.error.absolute))
@@ -441,7 +480,9 @@ def _add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         def doubt() -> Any:
             return _either_in_doubt(x, y, overflows(value, x.nearest, y.nearest))
 
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
+        return round_result(
+            value, error, x.arithmetic, unit, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt
+        )
 
 
 def _sum_of_two(x: Any, y: Any) -> tuple[Any, Any]:
@@ -475,7 +516,9 @@ def _multiply(x: Rounded, y: Rounded) -> Rounded:
             lost = (np.isinf(of_x) & _may_vanish(y)) | (np.isinf(of_y) & _may_vanish(x))
             return _either_in_doubt(x, y, lost | overflows(value, of_x, of_y))
 
-        return round_result(value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=powers, doubt=doubt)
+        return round_result(
+            value, error, x.arithmetic, unit, exact_if_it_fits=powers, evaluated_exactly=powers, doubt=doubt
+        )
 
 
 def _array(value: Any) -> Any:
@@ -483,7 +526,9 @@ def _array(value: Any) -> Any:
 
 
 def _lost_of_powers(value: Any, x: Any, y: Any, back: Callable[[Any, Any], Any]) -> Any:
-    """What the evaluation misses of a product with a power of two, or a quotient by one: nothing but by underflow."""
+    """What the evaluation misses of a product with a power of two, or a quotient by one: nothing but by
+    underflow.
+    """
     if not isinstance(value, DoubleDouble) or not (small := np.abs(value.high) < double_double.SMALL).any():
         return 0.0
     is_zero_exactly = (nearest(x) == 0) | (nearest(y) == 0) | np.isinf(nearest(y))
@@ -502,20 +547,36 @@ def _divide(x: Rounded, y: Rounded) -> Rounded:
             relative_y = relative_y - np.log1p(-np.minimum(y.error.total_absolute / least, 1.0))
         shared_y = {k: (r, 0.0) for k, (r, _) in y.error.shared.items()}
         divisor = Rounded(y.value, y.arithmetic, Error(relative_y, 0.0, shared_y))
-        own = _grown(x.error, divisor.error) / np.abs(of_y) + _lost_of_powers(value, x.value, y.value, operator.mul)
-        shared = _combine(x, divisor, sign=-1.0, scale_x=1 / of_y, scale_y=0.0) if x.error.shared or shared_y else {}
+        own = _grown(x.error, divisor.error) / np.abs(of_y) + _lost_of_powers(
+            value, x.value, y.value, operator.mul
+        )
+        shared = (
+            _combine(x, divisor, sign=-1.0, scale_x=1 / of_y, scale_y=0.0)
+            if x.error.shared or shared_y
+            else {}
+        )
         error = Error(x.error.relative + relative_y, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
         fits = _if_any(power_of_two | (x.nearest == 0))
 
-        def doubt() -> Any:  # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number
+        # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number.
+        def doubt() -> Any:
             lost = _may_vanish(y) | ((of_y == 0) & _may_vanish(x))
             return _either_in_doubt(x, y, lost | (overflows(value, x.nearest, of_y) & (of_y != 0)))
 
         exact = _if_any(np.isinf(of_y))  # a number over infinity is 0
-        result = round_result(value, error, x.arithmetic, unit, exact=exact, exact_if_it_fits=fits, evaluated_exactly=fits, doubt=doubt)
+        result = round_result(
+            value,
+            error,
+            x.arithmetic,
+            unit,
+            exact=exact,
+            exact_if_it_fits=fits,
+            evaluated_exactly=fits,
+            doubt=doubt,
+        )
         second = np.where(power_of_two | (nearest(value) == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)
@@ -535,9 +596,21 @@ def is_zero(bound: Any) -> bool:
     return isinstance(bound, float) and bound == 0.0
 
 
-def _combine(x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any) -> dict[Unknown, tuple[Any, Any]]:
-    relative = merge([{k: r for k, (r, _) in x.error.shared.items()}, {k: sign * r for k, (r, _) in y.error.shared.items()}])
-    absolute = merge([{k: a * scale_x for k, (_, a) in x.error.shared.items()}, {k: a * scale_y for k, (_, a) in y.error.shared.items()}])
+def _combine(
+    x: Rounded, y: Rounded, *, sign: float, scale_x: Any, scale_y: Any
+) -> dict[Unknown, tuple[Any, Any]]:
+    relative = merge(
+        [
+            {k: r for k, (r, _) in x.error.shared.items()},
+            {k: sign * r for k, (r, _) in y.error.shared.items()},
+        ]
+    )
+    absolute = merge(
+        [
+            {k: a * scale_x for k, (_, a) in x.error.shared.items()},
+            {k: a * scale_y for k, (_, a) in y.error.shared.items()},
+        ]
+    )
     return {k: (relative[k], absolute[k]) for k in relative}
 
 
@@ -549,7 +622,9 @@ def _if_any(chosen: Any) -> Any:
 def _is_power_of_two(x: Any) -> Any:
     """Where the magnitude is a power of two, or 0."""
     if isinstance(x, DoubleDouble):
-        return _is_power_of_two(x.high) if isinstance(x.low, float) else _is_power_of_two(x.high) & (x.low == 0)
+        return (
+            _is_power_of_two(x.high) if isinstance(x.low, float) else _is_power_of_two(x.high) & (x.low == 0)
+        )
     if isinstance(x, np.ndarray) and x.dtype == np.float64:  # no bits but those of the exponent
         return (x.view(np.int64) & 0x000F_FFFF_FFFF_FFFF) == 0
     return (np.abs(np.frexp(x)[0]) == 0.5) | (np.asarray(x) == 0)

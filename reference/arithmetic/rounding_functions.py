@@ -1,7 +1,8 @@
 """The array-API functions on `Rounded` arrays: the namespace that ``Rounded.__array_namespace__`` returns.
 
-Only what the definitions need. Structural functions move values and bounds together; elementary functions and reductions
-add their own rounding, see the notes in `torch_loss_parity.reference.arithmetic.error` and `torch_loss_parity.reference.arithmetic.rounding`.
+Only what the definitions need. Structural functions move values and bounds together; elementary functions and
+reductions add their own rounding, see the notes in `torch_loss_parity.reference.arithmetic.error` and
+`torch_loss_parity.reference.arithmetic.rounding`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
 from torch_loss_parity.reference.arithmetic.rounding import (
@@ -32,7 +34,7 @@ nan = np.nan
 int64 = np.dtype(np.int64)
 
 
-# --- what arrays are -------------------------------------------------------------------------------------------------
+# --- what arrays are ----------------------------------------------------------------------------------------
 
 
 def isdtype(dtype: Any, kind: str | tuple[str, ...]) -> bool:
@@ -58,11 +60,13 @@ def ones_like(x: Rounded) -> Rounded:
     return Rounded(np.ones_like(x.value), x.arithmetic)
 
 
-# --- structure -------------------------------------------------------------------------------------------------------
+# --- structure ----------------------------------------------------------------------------------------------
 
 
 def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) -> Rounded:
-    """Apply ``move`` to the value and to every bound; without ``keep_shared``, shared errors are folded into own ones."""
+    """Apply ``move`` to the value and to every bound; without ``keep_shared``, shared errors are folded into
+    own ones.
+    """
 
     def full(bound: Any) -> Any:
         if isinstance(bound, float):  # of every element, wherever it goes
@@ -71,7 +75,9 @@ def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) ->
 
     if keep_shared:
         shared = {k: (full(r), full(a)) for k, (r, a) in x.error.shared.items()}
-        return Rounded(move(x.value), x.arithmetic, Error(full(x.error.relative), full(x.error.absolute), shared))
+        return Rounded(
+            move(x.value), x.arithmetic, Error(full(x.error.relative), full(x.error.absolute), shared)
+        )
     error = Error(full(x.error.total_relative), full(x.error.total_absolute))
     return Rounded(move(x.value), x.arithmetic, error)
 
@@ -99,7 +105,8 @@ def take(x: Rounded, indices: Any, *, axis: int = 0) -> Rounded:
 
 def take_along_axis(x: Rounded, indices: Any, *, axis: int = -1) -> Rounded:
     where_ = coerce(indices, x.arithmetic).value
-    same_rows = builtins.all(k.axis % x.ndim == axis % x.ndim for k in x.error.shared)  # elements stay in the rows of their unknown
+    # Elements stay in the rows of their unknown.
+    same_rows = builtins.all(k.axis % x.ndim == axis % x.ndim for k in x.error.shared)
     return restructure(x, lambda a: np.take_along_axis(a, where_, axis=axis), keep_shared=same_rows)
 
 
@@ -118,7 +125,7 @@ def where(condition: Any, x: Any, y: Any) -> Rounded:
     return Rounded(value, arithmetic, Error(relative, absolute, shared))
 
 
-# --- decisions -------------------------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------------------
 
 
 def all(x: Rounded) -> Rounded:
@@ -147,10 +154,14 @@ def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
     value = np.max(x.value, axis=axis, keepdims=keepdims)
     if is_exact(x.error):
         return Rounded(value, x.arithmetic)
-    return Rounded(value, x.arithmetic, Error(0.0, np.max(np.broadcast_to(x.total_error(), x.shape), axis=axis, keepdims=keepdims)))
+    return Rounded(
+        value,
+        x.arithmetic,
+        Error(0.0, np.max(np.broadcast_to(x.total_error(), x.shape), axis=axis, keepdims=keepdims)),
+    )
 
 
-# --- elementary functions --------------------------------------------------------------------------------------------
+# --- elementary functions -----------------------------------------------------------------------------------
 
 
 @remembered
@@ -187,7 +198,11 @@ def log(x: Rounded) -> Rounded:
         least = x.magnitude * np.exp(-x.error.total_relative)
         own = x.error.relative - np.log1p(-np.minimum(x.error.total_absolute / least, 1.0))
         ulps = 2 * x.arithmetic.log_ulps
-        error = Error(ulps * x.arithmetic.evaluation_roundoff_of_functions, own, {k: (0.0, r) for k, (r, _) in x.error.shared.items()})
+        error = Error(
+            ulps * x.arithmetic.evaluation_roundoff_of_functions,
+            own,
+            {k: (0.0, r) for k, (r, _) in x.error.shared.items()},
+        )
         exact, charge = ~np.isfinite(value), ulps * x.arithmetic.compute.unit_roundoff
 
         def doubt() -> Any:  # what is 0 within its error has a logarithm that is finite, infinite or nan
@@ -202,18 +217,23 @@ def log1p(x: Rounded) -> Rounded:
         value = np.log1p(x.value)
         own = -np.log1p(-np.minimum(x.total_error() / (1 + x.nearest), 1.0))
         ulps = 2 * x.arithmetic.log1p_ulps
-        error = Error(ulps * x.arithmetic.evaluation_roundoff_of_functions, np.where(np.isfinite(value), own, 0.0))
+        error = Error(
+            ulps * x.arithmetic.evaluation_roundoff_of_functions, np.where(np.isfinite(value), own, 0.0)
+        )
         exact = ~np.isfinite(value) | (x.nearest == 0)
         charge = ulps * x.arithmetic.compute.unit_roundoff
         return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 
-# --- sums ------------------------------------------------------------------------------------------------------------
+# --- sums ---------------------------------------------------------------------------------------------------
 
 
 @remembered
 def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Rounded:
-    """A sum in any order that the arithmetic allows. Its error is one unknown for each row (one axis, ``keepdims``)."""
+    """A sum in any order that the arithmetic allows.
+
+    Its error is one unknown for each row (one axis, ``keepdims``).
+    """
     if x.value.dtype.kind != "f":
         return Rounded(np.sum(x.value, axis=axis, keepdims=keepdims), x.arithmetic)
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
@@ -243,7 +263,9 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         size = add(magnitude)
         roundoff = x.arithmetic.evaluation_roundoff_of_sums
         over_losses = axis is None
-        kept_in = x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
+        kept_in = (
+            x.arithmetic.total if over_losses and x.arithmetic.total is not None else x.arithmetic.compute
+        )
         unit = kept_in.unit_roundoff
         clear, value, absorbed = x.value, add(x.value), add(errors)
         noise: Any = False
@@ -257,7 +279,8 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         height = x.arithmetic.total_height if over_losses else None
         rounding = _summation_error(at_most, unit, roundoff, along, height)
         if exact is not None:
-            carried = np.where(exact, absorbed, carried)  # rounded back to its value, a partial sum moves with no unknown
+            # Rounded back to its value, a partial sum moves with no unknown.
+            carried = np.where(exact, absorbed, carried)
             rounding = np.where(exact, noise * size * roundoff, rounding)
         if x.arithmetic.flushes_subnormals and (underflows := size < kept_in.smallest_normal / unit).any():
             lost = terms * kept_in.smallest_normal
@@ -265,7 +288,9 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
         overflow = np.where(size + carried + rounding >= kept_in.overflow_threshold, np.inf, 0.0)
         error = np.where(np.isfinite(value), carried + rounding + overflow, 0.0)
 
-        shared: dict[Unknown, tuple[Any, Any]] = {k: (0.0, a if exact is None else np.where(exact, 0.0, a)) for k, a in kept.items()}
+        shared: dict[Unknown, tuple[Any, Any]] = {
+            k: (0.0, a if exact is None else np.where(exact, 0.0, a)) for k, a in kept.items()
+        }
         if unknown is not None:
             # Of one sign, the error is relative, and stays so through quotients and logarithms.
             total = np.abs(nearest(value))
@@ -275,28 +300,40 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
             bound = Error(0.0, 0.0, shared)
         else:
             bound = Error(0.0, error, shared)
-        # The total is rounded to the intermediate format, where that is narrower than the one sums are kept in.
+        # The total is rounded to the intermediate format, where that is narrower than the one sums are kept
+        # in.
 
         def doubt() -> Any:
             unknown = np.any(np.broadcast_to(in_doubt(x), x.shape), **along) & ~np.any(is_nan(x), **along)
             return unknown | overflows(value, np.where(np.all(finite, **along), 0.0, np.inf))
 
-        return round_result(value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
+        return round_result(
+            value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt
+        )
 
 
 def _summation_error(
-    magnitude: Any, unit: float, roundoff: float, along: dict[str, Any], height: Callable[[Any], Any] | None = None
+    magnitude: Any,
+    unit: float,
+    roundoff: float,
+    along: dict[str, Any],
+    height: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Bound on the roundings of a sum of addends that are at most ``magnitude`` large, ``size`` together; the evaluation's own too.
+    """Bound on the roundings of a sum of addends that are at most ``magnitude`` large, ``size`` together; the
+    evaluation's own too.
 
-    An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend below
-    ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost ``unit * size``, and the
-    small ones cost at most what they are (a row stagnates: they are lost). Where the order is known, each addend passes
-    through at most ``height(terms)`` additions. The evaluation adds in an order of its own, with ``roundoff`` in place of ``unit``.
+    An addition errs by at most ``unit`` times its result, and by at most either operand. With every addend
+    below ``unit * size`` called small, n_large addends take part in at most n_large - 1 additions that cost
+    ``unit * size``, and the small ones cost at most what they are (a row stagnates: they are lost). Where the
+    order is known, each addend passes through at most ``height(terms)`` additions. The evaluation adds in an
+    order of its own, with ``roundoff`` in place of ``unit``.
     """
     add = partial(np.add.reduce, **along)
     positive, size = magnitude > 0, np.add.reduce(magnitude, axis=along["axis"], keepdims=True)
-    terms, sizes = add(positive, dtype=np.int64), size if along["keepdims"] else np.squeeze(size, along["axis"])
+    terms, sizes = (
+        add(positive, dtype=np.int64),
+        size if along["keepdims"] else np.squeeze(size, along["axis"]),
+    )
 
     def by_size(unit: float) -> Any:
         small, n_small, lost = magnitude < unit * size, 0, 0.0
@@ -313,11 +350,14 @@ def _summation_error(
     return np.minimum(by_size(unit), by_height) + evaluation
 
 
-def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: float, along: dict[str, Any]) -> Any:
-    """Where the addends are multiples of a quantum so coarse that every partial sum, in every order, is a number.
+def _adds_exactly(
+    value: Any, size: Any, carried: Any, unit: float, smallest: float, along: dict[str, Any]
+) -> Any:
+    """Where the addends are multiples of a quantum so coarse that every partial sum, in every order, is a
+    number.
 
-    The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum. None where no
-    row can be.
+    The errors that the addends carry must be below the resolution of the smallest partial sum, one quantum.
+    None where no row can be.
     """
     if value.size == 0 or np.all(carried > size * unit / 2):  # a quantum is at most the sum: no need to look
         return None
@@ -328,9 +368,15 @@ def _adds_exactly(value: Any, size: Any, carried: Any, unit: float, smallest: fl
     if isinstance(value, DoubleDouble):
         whole = whole & (value.low == 0)
     integers = np.where(whole, units, 1.0).astype(np.int64)
-    quantum = np.where(high == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))  # lowest set bit
+    # Lowest set bit.
+    quantum = np.where(high == 0, np.inf, np.ldexp((integers & -integers).astype(np.float64), exponent - 53))
     coarsest = np.min(quantum, **along)
-    return np.all(whole, **along) & (size * unit <= coarsest) & (coarsest >= smallest) & (carried <= coarsest * unit / 2)
+    return (
+        np.all(whole, **along)
+        & (size * unit <= coarsest)
+        & (coarsest >= smallest)
+        & (carried <= coarsest * unit / 2)
+    )
 
 
 __all__ = [name for name in dir() if not name.startswith("_")]

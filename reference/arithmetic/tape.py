@@ -1,9 +1,10 @@
 """Reverse mode over any other arithmetic: what automatic differentiation makes of the unchanged definitions.
 
-A `Taped` array holds a value of one inner arithmetic and remembers what it was made of. `pull_back` goes through the operations from the
-last to the first and applies to each the rule by which PyTorch's autograd differentiates it (tools/autograd/derivatives.yaml), in its
-order of factors. On `Rounded` values the gradient comes with the error that *this* way to it may cost, which is another one than that of
-the closed form: a difference that the closed form has resolved is taken, and at a clamp the derivative is that of the clamp.
+A `Taped` array holds a value of one inner arithmetic and remembers what it was made of. `pull_back` goes
+through the operations from the last to the first and applies to each the rule by which PyTorch's autograd
+differentiates it (tools/autograd/derivatives.yaml), in its order of factors. On `Rounded` values the gradient
+comes with the error that *this* way to it may cost, which is another one than that of the closed form: a
+difference that the closed form has resolved is taken, and at a clamp the derivative is that of the clamp.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from array_api_compat import array_namespace
+
 from torch_loss_parity.reference.arithmetic.dual import as_array
 
 Pull = Callable[[Any], Any]
@@ -76,13 +78,18 @@ class Taped:
         def pull(g: Any) -> Any:
             xp, x = self.inner, self.value
             zeros = xp.zeros_like(x)
-            return g * xp.where(x > 0, zeros + 1, xp.where(x < 0, zeros - 1, zeros))  # a product: of nan and 0 it is nan
+            # A product: of nan and 0 it is nan.
+            return g * xp.where(x > 0, zeros + 1, xp.where(x < 0, zeros - 1, zeros))
 
         return Taped(abs(self.value), (self, pull))
 
     def __mul__(self, other: Any) -> Taped:
         other = coerce(other)
-        return Taped(self.value * other.value, (self, _to(self, lambda g: g * other.value)), (other, _to(other, lambda g: g * self.value)))
+        return Taped(
+            self.value * other.value,
+            (self, _to(self, lambda g: g * other.value)),
+            (other, _to(other, lambda g: g * self.value)),
+        )
 
     def __truediv__(self, other: Any) -> Taped:
         other = coerce(other)
@@ -154,12 +161,16 @@ def constant(x: Taped) -> Any:
         If it is none: the rule of what is asked of it is not written, as no definition needs it.
     """
     if x.varies:
-        raise TypeError("this operation is not differentiated: no definition applies it to what depends on a variable")
+        raise TypeError(
+            "this operation is not differentiated: no definition applies it to what depends on a variable"
+        )
     return x.value
 
 
 def pull_back(output: Any, grad_output: Any, variables: Mapping[str, Taped]) -> dict[str, Any]:
-    """The gradient of ``output`` with respect to each variable, for an upstream gradient; None where it does not depend on one."""
+    """The gradient of ``output`` with respect to each variable, for an upstream gradient; None where it does
+    not depend on one.
+    """
     gradients: dict[int, Any] = {output.number: grad_output}
     reached = {output.number: output}
     waiting = [output]
@@ -171,7 +182,9 @@ def pull_back(output: Any, grad_output: Any, variables: Mapping[str, Taped]) -> 
     for number in sorted(reached, reverse=True):  # what was made last comes first, as in autograd
         for parent, pull in reached[number].parents:
             pulled = as_array(pull(gradients[number]))
-            gradients[parent.number] = gradients[parent.number] + pulled if parent.number in gradients else pulled
+            gradients[parent.number] = (
+                gradients[parent.number] + pulled if parent.number in gradients else pulled
+            )
     return {name: gradients.get(variable.number) for name, variable in variables.items()}
 
 

@@ -1,6 +1,7 @@
 """The array-API functions on `Taped` arrays: the namespace that ``Taped.__array_namespace__`` returns.
 
-Each function calls its namesake of the inner arithmetic, and says how a gradient is pulled back. Only what the definitions need.
+Each function calls its namesake of the inner arithmetic, and says how a gradient is pulled back. Only what
+the definitions need.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.tape import Taped, coerce, constant, sum_to
 
 inf = np.inf
@@ -15,7 +17,7 @@ nan = np.nan
 int64 = np.dtype(np.int64)
 
 
-# --- what arrays are -------------------------------------------------------------------------------------------------
+# --- what arrays are ----------------------------------------------------------------------------------------
 
 
 def isdtype(dtype: Any, kind: str | tuple[str, ...]) -> bool:
@@ -39,7 +41,7 @@ def ones_like(x: Taped) -> Taped:
     return Taped(x.inner.ones_like(x.value))
 
 
-# --- linear functions ------------------------------------------------------------------------------------------------
+# --- linear functions ---------------------------------------------------------------------------------------
 
 
 def reshape(x: Taped, shape: Any) -> Taped:
@@ -66,7 +68,9 @@ def take_along_axis(x: Taped, indices: Any, *, axis: int = -1) -> Taped:
     """One element along ``axis``: the gradient goes there, and zeros everywhere else."""
     chosen, xp = constant(coerce(indices)), x.inner
     if chosen.shape[axis] != 1:
-        raise TypeError(f"{chosen.shape[axis]} elements along the axis; one is differentiated: no definition takes more")
+        raise TypeError(
+            f"{chosen.shape[axis]} elements along the axis; one is differentiated: no definition takes more"
+        )
 
     def pull(g: Any) -> Any:
         zeros = xp.zeros_like(x.value)
@@ -80,10 +84,13 @@ def sum(x: Taped, *, axis: int | tuple[int, ...] | None = None, keepdims: bool =
     xp = x.inner
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
     kept = tuple(1 if i in {a % x.ndim for a in axes} else n for i, n in enumerate(x.shape))
-    return Taped(xp.sum(x.value, axis=axis, keepdims=keepdims), (x, lambda g: xp.broadcast_to(xp.reshape(g, kept), x.shape)))
+    return Taped(
+        xp.sum(x.value, axis=axis, keepdims=keepdims),
+        (x, lambda g: xp.broadcast_to(xp.reshape(g, kept), x.shape)),
+    )
 
 
-# --- decisions -------------------------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------------------
 
 
 def all(x: Taped) -> Taped:
@@ -115,7 +122,11 @@ def maximum(x: Any, y: Any) -> Taped:
     def to(one: Any, other: Any, g: Any) -> Any:
         return xp.where(one < other, xp.zeros_like(g), xp.where(one == other, g / 2, g))
 
-    return Taped(xp.maximum(x.value, y.value), (x, lambda g: to(x.value, y.value, g)), (y, lambda g: to(y.value, x.value, g)))
+    return Taped(
+        xp.maximum(x.value, y.value),
+        (x, lambda g: to(x.value, y.value, g)),
+        (y, lambda g: to(y.value, x.value, g)),
+    )
 
 
 def max(x: Taped, *, axis: int, keepdims: bool = False) -> Taped:
@@ -133,7 +144,7 @@ def max(x: Taped, *, axis: int, keepdims: bool = False) -> Taped:
     return Taped(largest, (x, pull))
 
 
-# --- elementary functions --------------------------------------------------------------------------------------------
+# --- elementary functions -----------------------------------------------------------------------------------
 
 
 def exp(x: Taped) -> Taped:

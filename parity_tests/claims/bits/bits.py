@@ -1,8 +1,9 @@
-"""Which changes of a call leave the bits of its results as they are: measured, and recorded in ``bit_invariances.toml``.
+"""Which changes of a call leave the bits of its results as they are: measured, and recorded in
+``bit_invariances.toml``.
 
     python -m torch_loss_parity.claims.bits                              print what holds for torch here
     python -m torch_loss_parity.claims.bits --record                     and write it into the table
-    ATEN_CPU_CAPABILITY=avx2 python -m torch_loss_parity.claims.bits     as on a CPU that knows no AVX-512 (or: default)
+    ATEN_CPU_CAPABILITY=avx2 python -m torch_loss_parity.claims.bits     as on a CPU without AVX-512
 
 What is changed, and what "holds" means, is in Note [Invariances] of `torch_loss_parity.claims.bits.calls`.
 """
@@ -29,7 +30,8 @@ else:
     import tomli as tomllib
 
 PATH = Path(__file__).with_name("bit_invariances.toml")
-Row = Mapping[str, Any]  # of a claim: "holds", a list of invariances, and of each other one, the counterexample of each dtype
+# Of a claim: "holds", a list of invariances, and of each other one, the counterexample of each dtype.
+Row = Mapping[str, Any]
 
 
 def size_of(counterexample: str) -> Size:
@@ -49,7 +51,8 @@ def _with(subject: Subject) -> str:
 
 def command(subject: Subject, device: str) -> str:
     options = "" if subject.name in ("torch", "torch.nn") else f" --subject {subject.name}"
-    return f"python -m torch_loss_parity.claims.bits{options}{'' if device == 'cpu' else f' --device {device}'} --record"
+    options += "" if device == "cpu" else f" --device {device}"
+    return f"python -m torch_loss_parity.claims.bits{options} --record"
 
 
 Families = Mapping[str, Mapping[str, Row]]  # family -> claim -> what holds and what does not
@@ -66,9 +69,14 @@ class Part:
 
 
 def nearest(subject: Subject, device: str) -> Part | None:
-    """What is recorded of a subject here, or else in the environment that is most like this one; None where nothing is."""
-    parts = [Part(Environment.of(part[ENVIRONMENT]), {k: v for k, v in part.items() if k != ENVIRONMENT})
-             for name, part in table().items() if name == f"{_with(subject)}{Environment.of(part[ENVIRONMENT])}"]  # fmt: skip
+    """What is recorded of a subject here, or else in the environment that is most like this one; None where
+    nothing is.
+    """
+    parts = [
+        Part(Environment.of(part[ENVIRONMENT]), {k: v for k, v in part.items() if k != ENVIRONMENT})
+        for name, part in table().items()
+        if name == f"{_with(subject)}{Environment.of(part[ENVIRONMENT])}"
+    ]
     best = here(device).nearest(part.environment for part in parts)
     return next((part for part in parts if part.environment == best), None)
 
@@ -114,7 +122,9 @@ def lines(part: Mapping[str, Any], name: str) -> Iterator[str]:
         for claim, row in claims.items():
             yield f"{claim}.holds = [{', '.join(f'{x!r}' for x in row['holds'])}]".replace("'", '"')
             for invariance in (x for x in INVARIANCES if x in row):
-                yield from (f'{claim}.{invariance}.{dtype} = "{how}"' for dtype, how in row[invariance].items())
+                yield from (
+                    f'{claim}.{invariance}.{dtype} = "{how}"' for dtype, how in row[invariance].items()
+                )
         yield ""
 
 
@@ -129,11 +139,19 @@ def record(part: Mapping[str, Any], name: str, path: Path = PATH) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.claims.bits", description="What leaves the bits of results as they are."
+        prog="python -m torch_loss_parity.claims.bits",
+        description="What leaves the bits of results as they are.",
     )
     parser.add_argument("--subject", default="torch", metavar="NAME", help="as for pytest (default: torch)")
     parser.add_argument("--device", default="cpu", help="as for pytest (default: cpu)")
-    parser.add_argument("--record", nargs="?", const=PATH, type=Path, metavar="FILE", help=f"write it into FILE (default: {PATH.name})")
+    parser.add_argument(
+        "--record",
+        nargs="?",
+        const=PATH,
+        type=Path,
+        metavar="FILE",
+        help=f"write it into FILE (default: {PATH.name})",
+    )
     chosen = parser.parse_args(arguments)
     subject = load(chosen.subject, tuple(OPERATORS))
     environment = here(chosen.device)

@@ -1,19 +1,21 @@
 """The calls whose bits are compared, and the changes that are made to them.
 
 Note [Invariances]
-    torch promises none of these, and the bound allows every one to be broken. People count on them all the same: who caches, who
-    compares two runs, who serves the same prompt in another batch. So it is recorded, for every operator, where its rows lie, and
-    dtype, whether each of them holds, and the smallest counterexample where one does not:
+    torch promises none of these, and the bound allows every one to be broken. People count on them all the
+    same: who caches, who compares two runs, who serves the same prompt in another batch. So it is recorded,
+    for every operator, where its rows lie, and dtype, whether each of them holds, and the smallest
+    counterexample where one does not:
 
     twice       the same call gives the same bits
     alone       a row gives the same bits alone and in a batch of 2, 3, 17 and 64, in whatever position
     batches     the same in batches of all these sizes and in all positions, apart from being alone
     threads     one thread gives the same bits as two
     layouts     views with other strides give the same bits as contiguous tensors
-    gradients   the result is the same without gradients and under inference_mode; a gradient, if only its argument requires one
+    gradients   the result is the same without gradients and under inference_mode; a gradient, if only its
+                argument requires one
 
-    "Holds" means over all sizes that are tried here: lengths around those of vectors, sizes that cross the thresholds from which
-    on torch works with several threads. Inputs follow from nothing but the size.
+    "Holds" means over all sizes that are tried here: lengths around those of vectors, sizes that cross the
+    thresholds from which on torch works with several threads. Inputs follow from nothing but the size.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ import numpy as np
 
 INVARIANCES = ("twice", "alone", "batches", "threads", "layouts", "gradients")
 CLAIMS = ("forward", "gradient")
-BATCHES, DISTINCT = (2, 3, 17, 64), 2  # sizes of batches; different rows in them, so that each is met in each position
+# Sizes of batches; different rows in them, so that each is met in each position.
+BATCHES, DISTINCT = (2, 3, 17, 64), 2
 Size = tuple[int, int]  # rows, and the length of each
 
 SMALL = ((3, 5), (5, 33), (7, 67), (33, 130))
@@ -40,7 +43,14 @@ SIZES: Mapping[str, tuple[Size, ...]] = {  # of each probe
     "layouts": SMALL,
     "gradients": (*SMALL, LARGE),
 }
-PROBE = {"twice": "threads", "alone": "rows", "batches": "rows", "threads": "threads", "layouts": "layouts", "gradients": "gradients"}
+PROBE = {
+    "twice": "threads",
+    "alone": "rows",
+    "batches": "rows",
+    "threads": "threads",
+    "layouts": "layouts",
+    "gradients": "gradients",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class Family:
     Attributes
     ----------
     where : str
-        Where the rows lie, or what is reduced: completes the operator's name to the name of a row of the table.
+        Where the rows lie, or what is reduced: completes the operator's name to the name of a row of the
+        table.
     shape : callable
         Of input, from the number and the length of rows.
     batch : int or None
@@ -106,7 +117,10 @@ class Family:
     def take(self, drawn: Mapping[str, np.ndarray], rows: Sequence[int]) -> dict[str, np.ndarray]:
         """These rows, as one batch."""
         assert self.batch is not None
-        return {k: v if k in self.weights else np.take(v, rows, axis=min(self.batch, v.ndim - 1)) for k, v in drawn.items()}
+        return {
+            k: v if k in self.weights else np.take(v, rows, axis=min(self.batch, v.ndim - 1))
+            for k, v in drawn.items()
+        }
 
 
 _ELEMENTWISE = ("softmax", "log_softmax", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -130,11 +144,32 @@ def _families() -> Iterator[Family]:
         for target in ("indices", "probabilities") if operator == "cross_entropy" else ("indices",):
             of = f"of {target}, " if operator == "cross_entropy" else ""
             smoothed: dict[str, Any] = {"label_smoothing": 0.1} if target == "probabilities" else {}
-            yield Family(operator, f"{of}classes last", flat, 0, {"reduction": "none"} | smoothed, target, ("weight",))
-            yield Family(operator, f"{of}classes in the middle", middle, 0, {"reduction": "none"} | smoothed, target, ("weight",))
+            yield Family(
+                operator, f"{of}classes last", flat, 0, {"reduction": "none"} | smoothed, target, ("weight",)
+            )
+            yield Family(
+                operator,
+                f"{of}classes in the middle",
+                middle,
+                0,
+                {"reduction": "none"} | smoothed,
+                target,
+                ("weight",),
+            )
             for reduction in ("mean", "sum"):
-                yield Family(operator, f"{of}{reduction}", flat, None, {"reduction": reduction} | smoothed, target, ("weight",))
-    for operator, weights in (("binary_cross_entropy", ("weight",)), ("binary_cross_entropy_with_logits", ("weight", "pos_weight"))):
+                yield Family(
+                    operator,
+                    f"{of}{reduction}",
+                    flat,
+                    None,
+                    {"reduction": reduction} | smoothed,
+                    target,
+                    ("weight",),
+                )
+    for operator, weights in (
+        ("binary_cross_entropy", ("weight",)),
+        ("binary_cross_entropy_with_logits", ("weight", "pos_weight")),
+    ):
         for reduction in ("none", "mean", "sum"):
             batch = 0 if reduction == "none" else None
             where = "without reduction" if reduction == "none" else reduction

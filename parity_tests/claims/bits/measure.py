@@ -1,4 +1,6 @@
-"""One family of calls of a subject measured: which changes alter the bits, see Note [Invariances] in `torch_loss_parity.claims.bits.calls`."""
+"""One family of calls of a subject measured: which changes alter the bits, see Note [Invariances] in
+`torch_loss_parity.claims.bits.calls`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from torch_loss_parity.claims.bits.calls import BATCHES, DISTINCT, SHARED_AMONG_THREADS, Family, Size
 from torch_loss_parity.claims.layouts.layouts import LAYOUTS, Layout, place
 from torch_loss_parity.subjects import Subject
@@ -48,11 +51,17 @@ class Measurement:
         layout: Callable[[str, np.ndarray], torch.Tensor] | None = None,
         number: int = 1,
     ) -> Results:
-        """The result and the gradients with respect to the ``wanted`` arguments, computed by a ``number`` of threads."""
+        """The result and the gradients with respect to the ``wanted`` arguments, computed by a ``number`` of
+        threads.
+        """
         family = self.family
         wanted = family.wanted if wanted is None else wanted
         made = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
-        arguments = {name: tensor.detach().requires_grad_(name in wanted) for name, tensor in made.items() if name != "grad_output"}
+        arguments = {
+            name: tensor.detach().requires_grad_(name in wanted)
+            for name, tensor in made.items()
+            if name != "grad_output"
+        }
         first = [arguments[name] for name in ("input", "target") if name in arguments]
         named = {name: value for name, value in arguments.items() if name in family.weights}
         with threads(number):
@@ -67,7 +76,9 @@ class Measurement:
         return torch.from_numpy(np.array(array)).to(device=self.device, dtype=dtype)
 
     def _threads(self, drawn: Mapping[str, np.ndarray]) -> Differences:
-        """Few calls with two threads: where other processes want the cores, each parallel region waits for its turn."""
+        """Few calls with two threads: where other processes want the cores, each parallel region waits for
+        its turn.
+        """
         one, two = self.run(drawn), self.run(drawn, number=2)
         yield from _compared("twice", one, self.run(drawn), "called twice")
         yield from _compared("threads", one, two, "one thread and two")
@@ -84,13 +95,17 @@ class Measurement:
                 dtype = TORCH_DTYPES[self.dtype] if array.dtype.kind == "f" else torch.int64
                 return place(array, layout.fitting(array.ndim).strides(array.shape), dtype, self.device).view
 
-            yield from _compared("layouts", contiguous, self.run(drawn, layout=placed), f"contiguous and {layout.name}")
+            yield from _compared(
+                "layouts", contiguous, self.run(drawn, layout=placed), f"contiguous and {layout.name}"
+            )
 
     def _gradients(self, drawn: Mapping[str, np.ndarray]) -> Differences:
         every = self.run(drawn)
         for mode in (torch.no_grad, torch.inference_mode):
             with mode():
-                yield from _compared("gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}")
+                yield from _compared(
+                    "gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}"
+                )
         for number, name in enumerate(self.family.wanted):
             of_this = {"forward": every["forward"], "gradient": [every["gradient"][number]]}
             how = f"with every gradient and with that of {name} alone"
@@ -99,17 +114,27 @@ class Measurement:
     def _rows(self, drawn: Mapping[str, np.ndarray]) -> Differences:
         """Rows alone and in batches, each row in each position."""
         alone = [self.run(self.family.take(drawn, [row])) for row in range(DISTINCT)]
-        batches = [(rows := [(i + shift) % DISTINCT for i in range(size)], self.run(self.family.take(drawn, rows)))
-                   for size in BATCHES for shift in range(DISTINCT)]  # fmt: skip
+        batches = [
+            (rows := [(i + shift) % DISTINCT for i in range(size)], self.run(self.family.take(drawn, rows)))
+            for size in BATCHES
+            for shift in range(DISTINCT)
+        ]
         together = [self._row(batches[0][1], row) for row in range(DISTINCT)]
-        for invariance, first, where in (("alone", alone, "alone"), ("batches", together, f"in a batch of {BATCHES[0]}")):
+        for invariance, first, where in (
+            ("alone", alone, "alone"),
+            ("batches", together, f"in a batch of {BATCHES[0]}"),
+        ):
             for rows, results in batches:
                 for claim, found in results.items():
                     for number, result in enumerate(found):
                         axis = self._axis(result)
                         expected = torch.cat([first[row][claim][number] for row in rows], dim=axis)
                         if not _same(expected, result):
-                            at = next(i for i in range(len(rows)) if not _same(expected.narrow(axis, i, 1), result.narrow(axis, i, 1)))
+                            at = next(
+                                i
+                                for i in range(len(rows))
+                                if not _same(expected.narrow(axis, i, 1), result.narrow(axis, i, 1))
+                            )
                             yield invariance, claim, f"a row {where} and in position {at} of {len(rows)}"
 
     def _axis(self, result: torch.Tensor) -> int:
@@ -117,7 +142,10 @@ class Measurement:
         return min(self.family.batch, result.dim() - 1)
 
     def _row(self, results: Results, at: int) -> Results:
-        return {claim: [result.narrow(self._axis(result), at, 1) for result in found] for claim, found in results.items()}
+        return {
+            claim: [result.narrow(self._axis(result), at, 1) for result in found]
+            for claim, found in results.items()
+        }
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Bits: what leaves the bits of a result as they are, and what changes them, compared with what ``bit_invariances.toml`` records.
+"""Bits: what leaves the bits of a result as they are, and what changes them, compared with what
+``bit_invariances.toml`` records.
 
-What holds is tried on every size; of what does not, the recorded counterexample is tried again. So a change in either direction
-shows: it is news, as torch promises none of this. An environment without a part in the table is compared with the nearest one. That the
-same call gives the same bits is required of everyone.
+What holds is tried on every size; of what does not, the recorded counterexample is tried again. So a change
+in either direction shows: it is news, as torch promises none of this. An environment without a part in the
+table is compared with the nearest one. That the same call gives the same bits is required of everyone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
+
 from torch_loss_parity.claims.bits import bits
 from torch_loss_parity.claims.bits.bits import Row, size_of
 from torch_loss_parity.claims.bits.calls import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Family, Size
@@ -21,7 +23,9 @@ from torch_loss_parity.operators import Operator
 from torch_loss_parity.settings import Settings
 
 
-def test_the_same_call_gives_the_same_bits(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_the_same_call_gives_the_same_bits(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     """Required of everyone, unless the table records that it does not hold."""
     part = bits.nearest(knobs.subject, knobs.device)
     recorded = part.families if part else {}
@@ -34,13 +38,18 @@ def test_the_same_call_gives_the_same_bits(operator: Operator, dtype: str, knobs
                 how = "" if known else broken.get(("twice", claim), "")
                 findings.count(not how)
                 assert not how, (
-                    f"the same call of {family.name} ({claim}, {dtype}) gives other bits: {how}. If that is how it is, record it: "
+                    f"the same call of {family.name} ({claim}, {dtype}) gives other bits: {how}. If that is "
+                    f"how it is, record it: "
                     f"{bits.command(knobs.subject, knobs.device)}"
                 )
 
 
-def test_bits_change_where_the_table_says_so_and_nowhere_else(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """What is otherwise is news, whether the table has a part for this environment or is compared with the nearest."""
+def test_bits_change_where_the_table_says_so_and_nowhere_else(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    """What is otherwise is news, whether the table has a part for this environment or is compared with the
+    nearest.
+    """
     part, subject = bits.nearest(knobs.subject, knobs.device), knobs.subject
     if part is None:
         nothing = f"{bits.PATH.name} records no bits of {subject.name} on {knobs.device.split(':')[0]}"
@@ -57,7 +66,9 @@ def test_bits_change_where_the_table_says_so_and_nowhere_else(operator: Operator
             findings.tell(News("bits", family.name, dtype, text, not unlike))
             continue
         measurement = Measurement(subject, family, dtype, knobs.device)
-        found = changes(measurement, part.families[family.name], {probe: _sizes(probe, knobs) for probe in SIZES})
+        found = changes(
+            measurement, part.families[family.name], {probe: _sizes(probe, knobs) for probe in SIZES}
+        )
         for _ in range(len(CLAIMS) * len(family.invariances) - 1):
             findings.count()
         for row, text in found.items():
@@ -65,10 +76,14 @@ def test_bits_change_where_the_table_says_so_and_nowhere_else(operator: Operator
             if invariance == "twice" and dtype not in part.families[family.name][claim].get("twice", {}):
                 findings.count(False)
                 pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
-            findings.tell(News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike))
+            findings.tell(
+                News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike)
+            )
 
 
-def changes(measurement: Measurement, rows: Mapping[str, Row], sizes: Mapping[str, Sequence[Size]]) -> dict[str, str]:
+def changes(
+    measurement: Measurement, rows: Mapping[str, Row], sizes: Mapping[str, Sequence[Size]]
+) -> dict[str, str]:
     """What is otherwise than recorded: of each row of the table, what is so now.
 
     Parameters
@@ -80,7 +95,11 @@ def changes(measurement: Measurement, rows: Mapping[str, Row], sizes: Mapping[st
     """
     found: dict[tuple[str, str, Size], str] = {}
     tried: dict[str, set[Size]] = {probe: set(sizes[probe]) for probe in sizes}
-    known = {(claim, name): rows[claim].get(name, {}).get(measurement.dtype, "") for claim in CLAIMS for name in INVARIANCES}
+    known = {
+        (claim, name): rows[claim].get(name, {}).get(measurement.dtype, "")
+        for claim in CLAIMS
+        for name in INVARIANCES
+    }
     for (_, invariance), how in known.items():
         if how:
             tried[PROBE[invariance]].add(size_of(how))
@@ -91,7 +110,11 @@ def changes(measurement: Measurement, rows: Mapping[str, Row], sizes: Mapping[st
     changed = {}
     for (claim, invariance), how in known.items():
         row = f"{claim}.{invariance}.{measurement.dtype}"
-        broken = [new for (name, of_claim, _), new in sorted(found.items()) if (name, of_claim) == (invariance, claim)]
+        broken = [
+            new
+            for (name, of_claim, _), new in sorted(found.items())
+            if (name, of_claim) == (invariance, claim)
+        ]
         if how and (invariance, claim, size_of(how)) not in found:
             changed[row] = f"the bits are the same here; recorded is that they change: {how!r}"
         if not how and broken:

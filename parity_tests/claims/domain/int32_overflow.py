@@ -1,7 +1,8 @@
 """Inputs of more than 2**31 elements: where a 32-bit index overflows.
 
-A few rows are repeated over and over, so the expectation is that of the few: it needs no memory to speak of. A row that the
-subject computes exactly as it did the row's first copy shares its verdict; any other row is judged itself.
+A few rows are repeated over and over, so the expectation is that of the few: it needs no memory to speak of.
+A row that the subject computes exactly as it did the row's first copy shares its verdict; any other row is
+judged itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging.comparison import Verdict, judge
@@ -21,9 +23,11 @@ from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
 
-PATTERN, ROWS, WIDTH = 7, 66003, 2**15 + 1  # rows that differ, rows in all, elements of a row: 15 million beyond 2**31
+# Rows that differ, rows in all, elements of a row: 15 million beyond 2**31.
+PATTERN, ROWS, WIDTH = 7, 66003, 2**15 + 1
 CHUNK = 512  # rows that are compared at once
-# Arrays of the input's size that are alive at once: arguments, result, gradients, and what the composition of torch keeps.
+# Arrays of the input's size that are alive at once: arguments, result, gradients, and what the composition of
+# torch keeps.
 ARRAYS = {
     "softmax": {FORWARD: 2, "gradients": 4},
     "log_softmax": {FORWARD: 2, "gradients": 4},
@@ -53,26 +57,35 @@ def huge_case(operator: Operator, dtype: str, seed: int) -> Case:
 
 
 def verdicts(subject: Subject, case: Case, claim: str, device: str) -> Iterator[tuple[str, int, Verdict]]:
-    """The claim ("forward" or an argument's name), the row, and the verdict of every row that has one of its own."""
+    """The claim ("forward" or an argument's name), the row, and the verdict of every row that has one of its
+    own.
+    """
     call = OPERATORS[case.operator].call(case)
     repeated = torch.arange(ROWS, device=device) % PATTERN
     made = {
-        name: value[repeated] if isinstance(value, torch.Tensor) else value for name, value in run_subject.tensors(call, device).items()
+        name: value[repeated] if isinstance(value, torch.Tensor) else value
+        for name, value in run_subject.tensors(call, device).items()
     }
     if claim == FORWARD:
         bounds = expected(call, (FORWARD,))
-        yield from _of_rows(FORWARD, call, run_subject._output(subject, call, made, device), bounds[FORWARD], repeated)
+        yield from _of_rows(
+            FORWARD, call, run_subject._output(subject, call, made, device), bounds[FORWARD], repeated
+        )
         return
     call = replace(call, differentiable=call.differentiable[:1])
     grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
     (name,) = call.differentiable
     made[name].requires_grad_()
-    upstream = torch.from_numpy(np.array(grad_output)).to(device=device, dtype=getattr(torch, call.output_dtype))[repeated]
+    upstream = torch.from_numpy(np.array(grad_output)).to(
+        device=device, dtype=getattr(torch, call.output_dtype)
+    )[repeated]
     (gradient,) = torch.autograd.grad(run_subject._output(subject, call, made, device), made[name], upstream)
     yield from _of_rows(name, call, gradient, expected(call, (name,), grad_output)[name], repeated)
 
 
-def _of_rows(claim: str, call: Call, observed: torch.Tensor, bound: Rounded, repeated: torch.Tensor) -> Iterator[tuple[str, int, Verdict]]:
+def _of_rows(
+    claim: str, call: Call, observed: torch.Tensor, bound: Rounded, repeated: torch.Tensor
+) -> Iterator[tuple[str, int, Verdict]]:
     format, observed = FORMATS[call.dtype_of(claim)], observed.detach()
     for row in range(PATTERN):
         yield claim, row, judge(run_subject.widen(observed[row : row + 1]), bound[row : row + 1], format)
@@ -82,4 +95,8 @@ def _of_rows(claim: str, call: Call, observed: torch.Tensor, bound: Rounded, rep
         others = (chunk != first[repeated[start : start + CHUNK]]).reshape(len(chunk), -1).any(dim=1)
         for row in (others.nonzero().reshape(-1) + start).tolist():
             kind = row % PATTERN
-            yield claim, row, judge(run_subject.widen(observed[row : row + 1]), bound[kind : kind + 1], format)
+            yield (
+                claim,
+                row,
+                judge(run_subject.widen(observed[row : row + 1]), bound[kind : kind + 1], format),
+            )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
@@ -25,7 +26,10 @@ MANY = 40  # calls: more than any warm-up
 OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ((6, 7), {"reduction": "none", "weight": "positive", "dim": -1, "target": "soft", "ignored": "some"}),
     ((2, 5, 3), {"reduction": "mean", "dim": 1, "label_smoothing": 0.1, "target": "probabilities"}),
-    ((33, 4), {"reduction": "sum", "weight": "full", "pos_weight": "last dimension", "dim": 0, "dtype": "float32"}),
+    (
+        (33, 4),
+        {"reduction": "sum", "weight": "full", "pos_weight": "last dimension", "dim": 0, "dtype": "float32"},
+    ),
 )
 
 
@@ -53,7 +57,11 @@ class Run:
 
     def changed(self) -> list[str]:
         """What was given and is not as it was, or was written to."""
-        return [k for k, v in self.given.items() if _writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])]
+        return [
+            k
+            for k, v in self.given.items()
+            if _writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])
+        ]
 
 
 @dataclass
@@ -77,12 +85,19 @@ class Probe:
         return expected(self.call, (FORWARD,)) | expected(self.call, self.call.differentiable, self.upstream)
 
     def start(self, wanted: Sequence[str] | None = None) -> Run:
-        """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every differentiable one unless given."""
+        """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every
+        differentiable one unless given.
+        """
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
         device = self.knobs.device
         made = tensors(call, device, requires_grad=True)
-        grad_output = torch.from_numpy(np.array(self.upstream)).to(device=device, dtype=TORCH_DTYPES[call.output_dtype])
-        before = {name: (bits(tensor).clone(), _writes(tensor)) for name, tensor in _given(made, grad_output).items()}
+        grad_output = torch.from_numpy(np.array(self.upstream)).to(
+            device=device, dtype=TORCH_DTYPES[call.output_dtype]
+        )
+        before = {
+            name: (bits(tensor).clone(), _writes(tensor))
+            for name, tensor in _given(made, grad_output).items()
+        }
         output = called(self.knobs.subject, call, made)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
@@ -92,7 +107,9 @@ class Probe:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
         with of_the_subject(self.knobs.subject):
-            found = torch.autograd.grad(run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph)
+            found = torch.autograd.grad(
+                run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
+            )
         run.gradients = dict(zip(wanted, found, strict=True))
         return run
 
@@ -101,7 +118,9 @@ class Probe:
 
     @cached_property
     def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
-        return tuple({claim: result.detach().clone() for claim, result in self.run().results.items()} for _ in range(2))
+        return tuple(
+            {claim: result.detach().clone() for claim, result in self.run().results.items()} for _ in range(2)
+        )
 
     @property
     def first(self) -> dict[str, torch.Tensor]:
@@ -110,7 +129,10 @@ class Probe:
 
     @property
     def repeatable(self) -> bool:
-        """Whether the second run gave the same bits. If not, ``test_bits.py`` says so, and later results are judged here."""
+        """Whether the second run gave the same bits.
+
+        If not, ``test_bits.py`` says so, and later results are judged here.
+        """
         first, second = self._first_two
         return all(torch.equal(bits(first[claim]), bits(second[claim])) for claim in first)
 
@@ -127,8 +149,8 @@ class Probe:
         what : str
             Completes "the result ... is another one": "after a call that failed".
         exactly : bool
-            Whether the bits are to be the same. If not, or for a subject whose bits change from call to call, other bits are
-            judged by the derived bound.
+            Whether the bits are to be the same. If not, or for a subject whose bits change from call to call,
+            other bits are judged by the derived bound.
 
         Raises
         ------
@@ -143,14 +165,25 @@ class Probe:
             if same:
                 continue
             if exactly and self.repeatable:
-                raise WrongResult(f"{self.case}: the {name} {what} is another one: {_first_difference(self.first[claim], result)}")
+                raise WrongResult(
+                    f"{self.case}: the {name} {what} is another one: "
+                    f"{_first_difference(self.first[claim], result)}"
+                )
             self.judge(claim, result, what)
 
     def judge(self, claim: str, result: torch.Tensor, what: str) -> None:
         """Fail unless a result is right within the derived bound."""
         knobs, upstream = self.knobs, None if claim == FORWARD else self.upstream
         finding = judge_claim(
-            knobs.subject, knobs.device, self.case, self.call, claim, widen(result), self.bounds[claim], upstream, mode=what
+            knobs.subject,
+            knobs.device,
+            self.case,
+            self.call,
+            claim,
+            widen(result),
+            self.bounds[claim],
+            upstream,
+            mode=what,
         )
         self.findings.add(finding)
         if not finding.verdict.passes:
@@ -158,7 +191,9 @@ class Probe:
 
 
 def _given(arguments: Mapping[str, Any], grad_output: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)} | {GRAD_OUTPUT: grad_output}
+    return {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)} | {
+        GRAD_OUTPUT: grad_output
+    }
 
 
 def _writes(tensor: torch.Tensor) -> int:
@@ -179,7 +214,13 @@ def probes(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> 
     values = next(iter(operator.values))
     made = []
     for number, (shape, options) in enumerate(OPTIONS):
-        made.append(Probe(operator.case(dtype, shape, values, _offered(operator, options), knobs.seed + number), knobs, findings))
+        made.append(
+            Probe(
+                operator.case(dtype, shape, values, _offered(operator, options), knobs.seed + number),
+                knobs,
+                findings,
+            )
+        )
     return made[:1] if knobs.effort_name == "quick" else made
 
 
@@ -189,14 +230,18 @@ def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
-    """The first of the small calls with every distribution: of values that are clamped, infinite or equal too."""
+    """The first of the small calls with every distribution: of values that are clamped, infinite or equal
+    too.
+    """
     shape, options = OPTIONS[0]
     chosen = _offered(operator, options)
     names = [*operator.values, *operator.extreme_values][:: 4 if knobs.effort_name == "quick" else 1]
-    return [Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names]
+    return [
+        Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names
+    ]
 
 
-# --- what may come in between ----------------------------------------------------------------------------------------------
+# --- what may come in between -------------------------------------------------------------------------------
 
 
 def _other(probe: Probe, **changes: Any) -> None:
@@ -204,7 +249,9 @@ def _other(probe: Probe, **changes: Any) -> None:
 
 
 def other_values(probe: Probe) -> None:
-    """Numbers that differ in the same shape: results kept by shape, or by address, show here and are judged."""
+    """Numbers that differ in the same shape: results kept by shape, or by address, show here and
+    are judged.
+    """
     other = probe.with_other_values
     for claim, result in other.run().results.items():
         other.judge(claim, result, "after a call with other numbers in the same shapes")
@@ -226,7 +273,9 @@ def the_same_memory(probe: Probe) -> None:
 def an_error(probe: Probe) -> None:
     """A call that fails in its arguments, and one that fails in its backward pass."""
     arguments = dict(tensors(probe.call, probe.knobs.device))
-    wrong: dict[str, Any] = {"dim": 99} if "dim" in arguments else {"target": arguments["target"][:1], "reduction": "nonsense"}
+    wrong: dict[str, Any] = (
+        {"dim": 99} if "dim" in arguments else {"target": arguments["target"][:1], "reduction": "nonsense"}
+    )
     with suppress(Exception):
         called(probe.knobs.subject, probe.call, arguments | wrong)
     run = probe.start()
@@ -254,8 +303,12 @@ def overwritten_results(probe: Probe) -> None:
 
 BETWEEN: Mapping[str, Callable[[Probe], None]] = {
     "right away": lambda probe: None,
-    "after a call of another shape": lambda probe: _other(probe, shape=tuple(n + 2 for n in probe.case.shape)),
-    "after a call in another dtype": lambda probe: _other(probe, dtype="float64" if probe.case.dtype == "float32" else "float32"),
+    "after a call of another shape": lambda probe: _other(
+        probe, shape=tuple(n + 2 for n in probe.case.shape)
+    ),
+    "after a call in another dtype": lambda probe: _other(
+        probe, dtype="float64" if probe.case.dtype == "float32" else "float32"
+    ),
     "after a call with other numbers": other_values,
     "after a call on the same memory": the_same_memory,
     "after a call that failed": an_error,

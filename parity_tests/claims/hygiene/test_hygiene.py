@@ -1,7 +1,9 @@
-"""Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, and forgets what ran before it.
+"""Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, and forgets what ran
+before it.
 
-Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the same call. Only
-where another computation is a legitimate choice (without gradients, or with fewer of them) are other bits judged by the bound.
+Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the
+same call. Only where another computation is a legitimate choice (without gradients, or with fewer of them)
+are other bits judged by the bound.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.claims.hygiene.conduct import BETWEEN, MODES, Run, of_all_values, probes
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -24,9 +27,16 @@ from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
 
 
-def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient; whatever the values are."""
-    for probe in [*probes(operator, dtype, knobs, findings), *of_all_values(operator, dtype, knobs, findings)]:
+def test_what_is_given_stays_as_it_is(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient;
+    whatever the values are.
+    """
+    for probe in [
+        *probes(operator, dtype, knobs, findings),
+        *of_all_values(operator, dtype, knobs, findings),
+    ]:
         run = probe.start()
         for after in ("forward", "backward"):
             if after == "backward":
@@ -36,9 +46,11 @@ def test_what_is_given_stays_as_it_is(operator: Operator, dtype: str, knobs: Set
             assert not changed, f"{probe.case}: the {after} pass wrote into {', '.join(changed)}"
 
 
-def test_results_share_memory_with_nothing(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns neither here. What needs no
-    gradient is asked for first: a result of its own is easiest to spare there."""
+def test_results_share_memory_with_nothing(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns
+    neither here. What needs no gradient is asked for first: a result of its own is easiest to spare there."""
     for probe in probes(operator, dtype, knobs, findings):
         earlier, run = probe.start(()), probe.start(())
         shared = _memory(earlier.output) == _memory(run.output)
@@ -47,18 +59,32 @@ def test_results_share_memory_with_nothing(operator: Operator, dtype: str, knobs
     strict = knobs.subject.name in ("torch", "torch.nn") and knobs.device == "cpu"
     for probe in probes(operator, dtype, knobs, findings):
         earlier, run = probe.run(), probe.run()
-        given = {f"{name} of {which} call": v for which, r in (("this", run), ("an earlier", earlier)) for name, v in r.given.items()}
+        given = {
+            f"{name} of {which} call": v
+            for which, r in (("this", run), ("an earlier", earlier))
+            for name, v in r.given.items()
+        }
         before = {f"{_name(claim)} of an earlier call": result for claim, result in earlier.results.items()}
         for claim, result in run.results.items():
             siblings = {_name(other): v for other, v in run.results.items() if other != claim}
-            legitimate = {*map(_name, run.gradients), "grad_output of this call"} if claim != FORWARD and not strict else set()
+            legitimate = (
+                {*map(_name, run.gradients), "grad_output of this call"}
+                if claim != FORWARD and not strict
+                else set()
+            )
             others = given | before | siblings
-            sharing = [name for name, other in others.items() if _memory(other) == _memory(result) and name not in legitimate]
+            sharing = [
+                name
+                for name, other in others.items()
+                if _memory(other) == _memory(result) and name not in legitimate
+            ]
             findings.count(not sharing)
             assert not sharing, f"{probe.case}: {_name(claim)} lies in the memory of {', '.join(sharing)}"
 
 
-def test_results_stay_when_everything_else_is_overwritten(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_results_stay_when_everything_else_is_overwritten(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for probe in probes(operator, dtype, knobs, findings):
         without = probe.start(())
         before = {FORWARD: bits(without.output).clone()}
@@ -74,7 +100,9 @@ def test_results_stay_when_everything_else_is_overwritten(operator: Operator, dt
         _unchanged(probe.case, run, kept, "overwriting the arguments and the upstream gradient", findings)
 
 
-def test_a_backward_pass_can_be_repeated(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_a_backward_pass_can_be_repeated(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for probe in probes(operator, dtype, knobs, findings):
         run = probe.start()
         for what in ("of a backward pass that retains its graph", "of its repetition"):
@@ -84,7 +112,9 @@ def test_a_backward_pass_can_be_repeated(operator: Operator, dtype: str, knobs: 
 def test_each_claim_calls_the_subject_once_and_judges_what_it_returns(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    """What the subject's function returns, negated on its way, gives negated results: nothing else can have computed them."""
+    """What the subject's function returns, negated on its way, gives negated results: nothing else can have
+    computed them.
+    """
     for probe in probes(operator, dtype, knobs, findings):
         plain = run_subject.forward(knobs.subject, probe.call, knobs.device)
         gradients = run_subject.gradients(knobs.subject, probe.call, knobs.device, probe.upstream)
@@ -94,7 +124,9 @@ def test_each_claim_calls_the_subject_once_and_judges_what_it_returns(
         assert calls == {operator.name: 2}, f"forward and gradients made the calls {dict(calls)}"
         pairs = [(plain, negated), *((gradients[name], negated_gradients[name]) for name in gradients)]
         if probe.repeatable:
-            assert all(np.array_equal(-one, other, equal_nan=True) for one, other in pairs), "the result does not come from the subject"
+            assert all(np.array_equal(-one, other, equal_nan=True) for one, other in pairs), (
+                "the result does not come from the subject"
+            )
         for verify in (verify_forward, verify_gradients):
             calls, subject = _counting(knobs.subject, lambda result: result)
             list(verify(subject, probe.case, knobs.device))
@@ -102,7 +134,9 @@ def test_each_claim_calls_the_subject_once_and_judges_what_it_returns(
             assert calls == {operator.name: 1}, f"{verify.__name__} made the calls {dict(calls)}"
 
 
-def test_nothing_depends_on_what_ran_before(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_nothing_depends_on_what_ran_before(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for probe in probes(operator, dtype, knobs, findings):
         for what, happens in BETWEEN.items():
             before = probe.first
@@ -111,8 +145,14 @@ def test_nothing_depends_on_what_ran_before(operator: Operator, dtype: str, knob
             probe.agrees(probe.run().results, what)
 
 
-def test_nothing_depends_on_the_order_of_calls(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    others = [probes(other, dtype, knobs, findings)[0] for other in OPERATORS.values() if knobs.subject.offers(other.name)]
+def test_nothing_depends_on_the_order_of_calls(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    others = [
+        probes(other, dtype, knobs, findings)[0]
+        for other in OPERATORS.values()
+        if knobs.subject.offers(other.name)
+    ]
     made = probes(operator, dtype, knobs, findings) + others
     for probe in made:
         assert probe.first
@@ -123,15 +163,23 @@ def test_nothing_depends_on_the_order_of_calls(operator: Operator, dtype: str, k
         probe.agrees(probe.finish(run).results, "of calls whose backward passes come later, in another order")
 
 
-def test_results_are_right_with_and_without_gradients(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_results_are_right_with_and_without_gradients(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for probe in probes(operator, dtype, knobs, findings):
         for what, mode in MODES.items():
             for wanted in ((), probe.call.differentiable):
                 with mode():
                     output = probe.start(wanted).output
                 required = bool(wanted) and mode is MODES["with gradients enabled"]
-                assert output.requires_grad == required, f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}"
-                probe.agrees({FORWARD: output}, f"{what}, {'with' if wanted else 'without'} requires_grad", exactly=False)
+                assert output.requires_grad == required, (
+                    f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}"
+                )
+                probe.agrees(
+                    {FORWARD: output},
+                    f"{what}, {'with' if wanted else 'without'} requires_grad",
+                    exactly=False,
+                )
         for name in probe.call.differentiable:
             probe.agrees(probe.run((name,)).results, f"where only {name} requires a gradient", exactly=False)
 

@@ -1,7 +1,8 @@
-"""Identities that need no reference: relations between results of the same operators, each with a bound that is derived.
+"""Identities that need no reference: relations between results of the same operators, each with a bound that
+is derived.
 
-`IDENTITIES` holds them all, a record each. An identity is written once and evaluated twice: by the subject, and by the definitions in
-the rounding arithmetic, which says how far rounding may drive its two sides apart.
+`IDENTITIES` holds them all, a record each. An identity is written once and evaluated twice: by the subject,
+and by the definitions in the rounding arithmetic, which says how far rounding may drive its two sides apart.
 """
 
 from torch_loss_parity.claims.identities import of_classes, of_elements, of_losses, of_rows

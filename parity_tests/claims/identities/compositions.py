@@ -1,11 +1,11 @@
 """The same composition of operators, as a subject computes it and as the rounding arithmetic bounds it.
 
-An identity is written once, over functions that it is given. With `Observed` they are those of the subject, on tensors of the
-dtype; with `Bounds` they are the definitions in the rounding arithmetic, so that the same text also says what rounding may cost:
-every operator stores its result in the dtype, as a tensor is stored.
+An identity is written once, over functions that it is given. With `Observed` they are those of the subject,
+on tensors of the dtype; with `Bounds` they are the definitions in the rounding arithmetic, so that the same
+text also says what rounding may cost: every operator stores its result in the dtype, as a tensor is stored.
 
-Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic ``WIDE``: a
-format of which its exp and log are within 3 ulps.
+Between operators, both compute in double-double. What that rounds is charged as well, in the arithmetic
+``WIDE``: a format of which its exp and log are within 3 ulps.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
 from torch_loss_parity.ledger import ledger
@@ -33,7 +34,8 @@ BACKWARD = "_backward"
 
 
 class Functions:
-    """Operators by name, and ``<operator>_backward(grad_output, ..., of="input")``; ``this`` is the operator that is counted.
+    """Operators by name, and ``<operator>_backward(grad_output, ..., of="input")``; ``this`` is the operator
+    that is counted.
 
     Attributes
     ----------
@@ -108,7 +110,8 @@ class Observed(Functions):
 
 
 class Bounds(Functions):
-    """The definitions in the rounding arithmetic; where an entry of the ledger in ``weaker`` covers a call, what the entry says holds.
+    """The definitions in the rounding arithmetic; where an entry of the ledger in ``weaker`` covers a call,
+    what the entry says holds.
 
     Attributes
     ----------
@@ -118,7 +121,9 @@ class Bounds(Functions):
 
     xp = rounding_functions
 
-    def __init__(self, this: str, dtype: str, subject: str, device: str, weaker: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, this: str, dtype: str, subject: str, device: str, weaker: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(this, dtype)
         self.subject, self.device, self.weaker = subject, device, weaker
         self.covering: dict[str, Divergence] = {}
@@ -132,7 +137,12 @@ class Bounds(Functions):
         return Rounded(array, WIDE) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:
-        return _as(WIDE, store(_as(Arithmetic(compute=_WIDEST, storage=FORMATS[self.dtype], flushes_subnormals=False), array)))
+        return _as(
+            WIDE,
+            store(
+                _as(Arithmetic(compute=_WIDEST, storage=FORMATS[self.dtype], flushes_subnormals=False), array)
+            ),
+        )
 
     def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
         entry = None
@@ -141,7 +151,9 @@ class Bounds(Functions):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry
         arithmetic = arithmetic_of(call, claim, entry.arithmetic if entry else None)
-        arguments = {name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"}
+        arguments = {
+            name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"
+        }
         if call.output_dtype != call.dtype:  # inputs of identities are numbers of both dtypes
             assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
         operator = OPERATORS[call.operator]
@@ -149,7 +161,9 @@ class Bounds(Functions):
             if claim == FORWARD:
                 result = ((entry.function if entry else None) or operator.forward)(**arguments)
             else:
-                result = ((entry.function if entry else None) or operator.backward)(_as(arithmetic, grad_output), **arguments)
+                result = ((entry.function if entry else None) or operator.backward)(
+                    _as(arithmetic, grad_output), **arguments
+                )
                 result = getattr(result, claim) if isinstance(result, tuple) else result
         return _as(WIDE, store(result))
 
@@ -174,13 +188,19 @@ def _parameters(operator: str) -> tuple[str, ...]:
     return tuple(signature(OPERATORS[operator].forward).parameters)
 
 
-def _call(operator: str, dtype: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *differentiable: str) -> Call:
+def _call(
+    operator: str, dtype: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *differentiable: str
+) -> Call:
     """One call, with the facts that a condition of the ledger may ask for."""
     names = _parameters(operator)
-    named = dict(zip(names, arguments, strict=False)) | {name: value for name, value in options.items() if value is not None}
+    named = dict(zip(names, arguments, strict=False)) | {
+        name: value for name, value in options.items() if value is not None
+    }
     facts = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
     if "target" in named and OPERATORS[operator].targets_classes:
-        facts["target"] = "probabilities" if tuple(named["target"].shape) == tuple(named["input"].shape) else "indices"
+        facts["target"] = (
+            "probabilities" if tuple(named["target"].shape) == tuple(named["input"].shape) else "indices"
+        )
     facts |= {"reduction": named.get("reduction", "mean")} if "reduction" in names else {}
     if "dim" in named:
         facts["last_dim"] = named["dim"] % named["input"].ndim == named["input"].ndim - 1

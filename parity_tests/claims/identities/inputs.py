@@ -1,8 +1,8 @@
 """Inputs on which no identity is blind.
 
-Neither side vanishes and nothing is equal by chance: rows differ, upstream gradients and weights are not constant, some rows are
-ignored. Numbers lie on grids that every dtype holds, so that what an identity does to its inputs (a shift, a sum of two, 1 - t)
-is exact: the two sides speak of the same numbers.
+Neither side vanishes and nothing is equal by chance: rows differ, upstream gradients and weights are not
+constant, some rows are ignored. Numbers lie on grids that every dtype holds, so that what an identity does to
+its inputs (a shift, a sum of two, 1 - t) is exact: the two sides speak of the same numbers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
 REDUCTION = ("mean", "sum", "none")
@@ -37,8 +38,9 @@ def _upstream_gradients(rng: np.random.Generator, shape: tuple[int, ...]) -> dic
 
 
 def _logits(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits below 16, and a shift for each row that is added to them exactly, and is large: exp of it overflows in the widest
-    format a dtype is computed in, but for float64, where the sum would lose all digits."""
+    """Logits below 16, and a shift for each row that is added to them exactly, and is large: exp of it
+    overflows in the widest format a dtype is computed in, but for float64, where the sum would lose all
+    digits."""
     largest = {"bfloat16": 128, "float16": 256}.get(dtype, 4096)
     quantum = max(largest * FORMATS[dtype].unit_roundoff, 2.0**-10)
     logits = np.clip(np.rint(rng.normal(0, 3, shape) / quantum) * quantum, -15, 15)
@@ -48,7 +50,9 @@ def _logits(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> tup
     return logits, shift
 
 
-def _rows(rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int, ...], *, sample: int) -> dict[str, Any]:
+def _rows(
+    rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int, ...], *, sample: int
+) -> dict[str, Any]:
     """For softmax and log_softmax along dim 1: logits, the first row with a clear winner."""
     logits, shift = _logits(rng, dtype, shape)
     logits[0, shape[1] // 2] = 15.0
@@ -63,9 +67,17 @@ def _rows(rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int,
 
 
 def _classes(
-    rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int, ...], *, reduction: str, weighted: bool, kind: str
+    rng: np.random.Generator,
+    operator: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    *,
+    reduction: str,
+    weighted: bool,
+    kind: str,
 ) -> dict[str, Any]:
-    """For nll_loss and cross_entropy: targets of the kind, class weights, the last row ignored and others with it.
+    """For nll_loss and cross_entropy: targets of the kind, class weights, the last row ignored and others
+    with it.
 
     ``used`` is the weight that the loss of each row has in a weighted mean.
     """
@@ -83,7 +95,9 @@ def _classes(
     weight[0], weight[-1] = 0.25, 1.875
     if np.sum(weight[indices] * ~ignored) == ignored.size:
         weight[0] = 0.5  # by chance the mean would divide by the number of rows
-    hot = (np.expand_dims(indices, 1) == np.arange(classes).reshape((-1,) + (1,) * (len(shape) - 2))) & ~np.expand_dims(ignored, 1)
+    hot = (
+        np.expand_dims(indices, 1) == np.arange(classes).reshape((-1,) + (1,) * (len(shape) - 2))
+    ) & ~np.expand_dims(ignored, 1)
     used = np.where(ignored | (kind == "probabilities"), ~ignored * 1.0, weight[indices] if weighted else 1.0)
     return {
         "input": logits,
@@ -103,9 +117,18 @@ def _classes(
 
 
 def _elements(
-    rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int, ...], *, reduction: str, weighted: bool, kind: str
+    rng: np.random.Generator,
+    operator: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    *,
+    reduction: str,
+    weighted: bool,
+    kind: str,
 ) -> dict[str, Any]:
-    """For the binary losses: logits or probabilities, targets from 0 to 1 with both ends, weights of elements."""
+    """For the binary losses: logits or probabilities, targets from 0 to 1 with both ends, weights of
+    elements.
+    """
     with_logits = operator == "binary_cross_entropy_with_logits"
     logits = np.clip(np.rint(rng.normal(0, 2, shape) * 16), -112, 112) / 16 + 2.0**-5
     probabilities = rng.integers(1, 256, shape) / 256
@@ -139,7 +162,8 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     **dict.fromkeys(CLASSES, ((6, 8), (3, 4, 5), (9, 2))),
     **dict.fromkeys(ELEMENTS, ((4, 5), (3, 4, 2), (17,))),
 }
-LARGE_SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {  # for thorough effort; the numbers of classes are powers of two
+# For thorough effort; the numbers of classes are powers of two.
+LARGE_SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     **dict.fromkeys(ROWS, ((3, 1025), (64, 10, 3))),
     **dict.fromkeys(CLASSES, ((4, 64), (128, 16))),
     **dict.fromkeys(ELEMENTS, ((2049,), (64, 33))),

@@ -5,12 +5,13 @@ Note [Two sides]
 
         L = v exp(rho + r tau) + alpha + a tau        R = v exp(rho' + r' tau') + alpha' + a' tau'
 
-    so L is R times exp(rho - rho' + r tau - r' tau') but for absolute errors, and ``judge`` can be asked about L with R in
-    place of the expected value. What R's absolute error is multiplied with differs from 1 by at most expm1 of all relative errors.
+    so L is R times exp(rho - rho' + r tau - r' tau') but for absolute errors, and ``judge`` can be asked
+    about L with R in place of the expected value. What R's absolute error is multiplied with differs from 1
+    by at most expm1 of all relative errors.
 
-    Where both sides depend on an unknown of their row with nearly the same coefficients, as after a shift, the difference does on
-    one: r tau - r' tau' = 2 r (tau - tau') / 2 + (r - r') tau'. One probability that the shift moved apart from its neighbours is
-    then seen, at any length of the row.
+    Where both sides depend on an unknown of their row with nearly the same coefficients, as after a shift,
+    the difference does on one: r tau - r' tau' = 2 r (tau - tau') / 2 + (r - r') tau'. One probability that
+    the shift moved apart from its neighbours is then seen, at any length of the row.
 
 The evaluation's own error is part of either bound, so that v may be the true value.
 """
@@ -23,6 +24,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.identities.compositions import WIDE, Bounds, Observed
 from torch_loss_parity.claims.identities.record import Identity, Pair, Variant
@@ -48,7 +50,9 @@ class Comparison:
     entries: tuple[str, ...]
 
 
-def verify_identity(identity: Identity, operator: str, dtype: str, variant: Variant, subject: Subject, device: str) -> Iterator[Comparison]:
+def verify_identity(
+    identity: Identity, operator: str, dtype: str, variant: Variant, subject: Subject, device: str
+) -> Iterator[Comparison]:
     """Judge every pair that an identity yields for one variant of its inputs."""
     inputs = identity.draw(operator, dtype, variant)
 
@@ -60,10 +64,18 @@ def verify_identity(identity: Identity, operator: str, dtype: str, variant: Vari
 
         if ledger.speaks_of(subject.name, device):
             return evaluate()
-        return once(("identity", identity.name, operator, dtype, str(variant)), evaluate)  # the inputs follow from these
+        # The inputs follow from these.
+        return once(("identity", identity.name, operator, dtype, str(variant)), evaluate)
 
     facts = {name: value for name, value in variant.options.items() if not isinstance(value, np.ndarray)}
-    call = Call(operator, {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}, dtype, dtype, (), facts)
+    call = Call(
+        operator,
+        {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)},
+        dtype,
+        dtype,
+        (),
+        facts,
+    )
     strict, functions = bounds(frozenset())
     attempts = [frozenset((entry,)) for entry in functions.covering]
     attempts += [frozenset(functions.covering)] if len(attempts) > 1 else []
@@ -77,14 +89,20 @@ def verify_identity(identity: Identity, operator: str, dtype: str, variant: Vari
             if against.passes:
                 verdict, explaining = against, tuple(sorted(entries))
                 break
-        finding = Finding(None, call, claim, verdict, first, explaining[0] if explaining else "", False, mode=identity.name)
+        finding = Finding(
+            None, call, claim, verdict, first, explaining[0] if explaining else "", False, mode=identity.name
+        )
         yield Comparison(finding, variant, explaining)
 
 
 def compare(left: Any, right: Any, left_bound: Any, right_bound: Any, dtype: str) -> Verdict:
     """Judge two observed sides by the bounds of both, see Note [Two sides]."""
     left_bound, right_bound = (_bound(side, np.shape(left)) for side in (left_bound, right_bound))
-    right = np.broadcast_to(DoubleDouble.of(right), np.shape(left)) if not np.ndim(right) else DoubleDouble.of(right)
+    right = (
+        np.broadcast_to(DoubleDouble.of(right), np.shape(left))
+        if not np.ndim(right)
+        else DoubleDouble.of(right)
+    )
     with np.errstate(all="ignore"):
         error = difference(left_bound.error, right_bound.error)
     return judge(DoubleDouble.of(left), Rounded(right, WIDE, error), FORMATS[dtype])
@@ -97,7 +115,14 @@ def difference(left: Error, right: Error) -> Error:
     absolute = left.absolute + right.absolute + growth * right.total_absolute
     shared: dict[Unknown, tuple[Any, Any]] = dict(left.shared)
     for unknown, (r, a) in right.shared.items():
-        twin = next((k for k, mine in shared.items() if k in left.shared and k.axis == unknown.axis and _alike(mine, (r, a))), None)
+        twin = next(
+            (
+                k
+                for k, mine in shared.items()
+                if k in left.shared and k.axis == unknown.axis and _alike(mine, (r, a))
+            ),
+            None,
+        )
         if twin is None:
             shared[unknown] = (r, a)
         else:
@@ -108,13 +133,19 @@ def difference(left: Error, right: Error) -> Error:
 
 
 def _alike(mine: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    """Whether coefficients are nearer to each other than to nothing, so that one unknown is better than two."""
+    """Whether coefficients are nearer to each other than to nothing, so that one unknown is
+    better than two.
+    """
     return all(np.sum(np.abs(m - o)) <= np.sum(np.abs(o)) for m, o in zip(mine, other, strict=True))
 
 
 def _bound(side: Any, shape: tuple[int, ...]) -> Rounded:
     """A side that is a number, known exactly, has no error."""
-    return side if isinstance(side, Rounded) else Rounded(np.broadcast_to(np.asarray(side, dtype=np.float64), shape), WIDE)
+    return (
+        side
+        if isinstance(side, Rounded)
+        else Rounded(np.broadcast_to(np.asarray(side, dtype=np.float64), shape), WIDE)
+    )
 
 
 def explain(comparison: Comparison, identity: Identity, subject: Subject, device: str) -> str:
@@ -124,11 +155,16 @@ def explain(comparison: Comparison, identity: Identity, subject: Subject, device
     format = FORMATS[call.dtype]
     what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
     problem = verdict.reason or f"the two sides differ by {verdict.fraction:.3g} times what rounding allows"
-    ulp = float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    ulp = (
+        float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
+    )
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: {identity.name}: {what}: {problem}",
         f"  variant     {comparison.variant}",
-        *(f"  {name:<12}{np.array2string(value, threshold=INLINE, prefix=' ' * 14)}" for name, value in call.arguments.items()),
+        *(
+            f"  {name:<12}{np.array2string(value, threshold=INLINE, prefix=' ' * 14)}"
+            for name, value in call.arguments.items()
+        ),
         f"  worst       element {list(verdict.index)} of {verdict.elements}",
         f"  left        {verdict.observed!r}",
         f"  right       {verdict.expected!r}",

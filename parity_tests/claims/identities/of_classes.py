@@ -1,4 +1,6 @@
-"""Identities of nll_loss and cross_entropy: what they are composed of, kinds of targets, smoothing, classes and positions."""
+"""Identities of nll_loss and cross_entropy: what they are composed of, kinds of targets, smoothing, classes
+and positions.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.claims.identities.inputs import CLASSES, IGNORED, SMOOTHING
 from torch_loss_parity.claims.identities.of_rows import reordered
 from torch_loss_parity.claims.identities.record import Pair, identity
@@ -15,7 +18,9 @@ INPUT = "input"
 
 
 def denominators(x: Any) -> tuple[Any, Any]:
-    """What a mean over index targets divides by, and one over probabilities: the weights of the targets, and the number of rows."""
+    """What a mean over index targets divides by, and one over probabilities: the weights of the targets, and
+    the number of rows.
+    """
     return (x.denominator, x.count) if x.options["reduction"] == "mean" else (1.0, 1.0)
 
 
@@ -25,7 +30,7 @@ def one_hot(x: Any, smoothing: float = 0.0) -> np.ndarray:
     return (1 - smoothing) * hot + smoothing / hot.shape[1] * np.sum(hot, axis=1, keepdims=True)
 
 
-# --- what cross_entropy is composed of -------------------------------------------------------------------------------
+# --- what cross_entropy is composed of ----------------------------------------------------------------------
 
 
 @identity("nll_loss of log_softmax", "cross_entropy", needs=("nll_loss", "log_softmax"), kind=("plain",))
@@ -59,16 +64,20 @@ def two_classes(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, gradient[:, 0], -binary
 
 
-# --- kinds of targets ------------------------------------------------------------------------------------------------
+# --- kinds of targets ---------------------------------------------------------------------------------------
 
 
 @identity("index targets = one-hot targets", "cross_entropy", kind=("plain",))
 def one_hot_targets(f: Any, x: Any) -> Iterator[Pair]:
-    """But for the denominator of a mean: with class weights, that of one-hot targets is not the sum of the weights
-    (https://github.com/pytorch/pytorch/issues/107680)."""
+    """But for the denominator of a mean: with class weights, that of one-hot targets is not the sum of the
+    weights (https://github.com/pytorch/pytorch/issues/107680)."""
     ours, theirs = denominators(x)
     hot = f.given(one_hot(x))
-    yield FORWARD, f.cross_entropy(x.input, x.target, **x.options) * ours, f.cross_entropy(x.input, hot, **x.options) * theirs
+    yield (
+        FORWARD,
+        f.cross_entropy(x.input, x.target, **x.options) * ours,
+        f.cross_entropy(x.input, hot, **x.options) * theirs,
+    )
     gradient = f.cross_entropy_backward(x.grad, x.input, x.target, **x.options)
     yield INPUT, gradient * ours, f.cross_entropy_backward(x.grad, x.input, hot, **x.options) * theirs
 
@@ -78,7 +87,11 @@ def smoothing_is_a_mixture(f: Any, x: Any) -> Iterator[Pair]:
     ours, theirs = denominators(x)
     mixture = f.given(one_hot(x, SMOOTHING))
     plain = {name: value for name, value in x.options.items() if name != "label_smoothing"}
-    yield FORWARD, f.cross_entropy(x.input, x.target, **x.options) * ours, f.cross_entropy(x.input, mixture, **plain) * theirs
+    yield (
+        FORWARD,
+        f.cross_entropy(x.input, x.target, **x.options) * ours,
+        f.cross_entropy(x.input, mixture, **plain) * theirs,
+    )
     gradient = f.cross_entropy_backward(x.grad, x.input, x.target, **x.options)
     yield INPUT, gradient * ours, f.cross_entropy_backward(x.grad, x.input, mixture, **plain) * theirs
 
@@ -87,7 +100,11 @@ def smoothing_is_a_mixture(f: Any, x: Any) -> Iterator[Pair]:
 def smoothing_of_probabilities(f: Any, x: Any) -> Iterator[Pair]:
     mixture = x.target * (1 - SMOOTHING) + SMOOTHING / x.input.shape[1]
     smoothed = x.options | {"label_smoothing": SMOOTHING}
-    yield FORWARD, f.cross_entropy(x.input, x.target, **smoothed), f.cross_entropy(x.input, mixture, **x.options)
+    yield (
+        FORWARD,
+        f.cross_entropy(x.input, x.target, **smoothed),
+        f.cross_entropy(x.input, mixture, **x.options),
+    )
     gradient = f.cross_entropy_backward(x.grad, x.input, x.target, **smoothed)
     yield INPUT, gradient, f.cross_entropy_backward(x.grad, x.input, mixture, **x.options)
     gradient = f.cross_entropy_backward(x.grad, x.input, mixture, of="target", **x.options) * (1 - SMOOTHING)
@@ -108,12 +125,18 @@ def linear_in_the_smoothing(f: Any, x: Any) -> Iterator[Pair]:
 def no_smoothing(f: Any, x: Any) -> Iterator[Pair]:
     zero = x.options | {"label_smoothing": 0.0}
     yield FORWARD, f.this(x.input, x.target, **zero), f.this(x.input, x.target, **x.options)
-    yield INPUT, f.this_backward(x.grad, x.input, x.target, **zero), f.this_backward(x.grad, x.input, x.target, **x.options)
+    yield (
+        INPUT,
+        f.this_backward(x.grad, x.input, x.target, **zero),
+        f.this_backward(x.grad, x.input, x.target, **x.options),
+    )
 
 
 @identity("the loss is what its gradients add up to", "cross_entropy", kind=("probabilities",))
 def linear_in_target_and_weight(f: Any, x: Any) -> Iterator[Pair]:
-    """Linear in the target and in the class weights, the loss is the sum of each times its gradient (Euler)."""
+    """Linear in the target and in the class weights, the loss is the sum of each times its
+    gradient (Euler).
+    """
     upstream = f.xp.sum(f.cross_entropy(x.input, x.target, **x.options) * x.grad)
     gradient = f.cross_entropy_backward(x.grad, x.input, x.target, of="target", **x.options)
     yield "target", f.xp.sum(gradient * x.target), upstream
@@ -122,7 +145,7 @@ def linear_in_target_and_weight(f: Any, x: Any) -> Iterator[Pair]:
         yield "weight", f.xp.sum(gradient * x.options["weight"]), upstream
 
 
-# --- rows, classes, positions ----------------------------------------------------------------------------------------
+# --- rows, classes, positions -------------------------------------------------------------------------------
 
 
 @identity("a shift of a row changes nothing", "cross_entropy")
@@ -173,12 +196,22 @@ def positions(f: Any, x: Any) -> Iterator[Pair]:
     """(N, C, d) is (N d, C) in another order, and (C) is (1, C)."""
     n, classes, positions = x.input.shape
     rows = f.given(np.moveaxis(x.drawn.input, 1, -1).reshape(-1, classes))
-    flat = x.drawn.target.reshape(-1) if x.target.shape != x.input.shape else np.moveaxis(x.drawn.target, 1, -1).reshape(-1, classes)
+    flat = (
+        x.drawn.target.reshape(-1)
+        if x.target.shape != x.input.shape
+        else np.moveaxis(x.drawn.target, 1, -1).reshape(-1, classes)
+    )
     each = x.options["reduction"] == "none"
     result = f.this(rows, f.given(flat), **x.options)
-    yield FORWARD, f.this(x.input, x.target, **x.options), f.xp.reshape(result, (n, positions)) if each else result
+    yield (
+        FORWARD,
+        f.this(x.input, x.target, **x.options),
+        f.xp.reshape(result, (n, positions)) if each else result,
+    )
     upstream = f.xp.reshape(x.grad, (-1,)) if each else x.grad
-    gradient = f.xp.reshape(f.this_backward(upstream, rows, f.given(flat), **x.options), (n, positions, classes))
+    gradient = f.xp.reshape(
+        f.this_backward(upstream, rows, f.given(flat), **x.options), (n, positions, classes)
+    )
     together = f.this_backward(x.grad, x.input, x.target, **x.options)
     for position in range(positions):
         yield INPUT, together[:, :, position], gradient[:, position, :]
@@ -187,7 +220,8 @@ def positions(f: Any, x: Any) -> Iterator[Pair]:
     yield FORWARD, single, alone[0] if each else alone
 
 
-@identity("a class weight of 2 is every row of the class twice", *CLASSES, weighted=(False,), kind=("plain",), reduction=("mean", "sum"),
+@identity("a class weight of 2 is every row of the class "
+          "twice", *CLASSES, weighted=(False,), kind=("plain",), reduction=("mean", "sum"),
           shapes=((6, 8), (9, 2)))  # fmt: skip
 def whole_weights(f: Any, x: Any) -> Iterator[Pair]:
     weight = 1.0 + np.arange(x.input.shape[1]) % 2

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.claims.identities.inputs import ELEMENTS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -13,7 +14,12 @@ from torch_loss_parity.expectation.expectation import FORWARD
 INPUT, TARGET = "input", "target"
 
 
-@identity("binary_cross_entropy of the sigmoid", "binary_cross_entropy_with_logits", needs=("binary_cross_entropy",), kind=("plain",))
+@identity(
+    "binary_cross_entropy of the sigmoid",
+    "binary_cross_entropy_with_logits",
+    needs=("binary_cross_entropy",),
+    kind=("plain",),
+)
 def of_the_sigmoid(f: Any, x: Any) -> Iterator[Pair]:
     logits = x.input / 4  # where a probability still has digits to 1
     p = f.rounded(1 / (f.xp.exp(-logits) + 1))
@@ -49,9 +55,17 @@ def linear_in_the_target(f: Any, x: Any) -> Iterator[Pair]:
     zeros, ones = (f.given(np.full(x.input.shape, t)) for t in (0.0, 1.0))
     of_zero, of_one = f.this(x.input, zeros, **x.options), f.this(x.input, ones, **x.options)
     yield FORWARD, f.this(x.input, x.target, **x.options), of_zero * (1 - x.target) + of_one * x.target
-    yield TARGET, f.this_backward(x.grad, x.input, x.target, of=TARGET, **x.options), (of_one - of_zero) * x.grad
+    yield (
+        TARGET,
+        f.this_backward(x.grad, x.input, x.target, of=TARGET, **x.options),
+        (of_one - of_zero) * x.grad,
+    )
     of_zero, of_one = (f.this_backward(x.grad, x.input, t, **x.options) for t in (zeros, ones))
-    yield INPUT, f.this_backward(x.grad, x.input, x.target, **x.options), of_zero * (1 - x.target) + of_one * x.target
+    yield (
+        INPUT,
+        f.this_backward(x.grad, x.input, x.target, **x.options),
+        of_zero * (1 - x.target) + of_one * x.target,
+    )
 
 
 @identity("a weight multiplies each loss", *ELEMENTS, weighted=(True,), reduction=("none",))
@@ -69,7 +83,10 @@ def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
     for of_one in (np.s_[0], np.s_[..., :1]):  # without the first dimension; with one weight along the last
         small = {name: np.asarray(getattr(x.drawn, name)[of_one]) for name in names}
         expanded = {name: np.broadcast_to(value, x.input.shape).copy() for name, value in small.items()}
-        left, right = (x.options | {name: f.given(value) for name, value in chosen.items()} for chosen in (small, expanded))
+        left, right = (
+            x.options | {name: f.given(value) for name, value in chosen.items()}
+            for chosen in (small, expanded)
+        )
         yield FORWARD, f.this(x.input, x.target, **left), f.this(x.input, x.target, **right)
         gradient = f.this_backward(x.grad, x.input, x.target, **right)
         yield INPUT, f.this_backward(x.grad, x.input, x.target, **left), gradient
@@ -78,13 +95,22 @@ def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
 @identity("pos_weight of 1 is none", "binary_cross_entropy_with_logits", kind=("plain",))
 def pos_weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
     ones = f.given(np.ones_like(x.drawn.pos_weight))
-    yield FORWARD, f.this(x.input, x.target, **x.options, pos_weight=ones), f.this(x.input, x.target, **x.options)
+    yield (
+        FORWARD,
+        f.this(x.input, x.target, **x.options, pos_weight=ones),
+        f.this(x.input, x.target, **x.options),
+    )
     for of in (INPUT, TARGET):
         gradient = f.this_backward(x.grad, x.input, x.target, of=of, **x.options)
         yield of, f.this_backward(x.grad, x.input, x.target, of=of, **x.options, pos_weight=ones), gradient
 
 
-@identity("pos_weight is the weight of positives", "binary_cross_entropy_with_logits", kind=("plain",), weighted=(False,))
+@identity(
+    "pos_weight is the weight of positives",
+    "binary_cross_entropy_with_logits",
+    kind=("plain",),
+    weighted=(False,),
+)
 def pos_weight_of_positives(f: Any, x: Any) -> Iterator[Pair]:
     positive = f.given(np.where(x.drawn.hard == 1, x.drawn.pos_weight, 1.0))
     with_weight = f.this(x.input, x.hard, **x.options, weight=positive)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.claims.identities.inputs import CLASSES, ELEMENTS, IGNORED, LOSSES, ROWS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -28,7 +29,7 @@ def upstream_of(x: Any, rows: np.ndarray) -> Any:
     return x.grad[rows] if x.options["reduction"] == "none" else x.grad
 
 
-# --- upstream gradients ----------------------------------------------------------------------------------------------
+# --- upstream gradients -------------------------------------------------------------------------------------
 
 
 @identity("the gradient is linear in the upstream gradient", *ROWS, *LOSSES)
@@ -42,7 +43,7 @@ def linear_in_the_upstream_gradient(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, gradient(x.grad * 0), 0.0
 
 
-# --- reductions and batches ------------------------------------------------------------------------------------------
+# --- reductions and batches ---------------------------------------------------------------------------------
 
 
 @identity("sum and mean are those of the losses", *LOSSES, reduction=("mean", "sum"))
@@ -51,7 +52,11 @@ def reductions(f: Any, x: Any) -> Iterator[Pair]:
     denominator = x.denominator if x.options["reduction"] == "mean" else 1.0
     yield FORWARD, f.this(*arguments(x), **x.options), f.xp.sum(f.this(*arguments(x), **each)) / denominator
     upstream = x.grad * np.ones(x.used.shape)
-    yield INPUT, f.this_backward(x.grad, *arguments(x), **x.options) * denominator, f.this_backward(upstream, *arguments(x), **each)
+    yield (
+        INPUT,
+        f.this_backward(x.grad, *arguments(x), **x.options) * denominator,
+        f.this_backward(upstream, *arguments(x), **each),
+    )
 
 
 @identity("micro-batches add up", *LOSSES, reduction=("mean", "sum"))
@@ -87,7 +92,11 @@ def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
     inputs, options = selected(f, x, twice)
     loss, share = {"mean": (1, 2), "sum": (2, 1), "none": (1, 1)}[x.options["reduction"]]
     result = f.this(*arguments(x), **x.options)
-    yield FORWARD, f.this(*inputs, **options), result[twice] if x.options["reduction"] == "none" else result * loss
+    yield (
+        FORWARD,
+        f.this(*inputs, **options),
+        result[twice] if x.options["reduction"] == "none" else result * loss,
+    )
     gradient = f.this_backward(x.grad, *arguments(x), **x.options)
     yield INPUT, f.this_backward(upstream_of(x, twice), *inputs, **options) * share, gradient[twice]
 
@@ -96,7 +105,9 @@ def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
 def at_least_zero(f: Any, x: Any) -> Iterator[Pair]:
     """Also those of what is likeliest, which are close to 0."""
     if f.this_operator in ELEMENTS:
-        likeliest = np.where(x.drawn.input > (0.5 if f.this_operator == "binary_cross_entropy" else 0.0), 1.0, 0.0)
+        likeliest = np.where(
+            x.drawn.input > (0.5 if f.this_operator == "binary_cross_entropy" else 0.0), 1.0, 0.0
+        )
     elif x.target.shape == x.input.shape:
         likeliest = np.where(x.drawn.input == np.max(x.drawn.input, axis=1, keepdims=True), 1.0, 0.0)
     else:
@@ -106,7 +117,7 @@ def at_least_zero(f: Any, x: Any) -> Iterator[Pair]:
         yield FORWARD, f.xp.maximum(-result, f.xp.zeros_like(result)), 0.0
 
 
-# --- weights ---------------------------------------------------------------------------------------------------------
+# --- weights ------------------------------------------------------------------------------------------------
 
 
 @identity("weights of 1 are no weights", *LOSSES, weighted=(False,))
@@ -119,16 +130,20 @@ def weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("weights times 4", *LOSSES, weighted=(True,))
 def scaled_weights(f: Any, x: Any) -> Iterator[Pair]:
-    """A mean over index targets divides by the weights, and stays what it is; everything else is 4 times as large."""
+    """A mean over index targets divides by the weights, and stays what it is; everything else is 4 times as
+    large.
+    """
     scaled = x.options | {"weight": x.options["weight"] * 4}
-    divides = f.this_operator in CLASSES and x.target.shape != x.input.shape and x.options["reduction"] == "mean"
+    divides = (
+        f.this_operator in CLASSES and x.target.shape != x.input.shape and x.options["reduction"] == "mean"
+    )
     factor = 1 if divides else 4
     yield FORWARD, f.this(*arguments(x), **scaled), f.this(*arguments(x), **x.options) * factor
     gradient = f.this_backward(x.grad, *arguments(x), **x.options)
     yield INPUT, f.this_backward(x.grad, *arguments(x), **scaled), gradient * factor
 
 
-# --- ignored rows ----------------------------------------------------------------------------------------------------
+# --- ignored rows -------------------------------------------------------------------------------------------
 
 
 @identity("an ignored row changes nothing", *CLASSES, kind=("plain", "smoothed"))
@@ -157,7 +172,10 @@ def all_ignored(f: Any, x: Any) -> Iterator[Pair]:
 @identity("another ignore_index", *CLASSES, kind=("plain", "smoothed"))
 def another_ignore_index(f: Any, x: Any) -> Iterator[Pair]:
     """255 is no class; 0 is one, and its rows are then ignored."""
-    for index, target in ((255, np.where(x.target == IGNORED, 255, x.target)), (0, np.where(x.target == IGNORED, 0, x.target))):
+    for index, target in (
+        (255, np.where(x.target == IGNORED, 255, x.target)),
+        (0, np.where(x.target == IGNORED, 0, x.target)),
+    ):
         same = np.where(target == index, IGNORED, target)
         renamed = x.options | {"ignore_index": index}
         yield FORWARD, f.this(x.input, target, **renamed), f.this(x.input, same, **x.options)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.claims.identities.inputs import ROWS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -29,7 +30,11 @@ def rows_sum_to_one(f: Any, x: Any) -> Iterator[Pair]:
 def exponential_of_the_logarithm(f: Any, x: Any) -> Iterator[Pair]:
     p = f.softmax(x.input, dim=1)
     yield FORWARD, f.xp.exp(f.log_softmax(x.input, dim=1)), p
-    yield INPUT, f.log_softmax_backward(f.rounded(x.grad * p), x.input, dim=1), f.softmax_backward(x.grad, x.input, dim=1)
+    yield (
+        INPUT,
+        f.log_softmax_backward(f.rounded(x.grad * p), x.input, dim=1),
+        f.softmax_backward(x.grad, x.input, dim=1),
+    )
 
 
 @identity("log_softmax of log_softmax = log_softmax", "log_softmax")
@@ -56,7 +61,11 @@ def shift(f: Any, x: Any) -> Iterator[Pair]:
 def order_of_classes(f: Any, x: Any) -> Iterator[Pair]:
     input, grad = reordered(f, x.input, x.classes), reordered(f, x.grad, x.classes)
     yield FORWARD, f.this(input, dim=1), reordered(f, f.this(x.input, dim=1), x.classes)
-    yield INPUT, f.this_backward(grad, input, dim=1), reordered(f, f.this_backward(x.grad, x.input, dim=1), x.classes)
+    yield (
+        INPUT,
+        f.this_backward(grad, input, dim=1),
+        reordered(f, f.this_backward(x.grad, x.input, dim=1), x.classes),
+    )
 
 
 @identity("rows in another order", *ROWS)
@@ -71,13 +80,19 @@ def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
     n = x.input.shape[0]
     twice = np.concatenate([np.arange(n), np.arange(n)[::-1]])
     yield FORWARD, f.this(x.input[twice], dim=1), f.this(x.input, dim=1)[twice]
-    yield INPUT, f.this_backward(x.grad[twice], x.input[twice], dim=1), f.this_backward(x.grad, x.input, dim=1)[twice]
+    yield (
+        INPUT,
+        f.this_backward(x.grad[twice], x.input[twice], dim=1),
+        f.this_backward(x.grad, x.input, dim=1)[twice],
+    )
 
 
 @identity("classes that are there twice share the probability", *ROWS)
 def duplicated_classes(f: Any, x: Any) -> Iterator[Pair]:
     n = x.input.shape[1]
-    doubled, grad = (f.given(np.concatenate([drawn, drawn], axis=1)) for drawn in (x.drawn.input, x.drawn.grad))
+    doubled, grad = (
+        f.given(np.concatenate([drawn, drawn], axis=1)) for drawn in (x.drawn.input, x.drawn.grad)
+    )
     both = f.this(doubled, dim=1)
     alone = f.this(x.input, dim=1)
     alone = alone - np.log(DoubleDouble.of(2.0)) if f.this_operator == "log_softmax" else alone / 2

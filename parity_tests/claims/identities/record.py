@@ -1,4 +1,6 @@
-"""One record an identity: its name, the operators it speaks of, and the composition that yields what must agree."""
+"""One record an identity: its name, the operators it speaks of, and the composition that yields what must
+agree.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+
 from torch_loss_parity.claims.identities.compositions import Functions
 from torch_loss_parity.claims.identities.inputs import INPUTS, LARGE_SHAPES, OPTIONS, SHAPES
 from torch_loss_parity.operators import DTYPES
@@ -67,18 +70,25 @@ class Identity:
     def source(self) -> str:
         return textwrap.dedent(inspect.getsource(self.compose))
 
-    def variants(self, operator: str, dtype: str, effort: str, seed: int, dtypes: Sequence[str] = DTYPES) -> Iterator[Variant]:
+    def variants(
+        self, operator: str, dtype: str, effort: str, seed: int, dtypes: Sequence[str] = DTYPES
+    ) -> Iterator[Variant]:
         """Options that meet, and shapes in turn.
 
-        At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort has one variant;
-        thorough all options with all, in every shape, large ones too.
+        At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort
+        has one variant; thorough all options with all, in every shape, large ones too.
         """
-        allowed = {name: [v for v in values if v in self.options.get(name, values)] for name, values in OPTIONS[operator].items()}
+        allowed = {
+            name: [v for v in values if v in self.options.get(name, values)]
+            for name, values in OPTIONS[operator].items()
+        }
         rows = list(enumerate(dict(zip(allowed, row, strict=True)) for row in product(*allowed.values())))
         shapes = self.shapes or SHAPES[operator]
         if effort == "thorough":
             shapes = self.shapes or (*shapes, *LARGE_SHAPES[operator])
-            yield from (Variant(options, shape, seed + number) for number, options in rows for shape in shapes)
+            yield from (
+                Variant(options, shape, seed + number) for number, options in rows for shape in shapes
+            )
             return
         rows = _every_pair(rows)
         rows = rows[:1] if effort == "quick" else rows[hand(operator, dtype, dtypes, seed)] or rows[:1]
@@ -91,13 +101,22 @@ class Identity:
         return INPUTS[operator](rng, operator, dtype, variant.shape, **variant.options)
 
     def pairs(self, functions: Functions, inputs: Mapping[str, Any]) -> list[Pair]:
-        """The identity in the arithmetic of ``functions``. The inputs are also there as they were drawn, as ``drawn``."""
+        """The identity in the arithmetic of ``functions``.
+
+        The inputs are also there as they were drawn, as ``drawn``.
+        """
         with np.errstate(all="ignore"):
-            return list(self.compose(functions, SimpleNamespace(**_given(functions, inputs), drawn=SimpleNamespace(**inputs))))
+            return list(
+                self.compose(
+                    functions, SimpleNamespace(**_given(functions, inputs), drawn=SimpleNamespace(**inputs))
+                )
+            )
 
 
 def _every_pair(rows: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
-    """Of all rows so many that every two values that meet in any of them meet: whichever row adds most comes next."""
+    """Of all rows so many that every two values that meet in any of them meet: whichever row adds most comes
+    next.
+    """
 
     def met(row: tuple[int, dict[str, Any]]) -> set[Any]:
         return set(combinations(row[1].items(), min(2, len(row[1]))))
@@ -113,7 +132,11 @@ def _every_pair(rows: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[
 def _given(functions: Functions, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return functions.given(value)
-    return {name: _given(functions, item) for name, item in value.items()} if isinstance(value, Mapping) else value
+    return (
+        {name: _given(functions, item) for name, item in value.items()}
+        if isinstance(value, Mapping)
+        else value
+    )
 
 
 IDENTITIES: list[Identity] = []

@@ -1,11 +1,13 @@
 """Identities that need no reference: what must agree agrees, as far as the rounding of both sides allows.
 
-Both sides are computed by the subject. The records are in `torch_loss_parity.claims.identities`, the bound in its ``judgement``.
+Both sides are computed by the subject. The records are in `torch_loss_parity.claims.identities`, the bound in
+its ``judgement``.
 """
 
 from __future__ import annotations
 
 import pytest
+
 from torch_loss_parity.claims.identities import IDENTITIES, Identity
 from torch_loss_parity.claims.identities.judgement import explain, verify_identity
 from torch_loss_parity.judging.tally import Tally
@@ -16,7 +18,9 @@ SHOWN = 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each identity, operator and dtype, called "operator, dtype: identity"; at quick effort the dtypes in turn."""
+    """One test for each identity, operator and dtype, called "operator, dtype: identity"; at quick effort the
+    dtypes in turn.
+    """
     if metafunc.function is not test_identity:
         return
     dtypes = [dtype.strip() for dtype in metafunc.config.getoption("dtype").split(",")]
@@ -31,13 +35,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtype", "identity"), cells, ids=ids))
 
 
-def test_identity(operator: Operator, dtype: str, identity: Identity, knobs: Settings, findings: Tally) -> None:
+def test_identity(
+    operator: Operator, dtype: str, identity: Identity, knobs: Settings, findings: Tally
+) -> None:
     missing = [name for name in identity.needs if not knobs.subject.offers(name)]
     if missing:
-        pytest.skip(f"not offered: {knobs.subject.name} has no {', '.join(missing)}, which the identity is composed of")
+        pytest.skip(
+            f"not offered: {knobs.subject.name} has no {', '.join(missing)}, which the identity is "
+            f"composed of"
+        )
     failures = []
     for variant in identity.variants(operator.name, dtype, knobs.effort_name, knobs.seed, knobs.dtypes):
-        for comparison in verify_identity(identity, operator.name, dtype, variant, knobs.subject, knobs.device):
+        for comparison in verify_identity(
+            identity, operator.name, dtype, variant, knobs.subject, knobs.device
+        ):
             findings.add(comparison.finding)
             for entry in comparison.entries[1:]:
                 findings.diverge(entry)
@@ -45,8 +56,18 @@ def test_identity(operator: Operator, dtype: str, identity: Identity, knobs: Set
                 failures.append(comparison)
     if failures:
         failures.sort(key=lambda comparison: comparison.finding.verdict.elements)
-        shown = "\n\n".join(explain(comparison, identity, knobs.subject, knobs.device) for comparison in failures[:SHOWN])
-        node = f"parity_tests/claims/identities/test_identities.py::test_identity[{operator.name}, {dtype}: {identity.name}]"
-        options = f"--subject {knobs.subject.name} --device {knobs.device} --effort {knobs.effort_name} --seed {knobs.seed}"
+        shown = "\n\n".join(
+            explain(comparison, identity, knobs.subject, knobs.device) for comparison in failures[:SHOWN]
+        )
+        node = (
+            f"parity_tests/claims/identities/test_identities.py::test_identity[{operator.name}, {dtype}: "
+            f"{identity.name}]"
+        )
+        options = (
+            f"--subject {knobs.subject.name} --device {knobs.device} --effort {knobs.effort_name} "
+            f"--seed {knobs.seed}"
+        )
         again = f"reproduce with\n  python -m pytest '{node}' {options} --dtype {dtype}"
-        raise AssertionError(f"{len(failures)} of {findings.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}")
+        raise AssertionError(
+            f"{len(failures)} of {findings.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}"
+        )

@@ -1,15 +1,17 @@
-"""Where an argument lies in memory: views with every kind of stride, each inside a larger buffer that must not be touched.
+"""Where an argument lies in memory: views with every kind of stride, each inside a larger buffer that must
+not be touched.
 
 Note [Layouts]
-    A layout says in what order the dimensions of a tensor lie in memory, how far apart neighbours are, and how much is left free
-    at the end of each row. Around and between the elements lies nan, or an index that no class has: whoever takes the strides,
-    the offset or the length of a view for granted meets it. Five elements lie in front, so that no view is aligned to a vector.
+    A layout says in what order the dimensions of a tensor lie in memory, how far apart neighbours are, and
+    how much is left free at the end of each row. Around and between the elements lies nan, or an index that
+    no class has: whoever takes the strides, the offset or the length of a view for granted meets it. Five
+    elements lie in front, so that no view is aligned to a vector.
 
-    Some layouts let elements share memory: expanded views with stride 0 and overlapping windows. They hold only numbers that
-    repeat, so `shared` first makes the numbers of a call repeat.
+    Some layouts let elements share memory: expanded views with stride 0 and overlapping windows. They hold
+    only numbers that repeat, so `shared` first makes the numbers of a call repeat.
 
-    torch has no negative strides: a NumPy array with one, ``as_strided`` with one and a slice with a negative step are refused,
-    and ``torch.flip`` copies. ``test_layouts.py`` checks that this is so.
+    torch has no negative strides: a NumPy array with one, ``as_strided`` with one and a slice with a negative
+    step are refused, and ``torch.flip`` copies. ``test_layouts.py`` checks that this is so.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.subjects import Subject
@@ -74,7 +77,8 @@ STRIDED = Layout("strided", step=2, least=1)
 PADDED = Layout("padded", free=3, least=2)
 TRANSPOSED = Layout("transposed", lambda dims: (*range(dims - 2), dims - 1, dims - 2), least=2)
 REVERSED = Layout("reversed", lambda dims: tuple(reversed(range(dims))), least=3)
-CHANNELS_LAST = Layout("channels-last", lambda dims: (0, *range(2, dims), 1), least=3)  # torch.channels_last of 4 and of 5 dimensions
+# torch.channels_last of 4 and of 5 dimensions.
+CHANNELS_LAST = Layout("channels-last", lambda dims: (0, *range(2, dims), 1), least=3)
 ROTATED = Layout("rotated", lambda dims: (*range(1, dims), 0), least=3)
 APART = Layout("transposed, strided", lambda dims: (*range(dims - 2), dims - 1, dims - 2), step=3, least=2)
 LAYOUTS = (OFFSET, STRIDED, PADDED, TRANSPOSED, REVERSED, CHANNELS_LAST, ROTATED, APART)
@@ -82,13 +86,16 @@ LAYOUTS = (OFFSET, STRIDED, PADDED, TRANSPOSED, REVERSED, CHANNELS_LAST, ROTATED
 # Strides that let elements share memory, for numbers that repeat along what is shared.
 SHARED: Mapping[str, Callable[[tuple[int, ...]], Strides]] = {
     "expanded along the first dimension": lambda shape: (0, *_contiguous(shape[1:]))[: len(shape)],
-    "expanded along the last dimension": lambda shape: (*_contiguous(shape[:-1]), 0) if len(shape) > 1 else _contiguous(shape),
+    "expanded along the last dimension": lambda shape: (
+        (*_contiguous(shape[:-1]), 0) if len(shape) > 1 else _contiguous(shape)
+    ),
     "expanded from one number": lambda shape: (0,) * len(shape),
     "overlapping": lambda shape: (1,) * len(shape),
 }
 
-# The layout of what torch returns without reduction, measured on torch 2.13.0 (CPU); it documents none. A reduced loss is a scalar.
-# "kept": as torch.empty_like(input) has it, the strides of the input where it is dense and its order of dimensions elsewhere.
+# The layout of what torch returns without reduction, measured on torch 2.13.0 (CPU); it documents none. A
+# reduced loss is a scalar. "kept": as torch.empty_like(input) has it, the strides of the input where it is
+# dense and its order of dimensions elsewhere.
 RESULT_LAYOUT: Mapping[str, str] = {
     "softmax": "contiguous",
     "log_softmax": "contiguous",
@@ -119,10 +126,13 @@ class Placed:
 def place(array: np.ndarray, strides: Strides, dtype: torch.dtype, device: str) -> Placed:
     """``array`` as a view with these strides, amid numbers that must not be read."""
     length = 2 * GUARD + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True) if n > 0) + 1
-    buffer = torch.full((length,), float("nan") if dtype.is_floating_point else NO_CLASS, dtype=dtype, device=device)
+    buffer = torch.full(
+        (length,), float("nan") if dtype.is_floating_point else NO_CLASS, dtype=dtype, device=device
+    )
     view = buffer.as_strided(array.shape, strides, GUARD)
     values = torch.from_numpy(np.array(array)).to(device=device, dtype=dtype)
-    if 0 in strides or len(set(strides)) < len(strides):  # elements that share memory are written one by one, in effect
+    # Elements that share memory are written one by one, in effect.
+    if 0 in strides or len(set(strides)) < len(strides):
         for index in np.ndindex(array.shape):
             view[index] = values[index]
     else:
@@ -135,8 +145,15 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
-def shared(call: Call, grad_output: np.ndarray, names: tuple[str, ...], strides_of: Callable[[tuple[int, ...]], Strides]) -> Any:
-    """``call`` and ``grad_output`` with numbers that repeat, in the arguments named, wherever elements will share memory."""
+def shared(
+    call: Call,
+    grad_output: np.ndarray,
+    names: tuple[str, ...],
+    strides_of: Callable[[tuple[int, ...]], Strides],
+) -> Any:
+    """``call`` and ``grad_output`` with numbers that repeat, in the arguments named, wherever elements will
+    share memory.
+    """
 
     def repeat(array: np.ndarray) -> np.ndarray:
         if not array.size or not array.ndim:
@@ -146,18 +163,24 @@ def shared(call: Call, grad_output: np.ndarray, names: tuple[str, ...], strides_
         return array.reshape(-1)[first][inverse].reshape(array.shape)
 
     arguments = {
-        name: repeat(value) if name in names and isinstance(value, np.ndarray) else value for name, value in call.arguments.items()
+        name: repeat(value) if name in names and isinstance(value, np.ndarray) else value
+        for name, value in call.arguments.items()
     }
     return replace(call, arguments=arguments), repeat(grad_output) if GRAD_OUTPUT in names else grad_output
 
 
 def from_views(
-    subject: Subject, call: Call, device: str, grad_output: np.ndarray, strides_of: Callable[[str, tuple[int, ...]], Strides]
+    subject: Subject,
+    call: Call,
+    device: str,
+    grad_output: np.ndarray,
+    strides_of: Callable[[str, tuple[int, ...]], Strides],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The subject's result, and then its gradients, from views with the strides that ``strides_of`` gives to each argument.
+    """The subject's result, and then its gradients, from views with the strides that ``strides_of`` gives to
+    each argument.
 
-    Everything about them but the numbers is checked here: kind, dtype, device, shape, ``requires_grad``, and that the buffers
-    around the views hold what they held.
+    Everything about them but the numbers is checked here: kind, dtype, device, shape, ``requires_grad``, and
+    that the buffers around the views hold what they held.
 
     Raises
     ------
@@ -175,7 +198,9 @@ def from_views(
             arguments[name] = TORCH_DTYPES[value] if name == "dtype" and value is not None else value
     poison(grad_output.shape, TORCH_DTYPES[call.output_dtype], device)
     output = called(subject, call, arguments)
-    _check("the result", output, TORCH_DTYPES[call.output_dtype], arguments["input"].device, grad_output.shape)
+    _check(
+        "the result", output, TORCH_DTYPES[call.output_dtype], arguments["input"].device, grad_output.shape
+    )
     if not output.requires_grad:
         raise WrongResult("the result does not require a gradient, and its arguments do")
     _check_untouched(placed, "the forward pass")
@@ -186,7 +211,13 @@ def from_views(
     found = torch.autograd.grad(output, wanted, upstream.view, allow_unused=True)
     _check_untouched(placed | {GRAD_OUTPUT: upstream}, "the backward pass")
     for name, argument, gradient in zip(call.differentiable, wanted, found, strict=True):
-        _check(f"the gradient with respect to {name}", gradient, argument.dtype, argument.device, tuple(argument.shape))
+        _check(
+            f"the gradient with respect to {name}",
+            gradient,
+            argument.dtype,
+            argument.device,
+            tuple(argument.shape),
+        )
         yield name, widen(gradient)
 
 
@@ -198,7 +229,9 @@ def called(subject: Subject, call: Call, arguments: Mapping[str, Any]) -> Any:
 
 
 def poison(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
-    """Leave nan in freed memory: an implementation that does not write its result shall not find a right one there."""
+    """Leave nan in freed memory: an implementation that does not write its result shall not find a right one
+    there.
+    """
     rubbish = [torch.full(shape, float("nan"), dtype=dtype, device=device) for _ in range(4)]
     rubbish += [torch.full((prod(shape) + GUARD,), float("nan"), dtype=dtype, device=device)]
     del rubbish
@@ -207,7 +240,11 @@ def poison(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
 def _check(what: str, tensor: Any, dtype: torch.dtype, device: torch.device, shape: tuple[int, ...]) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise WrongResult(f"{what} is a {type(tensor).__name__}, expected a torch.Tensor")
-    for kind, got, wanted in (("dtype", tensor.dtype, dtype), ("device", tensor.device, device), ("shape", tuple(tensor.shape), shape)):
+    for kind, got, wanted in (
+        ("dtype", tensor.dtype, dtype),
+        ("device", tensor.device, device),
+        ("shape", tuple(tensor.shape), shape),
+    ):
         if got != wanted:
             raise WrongResult(f"{what} has {kind} {got}, expected {wanted}")
 

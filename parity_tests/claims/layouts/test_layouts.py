@@ -1,7 +1,9 @@
-"""Layouts: results and gradients are right from views with any strides, of every argument and of the upstream gradient.
+"""Layouts: results and gradients are right from views with any strides, of every argument and of the upstream
+gradient.
 
-Each view lies in a larger buffer full of nan, or of an index that no class has: reading outside it shows, and writing does too.
-Besides the numbers, the dtype, the device, the shape and ``requires_grad`` of every result are checked.
+Each view lies in a larger buffer full of nan, or of an index that no class has: reading outside it shows, and
+writing does too. Besides the numbers, the dtype, the device, the shape and ``requires_grad`` of every result
+are checked.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.layouts.layouts import (
     APART,
@@ -51,7 +54,8 @@ Choice = Callable[[str, int], Layout]  # of an argument and its number of dimens
 
 Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
 
-# 67 is no multiple of any vector's length, and more than one of them; the rest is small, and of one to five dimensions.
+# 67 is no multiple of any vector's length, and more than one of them; the rest is small, and of one to five
+# dimensions.
 _ROWS: Shapes = (
     ((9,), {}),
     ((4, 67), {"dim": -1}),
@@ -87,13 +91,28 @@ SHAPES: Mapping[str, Shapes] = {
     "binary_cross_entropy": _ELEMENTS,
     "binary_cross_entropy_with_logits": tuple(
         (shape, {**options, "pos_weight": kind})
-        for (shape, options), kind in zip(_ELEMENTS, ("last dimension", "full", "rows", "last dimension", "full"), strict=True)
+        for (shape, options), kind in zip(
+            _ELEMENTS, ("last dimension", "full", "rows", "last dimension", "full"), strict=True
+        )
     ),
 }
-SMALL, SMALL_OF_CLASSES = (5, 4), (3, 4, 5)  # of what shares memory: the script of a failure spells such arrays out
+# Of what shares memory: the script of a failure spells such arrays out.
+SMALL, SMALL_OF_CLASSES = (5, 4), (3, 4, 5)
 MIXED: Mapping[str, Mapping[str, Layout]] = {
-    "of all kinds": {"input": TRANSPOSED, "target": STRIDED, "weight": OFFSET, "pos_weight": PADDED, GRAD_OUTPUT: ROTATED},
-    "of all other kinds": {"input": PADDED, "target": CHANNELS_LAST, "weight": STRIDED, "pos_weight": TRANSPOSED, GRAD_OUTPUT: APART},
+    "of all kinds": {
+        "input": TRANSPOSED,
+        "target": STRIDED,
+        "weight": OFFSET,
+        "pos_weight": PADDED,
+        GRAD_OUTPUT: ROTATED,
+    },
+    "of all other kinds": {
+        "input": PADDED,
+        "target": CHANNELS_LAST,
+        "weight": STRIDED,
+        "pos_weight": TRANSPOSED,
+        GRAD_OUTPUT: APART,
+    },
 }
 
 
@@ -127,19 +146,33 @@ def _has_strides(call: Call, argument: str) -> bool:
 
 
 def mode(name: str, choice: Choice, applies: Callable[[Call], bool], findings: Tally) -> Mode:
-    """Views in these layouts, as a mode; what is not a matter of numbers and is recorded in the ledger is counted there."""
+    """Views in these layouts, as a mode; what is not a matter of numbers and is recorded in the ledger is
+    counted there.
+    """
 
-    def observe(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    def observe(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         dims = call.arguments["input"].ndim
-        strides = from_views(subject, call, device, grad_output, lambda name, shape: choice(name, len(shape)).strides(shape))
+        strides = from_views(
+            subject, call, device, grad_output, lambda name, shape: choice(name, len(shape)).strides(shape)
+        )
         sentence = f"{dims}-D {choice('input', dims).name} input"
-        return recorded_or_right(strides, subject, device, call, f"{call.operator} {name}", sentence, findings)
+        return recorded_or_right(
+            strides, subject, device, call, f"{call.operator} {name}", sentence, findings
+        )
 
     return Mode(name, observe, applies)
 
 
 def recorded_or_right(
-    results: Iterator[tuple[str, np.ndarray]], subject: Subject, device: str, call: Call, what: str, sentence: str, findings: Tally
+    results: Iterator[tuple[str, np.ndarray]],
+    subject: Subject,
+    device: str,
+    call: Call,
+    what: str,
+    sentence: str,
+    findings: Tally,
 ) -> Mapping[str, np.ndarray]:
     """The results; those that there are, where the ledger records that the rest cannot be had.
 
@@ -154,16 +187,24 @@ def recorded_or_right(
         found.update(results)  # what came before an error stays
     except Exception as error:
         if entry is None:
-            raise WrongResult(f"{what} ({sentence}), {call.dtype}, {described(call)}: {type(error).__name__}: {error}") from error
+            raise WrongResult(
+                f"{what} ({sentence}), {call.dtype}, {described(call)}: {type(error).__name__}: {error}"
+            ) from error
         findings.diverge(entry.id)
     else:
         if entry is not None:
-            findings.tell(verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device))
+            findings.tell(
+                verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device)
+            )
     return found
 
 
 def described(call: Call) -> str:
-    return ", ".join(f"{k} {v.shape}" if isinstance(v, np.ndarray) else f"{k}={v}" for k, v in call.arguments.items() if v is not None)
+    return ", ".join(
+        f"{k} {v.shape}" if isinstance(v, np.ndarray) else f"{k}={v}"
+        for k, v in call.arguments.items()
+        if v is not None
+    )
 
 
 def cases(operator: Operator, dtype: str, knobs: Settings) -> Iterator[Case]:
@@ -176,21 +217,34 @@ def cases(operator: Operator, dtype: str, knobs: Settings) -> Iterator[Case]:
         yield from grid(operator, dtype, knobs.effort, knobs.seed)
 
 
-def test_views_give_the_right_results(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_views_give_the_right_results(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     modes = [mode(name, choice, applies, findings) for name, choice, applies in choices()]
     check_cases(cases(operator, dtype, knobs), verify_in_modes(modes), knobs, findings)
 
 
-def test_views_whose_elements_share_memory_give_the_right_results(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    groups = (ARRAYS, (GRAD_OUTPUT,), ("input",), ("target", "weight", "pos_weight"))[: 2 if knobs.effort_name == "quick" else None]
+def test_views_whose_elements_share_memory_give_the_right_results(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    groups = (ARRAYS, (GRAD_OUTPUT,), ("input",), ("target", "weight", "pos_weight"))[
+        : 2 if knobs.effort_name == "quick" else None
+    ]
 
     def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
         for sharing, strides_of in SHARED.items():
             for names in groups:
-                yield from _verify_shared(subject, case, device, certify, findings, sharing, names, strides_of)
+                yield from _verify_shared(
+                    subject, case, device, certify, findings, sharing, names, strides_of
+                )
 
     options: list[Mapping[str, Any]] = [
-        {"reduction": "none", "weight": "positive" if operator.targets_classes else "full", "pos_weight": "full", "target": "soft"},
+        {
+            "reduction": "none",
+            "weight": "positive" if operator.targets_classes else "full",
+            "pos_weight": "full",
+            "target": "soft",
+        },
         {"reduction": "mean", "target": "probabilities", "label_smoothing": 0.1, "dim": 0},
     ]
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
@@ -223,20 +277,39 @@ def _verify_shared(
     mode = f"from {sharing} {' and '.join(present)}"
     results = from_views(subject, call, device, grad_output, strides)
     observed = recorded_or_right(
-        results, subject, device, call, f"{call.operator} {mode}", f"{call.arguments['input'].ndim}-D {sharing} input", findings
+        results,
+        subject,
+        device,
+        call,
+        f"{call.operator} {mode}",
+        f"{call.arguments['input'].ndim}-D {sharing} input",
+        findings,
     )
     bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
     for claim, result in observed.items():
         upstream = None if claim == FORWARD else grad_output
-        yield judge_claim(subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode)
+        yield judge_claim(
+            subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode
+        )
 
 
-def test_the_result_lies_in_memory_as_recorded(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    """torch documents no layout of a result; that it changes is worth knowing, so it is recorded in `RESULT_LAYOUT`."""
+def test_the_result_lies_in_memory_as_recorded(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
+    """torch documents no layout of a result; that it changes is worth knowing, so it is recorded in
+    `RESULT_LAYOUT`.
+    """
     if knobs.subject.name not in ("torch", "torch.nn") or knobs.device != "cpu":
-        pytest.skip(f"the layout of results is recorded for torch on cpu; {knobs.subject.name} on {knobs.device} may have its own")
-    for number, (shape, options) in enumerate(SHAPES[operator.name][:: 3 if knobs.effort_name == "quick" else 1]):
-        chosen = {name: value for name, value in options.items() if name not in ("weight", "pos_weight")} | {"reduction": "none"}
+        pytest.skip(
+            f"the layout of results is recorded for torch on cpu; {knobs.subject.name} on "
+            f"{knobs.device} may have its own"
+        )
+    for number, (shape, options) in enumerate(
+        SHAPES[operator.name][:: 3 if knobs.effort_name == "quick" else 1]
+    ):
+        chosen = {name: value for name, value in options.items() if name not in ("weight", "pos_weight")} | {
+            "reduction": "none"
+        }
         case = operator.case(dtype, shape, next(iter(operator.values)), chosen, number)
         call = replace(operator.call(case), differentiable=())
         for layout in LAYOUTS:
@@ -257,11 +330,15 @@ def test_the_result_lies_in_memory_as_recorded(operator: Operator, dtype: str, k
             findings.count()
             if output.stride() != wanted:
                 text = (
-                    f"the result of {operator.name} from {layout.name} views of {shape} has strides {output.stride()}, recorded are "
-                    f"{wanted}: {RESULT_LAYOUT[operator.name]}. If that is intended, edit RESULT_LAYOUT in parity_tests/claims/layouts/layouts.py."
+                    f"the result of {operator.name} from {layout.name} views of {shape} has strides "
+                    f"{output.stride()}, recorded are "
+                    f"{wanted}: {RESULT_LAYOUT[operator.name]}. If that is intended, edit RESULT_LAYOUT in "
+                    f"parity_tests/claims/layouts/layouts.py."
                 )
                 recorded = verified.is_recorded(knobs.device)
-                findings.tell(News("layouts", operator.name, f"{dtype}: {layout.name} views of {shape}", text, recorded))
+                findings.tell(
+                    News("layouts", operator.name, f"{dtype}: {layout.name} views of {shape}", text, recorded)
+                )
 
 
 @pytest.mark.parametrize(
@@ -273,13 +350,26 @@ def test_the_result_lies_in_memory_as_recorded(operator: Operator, dtype: str, k
     ],
     ids=["of a NumPy array", "by as_strided", "by a slice"],
 )
-def test_torch_refuses_negative_strides(make: Callable[[], torch.Tensor], refusal: str, tell: Callable[[News], None]) -> None:
+def test_torch_refuses_negative_strides(
+    make: Callable[[], torch.Tensor], refusal: str, tell: Callable[[News], None]
+) -> None:
     """If it no longer does, views with negative strides are a layout to add."""
     try:
         made = make()
     except (ValueError, RuntimeError) as error:
         if refusal not in str(error):
-            tell(News("layouts", "negative strides", refusal, f"negative strides are refused with {error}, recorded is {refusal}"))
+            tell(
+                News(
+                    "layouts",
+                    "negative strides",
+                    refusal,
+                    f"negative strides are refused with {error}, recorded is {refusal}",
+                )
+            )
     else:
-        text = f"torch made a tensor with strides {made.stride()}: negative strides are a layout that no case tries"
+        text = (
+            f"torch made a tensor with strides {made.stride()}: negative strides are a layout that no "
+            f"case "
+            f"tries"
+        )
         tell(News("layouts", "negative strides", refusal, text, verified.is_recorded("cpu")))

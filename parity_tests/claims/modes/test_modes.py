@@ -1,10 +1,10 @@
 """Modes: however torch is asked for a derivative, it is the derivative, within its bound.
 
-*First order.* ``backward`` into ``.grad``, a scalar that folds the upstream gradient in, a graph that is gone through twice, one
-argument at a time, micro-batches: each against the closed form.
+*First order.* ``backward`` into ``.grad``, a scalar that folds the upstream gradient in, a graph that is gone
+through twice, one argument at a time, micro-batches: each against the closed form.
 
-*Second order.* Double backward, forward mode, forward over reverse and reverse over reverse: each against the tangents of the
-definition and of the closed form, see `torch_loss_parity.expectation.second_order`.
+*Second order.* Double backward, forward mode, forward over reverse and reverse over reverse: each against the
+tangents of the definition and of the closed form, see `torch_loss_parity.expectation.second_order`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.expectation.second_order import Claim, is_second_order
 from torch_loss_parity.judging.judge import verify_in_modes
@@ -29,12 +30,15 @@ from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, 
 from torch_loss_parity.settings import Settings
 
 verify_first_order = verify_in_modes(FIRST_ORDER)
-RANDOM_SHARE, SECOND_SHARE = 3, 5  # one random case for so many of a plain claim: each is judged in a handful of modes
+# One random case for so many of a plain claim: each is judged in a handful of modes.
+RANDOM_SHARE, SECOND_SHARE = 3, 5
 LONGEST = 40
 
 
 def pairs(operator: Operator, dtype: str, knobs: Settings, every: int = 1) -> list[Case]:
-    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``, others for each dtype."""
+    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``,
+    others for each dtype.
+    """
     thorough = knobs.effort_name == "thorough"
     cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], knobs.seed))
     step = 1 if thorough else every * (3 if knobs.effort_name == "quick" else 1)
@@ -51,11 +55,15 @@ def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settin
     )
 
 
-def test_gradients_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_gradients_in_every_pair_of_options(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     check_cases(pairs(operator, dtype, knobs), verify_first_order, knobs, findings)
 
 
-def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_second_order_in_random_cases(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     for_each_random_case(
         random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
         lambda case: check_case(case, in_second_order, knobs, findings, explain),
@@ -65,7 +73,9 @@ def test_second_order_in_random_cases(operator: Operator, dtype: str, knobs: Set
     )
 
 
-def test_second_order_in_every_pair_of_options(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_second_order_in_every_pair_of_options(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     check_cases(pairs(operator, dtype, knobs, every=2), in_second_order, knobs, findings, explain)
 
 
@@ -90,22 +100,35 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the entry says holds."""
+    """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the
+    entry says holds.
+    """
     if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+        pytest.skip(
+            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
+            f"torch {entry.torch}"
+        )
     call, probe = smallest_probe(entry, claim, of_dtype)
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
     found = [
         finding
         for along in call.differentiable
         if call.arguments[along].shape == probe.direction.shape
-        for finding in judge_modes(knobs.subject, knobs.device, None, call, along, probe, modes, certify=True, entries=(entry,))
+        for finding in judge_modes(
+            knobs.subject, knobs.device, None, call, along, probe, modes, certify=True, entries=(entry,)
+        )
         if finding.claim == str(claim)
     ]
     if all(finding.strict.passes for finding in found):
-        how = f"at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its smallest input"
+        how = (
+            f"at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its "
+            f"smallest "
+            f"input"
+        )
         tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))
         return
     diverged(entry.id)
     for finding in found:
-        assert finding.strict.passes or finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
+        assert finding.strict.passes or finding.divergence == entry.id, explain(
+            finding, knobs.subject, knobs.device
+        )

@@ -1,7 +1,8 @@
 """What torch means: one row for each corner of an operator's domain.
 
-Shapes, denominators, what is nan and what infinite, and what each gradient does there follow torch.nn.functional; the numbers follow the
-definition. `torch_loss_parity.claims.semantics.test_semantics` asks each row of a subject in every dtype, ``meta/test_reference_semantics.py`` of the definition.
+Shapes, denominators, what is nan and what infinite, and what each gradient does there follow
+torch.nn.functional; the numbers follow the definition. `torch_loss_parity.claims.semantics.test_semantics`
+asks each row of a subject in every dtype, ``meta/test_reference_semantics.py`` of the definition.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Promotion:
     arguments : mapping
         Numbers on which the operator is exact in every dtype.
     value, gradient : Any
-        What comes out, and the gradient with respect to ``input``, exactly; none where ``input`` holds integers.
+        What comes out, and the gradient with respect to ``input``, exactly; none where ``input`` holds
+        integers.
     """
 
     operator: str
@@ -47,8 +49,20 @@ _TIE: dict[str, Any] = {"input": [1, 1], "dim": 0, "dtype": ""}
 _FAR: dict[str, Any] = {"input": [0, 200], "dim": 0, "dtype": ""}
 PROMOTIONS = (
     Promotion(CE, "a target of dtype", "target", DTYPES, _MASKED, 192.0, [[0.75, -0.75]]),
-    Promotion(CE, "with probabilities, a weight of dtype", "weight", DTYPES, _MASKED | {"weight": [1.0, 1.0]}, 192.0, [[0.75, -0.75]]),
+    Promotion(
+        CE,
+        "with probabilities, a weight of dtype",
+        "weight",
+        DTYPES,
+        _MASKED | {"weight": [1.0, 1.0]},
+        192.0,
+        [[0.75, -0.75]],
+    ),
     Promotion(BCE_LOGITS, "a target of dtype", "target", DTYPES, _LARGE, 320.0, [-0.5, 0.75]),
-    Promotion(SOFTMAX, "with dtype given, an input of dtype", "input", ("int64", "uint8", "bool"), _TIE, [0.5, 0.5]),
-    Promotion(LOG_SOFTMAX, "with dtype given, an input of dtype", "input", ("int64", "uint8"), _FAR, [-200.0, 0.0]),
+    Promotion(
+        SOFTMAX, "with dtype given, an input of dtype", "input", ("int64", "uint8", "bool"), _TIE, [0.5, 0.5]
+    ),
+    Promotion(
+        LOG_SOFTMAX, "with dtype given, an input of dtype", "input", ("int64", "uint8"), _FAR, [-200.0, 0.0]
+    ),
 )

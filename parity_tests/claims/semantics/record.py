@@ -1,7 +1,7 @@
 """A row of the table of semantics: one corner of an operator's domain, as a sentence and its arguments.
 
-Arguments are written once and rounded to each dtype that they are tried in. What depends on the format, as its largest number does, is
-a function of it.
+Arguments are written once and rounded to each dtype that they are tried in. What depends on the format, as
+its largest number does, is a function of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
@@ -34,8 +35,8 @@ class Row:
     arguments : mapping
         Arrays, or functions of a `Format` that make them, and plain values.
     value, gradient, target_gradient : optional
-        Where they are round numbers, infinite or nan: the result, and the gradients of its elements with respect to ``input`` and
-        ``target``. They broadcast.
+        Where they are round numbers, infinite or nan: the result, and the gradients of its elements with
+        respect to ``input`` and ``target``. They broadcast.
     upstream : optional
         The upstream gradient; random powers of two of either sign unless given.
     dtypes, reason : tuple of str, str
@@ -75,10 +76,14 @@ class Row:
         facts = _facts(self.operator, made | dict(self.stands_for))
         if spelt_out:
             made |= self.stands_for
-        return Call(self.operator, made, dtype, made.get("dtype", dtype), _differentiable(self.operator, made), facts)
+        return Call(
+            self.operator, made, dtype, made.get("dtype", dtype), _differentiable(self.operator, made), facts
+        )
 
     def grad_output(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The upstream gradient for a result of ``shape``: products with it are exact, and it is never a constant."""
+        """The upstream gradient for a result of ``shape``: products with it are exact, and it is never a
+        constant.
+        """
         if self.upstream is not None:
             return np.broadcast_to(np.asarray(self.upstream, dtype=np.float64), shape)
         rng = np.random.default_rng(3)
@@ -87,7 +92,9 @@ class Row:
     def stated(self, dtype: str) -> dict[str, Any]:
         """What the row says of "forward", "input" and "target", in ``dtype``."""
         said = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
-        return {claim: _resolved(number, FORMATS[dtype]) for claim, number in said.items() if number is not None}
+        return {
+            claim: _resolved(number, FORMATS[dtype]) for claim, number in said.items() if number is not None
+        }
 
 
 def _resolved(value: Any, format: Format) -> Any:
@@ -98,7 +105,11 @@ def _in_format(argument: Any, format: Format) -> Any:
     argument = _resolved(argument, format)
     if isinstance(argument, (list, np.generic)):
         argument = np.asarray(argument)
-    return format.round(argument) if isinstance(argument, np.ndarray) and argument.dtype.kind == "f" else argument
+    return (
+        format.round(argument)
+        if isinstance(argument, np.ndarray) and argument.dtype.kind == "f"
+        else argument
+    )
 
 
 def _differentiable(operator: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -147,7 +158,19 @@ class Table(list[Row]):
         assert bool(reason) == (dtypes != DTYPES), f"{sentence}: say why in these dtypes only"
         stated = value, gradient, target_gradient, upstream
         for operator in operators.split():
-            self.append(Row(operator, sentence, arguments, *stated, dtypes, reason, stands_for or {}, about_shape, since))
+            self.append(
+                Row(
+                    operator,
+                    sentence,
+                    arguments,
+                    *stated,
+                    dtypes,
+                    reason,
+                    stands_for or {},
+                    about_shape,
+                    since,
+                )
+            )
 
 
 def reals(*shape: int) -> np.ndarray:
@@ -163,4 +186,6 @@ def shares(*shape: int, draw: int = 1) -> np.ndarray:
 def indices(shape: tuple[int, ...]) -> np.ndarray:
     """Targets of three classes for logits of ``shape``, each class among the first three."""
     rows = shape[:1] * (len(shape) > 1) + shape[2:]
-    return np.asarray(np.random.default_rng(3).permutation(np.arange(np.prod(rows, dtype=int)) % 3).reshape(rows))
+    return np.asarray(
+        np.random.default_rng(3).permutation(np.arange(np.prod(rows, dtype=int)) % 3).reshape(rows)
+    )

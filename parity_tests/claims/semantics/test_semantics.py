@@ -1,11 +1,13 @@
 """Special values and semantics: what comes out at each corner of an operator's domain, in every dtype.
 
-Every row of `torch_loss_parity.claims.semantics` is a case: nan, infinities and finite values must be where the definition has them in the rounding
-arithmetic of the dtype, and finite values within its bound. What a row states besides, as "-> nan, gradient 0" does, is held
-against that bound too, so the definition itself is watched; where no bound holds, as an intermediate result may overflow, it must
-come out exactly. The sign of a zero is no number, and is checked in ``meta/test_reference_semantics.py``.
+Every row of `torch_loss_parity.claims.semantics` is a case: nan, infinities and finite values must be where
+the definition has them in the rounding arithmetic of the dtype, and finite values within its bound. What a
+row states besides, as "-> nan, gradient 0" does, is held against that bound too, so the definition itself is
+watched; where no bound holds, as an intermediate result may overflow, it must come out exactly. The sign of a
+zero is no number, and is checked in ``meta/test_reference_semantics.py``.
 
-At standard effort the rows about shapes alone take turns over the dtypes. At quick effort they are left out, and the others take turns.
+At standard effort the rows about shapes alone take turns over the dtypes. At quick effort they are left out,
+and the others take turns.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.version import Version
+
 from torch_loss_parity.claims.semantics import PROMOTIONS, ROWS, Promotion
 from torch_loss_parity.claims.semantics.record import Row
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -58,7 +61,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     dtypes = [dtype.strip() for dtype in option("dtype").split(",")]
     name = "row" if "row" in metafunc.fixturenames else "promotion"
     cases: dict[Any, list[str]] = {}
-    for case, dtype in chosen(ROWS, dtypes, option("effort")) if name == "row" else product(PROMOTIONS, dtypes):
+    for case, dtype in (
+        chosen(ROWS, dtypes, option("effort")) if name == "row" else product(PROMOTIONS, dtypes)
+    ):
         cases.setdefault(case, []).append(dtype)
     parameters = [(OPERATORS[case.operator], asked, case) for case, asked in cases.items()]
     ids = [f"{case.operator}: {case.sentence}" for case in cases]
@@ -66,7 +71,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
-def test_semantics(operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: Callable[[str], Tally]) -> None:
+def test_semantics(
+    operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: Callable[[str], Tally]
+) -> None:
     if row.torch_alone and knobs.subject.name not in TORCH:
         pytest.skip("what torch does where an argument is left out, which is deprecated; nobody else has to")
     if Version(torch.__version__) < Version(row.since):
@@ -88,7 +95,9 @@ def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: s
         findings.diverge(known.id)
     else:
         right = "it is as it should be"
-        findings.tell(verified.no_longer_falls_short(known.id, operator, dtype, sentence, knobs.device, right))
+        findings.tell(
+            verified.no_longer_falls_short(known.id, operator, dtype, sentence, knobs.device, right)
+        )
 
 
 def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) -> str:
@@ -98,16 +107,24 @@ def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) ->
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
     bounds |= expected(spelt_out, call.differentiable, grad_output)
     try:
-        found = {FORWARD: run_subject.forward(subject, call, device), **run_subject.gradients(subject, call, device, grad_output)}
+        found = {
+            FORWARD: run_subject.forward(subject, call, device),
+            **run_subject.gradients(subject, call, device, grad_output),
+        }
     except NotOffered:  # a RuntimeError too, as NotImplementedError is
         raise
     except (*REFUSALS, run_subject.WrongResult) as error:
-        return f"{row.operator} of {subject.name} on {device}, {dtype}: {row.sentence}: {type(error).__name__}: {error}"
+        return (
+            f"{row.operator} of {subject.name} on {device}, {dtype}: {row.sentence}: "
+            f"{type(error).__name__}: {error}"
+        )
     problems = []
     for claim, observed in found.items():
         upstream = None if claim == FORWARD else grad_output
         finding = judge_claim(subject, device, None, spelt_out, claim, observed, bounds[claim], upstream)
-        wrong = disagreement(finding, observed, bounds[claim], stated(row, dtype, claim, grad_output, bounds[claim]))
+        wrong = disagreement(
+            finding, observed, bounds[claim], stated(row, dtype, claim, grad_output, bounds[claim])
+        )
         if not wrong:
             findings.add(finding)
         elif not finding.verdict.passes:
@@ -124,7 +141,11 @@ def stated(row: Row, dtype: str, claim: str, grad_output: np.ndarray, bound: Rou
     number = np.asarray(said[claim], dtype=np.float64)
     if claim != FORWARD:
         shape = bound.value.shape
-        rows = grad_output if grad_output.ndim in (0, len(shape)) else np.expand_dims(grad_output, min(1, len(shape) - 1))
+        rows = (
+            grad_output
+            if grad_output.ndim in (0, len(shape))
+            else np.expand_dims(grad_output, min(1, len(shape) - 1))
+        )
         with np.errstate(invalid="ignore"):
             number = np.broadcast_to(number, shape) * rows
     return np.broadcast_to(number, bound.value.shape)
@@ -132,7 +153,10 @@ def stated(row: Row, dtype: str, claim: str, grad_output: np.ndarray, bound: Rou
 
 def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: np.ndarray | None) -> str:
     """What is wrong with a result; nothing where it is ""."""
-    verdict, claim = finding.verdict, "the result" if finding.claim == FORWARD else f"the gradient with respect to {finding.claim}"
+    verdict, claim = (
+        finding.verdict,
+        "the result" if finding.claim == FORWARD else (f"the gradient with respect to {finding.claim}"),
+    )
     format = FORMATS[finding.call.output_dtype if finding.claim == FORWARD else finding.call.dtype]
     if said is not None:
         said = format.round(said)
@@ -143,16 +167,26 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: n
         return f"{claim} is {observed}, expected {bound.value}"
     if finding.strict.undecided and not finding.divergence:
         if said is None:
-            return f"no bound holds for {claim}, {bound.value}: the row must state it, or say in which dtypes it makes sense"
+            return (
+                f"no bound holds for {claim}, {bound.value}: the row must state it, or say in which "
+                f"dtypes "
+                f"it makes sense"
+            )
         if not np.array_equal(observed, said, equal_nan=True):
             return f"{claim} is {observed}, the row says {said}"
     return ""
 
 
 def test_result_dtype(
-    operator: Operator, dtypes: list[str], promotion: Promotion, knobs: Settings, findings_of: Callable[[str], Tally]
+    operator: Operator,
+    dtypes: list[str],
+    promotion: Promotion,
+    knobs: Settings,
+    findings_of: Callable[[str], Tally],
 ) -> None:
-    """With arguments of two dtypes the result has the one that they promote to, and each gradient that of its argument."""
+    """With arguments of two dtypes the result has the one that they promote to, and each gradient that of its
+    argument.
+    """
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
             sentence, problem = promoted(knobs.subject, knobs.device, promotion, dtype, other)
@@ -162,7 +196,10 @@ def test_result_dtype(
 
 def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, other: str) -> tuple[str, str]:
     """What is asked, and what is wrong."""
-    own = {name: getattr(torch, other if name == promotion.other else dtype) for name in ("input", "target", "weight")}
+    own = {
+        name: getattr(torch, other if name == promotion.other else dtype)
+        for name in ("input", "target", "weight")
+    }
     made: dict[str, Any] = {
         name: torch.tensor(value, dtype=own[name], device=device) if isinstance(value, list) else value
         for name, value in promotion.arguments.items()
@@ -172,7 +209,11 @@ def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, ot
         made["dtype"] = result = getattr(torch, dtype)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
     wrong = f"{promotion.operator} of {subject.name} on {device}, {dtype}: {sentence}: "
-    leaves = [made[name].requires_grad_() for name in ("input", "target") if name in made and own[name].is_floating_point]
+    leaves = [
+        made[name].requires_grad_()
+        for name in ("input", "target")
+        if name in made and own[name].is_floating_point
+    ]
     try:
         output = subject.function(promotion.operator)(**made)
         found = torch.autograd.grad(output.sum(), leaves) if leaves else ()

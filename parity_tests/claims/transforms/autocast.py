@@ -1,8 +1,8 @@
 """Which dtype each operator computes in under `torch.autocast`, and what judges it there.
 
-Autocast leaves float32 and float64 alone and casts half precision as the table says (docs.pytorch.org/docs/stable/amp.html,
-"Autocast Op Reference"). A cast to float32 is exact, so the inputs stay what they are; the result is then float32, and gradients
-come back in the dtype of the inputs.
+Autocast leaves float32 and float64 alone and casts half precision as the table says
+(docs.pytorch.org/docs/stable/amp.html, "Autocast Op Reference"). A cast to float32 is exact, so the inputs
+stay what they are; the result is then float32, and gradients come back in the dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
@@ -43,8 +44,14 @@ HALF = ("float16", "bfloat16")
 
 
 def policy_of(subject: Subject, operator: str, device: str) -> str | None:
-    """What autocast does to the inputs of a built-in subject's operator; of another's operators there is no table."""
-    return POLICY.get(device.split(":")[0], {}).get(operator) if subject.name in BUILTIN and subject.name != "reference" else None
+    """What autocast does to the inputs of a built-in subject's operator; of another's operators there is no
+    table.
+    """
+    return (
+        POLICY.get(device.split(":")[0], {}).get(operator)
+        if subject.name in BUILTIN and subject.name != "reference"
+        else None
+    )
 
 
 def computed_dtype(call: Call, policy: str) -> str:
@@ -54,12 +61,15 @@ def computed_dtype(call: Call, policy: str) -> str:
 
 
 def verify_under_autocast(autocast_dtype: str) -> Verify:
-    """What judges a result and its gradients under autocast to ``autocast_dtype``, for the dtype that the table names.
+    """What judges a result and its gradients under autocast to ``autocast_dtype``, for the dtype that the
+    table names.
 
     Where there is no table, the dtype of the inputs and float32 are both right.
     """
 
-    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
         policy = policy_of(subject, case.operator, device)
         made = tensors(call, device, requires_grad=True)
@@ -68,17 +78,35 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         allowed = {computed_dtype(call, p) for p in ([AS_GIVEN, SINGLE] if policy is None else [policy])}
         dtype = str(output.dtype).removeprefix("torch.")
         if dtype not in allowed:
-            raise WrongResult(f"the result under torch.autocast has dtype {dtype}, expected {' or '.join(sorted(allowed))}")
+            raise WrongResult(
+                f"the result under torch.autocast has dtype {dtype}, expected {' or '.join(sorted(allowed))}"
+            )
         call = replace(call, output_dtype=dtype)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
         wanted = call.differentiable
-        found = torch.autograd.grad(output, [made[name] for name in wanted], cotangent_of(grad_output, call, device))
+        found = torch.autograd.grad(
+            output, [made[name] for name in wanted], cotangent_of(grad_output, call, device)
+        )
         observed = {FORWARD: of_dtype("the result", output, dtype)}
-        observed |= {name: of_dtype(f"the gradient of {name}", g, call.dtype) for name, g in zip(wanted, found, strict=True)}
+        observed |= {
+            name: of_dtype(f"the gradient of {name}", g, call.dtype)
+            for name, g in zip(wanted, found, strict=True)
+        }
         bounds = expected(call, (FORWARD,)) | expected(call, wanted, grad_output)
         mode = f"under torch.autocast to {autocast_dtype}"
         for claim, result in observed.items():
             upstream = None if claim == FORWARD else grad_output
-            yield judge_claim(subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode)
+            yield judge_claim(
+                subject,
+                device,
+                case,
+                call,
+                claim,
+                result,
+                bounds[claim],
+                upstream,
+                certify=certify,
+                mode=mode,
+            )
 
     return verify

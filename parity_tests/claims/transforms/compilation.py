@@ -1,7 +1,9 @@
-"""Functions under torch.compile: many calls in one graph, each result judged against the truth of its own call.
+"""Functions under torch.compile: many calls in one graph, each result judged against the truth of its own
+call.
 
-Compiling costs a second or less for each call but many for each graph, so all calls of a run share one function. What eager mode
-returns for the same call is judged beside it: compiled is to be right, not to be the same.
+Compiling costs a second or less for each call but many for each graph, so all calls of a run share one
+function. What eager mode returns for the same call is judged beside it: compiled is to be right, not to be
+the same.
 
     python -m torch_loss_parity.claims.transforms.compilation
 
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.claims.transforms.compiled_calls import Program, programs_of, rewritten
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -32,24 +35,41 @@ from torch_loss_parity.settings import Settings, settings
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import tensors
 
-INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"  # the second runs inductor's decompositions without its kernels
+# The second runs inductor's decompositions without its kernels.
+INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"
 BACKENDS = (DECOMPOSED, INDUCTOR)
 UNDER_COMPILE = "under torch.compile"
-UNCOMPILABLE = ("InvalidCxxCompiler", "TritonMissing", "Cannot find a working triton", "No working C++ compiler")
+UNCOMPILABLE = (
+    "InvalidCxxCompiler",
+    "TritonMissing",
+    "Cannot find a working triton",
+    "No working C++ compiler",
+)
 
 
 class NoCompiler(Exception):
     """There is nothing on this machine that inductor could compile with; the message says what it misses."""
 
 
-# --- running ---------------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 
 
 def run(
-    programs: Sequence[Program], subject: Subject, device: str, backend: str | None, *, dynamic: bool | None = None, fullgraph: bool = True
+    programs: Sequence[Program],
+    subject: Subject,
+    device: str,
+    backend: str | None,
+    *,
+    dynamic: bool | None = None,
+    fullgraph: bool = True,
 ) -> list[dict[str, np.ndarray]]:
-    """What a subject returns for every program, and its gradients; compiled together by ``backend``, or in eager mode for None."""
-    steps = [(subject.function(program.call.operator), program.before, program.summed, program.beside) for program in programs]
+    """What a subject returns for every program, and its gradients; compiled together by ``backend``, or in
+    eager mode for None.
+    """
+    steps = [
+        (subject.function(program.call.operator), program.before, program.summed, program.beside)
+        for program in programs
+    ]
 
     def everything(arguments: list[tuple[list[Any], dict[str, Any]]]) -> tuple[list[Any], list[Any]]:
         results, others = [], []
@@ -63,14 +83,21 @@ def run(
 
     made = [tensors(program.given, device, requires_grad=True) for program in programs]
     arguments = [
-        ([each[name] for name in ("input", "target") if name in each], {k: v for k, v in each.items() if k not in ("input", "target")})
+        (
+            [each[name] for name in ("input", "target") if name in each],
+            {k: v for k, v in each.items() if k not in ("input", "target")},
+        )
         for each in made
     ]
     torch.compiler.reset()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's, about itself
-            function = everything if backend is None else torch.compile(everything, backend=backend, dynamic=dynamic, fullgraph=fullgraph)
+            function = (
+                everything
+                if backend is None
+                else torch.compile(everything, backend=backend, dynamic=dynamic, fullgraph=fullgraph)
+            )
             outputs, _ = function(arguments)
             found = iter(_differentiate(programs, made, outputs, device))
     finally:
@@ -78,12 +105,22 @@ def run(
     results = []
     for program, output in zip(programs, outputs, strict=True):
         call = program.call
-        gradients = {name: of_dtype(f"{program.name}: the gradient of {name}", next(found), call.dtype) for name in call.differentiable}
-        results.append({FORWARD: of_dtype(f"{program.name}: the result", output, call.output_dtype), **gradients})
+        gradients = {
+            name: of_dtype(f"{program.name}: the gradient of {name}", next(found), call.dtype)
+            for name in call.differentiable
+        }
+        results.append(
+            {FORWARD: of_dtype(f"{program.name}: the result", output, call.output_dtype), **gradients}
+        )
     return results
 
 
-def _differentiate(programs: Sequence[Program], made: Sequence[Mapping[str, Any]], outputs: Sequence[torch.Tensor], device: str) -> Any:
+def _differentiate(
+    programs: Sequence[Program],
+    made: Sequence[Mapping[str, Any]],
+    outputs: Sequence[torch.Tensor],
+    device: str,
+) -> Any:
     """The gradients of all programs, in one backward pass."""
     with_gradient = [i for i, program in enumerate(programs) if program.call.differentiable]
     wanted = [made[i][name] for i in with_gradient for name in programs[i].call.differentiable]
@@ -92,7 +129,11 @@ def _differentiate(programs: Sequence[Program], made: Sequence[Mapping[str, Any]
 
 
 def judge_programs(
-    programs: Sequence[Program], results: Iterable[Mapping[str, np.ndarray]], subject: Subject, device: str, mode: str
+    programs: Sequence[Program],
+    results: Iterable[Mapping[str, np.ndarray]],
+    subject: Subject,
+    device: str,
+    mode: str,
 ) -> Iterator[Finding]:
     """Judge each result and gradient of each program; ``mode`` is what the ledger knows the way by."""
     for program, observed in zip(programs, results, strict=True):
@@ -107,7 +148,9 @@ def judge_programs(
             bounds |= expected(call, call.differentiable, program.grad_output)
         for claim, result in observed.items():
             upstream = None if claim == FORWARD else program.grad_output
-            finding = judge_claim(subject, device, program.case, call, claim, result, bounds[claim], upstream, mode=mode)
+            finding = judge_claim(
+                subject, device, program.case, call, claim, result, bounds[claim], upstream, mode=mode
+            )
             yield replace(finding, mode=f"{mode}: {program.name}")
 
 
@@ -116,23 +159,32 @@ def _summed_softmax(input: Any, dim: int) -> Any:
     return probabilities.__array_namespace__().sum(probabilities, axis=-1)
 
 
-# --- both scores -----------------------------------------------------------------------------------------------------
+# --- both scores --------------------------------------------------------------------------------------------
 
 
 def chosen(knobs: Settings, backend: str) -> list[Program]:
-    """The programs that a run compiles: every one in thorough effort, else the few that tell most for their time.
+    """The programs that a run compiles: every one in thorough effort, else the few that tell most for their
+    time.
 
-    Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an operator is decomposed alone,
-    and inductor gets that of bfloat16 too.
+    Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an
+    operator is decomposed alone, and inductor gets that of bfloat16 too.
     """
     asked = knobs.operators or OPERATORS
-    offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name) and operator.name in asked]
+    offered = [
+        operator
+        for operator in OPERATORS.values()
+        if knobs.subject.offers(operator.name) and operator.name in asked
+    ]
     single = "float32" if "float32" in knobs.dtypes else knobs.dtypes[0]
     found = []
     for dtype in knobs.dtypes:
         full = knobs.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
         if full or backend == DECOMPOSED or dtype == "bfloat16":
-            found += [program for operator in offered for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)]
+            found += [
+                program
+                for operator in offered
+                for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)
+            ]
         if full:
             names = {operator.name for operator in offered}
             found += [program for program in rewritten(dtype) if program.call.operator in names]
@@ -143,7 +195,9 @@ def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
     found = []
     for entry in ledger.entries():
-        if f"{UNDER_COMPILE} with {DECOMPOSED}" in entry.modes and entry.in_force(knobs.subject.name, knobs.device):
+        if (f"{UNDER_COMPILE} with {DECOMPOSED}") in entry.modes and entry.in_force(
+            knobs.subject.name, knobs.device
+        ):
             for claim, dtype in product(entry.claims, entry.dtypes):
                 call, grad_output = entry.smallest_call(claim, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
@@ -189,7 +243,9 @@ def table(eager: Mapping[tuple[str, str], float], compiled: Mapping[tuple[str, s
 
 def main() -> None:
     """Print both scores of the built-in torch subject."""
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.claims.transforms.compilation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m torch_loss_parity.claims.transforms.compilation", description=__doc__
+    )
     parser.add_argument("--backend", default=INDUCTOR, choices=BACKENDS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--effort", default="standard")

@@ -1,4 +1,6 @@
-"""The modules of torch.nn, and the deprecated arguments size_average and reduce, as ways to make torch compute a call."""
+"""The modules of torch.nn, and the deprecated arguments size_average and reduce, as ways to make torch
+compute a call.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -34,27 +37,43 @@ LEGACY = {
 
 
 def module_modes(namespace: Any = torch.nn) -> list[Mode]:
-    """A call through the classes of ``namespace``: built with its options, loaded from a state_dict, and as a 2-d variant."""
+    """A call through the classes of ``namespace``: built with its options, loaded from a state_dict, and as a
+    2-d variant.
+    """
 
-    def constructed(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    def constructed(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device, requires_grad=True)
         module = _build(namespace, CLASSES[call.operator], call, made)
         _check_state(module, made)
         output = _apply(module, made)
         wanted = call.differentiable
-        found = torch.autograd.grad(output, [made[name] for name in wanted], cotangent_of(grad_output, call, device))
-        gradients = {name: of_dtype(f"the gradient of {name}", g, call.dtype) for name, g in zip(wanted, found, strict=True)}
+        found = torch.autograd.grad(
+            output, [made[name] for name in wanted], cotangent_of(grad_output, call, device)
+        )
+        gradients = {
+            name: of_dtype(f"the gradient of {name}", g, call.dtype)
+            for name, g in zip(wanted, found, strict=True)
+        }
         return {FORWARD: of_dtype("the result", output, call.output_dtype), **gradients}
 
-    def loaded(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    def loaded(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device)
-        blank = {name: torch.ones_like(value) if name in BUFFERS and value is not None else value for name, value in made.items()}
+        blank = {
+            name: torch.ones_like(value) if name in BUFFERS and value is not None else value
+            for name, value in made.items()
+        }
         module = _build(namespace, CLASSES[call.operator], call, blank)
         module.load_state_dict(_build(namespace, CLASSES[call.operator], call, made).state_dict())
         _check_state(module, made)
         return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
 
-    def two_dimensional(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    def two_dimensional(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device)
         if call.operator == "softmax":
             module = namespace.Softmax2d()
@@ -77,7 +96,9 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
 
 
 def legacy_modes(namespace: Any = torch.nn) -> list[Mode]:
-    """A call whose reduction is asked for by size_average and reduce, of the function and of the class: they warn, and mean the same."""
+    """A call whose reduction is asked for by size_average and reduce, of the function and of the class: they
+    warn, and mean the same.
+    """
     return [
         mode
         for (average, reduce), reduction in LEGACY.items()
@@ -89,17 +110,26 @@ def legacy_modes(namespace: Any = torch.nn) -> list[Mode]:
 
 
 def _legacy(what: str, namespace: Any, average: bool | None, reduce: bool | None, reduction: str) -> Mode:
-    def observe(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+    def observe(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         made = {name: value for name, value in tensors(call, device).items() if name != "reduction"}
         made |= {"size_average": average, "reduce": reduce}
-        with _expecting(UserWarning, f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead"):
+        with _expecting(
+            UserWarning,
+            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead",
+        ):
             if namespace is None:
                 output = function_over(subject, call, made, ())()
             else:
                 output = _apply(_build(namespace, CLASSES[call.operator], call, made), made)
         return {FORWARD: of_dtype("the result", output, call.output_dtype)}
 
-    return Mode(f"with size_average={average}, reduce={reduce}{what}", observe, lambda call: call.arguments["reduction"] == reduction)
+    return Mode(
+        f"with size_average={average}, reduce={reduce}{what}",
+        observe,
+        lambda call: call.arguments["reduction"] == reduction,
+    )
 
 
 class _expecting(warnings.catch_warnings):
@@ -118,7 +148,9 @@ class _expecting(warnings.catch_warnings):
         super().__exit__(*error)
         if error[0] is None:
             said = [f"{warning.category.__name__}: {warning.message}" for warning in self.seen or ()]
-            if not said or not all(line.startswith(f"{self.category.__name__}: {self.text}") for line in said):
+            if not said or not all(
+                line.startswith(f"{self.category.__name__}: {self.text}") for line in said
+            ):
                 raise WrongResult(f"expected the warning {self.text!r}, got {said or 'none'}")
 
 
@@ -139,5 +171,7 @@ def _check_state(module: Any, made: Mapping[str, Any]) -> None:
     """The state_dict holds the weights, to the bit, and nothing else."""
     state = module.state_dict()
     wanted = {name: made[name] for name in BUFFERS if made.get(name) is not None}
-    if set(state) != set(wanted) or not all(torch.equal(state[name], value) for name, value in wanted.items()):
+    if set(state) != set(wanted) or not all(
+        torch.equal(state[name], value) for name, value in wanted.items()
+    ):
         raise WrongResult(f"the state_dict holds {sorted(state)}, expected {sorted(wanted)} as given")

@@ -1,6 +1,8 @@
-"""Transforms: what a subject returns under vmap, functorch's gradients, torch.compile and autocast is as right as a plain call.
+"""Transforms: what a subject returns under vmap, functorch's gradients, torch.compile and autocast is as
+right as a plain call.
 
-Every slice, row and compiled result is judged against the truth of its own call, not against what a loop or eager mode returns.
+Every slice, row and compiled result is judged against the truth of its own call, not against what a loop or
+eager mode returns.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_of, verify_under_autocast
@@ -29,11 +32,16 @@ from torch_loss_parity.operators import CROSS_ENTROPY, DTYPES, NLL_LOSS, OPERATO
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.settings import Settings
 
-# Small: all arguments of a slice fit in a failure's script. None has a dimension of the size of the batch, so that two swapped show.
-SHAPES = {"row": ((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)), "class": ((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
-          "element": ((), (5,), (4, 2), (2, 5, 1))}  # fmt: skip
+# Small: all arguments of a slice fit in a failure's script. None has a dimension of the size of the batch, so
+# that two swapped show.
+SHAPES = {
+    "row": ((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)),
+    "class": ((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
+    "element": ((), (5,), (4, 2), (2, 5, 1)),
+}
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
-# pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped ignore_index.
+# pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped
+# ignore_index.
 IGNORE_INDEX = {"default": -100, "negative": -1, "a class": 1, "beyond the classes": 7}
 
 IGNORED: tuple[Mapping[str, Any], ...] = (
@@ -45,9 +53,15 @@ IGNORED: tuple[Mapping[str, Any], ...] = (
 )
 
 
-def small_cases(operator: Operator, dtype: str, knobs: Settings, every: int, first: int = 0) -> Iterator[Case]:
-    """Cases in which pairs of options meet, of small shapes: one of ``every``, another for each dtype; in quick effort a single one."""
-    shapes = SHAPES["class" if operator.targets_classes else "element" if "reduction" in operator.options else "row"]
+def small_cases(
+    operator: Operator, dtype: str, knobs: Settings, every: int, first: int = 0
+) -> Iterator[Case]:
+    """Cases in which pairs of options meet, of small shapes: one of ``every``, another for each dtype; in
+    quick effort a single one.
+    """
+    shapes = SHAPES[
+        "class" if operator.targets_classes else "element" if "reduction" in operator.options else "row"
+    ]
     rows = list(grid(operator, dtype, EFFORTS["quick"], knobs.seed))
     step = {"quick": len(rows), "standard": every, "thorough": 1}[knobs.effort_name]
     for number, row in list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]:
@@ -74,15 +88,19 @@ def sentence(what: str, names: tuple[str, ...], case: Case) -> str:
     return f"{what} over {'+'.join(names)}: {options}"
 
 
-# --- vmap ------------------------------------------------------------------------------------------------------------
+# --- vmap ---------------------------------------------------------------------------------------------------
 
 
-def test_each_slice_of_a_mapped_call_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_each_slice_of_a_mapped_call_is_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     def attempts() -> Iterator[Attempt]:
         used: Counter[tuple[str, ...]] = Counter()
         for number, case in enumerate(small_cases(operator, dtype, knobs, 2)):
             names = subsets(operator, case, used)
-            yield Attempt(sentence("vmap", names, case), case, transforms.verify_vmap(names, *DIMS[number % len(DIMS)]))
+            yield Attempt(
+                sentence("vmap", names, case), case, transforms.verify_vmap(names, *DIMS[number % len(DIMS)])
+            )
         empty = operator.case(dtype, (0, 5), next(iter(operator.values)), {}, knobs.seed)
         names = arrays_of(operator.call(empty))
         yield Attempt(sentence("vmap of nothing", names, empty), empty, transforms.verify_vmap(names))
@@ -90,7 +108,9 @@ def test_each_slice_of_a_mapped_call_is_right(operator: Operator, dtype: str, kn
     check_attempts(attempts(), knobs, findings)
 
 
-def test_each_slice_mapped_twice_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_each_slice_mapped_twice_is_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     not_in_quick(knobs, "vmap of vmap")
 
     def attempts() -> Iterator[Attempt]:
@@ -101,12 +121,16 @@ def test_each_slice_mapped_twice_is_right(operator: Operator, dtype: str, knobs:
     check_attempts(attempts(), knobs, findings)
 
 
-def test_the_gradient_of_each_sample_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_the_gradient_of_each_sample_is_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     def attempts() -> Iterator[Attempt]:
         used: Counter[tuple[str, ...]] = Counter()
         for case in small_cases(operator, dtype, knobs, 3, first=1):
             names = subsets(operator, case, used)
-            yield Attempt(sentence("vmap of grad", names, case), case, transforms.verify_per_sample_gradients(names))
+            yield Attempt(
+                sentence("vmap of grad", names, case), case, transforms.verify_per_sample_gradients(names)
+            )
 
     check_attempts(attempts(), knobs, findings)
 
@@ -119,7 +143,9 @@ def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
     def attempts() -> Iterator[Attempt]:
         for number, chosen in enumerate(IGNORED[: 1 if knobs.effort_name == "quick" else None]):
             values = list(operator.values)[number % len(operator.values)]
-            options = {name: value for name, value in chosen.items() if name in operator.options} | {"ignore_index": index}
+            options = {name: value for name, value in chosen.items() if name in operator.options} | {
+                "ignore_index": index
+            }
             case = operator.case(dtype, (4, 5), values, options, knobs.seed + number)
             verify = transforms.verify_per_sample_gradients if number == 0 else transforms.verify_vmap
             what = "vmap of grad" if number == 0 else "vmap"
@@ -128,10 +154,12 @@ def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
     check_attempts(attempts(), knobs, findings)
 
 
-# --- torch.func and the modes without a graph --------------------------------------------------------------------------
+# --- torch.func and the modes without a graph ---------------------------------------------------------------
 
 
-def test_functions_of_torch_func_are_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_functions_of_torch_func_are_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     def attempts() -> Iterator[Attempt]:
         for case in small_cases(operator, dtype, knobs, 4):
             yield Attempt(str(case), case, verify_in_modes(transforms.FUNCTION_MODES))
@@ -141,7 +169,9 @@ def test_functions_of_torch_func_are_right(operator: Operator, dtype: str, knobs
     check_attempts(attempts(), knobs, findings)
 
 
-def test_each_row_of_the_jacobian_is_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_each_row_of_the_jacobian_is_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     def attempts() -> Iterator[Attempt]:
         for case in small_cases(operator, dtype, knobs, 8, first=2):
             shape = (1, 4) if knobs.effort_name == "quick" else (2, 4)
@@ -152,7 +182,7 @@ def test_each_row_of_the_jacobian_is_right(operator: Operator, dtype: str, knobs
     check_attempts(attempts(), knobs, findings)
 
 
-# --- autocast --------------------------------------------------------------------------------------------------------
+# --- autocast -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("autocast_dtype", HALF)
@@ -169,10 +199,12 @@ def test_autocast_computes_in_the_dtype_of_the_table(
             findings.count()
         return
     verify = verify_under_autocast(autocast_dtype)
-    check_attempts((Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings)
+    check_attempts(
+        (Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings
+    )
 
 
-# --- torch.nn --------------------------------------------------------------------------------------------------------
+# --- torch.nn -----------------------------------------------------------------------------------------------
 
 
 def of_torch_alone(knobs: Settings, what: str) -> None:
@@ -180,62 +212,106 @@ def of_torch_alone(knobs: Settings, what: str) -> None:
         pytest.skip(f"{what} belong to torch; the subject is {knobs.subject.name}")
 
 
-def test_the_modules_of_torch_nn_are_right(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+def test_the_modules_of_torch_nn_are_right(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     of_torch_alone(knobs, "the modules of torch.nn")
-    images = operator.case(dtype, (2, 4, 3, 1), next(iter(operator.values)), {"dim": 1} if operator.name == "softmax" else {}, knobs.seed)
+    images = operator.case(
+        dtype,
+        (2, 4, 3, 1),
+        next(iter(operator.values)),
+        {"dim": 1} if operator.name == "softmax" else {},
+        knobs.seed,
+    )
     cases = [images, *small_cases(operator, dtype, knobs, 4, first=3)]
     verify = verify_in_modes(modules.module_modes())
     check_attempts((Attempt(f"module: {case}", case, verify) for case in cases), knobs, findings)
 
 
-@pytest.mark.parametrize("operator", [o for o in OPERATORS.values() if "reduction" in o.options], ids=lambda operator: operator.name)
-def test_size_average_and_reduce_warn_and_mean_a_reduction(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
+@pytest.mark.parametrize(
+    "operator",
+    [o for o in OPERATORS.values() if "reduction" in o.options],
+    ids=lambda operator: operator.name,
+)
+def test_size_average_and_reduce_warn_and_mean_a_reduction(
+    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+) -> None:
     of_torch_alone(knobs, "size_average and reduce")
     verify, values = verify_in_modes(modules.legacy_modes()), list(operator.values)
     cases = [
-        operator.case(dtype, (4, 5), values[number], {"reduction": reduction, "weight": operator.options["weight"][1]}, knobs.seed)
+        operator.case(
+            dtype,
+            (4, 5),
+            values[number],
+            {"reduction": reduction, "weight": operator.options["weight"][1]},
+            knobs.seed,
+        )
         for number, reduction in enumerate(REDUCTION[: 1 if knobs.effort_name == "quick" else None])
     ]
-    check_attempts((Attempt(f"size_average and reduce: {case}", case, verify) for case in cases), knobs, findings)
+    check_attempts(
+        (Attempt(f"size_average and reduce: {case}", case, verify) for case in cases), knobs, findings
+    )
 
 
-# --- torch.compile ---------------------------------------------------------------------------------------------------
+# --- torch.compile ------------------------------------------------------------------------------------------
 #
 # One test a backend, whatever the operators and dtypes: everything is compiled at once, on one worker.
 
 
-@pytest.mark.parametrize("backend", compilation.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_"))
+@pytest.mark.parametrize(
+    "backend", compilation.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_")
+)
 def test_compiled_results_are_right(backend: str, knobs: Settings, request: pytest.FixtureRequest) -> None:
     if knobs.subject.name == "reference":
-        pytest.skip("not offered: the reference checks the values of its arguments, which a compiler does not know")
+        pytest.skip(
+            "not offered: the reference checks the values of its arguments, which a compiler does not know"
+        )
     if knobs.subject.name == "torch.compile":
         pytest.skip("torch.compile is the subject: every test compiles it")
     not_in_quick(knobs, "torch.compile")
     offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name)]
-    tallies = {(operator.name, dtype): Tally(operator.name, dtype, CLAIM) for operator in offered for dtype in knobs.dtypes}
+    tallies = {
+        (operator.name, dtype): Tally(operator.name, dtype, CLAIM)
+        for operator in offered
+        for dtype in knobs.dtypes
+    }
     try:
         compiled, table = compilation.judged(knobs, backend)
         for finding in compiled:
             tallies[finding.call.operator, finding.call.dtype].add(finding)
         request.node.user_properties.append(("eager and compiled", table))
-        failures = [explain(finding, knobs.subject, knobs.device) for finding in compiled if not finding.verdict.passes]
+        failures = [
+            explain(finding, knobs.subject, knobs.device)
+            for finding in compiled
+            if not finding.verdict.passes
+        ]
         assert compiled, "no case was run"
-        assert not failures, f"{len(failures)} of {len(compiled)} cases fail:\n\n" + "\n\n".join([*failures[:SHOWN], *table])
+        assert not failures, (f"{len(failures)} of {len(compiled)} cases fail:\n\n") + "\n\n".join(
+            [*failures[:SHOWN], *table]
+        )
     except compilation.NoCompiler as error:
         pytest.skip(str(error))
     finally:
-        request.node.user_properties += [(PROPERTY, tally.as_property()) for tally in tallies.values() if tally.cases]
+        request.node.user_properties += [
+            (PROPERTY, tally.as_property()) for tally in tallies.values() if tally.cases
+        ]
 
 
-# --- the ledger ------------------------------------------------------------------------------------------------------
+# --- the ledger ---------------------------------------------------------------------------------------------
 
 UNDER_VJP = [
-    (entry, claim, dtype) for entry in ledger.entries() if transforms.VJP in entry.modes for claim in entry.claims for dtype in entry.dtypes
+    (entry, claim, dtype)
+    for entry in ledger.entries()
+    if transforms.VJP in entry.modes
+    for claim in entry.claims
+    for dtype in entry.dtypes
 ]
 
 
 @pytest.mark.parametrize(
-    ("entry", "claim", "of_dtype"), UNDER_VJP, ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in UNDER_VJP]
+    ("entry", "claim", "of_dtype"),
+    UNDER_VJP,
+    ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in UNDER_VJP],
 )
 def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     entry: ledger.Divergence,
@@ -246,13 +322,28 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     diverged: Callable[[str], None],
 ) -> None:
     if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with torch {entry.torch}")
+        pytest.skip(
+            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
+            f"torch {entry.torch}"
+        )
     call, grad_output = entry.smallest_call(claim, of_dtype)
     asked = replace(call, differentiable=("input",) if claim == FORWARD else (claim,))
-    observed = transforms.under_vjp(knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output)[claim]
+    observed = transforms.under_vjp(
+        knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
+    )[claim]
     bound = expected(call, (claim,), grad_output)[claim]
     finding = judge_claim(
-        knobs.subject, knobs.device, None, call, claim, observed, bound, grad_output, entries=(entry,), certify=True, mode=transforms.VJP
+        knobs.subject,
+        knobs.device,
+        None,
+        call,
+        claim,
+        observed,
+        bound,
+        grad_output,
+        entries=(entry,),
+        certify=True,
+        mode=transforms.VJP,
     )
     if finding.strict.passes:
         how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
@@ -281,5 +372,7 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
                     tell(verified.no_longer(entry.id, place, how, knobs.device))
                 else:
                     what = f"{entry.id} in {program.call.dtype} is {how}"
-                    assert finding.divergence == entry.id, f"{what}: {explain(finding, knobs.subject, knobs.device)}"
+                    assert finding.divergence == entry.id, (
+                        f"{what}: {explain(finding, knobs.subject, knobs.device)}"
+                    )
                     diverged(entry.id)

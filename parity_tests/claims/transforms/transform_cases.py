@@ -1,4 +1,6 @@
-"""Cases under a transform, where an exception is a finding too: the ledger may know it as a shortfall, or the subject not offer it."""
+"""Cases under a transform, where an exception is a finding too: the ledger may know it as a shortfall, or the
+subject not offer it.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,15 @@ class Attempt:
 def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> None:
     """Judge every attempt and fail with all that is wrong.
 
-    An exception is a failure that the ledger may explain as a shortfall; one that it explains and that does not occur is news.
-    What the subject says it does not offer is counted.
+    An exception is a failure that the ledger may explain as a shortfall; one that it explains and that does
+    not occur is news. What the subject says it does not offer is counted.
     """
     failures = []
     for attempt in attempts:
         case = attempt.case
-        known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence)
+        known = ledger.shortfall(
+            knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence
+        )
         try:
             found = findings_of(case, attempt.verify, knobs, tally)
         except Exception as error:
@@ -46,11 +50,21 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
                 tally.diverge(known.id)
             else:
                 name = f"{case.operator} of {knobs.subject.name} on {knobs.device}, {case.dtype}"
-                failures.append(f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}")
+                failures.append(
+                    f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}"
+                )
             continue
         if known is not None:
-            tally.tell(verified.no_longer_falls_short(known.id, case.operator, case.dtype, attempt.sentence, knobs.device))
-        failures += [explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes]
+            tally.tell(
+                verified.no_longer_falls_short(
+                    known.id, case.operator, case.dtype, attempt.sentence, knobs.device
+                )
+            )
+        failures += [
+            explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes
+        ]
     assert tally.cases or tally.declined, "no case was run"
     if failures:
-        raise AssertionError(f"{len(failures)} of {tally.cases} cases fail:\n\n" + "\n\n".join(failures[:SHOWN]))
+        raise AssertionError(
+            f"{len(failures)} of {tally.cases} cases fail:\n\n" + "\n\n".join(failures[:SHOWN])
+        )

@@ -1,7 +1,8 @@
 """How torch is driven under its transforms: vmap, grad, vjp, jacrev, inference_mode, no_grad and autocast.
 
-Each takes a subject through a transform and judges what comes back against the truth of the call that it stands for: a slice of
-a batched call against that slice alone, a row of a Jacobian against the gradient for a one-hot upstream gradient.
+Each takes a subject through a transform and judges what comes back against the truth of the call that it
+stands for: a slice of a batched call against that slice alone, a row of a Jacobian against the gradient for a
+one-hot upstream gradient.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging.judge import Finding, Mode, judge_claim, output_shape
@@ -19,7 +21,14 @@ from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, forward, gradients, tensors, widen
+from torch_loss_parity.subjects.run_subject import (
+    TORCH_DTYPES,
+    WrongResult,
+    forward,
+    gradients,
+    tensors,
+    widen,
+)
 
 SLICES = 3
 APART = 2**20  # between the seeds of two slices: farther than the seeds of two cases
@@ -30,7 +39,9 @@ GRAD = "under torch.func.grad"
 VJP = "under torch.func.vjp"
 
 
-def function_over(subject: Subject, call: Call, arguments: Mapping[str, Any], names: Sequence[str]) -> Callable[..., torch.Tensor]:
+def function_over(
+    subject: Subject, call: Call, arguments: Mapping[str, Any], names: Sequence[str]
+) -> Callable[..., torch.Tensor]:
     """The subject's function of the tensors ``names`` alone; the other arguments are closed over."""
 
     def function(*given: torch.Tensor) -> torch.Tensor:
@@ -51,7 +62,7 @@ def of_dtype(what: str, tensor: torch.Tensor, dtype: str) -> np.ndarray:
     return widen(tensor)
 
 
-# --- vmap ------------------------------------------------------------------------------------------------------------
+# --- vmap ---------------------------------------------------------------------------------------------------
 
 
 def arrays_of(call: Call) -> tuple[str, ...]:
@@ -62,17 +73,24 @@ def arrays_of(call: Call) -> tuple[str, ...]:
 def batch(case: Case, names: Sequence[str], count: int = SLICES) -> list[Call]:
     """Calls that differ in the arguments ``names`` alone; every other argument is the first one's."""
     drawn = [OPERATORS[case.operator].call(replace(case, seed=case.seed + APART * i)) for i in range(count)]
-    return [replace(drawn[0], arguments={**drawn[0].arguments, **{name: call.arguments[name] for name in names}}) for call in drawn]
+    return [
+        replace(drawn[0], arguments={**drawn[0].arguments, **{name: call.arguments[name] for name in names}})
+        for call in drawn
+    ]
 
 
 def verify_vmap(names: Sequence[str], in_dim: int = 0, out_dim: int = 0) -> Verify:
     """What judges each slice of a call that is mapped over the arguments ``names``."""
 
-    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
         calls = batch(case, names)
         made = [tensors(call, device) for call in calls]
         stacked = [torch.stack([each[name] for each in made], in_dim) for name in names]
-        mapped = torch.func.vmap(function_over(subject, calls[0], made[0], names), in_dims=in_dim, out_dims=out_dim)
+        mapped = torch.func.vmap(
+            function_over(subject, calls[0], made[0], names), in_dims=in_dim, out_dims=out_dim
+        )
         output = mapped(*stacked).movedim(out_dim, 0)
         where = f"over {'+'.join(names)}, in_dims={in_dim}, out_dims={out_dim}"
         yield from _judge_slices(subject, device, case, calls, {FORWARD: output}, None, where, certify)
@@ -83,11 +101,16 @@ def verify_vmap(names: Sequence[str], in_dim: int = 0, out_dim: int = 0) -> Veri
 def verify_nested_vmap(names: Sequence[str]) -> Verify:
     """As `verify_vmap`, mapped twice: over ``names``, and within that once more over ``input``."""
 
-    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
         outer, inner = 2, SLICES
         inputs = [call.arguments["input"] for call in batch(case, ("input",), outer * inner)]
         rows = [call for call in batch(case, names, outer) for _ in range(inner)]
-        calls = [replace(call, arguments={**call.arguments, "input": x}) for call, x in zip(rows, inputs, strict=True)]
+        calls = [
+            replace(call, arguments={**call.arguments, "input": x})
+            for call, x in zip(rows, inputs, strict=True)
+        ]
         made = [tensors(call, device) for call in calls]
         stacked = [torch.stack([each[name] for each in made[::inner]]) for name in names if name != "input"]
         both = torch.stack([each["input"] for each in made])
@@ -102,22 +125,30 @@ def verify_nested_vmap(names: Sequence[str]) -> Verify:
 
 
 def verify_per_sample_gradients(names: Sequence[str]) -> Verify:
-    """What judges the gradients of each slice: of a reduced loss by `torch.func.grad`, else by `torch.func.vjp`."""
+    """What judges the gradients of each slice: of a reduced loss by `torch.func.grad`, else by
+    `torch.func.vjp`.
+    """
 
-    def verify(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
         calls = batch(case, names)
         made = [tensors(call, device) for call in calls]
         upstream = [upstream_of(call, case, i) for i, call in enumerate(calls)]
         wanted = calls[0].differentiable
         closed = {name: value for name, value in made[0].items() if name not in names}
 
-        def sample_gradients(mapped: dict[str, torch.Tensor], cotangent: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def sample_gradients(
+            mapped: dict[str, torch.Tensor], cotangent: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
             return _pull_back(subject, calls[0], {**closed, **mapped}, cotangent)
 
         stacked = {name: torch.stack([each[name] for each in made]) for name in names}
         found = torch.func.vmap(sample_gradients)(stacked, cotangent_of(np.stack(upstream), calls[0], device))
         where = f"over {'+'.join(names)}"
-        yield from _judge_slices(subject, device, case, calls, dict(zip(wanted, found, strict=True)), upstream, where, certify)
+        yield from _judge_slices(
+            subject, device, case, calls, dict(zip(wanted, found, strict=True)), upstream, where, certify
+        )
 
     return verify
 
@@ -129,7 +160,9 @@ def upstream_of(call: Call, case: Case, number: int = 0) -> np.ndarray:
     return grad_output_of(call, output_shape(call), case.generator(f"grad_output {number}"))
 
 
-def _pull_back(subject: Subject, call: Call, arguments: Mapping[str, Any], cotangent: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _pull_back(
+    subject: Subject, call: Call, arguments: Mapping[str, Any], cotangent: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     function = function_over(subject, call, arguments, call.differentiable)
     primals = [arguments[name] for name in call.differentiable]
     if "reduction" in call.arguments and output_shape(call) == ():
@@ -164,7 +197,16 @@ def _judge_slices(
         for claim, result in results.items():
             observed = widen(result[i])
             finding = judge_claim(
-                subject, device, case, call, claim, observed, bounds[claim], grad_output, certify=certify and not i, mode=mode
+                subject,
+                device,
+                case,
+                call,
+                claim,
+                observed,
+                bounds[claim],
+                grad_output,
+                certify=certify and not i,
+                mode=mode,
             )
             alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[claim])
             yield replace(finding, mode=f"{mode} {where}, in slice {i} of {len(calls)}{alone}")
@@ -179,11 +221,13 @@ def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> s
             observed = gradients(subject, finding.call, device, finding.grad_output)[finding.claim]
     except Exception as error:
         return f" (a plain call of the slice raises {type(error).__name__}: {error})"
-    plain = judge_claim(subject, device, None, finding.call, finding.claim, observed, bound, finding.grad_output)
+    plain = judge_claim(
+        subject, device, None, finding.call, finding.claim, observed, bound, finding.grad_output
+    )
     return f" (a plain call of the slice is {'right' if plain.verdict.passes else 'wrong too'})"
 
 
-# --- grad, vjp, jacrev -----------------------------------------------------------------------------------------------
+# --- grad, vjp, jacrev --------------------------------------------------------------------------------------
 
 
 def under_vjp(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -193,12 +237,18 @@ def under_vjp(subject: Subject, call: Call, device: str, grad_output: np.ndarray
     pulled: Any = torch.func.vjp(function, *(made[name] for name in call.differentiable))
     output, pull_back = pulled
     found = pull_back(cotangent_of(grad_output, call, device))
-    results = {name: of_dtype(name, g, call.dtype) for name, g in zip(call.differentiable, found, strict=True)}
+    results = {
+        name: of_dtype(name, g, call.dtype) for name, g in zip(call.differentiable, found, strict=True)
+    }
     return {FORWARD: of_dtype("the result", output, call.output_dtype), **results}
 
 
-def _without_graph(guard: Callable[[], Any], is_wrong: Callable[[torch.Tensor], bool]) -> Callable[..., Mapping[str, np.ndarray]]:
-    def observe(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
+def _without_graph(
+    guard: Callable[[], Any], is_wrong: Callable[[torch.Tensor], bool]
+) -> Callable[..., Mapping[str, np.ndarray]]:
+    def observe(
+        subject: Subject, call: Call, device: str, grad_output: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device, requires_grad=True)
         with guard():
             output = function_over(subject, call, made, ())()
@@ -212,11 +262,16 @@ def _without_graph(guard: Callable[[], Any], is_wrong: Callable[[torch.Tensor], 
 FUNCTION_MODES = (
     Mode(VJP, under_vjp),
     Mode("under torch.no_grad", _without_graph(torch.no_grad, lambda output: output.requires_grad)),
-    Mode("under torch.inference_mode", _without_graph(torch.inference_mode, lambda output: output.requires_grad)),
+    Mode(
+        "under torch.inference_mode",
+        _without_graph(torch.inference_mode, lambda output: output.requires_grad),
+    ),
 )
 
 
-def verify_grad(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+def verify_grad(
+    subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+) -> Iterator[Finding]:
     """Judge `torch.func.grad` of a reduced loss, for each differentiable argument."""
     call = OPERATORS[case.operator].call(case)
     found = _pull_back(subject, call, tensors(call, device), torch.ones(()))
@@ -224,21 +279,29 @@ def verify_grad(subject: Subject, case: Case, device: str = "cpu", *, certify: b
     bounds = expected(call, call.differentiable, one)
     for claim, gradient in zip(call.differentiable, found, strict=True):
         observed = of_dtype(claim, gradient, call.dtype)
-        yield judge_claim(subject, device, case, call, claim, observed, bounds[claim], one, certify=certify, mode=GRAD)
+        yield judge_claim(
+            subject, device, case, call, claim, observed, bounds[claim], one, certify=certify, mode=GRAD
+        )
 
 
-def verify_jacobian(subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False) -> Iterator[Finding]:
+def verify_jacobian(
+    subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+) -> Iterator[Finding]:
     """Judge each row of `torch.func.jacrev` against the derivative for a one-hot upstream gradient."""
     call = OPERATORS[case.operator].call(case)
     made, wanted, shape = tensors(call, device), call.differentiable, output_shape(call)
     function = function_over(subject, call, made, wanted)
     found = torch.func.jacrev(function, argnums=tuple(range(len(wanted))))(*(made[name] for name in wanted))
-    jacobians = {name: of_dtype(name, jacobian, call.dtype) for name, jacobian in zip(wanted, found, strict=True)}
+    jacobians = {
+        name: of_dtype(name, jacobian, call.dtype) for name, jacobian in zip(wanted, found, strict=True)
+    }
     for index in np.ndindex(*shape):
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
         bounds = expected(call, wanted, one_hot)
         for claim, jacobian in jacobians.items():
             row, mode = jacobian[index], f"{JACREV}, in row {list(index)}"
-            finding = judge_claim(subject, device, case, call, claim, row, bounds[claim], one_hot, certify=certify, mode=JACREV)
+            finding = judge_claim(
+                subject, device, case, call, claim, row, bounds[claim], one_hot, certify=certify, mode=JACREV
+            )
             yield replace(finding, mode=mode)

@@ -1,8 +1,10 @@
-"""The second-order formulas that torch in fact evaluates, where they are weaker than the derivative of the definition.
+"""The second-order formulas that torch in fact evaluates, where they are weaker than the derivative of the
+definition.
 
-Read from torch's source (tools/autograd/derivatives.yaml, torch/csrc/autograd/FunctionsManual.cpp, torch/_decomp, version 2.13). As in
-`torch_loss_parity.formulas.torch_formulas` they are only evaluated in the rounding arithmetic. Each takes the claim, the direction, the upstream
-gradient and the arguments of the call, and returns the value of the claim.
+Read from torch's source (tools/autograd/derivatives.yaml, torch/csrc/autograd/FunctionsManual.cpp,
+torch/_decomp, version 2.13). As in `torch_loss_parity.formulas.torch_formulas` they are only evaluated in the
+rounding arithmetic. Each takes the claim, the direction, the upstream gradient and the arguments of the call,
+and returns the value of the claim.
 """
 
 from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy import (
@@ -20,7 +22,10 @@ from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy_with_log
     bce_with_logits_double_backward,
     bce_with_logits_jvp,
 )
-from torch_loss_parity.formulas.torch_second_order.classes import cross_entropy_double_backward, cross_entropy_jvp
+from torch_loss_parity.formulas.torch_second_order.classes import (
+    cross_entropy_double_backward,
+    cross_entropy_jvp,
+)
 from torch_loss_parity.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
     log_softmax_jvp,

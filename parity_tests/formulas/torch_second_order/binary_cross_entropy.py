@@ -68,7 +68,9 @@ def _variance(at: Elements, smallest: float) -> Any:
 
 @of_elements
 def bce_jvp_with_a_zero_tangent(at: Elements, smallest: float = SMALLEST_VARIANCE) -> Any:
-    """Both derivatives are added up, the tangent that is not there as zeros: 0 times log(1 - x) - log(x) is nan at 0 and 1."""
+    """Both derivatives are added up, the tangent that is not there as zeros: 0 times log(1 - x) - log(x) is
+    nan at 0 and 1.
+    """
     xp, x = at.xp, at.input
     by_input, by_target = (at.direction, at.zeros) if at.claim.along == "input" else (at.zeros, at.direction)
     value = by_input * (x - at.target) / _variance(at, smallest) + (xp.log(1 - x) - xp.log(x)) * by_target
@@ -81,5 +83,7 @@ bce_jvp_in_float16 = partial(bce_jvp_with_a_zero_tangent, smallest=0.0)
 
 @of_elements
 def bce_jvp_of_input_in_float16(at: Elements) -> Any:
-    """The kernel of the backward with the direction for an upstream gradient: v (x - t) first, which may be subnormal, then / x (1 - x)."""
+    """The kernel of the backward with the direction for an upstream gradient: v (x - t) first, which may be
+    subnormal, then / x (1 - x).
+    """
     return at.weighted_last(at.direction * (at.input - at.target) / (at.input * (1 - at.input)))

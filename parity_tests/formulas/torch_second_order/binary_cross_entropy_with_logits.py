@@ -12,10 +12,11 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid
 
 @of_elements
 def bce_with_logits_double_backward(at: Elements) -> Any:
-    """The derivative of sigmoid(x) (1 + p t - t) - p t: sigmoid (1 - sigmoid) loses exp(-x) below the roundoff of 1, for x >> 0.
+    """The derivative of sigmoid(x) (1 + p t - t) - p t: sigmoid (1 - sigmoid) loses exp(-x) below the
+    roundoff of 1, for x >> 0.
 
-    Of the target's gradient it is that of logsigmoid(-x) - p logsigmoid(x), and where both depend on the target, p t reaches it by two
-    ways: term by term, each product rounded where torch rounds it.
+    Of the target's gradient it is that of logsigmoid(-x) - p logsigmoid(x), and where both depend on the
+    target, p t reaches it by two ways: term by term, each product rounded where torch rounds it.
     """
     cotangent = at.cotangent()
     if at.claim == Claim("input", "target") and at.pos_weight is not None:
@@ -51,10 +52,12 @@ def _slope(at: Elements) -> Any:
 
 @of_elements
 def bce_with_logits_decomposed_jvp(at: Elements) -> Any:
-    """torch.func differentiates (1 - t) x + (1 + (p - 1) t) (m + log(exp(-m) + exp(-x - m))), m = max(-x, 0), term by term.
+    """torch.func differentiates (1 - t) x + (1 + (p - 1) t) (m + log(exp(-m) + exp(-x - m))), m = max(-x, 0),
+    term by term.
 
-    Here forward, the formula itself or its gradient; `bce_with_logits_decomposed_double_backward` is the other way. Each operation is
-    one of torch's, in torch's order: a product of many factors may pass through numbers below the smallest normal one.
+    Here forward, the formula itself or its gradient; `bce_with_logits_decomposed_double_backward` is the
+    other way. Each operation is one of torch's, in torch's order: a product of many factors may pass through
+    numbers below the smallest normal one.
     """
     xp, direction, pos_weight, zeros = at.xp, at.direction, at.pos_weight, at.zeros
     first, second, total, m = two_exponentials(xp, at.input)
@@ -62,7 +65,9 @@ def bce_with_logits_decomposed_jvp(at: Elements) -> Any:
     grad = at.grad_losses()
     if at.claim == Claim("target"):
         value = -direction * at.input
-        return at.weighted_last(value if pos_weight is None else value + (pos_weight - 1) * direction * (xp.log(total) + m))
+        return at.weighted_last(
+            value if pos_weight is None else value + (pos_weight - 1) * direction * (xp.log(total) + m)
+        )
     if at.claim.along == "target":
         return _input_along_target(at, grad) if at.claim.of == "input" else zeros
     m_tangent = xp.where(left, -direction, zeros)
@@ -88,19 +93,24 @@ def bce_with_logits_decomposed_jvp(at: Elements) -> Any:
 
 @of_elements
 def bce_with_logits_decomposed_double_backward(at: Elements) -> Any:
-    """As `bce_with_logits_decomposed_jvp`, backward through the gradient: 1/N comes first, for the jvp before the sum."""
+    """As `bce_with_logits_decomposed_jvp`, backward through the gradient: 1/N comes first, for the jvp before
+    the sum.
+    """
     xp, direction, pos_weight, zeros = at.xp, at.direction, at.pos_weight, at.zeros
     first, second, total, m = two_exponentials(xp, at.input)
     left = at.input <= 0  # where m is not constant
     if at.claim == Claim("target"):
         value = -direction * at.input
-        return at.to_upstream(value if pos_weight is None else value + direction * (pos_weight - 1) * (xp.log(total) + m))
+        return at.to_upstream(
+            value if pos_weight is None else value + direction * (pos_weight - 1) * (xp.log(total) + m)
+        )
     grad = at.grad_losses()
     if at.claim == Claim("input", "target"):
         return _input_along_target(at, grad)
     if at.claim == Claim("target", "target"):
         return zeros
-    # What reaches m's gradient, the products with exp(-m) and exp(-x - m), their quotient by the sum, and the logarithm's gradient.
+    # What reaches m's gradient, the products with exp(-m) and exp(-x - m), their quotient by the sum, and the
+    # logarithm's gradient.
     to_m = xp.where(left, -direction, zeros)
     to_first, to_second = -to_m, -direction - to_m
     to_quotient = to_first * first + to_second * second
@@ -116,7 +126,10 @@ def bce_with_logits_decomposed_double_backward(at: Elements) -> Any:
         return value if pos_weight is None else value + (to_m + to_quotient / total) * grad * (pos_weight - 1)
     quotient = _through_log(at, grad) / total
     to_total = -to_quotient * (quotient / total)
-    through_first, through_second = (to_first * quotient + to_total) * first, (to_second * quotient + to_total) * second
+    through_first, through_second = (
+        (to_first * quotient + to_total) * first,
+        (to_second * quotient + to_total) * second,
+    )
     return -through_second - xp.where(left, -through_second - through_first, zeros)
 
 
@@ -132,4 +145,8 @@ def _input_along_target(at: Elements, grad: Any) -> Any:
     first, second, total, _ = two_exponentials(at.xp, at.input)
     through_log = grad * ((at.pos_weight - 1) * at.direction)
     through_first, through_second = through_log / total * first, through_log / total * second
-    return value - through_second - at.xp.where(at.input <= 0, through_log - through_second - through_first, at.zeros)
+    return (
+        value
+        - through_second
+        - at.xp.where(at.input <= 0, through_log - through_second - through_first, at.zeros)
+    )

@@ -27,7 +27,9 @@ def cross_entropy_double_backward(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """The log-probabilities as in `log_softmax_double_backward`; what is linear in them in torch's order, `cross_entropy_in_order`."""
+    """The log-probabilities as in `log_softmax_double_backward`; what is linear in them in torch's order,
+    `cross_entropy_in_order`.
+    """
     xp, dim = namespace(input=input), class_dim(input)
     y = log_softmax(input, dim)
     options = (ignore_index, reduction, label_smoothing)
@@ -53,13 +55,22 @@ def cross_entropy_jvp(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """The log-probabilities as in `log_softmax_jvp`; what is linear in them in torch's order, `cross_entropy_in_order`."""
+    """The log-probabilities as in `log_softmax_jvp`; what is linear in them in torch's order,
+    `cross_entropy_in_order`.
+    """
     xp, dim = namespace(input=input), class_dim(input)
-    y = Dual(log_softmax(input, dim), direction - logsumexp_jvp(xp, input, direction, dim) if claim.along == "input" else None)
-    return _cross_entropy_along(claim, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing)
+    y = Dual(
+        log_softmax(input, dim),
+        direction - logsumexp_jvp(xp, input, direction, dim) if claim.along == "input" else None,
+    )
+    return _cross_entropy_along(
+        claim, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing
+    )
 
 
-def _cross_entropy_along(claim: Claim, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any) -> Any:
+def _cross_entropy_along(
+    claim: Claim, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any
+) -> Any:
     """The claim, once the log-probabilities and their derivative are known."""
     target = Dual(target, direction if claim.along == "target" else None)
     weight = weight if weight is None else Dual(weight, direction if claim.along == "weight" else None)

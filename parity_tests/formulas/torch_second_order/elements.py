@@ -15,7 +15,9 @@ from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 @dataclass(frozen=True, eq=False)
 class Elements:
-    """The arguments of a call, with the claim, the direction and the upstream gradient; and the ways in which weight and 1/N come in."""
+    """The arguments of a call, with the claim, the direction and the upstream gradient; and the ways in which
+    weight and 1/N come in.
+    """
 
     claim: Claim
     direction: Any
@@ -47,12 +49,20 @@ class Elements:
         return cotangent * self.grad_output if self.claim.of else cotangent
 
     def from_cotangent(self, value: Any) -> Any:
-        return value if self.claim.of else reduce(self.xp, value, "none" if self.reduction == "none" else "sum", 1)
+        return (
+            value
+            if self.claim.of
+            else reduce(self.xp, value, "none" if self.reduction == "none" else "sum", 1)
+        )
 
     def weighted_last(self, value: Any) -> Any:
         """The claim, of a derivative times the direction: the weight, then 1/N."""
         value = self.weighted(value)
-        return self.averaged(value) if self.claim.of else reduce(self.xp, value, self.reduction, prod(self.input.shape))
+        return (
+            self.averaged(value)
+            if self.claim.of
+            else reduce(self.xp, value, self.reduction, prod(self.input.shape))
+        )
 
     def grad_losses(self) -> Any:
         """The gradient that reaches each loss before it is weighted."""
@@ -65,7 +75,9 @@ class Elements:
 
 
 def of_elements(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A formula of `Elements`, and perhaps constants, as a function of a claim, a direction, an upstream gradient and the arguments."""
+    """A formula of `Elements`, and perhaps constants, as a function of a claim, a direction, an upstream
+    gradient and the arguments.
+    """
 
     @wraps(formula)
     def called(
@@ -79,6 +91,8 @@ def of_elements(formula: Callable[..., Any]) -> Callable[..., Any]:
         pos_weight: Any = None,
         **constants: float,
     ) -> Any:
-        return formula(Elements(claim, direction, grad_output, input, target, weight, reduction, pos_weight), **constants)
+        return formula(
+            Elements(claim, direction, grad_output, input, target, weight, reduction, pos_weight), **constants
+        )
 
     return called

@@ -10,7 +10,9 @@ from torch_loss_parity.reference.softmax import log_softmax, softmax
 
 
 def softmax_double_backward(claim: Claim, direction: Any, grad_output: Any, input: Any, dim: int) -> Any:
-    """The gradient with respect to p, g v - v sum(g p) - g sum(v p), goes through p (G - sum(G p)): the products cancel."""
+    """The gradient with respect to p, g v - v sum(g p) - g sum(v p), goes through p (G - sum(G p)): the
+    products cancel.
+    """
     xp, p, v, g, axis = _rows(softmax, input, dim, direction, grad_output)
     if claim.of:
         v = g * v - xp.sum(p * g, axis=axis, keepdims=True) * v - g * xp.sum(p * v, axis=axis, keepdims=True)
@@ -23,12 +25,16 @@ def softmax_jvp(claim: Claim, direction: Any, grad_output: Any, input: Any, dim:
     tangent = p * (v - logsumexp_jvp(xp, input, v, axis))
     if claim.of:
         product = g * tangent
-        tangent = product - (tangent * xp.sum(g * p, axis=axis, keepdims=True) + p * xp.sum(product, axis=axis, keepdims=True))
+        tangent = product - (
+            tangent * xp.sum(g * p, axis=axis, keepdims=True) + p * xp.sum(product, axis=axis, keepdims=True)
+        )
     return xp.reshape(tangent, input.shape)
 
 
 def log_softmax_double_backward(claim: Claim, direction: Any, grad_output: Any, input: Any, dim: int) -> Any:
-    """p = exp(y), |log p| units of roundoff off: v - sum(p v); and c - p sum(c) with c = -p v sum(g), whose products cancel."""
+    """p = exp(y), |log p| units of roundoff off: v - sum(p v); and c - p sum(c) with c = -p v sum(g), whose
+    products cancel.
+    """
     xp, y, v, g, axis = _rows(log_softmax, input, dim, direction, grad_output)
     p = xp.exp(y)
     if not claim.of:
@@ -52,7 +58,9 @@ def logsumexp_jvp(xp: Any, input: Any, v: Any, axis: int) -> Any:
     return xp.sum(e * v, axis=axis, keepdims=True) / xp.sum(e, axis=axis, keepdims=True)
 
 
-def _rows(function: Any, input: Any, dim: int, direction: Any, grad_output: Any) -> tuple[Any, Any, Any, Any, int]:
+def _rows(
+    function: Any, input: Any, dim: int, direction: Any, grad_output: Any
+) -> tuple[Any, Any, Any, Any, int]:
     """The output, the direction and the upstream gradient with at least one dimension."""
     xp = namespace(input=input)
     output = function(input, dim)
