@@ -16,18 +16,21 @@ import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
 from torch_loss_parity.judging.report import explain
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.declined import NotOffered
 
-NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
+NAMES = {
+    operator.sample_inputs: name
+    for name, operator in OPERATORS.items()
+    if not isinstance(operator.sample_inputs, Gap)
+}
 
 
 def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> list[tuple[str, Any]]:
@@ -55,22 +58,27 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     """A sample as a call: arguments by name in the order of the signature, what is left out at
     its default.
     """
-    signature = inspect.signature(getattr(reference, operator))
+    record = OPERATORS[operator]
+    signature = inspect.signature(record.forward)
     bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
     bound.apply_defaults()
     arguments = {name: _plain(value) for name, value in bound.arguments.items()}
     target = arguments.get("target")
     probabilities = isinstance(target, np.ndarray) and target.dtype.kind == "f"
-    differentiable = ["input"] + ["target"] * probabilities
-    if operator == "cross_entropy" and probabilities and arguments["weight"] is not None:
-        differentiable.append("weight")
+    options = {**arguments, "target": "probabilities" if probabilities else "indices"}
+    differentiable = record.differentiable({k: _option(v) for k, v in options.items()})
     dims, dim = sample.input.ndim, arguments.get("dim")
     facts = {
         "reduction": arguments.get("reduction"),
         "target": "probabilities" if probabilities else "indices",
         "last_dim": dim is None or dims == 0 or dim % dims == dims - 1,
     }
-    return Call(operator, arguments, dtype, arguments.get("dtype") or dtype, tuple(differentiable), facts)
+    return Call(operator, arguments, dtype, arguments.get("dtype") or dtype, differentiable, facts)
+
+
+def _option(value: Any) -> Any:
+    """An argument as an option of a case: whether there is an array, not which."""
+    return value is not None if value is None or isinstance(value, np.ndarray) else value
 
 
 def _plain(value: Any) -> Any:

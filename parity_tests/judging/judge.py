@@ -250,15 +250,8 @@ def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) 
 
 
 def output_shape(call: Call) -> tuple[int, ...]:
-    """The shape of the result: of a reduced loss (), of 'none' the target's rows, else the input's."""
-    arguments = call.arguments
-    shape = arguments["input"].shape
-    if arguments.get("reduction", "none") != "none":
-        return ()
-    if OPERATORS[call.operator].targets_classes:
-        dim = 0 if len(shape) == 1 else 1
-        return shape[:dim] + shape[dim + 1 :]
-    return shape
+    """The shape of the result of a call."""
+    return OPERATORS[call.operator].result_shape(call.arguments)
 
 
 def judge_claim(

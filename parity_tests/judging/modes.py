@@ -15,6 +15,7 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors, widen
 
@@ -160,14 +161,10 @@ def _rows(call: Call, made: Mapping[str, Any], part: slice) -> dict[str, Any]:
             and value.ndim == len(shape)
             and value.shape[0] == shape[0]
             and "dim" not in made
-            and not _of_classes(call)
+            and not OPERATORS[call.operator].targets_classes
         ):
             split[name] = value[part]
     return split
-
-
-def _of_classes(call: Call) -> bool:
-    return call.operator in ("nll_loss", "cross_entropy")
 
 
 def splits(call: Call) -> bool:
@@ -183,7 +180,7 @@ def splits(call: Call) -> bool:
     if "dim" in arguments:
         return bool(arguments["dim"] % len(shape) != 0)
     if arguments["reduction"] == "mean":
-        indices = _of_classes(call) and arguments["target"].dtype.kind != "f"
+        indices = OPERATORS[call.operator].targets_classes and arguments["target"].dtype.kind != "f"
         counted = not indices or (
             arguments["weight"] is None and not np.any(arguments["target"] == arguments["ignore_index"])
         )

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.claims.domain.regions import regions
+from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases, sizes
@@ -197,7 +197,7 @@ def test_a_region_of_the_domain_sees_a_fault_that_ordinary_cases_miss(fault: Fau
     subject, operator = planted(fault), OPERATORS[fault.operator]
     knobs = Settings(subject, "cpu", (DTYPE,), "standard", 0)
     (region,) = (region for region in regions(fault.operator) if region.name == fault.region)
-    assert fails(subject, region.cases(operator, DTYPE, knobs))
+    assert fails(subject, cases_of(region, operator, DTYPE, knobs))
     assert not fails(subject, ordinary(fault.operator))
 
 
@@ -210,7 +210,7 @@ def test_every_case_of_a_region_is_dealt_to_exactly_one_dtype_at_standard_effort
         Settings(Subject("torch", F, ""), "cpu", dtypes, effort, 3) for effort in ("standard", "thorough")
     )
     for region in (region for region in regions(name) if region.dealt_out):
-        dealt = [list(region.cases(OPERATORS[name], dtype, standard)) for dtype in dtypes]
-        every = list(region.cases(OPERATORS[name], "float32", thorough))
+        dealt = [list(cases_of(region, OPERATORS[name], dtype, standard)) for dtype in dtypes]
+        every = list(cases_of(region, OPERATORS[name], "float32", thorough))
         assert min(map(len, dealt)) > 0
         assert sorted(case.seed for cases in dealt for case in cases) == [case.seed for case in every]

@@ -26,22 +26,12 @@ from torch_loss_parity.subjects import Subject, run_subject
 # Rows that differ, rows in all, elements of a row: 15 million beyond 2**31.
 PATTERN, ROWS, WIDTH = 7, 66003, 2**15 + 1
 CHUNK = 512  # rows that are compared at once
-# Arrays of the input's size that are alive at once: arguments, result, gradients, and what the composition of
-# torch keeps.
-ARRAYS = {
-    "softmax": {FORWARD: 2, "gradients": 4},
-    "log_softmax": {FORWARD: 2, "gradients": 4},
-    "nll_loss": {FORWARD: 1, "gradients": 2},
-    "cross_entropy": {FORWARD: 2, "gradients": 4},
-    "binary_cross_entropy": {FORWARD: 3, "gradients": 7},
-    "binary_cross_entropy_with_logits": {FORWARD: 6, "gradients": 8},
-}
 SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 def memory_needed(operator: str, dtype: str, claim: str) -> float:
     """In GiB, with a quarter more than the arrays themselves take."""
-    return 1.25 * ROWS * WIDTH * SIZES[dtype] * ARRAYS[operator][claim] / 2**30
+    return 1.25 * ROWS * WIDTH * SIZES[dtype] * OPERATORS[operator].domain.copies[claim] / 2**30
 
 
 def memory_free(device: str) -> float:

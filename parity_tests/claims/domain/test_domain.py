@@ -11,12 +11,13 @@ from __future__ import annotations
 import pytest
 
 from torch_loss_parity.claims.domain import int32_overflow
-from torch_loss_parity.claims.domain.regions import Region, regions
+from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import Mode, verify_in_modes
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.facets import Region
 from torch_loss_parity.operators.sampling import LARGE, sizes
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
@@ -33,7 +34,7 @@ def test_domain(operator: Operator, region: Region, dtype: str, knobs: Settings,
         pytest.skip(
             f"quick effort leaves out {region.name} of {operator.name}: {region.elements} elements and more"
         )
-    check_cases(region.cases(operator, dtype, knobs), verify_both, knobs, findings)
+    check_cases(cases_of(region, operator, dtype, knobs), verify_both, knobs, findings)
 
 
 def test_sizes_of_the_record(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:

@@ -235,7 +235,7 @@ def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tal
     """
     shape, options = OPTIONS[0]
     chosen = _offered(operator, options)
-    names = [*operator.values, *operator.extreme_values][:: 4 if knobs.effort_name == "quick" else 1]
+    names = [*operator.values, *operator.domain.values][:: 4 if knobs.effort_name == "quick" else 1]
     return [
         Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names
     ]

@@ -93,18 +93,6 @@ SHARED: Mapping[str, Callable[[tuple[int, ...]], Strides]] = {
     "overlapping": lambda shape: (1,) * len(shape),
 }
 
-# The layout of what torch returns without reduction, measured on torch 2.13.0 (CPU); it documents none. A
-# reduced loss is a scalar. "kept": as torch.empty_like(input) has it, the strides of the input where it is
-# dense and its order of dimensions elsewhere.
-RESULT_LAYOUT: Mapping[str, str] = {
-    "softmax": "contiguous",
-    "log_softmax": "contiguous",
-    "nll_loss": "contiguous",
-    "cross_entropy": "contiguous",
-    "binary_cross_entropy": "kept",
-    "binary_cross_entropy_with_logits": "kept",
-}
-
 
 def _contiguous(shape: tuple[int, ...]) -> Strides:
     return OFFSET.strides(shape)

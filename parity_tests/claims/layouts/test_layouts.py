@@ -25,7 +25,6 @@ from torch_loss_parity.claims.layouts.layouts import (
     LAYOUTS,
     OFFSET,
     PADDED,
-    RESULT_LAYOUT,
     ROTATED,
     SHARED,
     STRIDED,
@@ -54,50 +53,7 @@ Choice = Callable[[str, int], Layout]  # of an argument and its number of dimens
 
 Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
 
-# 67 is no multiple of any vector's length, and more than one of them; the rest is small, and of one to five
-# dimensions.
-_ROWS: Shapes = (
-    ((9,), {}),
-    ((4, 67), {"dim": -1}),
-    ((67, 5), {"dim": 0}),
-    ((2, 5, 3, 4), {"dim": 1}),
-    ((3, 5, 4), {"dim": 1}),
-    ((2, 3, 2, 5, 2), {"dim": -2, "dtype": "float32"}),
-)
-_CLASSES: Shapes = (
-    ((9,), {"weight": "positive"}),
-    ((7, 35), {"weight": "positive", "ignored": "some", "reduction": "none"}),
-    ((3, 5, 4), {"reduction": "mean", "weight": "some zero"}),
-    ((2, 5, 3, 4), {"reduction": "none", "weight": "positive", "ignored": "some", "ignore_index": 255}),
-    ((2, 5, 2, 3, 2), {"reduction": "sum"}),
-)
-_PROBABILITIES = {"target": "probabilities", "label_smoothing": 0.1}
-_ELEMENTS: Shapes = (
-    ((9,), {"reduction": "sum", "weight": "full"}),
-    ((7, 35), {"reduction": "none", "weight": "last dimension", "target": "soft"}),
-    ((3, 5, 4), {"reduction": "mean", "weight": "full", "target": "soft"}),
-    ((2, 5, 3, 4), {"reduction": "none", "weight": "rows"}),
-    ((2, 5, 2, 3, 2), {"reduction": "none"}),
-)
-SHAPES: Mapping[str, Shapes] = {
-    "softmax": _ROWS,
-    "log_softmax": _ROWS,
-    "nll_loss": (*_CLASSES, ((0, 4), {"reduction": "sum"})),
-    "cross_entropy": (
-        *((shape, {**options, "label_smoothing": 0.1 * (len(shape) % 2)}) for shape, options in _CLASSES),
-        ((5, 7), _PROBABILITIES | {"reduction": "none", "weight": "positive"}),
-        ((2, 5, 3, 2), _PROBABILITIES | {"reduction": "mean", "weight": "positive"}),
-    ),
-    "binary_cross_entropy": _ELEMENTS,
-    "binary_cross_entropy_with_logits": tuple(
-        (shape, {**options, "pos_weight": kind})
-        for (shape, options), kind in zip(
-            _ELEMENTS, ("last dimension", "full", "rows", "last dimension", "full"), strict=True
-        )
-    ),
-}
 # Of what shares memory: the script of a failure spells such arrays out.
-SMALL, SMALL_OF_CLASSES = (5, 4), (3, 4, 5)
 MIXED: Mapping[str, Mapping[str, Layout]] = {
     "of all kinds": {
         "input": TRANSPOSED,
@@ -209,7 +165,7 @@ def described(call: Call) -> str:
 
 def cases(operator: Operator, dtype: str, knobs: Settings) -> Iterator[Case]:
     values = list(operator.values)
-    for number, (shape, options) in enumerate(SHAPES[operator.name]):
+    for number, (shape, options) in enumerate(operator.layouts.views):
         if knobs.effort_name == "quick" and number not in (1, 3):
             continue
         yield operator.case(dtype, shape, values[number % len(values)], options, knobs.seed + number)
@@ -238,10 +194,11 @@ def test_views_whose_elements_share_memory_give_the_right_results(
                     subject, case, device, certify, findings, sharing, names, strides_of
                 )
 
+    shape, weight = operator.family.shared
     options: list[Mapping[str, Any]] = [
         {
             "reduction": "none",
-            "weight": "positive" if operator.targets_classes else "full",
+            "weight": weight,
             "pos_weight": "full",
             "target": "soft",
         },
@@ -249,7 +206,6 @@ def test_views_whose_elements_share_memory_give_the_right_results(
     ]
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
     # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
-    shape = SMALL_OF_CLASSES if operator.targets_classes else SMALL
     made = [operator.case(dtype, shape, next(iter(operator.values)), each, knobs.seed) for each in chosen]
     check_cases(made[:1] if knobs.effort_name == "quick" else made, verify, knobs, findings)
 
@@ -297,7 +253,7 @@ def test_the_result_lies_in_memory_as_recorded(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
     """torch documents no layout of a result; that it changes is worth knowing, so it is recorded in
-    `RESULT_LAYOUT`.
+    the operator's record.
     """
     if knobs.subject.name not in ("torch", "torch.nn") or knobs.device != "cpu":
         pytest.skip(
@@ -305,7 +261,7 @@ def test_the_result_lies_in_memory_as_recorded(
             f"{knobs.device} may have its own"
         )
     for number, (shape, options) in enumerate(
-        SHAPES[operator.name][:: 3 if knobs.effort_name == "quick" else 1]
+        operator.layouts.views[:: 3 if knobs.effort_name == "quick" else 1]
     ):
         chosen = {name: value for name, value in options.items() if name not in ("weight", "pos_weight")} | {
             "reduction": "none"
@@ -324,7 +280,7 @@ def test_the_result_lies_in_memory_as_recorded(
                 for name, value in call.arguments.items()
             }
             output = called(knobs.subject, call, views)
-            kept = RESULT_LAYOUT[operator.name] == "kept"
+            kept = operator.layouts.result == "kept"
             like = torch.empty_like(views["input"]) if kept else torch.empty(output.shape)
             wanted = like.stride() if output.numel() else output.stride()
             findings.count()
@@ -332,8 +288,8 @@ def test_the_result_lies_in_memory_as_recorded(
                 text = (
                     f"the result of {operator.name} from {layout.name} views of {shape} has strides "
                     f"{output.stride()}, recorded are "
-                    f"{wanted}: {RESULT_LAYOUT[operator.name]}. If that is intended, edit RESULT_LAYOUT in "
-                    f"parity_tests/claims/layouts/layouts.py."
+                    f"{wanted}: {operator.layouts.result}. If that is intended, edit the layouts of "
+                    f"parity_tests/operators/{operator.name}.py."
                 )
                 recorded = verified.is_recorded(knobs.device)
                 findings.tell(

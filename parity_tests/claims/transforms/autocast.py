@@ -7,7 +7,7 @@ stay what they are; the result is then float32, and gradients come back in the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -17,29 +17,11 @@ from torch_loss_parity.claims.transforms.transforms import cotangent_of, functio
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
 from torch_loss_parity.judging.run_cases import Verify
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, Gap
+from torch_loss_parity.operators.facets import AS_GIVEN, SINGLE
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors
 
-AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
-POLICY: Mapping[str, Mapping[str, str]] = {
-    "cpu": {
-        "softmax": AS_GIVEN,
-        "log_softmax": AS_GIVEN,
-        "nll_loss": SINGLE,
-        "cross_entropy": SINGLE,
-        "binary_cross_entropy": SINGLE,
-        "binary_cross_entropy_with_logits": SINGLE,
-    },
-    "cuda": {
-        "softmax": SINGLE,
-        "log_softmax": SINGLE,
-        "nll_loss": SINGLE,
-        "cross_entropy": SINGLE,
-        "binary_cross_entropy": REFUSED,  # its gradient does not fit float16
-        "binary_cross_entropy_with_logits": SINGLE,
-    },
-}
 HALF = ("float16", "bfloat16")
 
 
@@ -47,11 +29,10 @@ def policy_of(subject: Subject, operator: str, device: str) -> str | None:
     """What autocast does to the inputs of a built-in subject's operator; of another's operators there is no
     table.
     """
-    return (
-        POLICY.get(device.split(":")[0], {}).get(operator)
-        if subject.name in BUILTIN and subject.name != "reference"
-        else None
-    )
+    policy = OPERATORS[operator].autocast
+    if subject.name not in BUILTIN or subject.name == "reference" or isinstance(policy, Gap):
+        return None
+    return {"cpu": policy.cpu, "cuda": policy.cuda}.get(device.split(":")[0])
 
 
 def computed_dtype(call: Call, policy: str) -> str:

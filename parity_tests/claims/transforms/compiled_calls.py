@@ -12,7 +12,7 @@ import torch
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import grad_output_of
 from torch_loss_parity.judging.judge import output_shape
-from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
 Rewrite = Callable[..., Any]
@@ -58,42 +58,11 @@ class Program:
         )
 
 
-# Shape, values and options of what is compiled: the first of each operator is compiled in every dtype.
-COMPILED: Mapping[str, tuple[tuple[tuple[int, ...], str, Mapping[str, Any]], ...]] = {
-    "softmax": (((4, 33), "normal", {"dim": -1}), ((3, 17, 2), "wide", {"dim": 1})),
-    "log_softmax": (((3, 17, 2), "one_dominant", {"dim": 1}), ((4, 33), "wide", {"dim": -1})),
-    "nll_loss": (
-        ((7, 5), "log_probabilities", {"weight": "positive", "ignored": "some"}),
-        ((2, 3, 5), "log_probabilities", {"reduction": "none", "ignored": "some", "ignore_index": 0}),
-    ),
-    "cross_entropy": (
-        ((7, 33), "normal", {"weight": "positive", "ignored": "some", "label_smoothing": 0.1}),
-        ((7, 9), "one_dominant", {"reduction": "none", "ignored": "some"}),
-        ((7, 9), "one_dominant", {"ignored": "some", "ignore_index": 7}),
-        (
-            (3, 5, 2),
-            "wide",
-            {"reduction": "sum", "target": "probabilities", "weight": "positive", "label_smoothing": 0.1},
-        ),
-        ((4, 5), "few_survivors", {"ignored": "all"}),
-    ),
-    "binary_cross_entropy": (
-        ((4, 9), "confident_probabilities", {"weight": "full", "target": "soft"}),
-        ((17,), "boundary_probabilities", {"reduction": "none", "target": "hard"}),
-    ),
-    "binary_cross_entropy_with_logits": (
-        ((4, 9), "normal", {"weight": "full", "pos_weight": "last dimension", "target": "soft"}),
-        ((33,), "wide", {"reduction": "none", "target": "hard"}),
-    ),
-}
-
-
 def programs_of(operator: Operator, dtype: str, seed: int, *, first_alone: bool = False) -> list[Program]:
     """The plain calls of an operator that are compiled."""
-    chosen = COMPILED[operator.name][: 1 if first_alone else None]
-    return [
-        Program.of(operator.case(dtype, shape, values, options, seed)) for shape, values, options in chosen
-    ]
+    calls = operator.compiled
+    chosen = () if isinstance(calls, Gap) else calls[: 1 if first_alone else None]
+    return [Program.of(operator.case(dtype, each.shape, each.values, each.options, seed)) for each in chosen]
 
 
 def rewritten(dtype: str) -> Iterator[Program]:

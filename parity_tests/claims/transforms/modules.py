@@ -16,17 +16,10 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors
 
-CLASSES = {
-    "softmax": "Softmax",
-    "log_softmax": "LogSoftmax",
-    "nll_loss": "NLLLoss",
-    "cross_entropy": "CrossEntropyLoss",
-    "binary_cross_entropy": "BCELoss",
-    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
-}
 BUFFERS = ("weight", "pos_weight")
 # What the deprecated pair stands for: without reduce nothing is reduced, and with it size_average is a mean.
 LEGACY = {
@@ -34,6 +27,18 @@ LEGACY = {
     for average, reduce in product((None, True, False), repeat=2)
     if (average, reduce) != (None, None)
 }
+
+
+def class_of(call: Call) -> str:
+    """The class of torch.nn that makes the call; "" where there is none."""
+    modules = OPERATORS[call.operator].modules
+    return "" if isinstance(modules, Gap) else modules.name
+
+
+def of_images(call: Call) -> str:
+    """The class of torch.nn that makes the call for images; "" where there is none."""
+    modules = OPERATORS[call.operator].modules
+    return "" if isinstance(modules, Gap) or isinstance(modules.of_images, Gap) else modules.of_images
 
 
 def module_modes(namespace: Any = torch.nn) -> list[Mode]:
@@ -45,7 +50,7 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device, requires_grad=True)
-        module = _build(namespace, CLASSES[call.operator], call, made)
+        module = _build(namespace, class_of(call), call, made)
         _check_state(module, made)
         output = _apply(module, made)
         wanted = call.differentiable
@@ -66,8 +71,8 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
             name: torch.ones_like(value) if name in BUFFERS and value is not None else value
             for name, value in made.items()
         }
-        module = _build(namespace, CLASSES[call.operator], call, blank)
-        module.load_state_dict(_build(namespace, CLASSES[call.operator], call, made).state_dict())
+        module = _build(namespace, class_of(call), call, blank)
+        module.load_state_dict(_build(namespace, class_of(call), call, made).state_dict())
         _check_state(module, made)
         return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
 
@@ -75,18 +80,21 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device)
-        if call.operator == "softmax":
-            module = namespace.Softmax2d()
+        name = of_images(call)
+        if "dim" in call.arguments:  # which the class knows
+            module = getattr(namespace, name)()
         else:
-            with _expecting(FutureWarning, "`NLLLoss2d` has been deprecated"):
-                module = _build(namespace, "NLLLoss2d", call, made)
+            with _expecting(FutureWarning, f"`{name}` has been deprecated"):
+                module = _build(namespace, name, call, made)
         return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
 
     def is_two_dimensional(call: Call) -> bool:
         ndim = call.arguments["input"].ndim
-        if call.operator == "softmax":
+        if not of_images(call):
+            return False
+        if "dim" in call.arguments:
             return ndim in (3, 4) and call.arguments["dim"] % ndim == ndim - 3 and _offered(call)
-        return call.operator == "nll_loss" and ndim == 4
+        return ndim == 4
 
     return [
         Mode("as a module of torch.nn", constructed, _offered),
@@ -122,7 +130,7 @@ def _legacy(what: str, namespace: Any, average: bool | None, reduce: bool | None
             if namespace is None:
                 output = function_over(subject, call, made, ())()
             else:
-                output = _apply(_build(namespace, CLASSES[call.operator], call, made), made)
+                output = _apply(_build(namespace, class_of(call), call, made), made)
         return {FORWARD: of_dtype("the result", output, call.output_dtype)}
 
     return Mode(

@@ -18,7 +18,7 @@ import pytest
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
-from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_of, verify_under_autocast
+from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -28,22 +28,17 @@ from torch_loss_parity.judging.run_cases import SHOWN
 from torch_loss_parity.judging.tally import PROPERTY, Tally
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.operators import CROSS_ENTROPY, DTYPES, NLL_LOSS, OPERATORS, REDUCTION, Operator
+from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
+from torch_loss_parity.operators.facets import REFUSED
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.settings import Settings
 
-# Small: all arguments of a slice fit in a failure's script. None has a dimension of the size of the batch, so
-# that two swapped show.
-SHAPES = {
-    "row": ((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)),
-    "class": ((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
-    "element": ((), (5,), (4, 2), (2, 5, 1)),
-}
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
 # pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped
 # ignore_index.
 IGNORE_INDEX = {"default": -100, "negative": -1, "a class": 1, "beyond the classes": 7}
 
+WITH_IGNORED = [operator for operator in OPERATORS.values() if "ignore_index" in operator.options]
 IGNORED: tuple[Mapping[str, Any], ...] = (
     {"reduction": "mean", "ignored": "some", "weight": "positive"},
     {"reduction": "mean", "ignored": "all"},
@@ -59,9 +54,7 @@ def small_cases(
     """Cases in which pairs of options meet, of small shapes: one of ``every``, another for each dtype; in
     quick effort a single one.
     """
-    shapes = SHAPES[
-        "class" if operator.targets_classes else "element" if "reduction" in operator.options else "row"
-    ]
+    shapes = operator.family.mapped
     rows = list(grid(operator, dtype, EFFORTS["quick"], knobs.seed))
     step = {"quick": len(rows), "standard": every, "thorough": 1}[knobs.effort_name]
     for number, row in list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]:
@@ -136,7 +129,7 @@ def test_the_gradient_of_each_sample_is_right(
 
 
 @pytest.mark.parametrize("index", IGNORE_INDEX.values(), ids=IGNORE_INDEX)
-@pytest.mark.parametrize("operator", [NLL_LOSS, CROSS_ENTROPY], ids=["nll_loss", "cross_entropy"])
+@pytest.mark.parametrize("operator", WITH_IGNORED, ids=lambda operator: operator.name)
 def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
     operator: Operator, dtype: str, index: int, knobs: Settings, findings: Tally
 ) -> None:
@@ -216,11 +209,14 @@ def test_the_modules_of_torch_nn_are_right(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
     of_torch_alone(knobs, "the modules of torch.nn")
+    if isinstance(operator.modules, Gap):
+        pytest.skip(f"{operator.name}: {operator.modules.why}")
+    of_images = operator.modules.of_images
     images = operator.case(
         dtype,
         (2, 4, 3, 1),
         next(iter(operator.values)),
-        {"dim": 1} if operator.name == "softmax" else {},
+        {} if isinstance(of_images, Gap) or "dim" not in operator.options else {"dim": 1},
         knobs.seed,
     )
     cases = [images, *small_cases(operator, dtype, knobs, 4, first=3)]
@@ -230,7 +226,7 @@ def test_the_modules_of_torch_nn_are_right(
 
 @pytest.mark.parametrize(
     "operator",
-    [o for o in OPERATORS.values() if "reduction" in o.options],
+    [o for o in OPERATORS.values() if "reduction" in o.options and not isinstance(o.modules, Gap)],
     ids=lambda operator: operator.name,
 )
 def test_size_average_and_reduce_warn_and_mean_a_reduction(

@@ -1,0 +1,53 @@
+"""binary_cross_entropy: of probabilities, with the logarithm clamped at -100."""
+
+from __future__ import annotations
+
+from torch_loss_parity import reference
+from torch_loss_parity.cases import distributions
+from torch_loss_parity.operators.facets import (
+    REFUSED,
+    SINGLE,
+    Autocast,
+    Compiled,
+    Domain,
+    Gap,
+    Layouts,
+    Modules,
+)
+from torch_loss_parity.operators.families import elements
+from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.record import Operator, as_given, of_input
+
+OPERATOR = Operator(
+    name="binary_cross_entropy",
+    family=elements.ELEMENTS,
+    forward=reference.binary_cross_entropy,
+    backward=reference.binary_cross_entropy_backward,
+    function="torch.nn.functional.binary_cross_entropy",
+    draw=elements.draw,
+    differentiable=elements.differentiable,
+    options=elements.OPTIONS,
+    settle=as_given,
+    output_dtype=of_input,
+    result_shape=elements.result_shape,
+    values=distributions.PROBABILITIES,
+    shapes=elements.SHAPES,
+    sizes=elements.sizes("certain_probabilities"),
+    domain=Domain(
+        values=distributions.EXTREME_PROBABILITIES,
+        options=elements.EXTREME_OPTIONS,
+        dtypes=mixed(
+            ("float16,bfloat16,float64", "weight=float32", {"weight": "full"}),
+            ("float16,bfloat16,float32", "weight=float64", {"weight": "last dimension"}),
+        ),
+        copies={"forward": 3, "gradients": 7},
+    ),
+    layouts=Layouts(result="kept", views=elements.VIEWS),
+    autocast=Autocast(cpu=SINGLE, cuda=REFUSED),  # its gradient does not fit float16
+    modules=Modules(name="BCELoss", of_images=Gap("each element stands for itself")),
+    compiled=(
+        Compiled((4, 9), "confident_probabilities", {"weight": "full", "target": "soft"}),
+        Compiled((17,), "boundary_probabilities", {"reduction": "none", "target": "hard"}),
+    ),
+    sample_inputs="nn.functional.binary_cross_entropy",
+)

@@ -1,0 +1,83 @@
+"""binary_cross_entropy_with_logits: sigmoid and binary_cross_entropy in one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_loss_parity import reference
+from torch_loss_parity.cases import distributions
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators.facets import (
+    SINGLE,
+    Autocast,
+    Compiled,
+    Domain,
+    Gap,
+    Layouts,
+    Modules,
+)
+from torch_loss_parity.operators.families import elements
+from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
+from torch_loss_parity.reference.arithmetic.formats import promoted
+
+POS_WEIGHTS = ("last dimension", "full", "rows", "last dimension", "full")  # of the calls on views
+
+
+def draw(case: Case) -> dict[str, Any]:
+    """Logits, target, weights and reduction."""
+    return elements.draw(case) | {"pos_weight": elements.draw_weight(case, "pos_weight")}
+
+
+def output_dtype(case: Case) -> str:
+    """A target of another dtype is promoted, and the result with it."""
+    return promoted(case.dtype, dtypes_of(case).get("target", case.dtype))
+
+
+OPERATOR = Operator(
+    name="binary_cross_entropy_with_logits",
+    family=elements.ELEMENTS,
+    forward=reference.binary_cross_entropy_with_logits,
+    backward=reference.binary_cross_entropy_with_logits_backward,
+    function="torch.nn.functional.binary_cross_entropy_with_logits",
+    draw=draw,
+    differentiable=elements.differentiable,
+    options={**elements.OPTIONS, "pos_weight": (None, *elements.WEIGHTS)},
+    settle=as_given,
+    output_dtype=output_dtype,
+    result_shape=elements.result_shape,
+    values=distributions.BINARY_LOGITS,
+    shapes=elements.SHAPES,
+    sizes=elements.sizes("signed_integer_losses"),
+    domain=Domain(
+        values=distributions.EXTREME_BINARY_LOGITS,
+        options={**elements.EXTREME_OPTIONS, "pos_weight": elements.SPECIAL_WEIGHTS},
+        dtypes=mixed(
+            ("float16,bfloat16", "target=float32", {"target": "soft"}),
+            ("float16,bfloat16,float32", "target=float64", {"target": "soft"}),
+            ("float16,bfloat16,float64", "weight=float32", {"weight": "full", "target": "soft"}),
+            ("float32", "weight=float64", {"weight": "last dimension", "target": "soft"}),
+            (
+                "float16,bfloat16,float64",
+                "pos_weight=float32",
+                {"pos_weight": "last dimension", "target": "soft"},
+            ),
+            ("float32", "pos_weight=float64", {"pos_weight": "last dimension", "target": "soft"}),
+        ),
+        copies={"forward": 6, "gradients": 8},
+    ),
+    layouts=Layouts(
+        result="kept",
+        views=tuple(
+            (shape, {**options, "pos_weight": kind})
+            for (shape, options), kind in zip(elements.VIEWS, POS_WEIGHTS, strict=True)
+        ),
+    ),
+    autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
+    modules=Modules(name="BCEWithLogitsLoss", of_images=Gap("each element stands for itself")),
+    compiled=(
+        Compiled((4, 9), "normal", {"weight": "full", "pos_weight": "last dimension", "target": "soft"}),
+        Compiled((33,), "wide", {"reduction": "none", "target": "hard"}),
+    ),
+    sample_inputs="nn.functional.binary_cross_entropy_with_logits",
+)

@@ -1,0 +1,125 @@
+"""cross_entropy: log_softmax and nll_loss in one, of class indices or of class probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_loss_parity import reference
+from torch_loss_parity.cases import distributions
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators.facets import (
+    SINGLE,
+    Autocast,
+    Compiled,
+    Domain,
+    Gap,
+    Layouts,
+    Modules,
+    Options,
+    Shape,
+)
+from torch_loss_parity.operators.families import classes
+from torch_loss_parity.operators.families.drawing import VOCABULARY, real
+from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
+from torch_loss_parity.reference.arithmetic.formats import promoted
+
+PROBABILITIES: Options = {"target": "probabilities", "label_smoothing": 0.1}
+
+
+def draw(case: Case) -> dict[str, Any]:
+    """Logits, class indices or class probabilities, and options."""
+    dim = classes.class_dim(case.shape)
+    if case.option["target"] == "indices":
+        target = classes.draw_indices(case)
+    else:
+        target = real(case, "target", case.option.get("probabilities", "simplex"), case.shape, dim)
+    return {
+        "input": real(case, "input", case.values, case.shape, dim),
+        "target": target,
+        "weight": classes.draw_weight(case, target),
+        "ignore_index": case.option["ignore_index"],
+        "reduction": case.option["reduction"],
+        "label_smoothing": case.option["label_smoothing"],
+    }
+
+
+def differentiable(option: Options) -> tuple[str, ...]:
+    """Class probabilities are differentiated, and then their weights too."""
+    if option["target"] == "indices":
+        return ("input",)
+    return ("input", "target", "weight") if option["weight"] else ("input", "target")
+
+
+def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
+    """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
+    if options["target"] == "indices":
+        return {name: value for name, value in options.items() if name != "probabilities"}
+    known = {name: value for name, value in options.items() if name != "classes"}
+    return known | {"ignored": "none", "ignore_index": -100}
+
+
+def output_dtype(case: Case) -> str:
+    """Class probabilities and their weights are multiplied with the logarithms, and promoted; indices leave
+    the input's dtype.
+    """
+    if case.option["target"] == "probabilities":
+        return promoted(case.dtype, *dtypes_of(case).values())
+    return case.dtype
+
+
+OPERATOR = Operator(
+    name="cross_entropy",
+    family=classes.CLASSES,
+    forward=reference.cross_entropy,
+    backward=reference.cross_entropy_backward,
+    function="torch.nn.functional.cross_entropy",
+    draw=draw,
+    differentiable=differentiable,
+    options={
+        **classes.OPTIONS,
+        "target": ("indices", "probabilities"),
+        "label_smoothing": (0.0, 0.1, 1.0),
+    },
+    settle=settle,
+    output_dtype=output_dtype,
+    result_shape=classes.result_shape,
+    values=distributions.LOGITS,
+    shapes=classes.SHAPES,
+    sizes=(*classes.sizes("integer_losses"), ((1, VOCABULARY // 4), PROBABILITIES)),
+    domain=Domain(
+        values=distributions.EXTREME_LOGITS,
+        options={**classes.EXTREME_OPTIONS, "probabilities": tuple(distributions.CLASS_PROBABILITIES)},
+        dtypes=mixed(
+            (
+                ",".join(DTYPES),
+                "target=uint8",
+                {"ignore_index": 255, "ignored": "some", "label_smoothing": 0.1},
+            ),
+            ("float16,bfloat16", "target=float32", {"target": "probabilities"}),
+            ("float16,bfloat16,float32", "target=float64", {"target": "probabilities"}),
+            ("float64", "target=float32", PROBABILITIES),
+            ("float32", "weight=float64", {"target": "probabilities", "weight": "positive"}),
+            ("float16,bfloat16", "weight=float32", {"target": "probabilities", "weight": "positive"}),
+        ),
+        copies={"forward": 2, "gradients": 4},
+    ),
+    layouts=Layouts(
+        result="contiguous",
+        views=(
+            *((shape, {**each, "label_smoothing": 0.1 * (len(shape) % 2)}) for shape, each in classes.VIEWS),
+            ((5, 7), {**PROBABILITIES, "reduction": "none", "weight": "positive"}),
+            ((2, 5, 3, 2), {**PROBABILITIES, "reduction": "mean", "weight": "positive"}),
+        ),
+    ),
+    autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
+    modules=Modules(name="CrossEntropyLoss", of_images=Gap("torch.nn has no CrossEntropyLoss2d")),
+    compiled=(
+        Compiled((7, 33), "normal", {"weight": "positive", "ignored": "some", "label_smoothing": 0.1}),
+        Compiled((7, 9), "one_dominant", {"reduction": "none", "ignored": "some"}),
+        Compiled((7, 9), "one_dominant", {"ignored": "some", "ignore_index": 7}),
+        Compiled((3, 5, 2), "wide", {"reduction": "sum", "weight": "positive", **PROBABILITIES}),
+        Compiled((4, 5), "few_survivors", {"ignored": "all"}),
+    ),
+    sample_inputs="nn.functional.cross_entropy",
+)

@@ -1,0 +1,175 @@
+"""The facets of an operator's record, one small type each; see Note [Facets] in
+`torch_loss_parity.operators.record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.cases.distributions import Distribution
+
+if TYPE_CHECKING:
+    from torch_loss_parity.operators.record import Operator
+
+Shape = tuple[int, ...]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What an operator does not have, and why."""
+
+    why: str
+
+    def __post_init__(self) -> None:
+        if not self.why.strip():
+            raise ValueError("a Gap says why")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What operators have in common: what of the input belongs together.
+
+    Attributes
+    ----------
+    name : str
+        "rows" (along ``dim``), "classes" (rows of classes that a target names) or "elements" (each for
+        itself).
+    targets_classes : bool
+        Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
+    regions : callable
+        The stretches of the domain of an operator of the family, in the order in which they run.
+    square : tuple of options
+        Options for square shapes, in which one dimension may be taken for another.
+    shared : (shape, weight)
+        The shape of a call whose arguments share memory, and its kind of weight.
+    mapped : tuple of shape
+        Small shapes for transforms: all arguments of a slice fit in a failure's script. None has a dimension
+        of the size of the batch, so that two swapped show.
+    axis : callable
+        The dimension that a row of the input lies along, for the arguments of a call; None where elements
+        stand for themselves.
+    """
+
+    name: str
+    targets_classes: bool
+    regions: Callable[[Operator], Iterator[Region]]
+    square: tuple[Options, ...]
+    shared: tuple[Shape, str]
+    mapped: tuple[Shape, ...]
+    axis: Callable[[Mapping[str, Any]], int | None]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch of the domain of an operator.
+
+    Its tables are walked together: case number i takes the i-th shape, the i-th options and the i-th
+    distribution, each table starting over at its end, until the longest has been seen.
+
+    Attributes
+    ----------
+    name : str
+        Completes "the bound holds for ...".
+    shapes, options, values : sequence
+        Walked together. Without ``values``, those that every claim meets, which do not add to the number of
+        cases.
+    options_of : mapping of str to sequence
+        In place of ``options``, those of each dtype.
+    dealt_out : bool
+        Whether each case is for one dtype only.
+    """
+
+    name: str
+    shapes: Sequence[Shape]
+    options: Sequence[Options] = ({},)
+    values: Sequence[str] = ()
+    options_of: Mapping[str, Sequence[Options]] = field(default_factory=dict)
+    dealt_out: bool = False
+
+    @property
+    def elements(self) -> int:
+        """The size of the smallest input."""
+        return min(map(prod, self.shapes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What only the claim about the domain meets, as most other claims would decide nothing there.
+
+    Attributes
+    ----------
+    values : mapping of str to distribution
+    options : mapping of str to tuple
+        An option named ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
+    dtypes : mapping of str to sequence
+        Options in which arguments have other dtypes, by the dtype of the case.
+    copies : mapping of str to int
+        Arrays of the input's size that are alive at once, of "forward" and "gradients": arguments, result,
+        gradients, and what the composition of torch keeps.
+    """
+
+    values: Mapping[str, Distribution]
+    options: Mapping[str, tuple[Any, ...]]
+    dtypes: Mapping[str, Sequence[Options]] | Gap
+    copies: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layouts:
+    """How results lie in memory, and what is called on views.
+
+    Attributes
+    ----------
+    result : str
+        The layout of what torch returns without reduction: "contiguous", or "kept", as
+        torch.empty_like(input) has it.
+    views : tuple of (shape, options)
+    """
+
+    result: str
+    views: tuple[tuple[Shape, Options], ...]
+
+
+AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autocast:
+    """The dtype that half precision is computed in under torch.autocast, by device: `AS_GIVEN`, `SINGLE` or
+    `REFUSED`.
+    """
+
+    cpu: str
+    cuda: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modules:
+    """The classes of torch.nn.
+
+    Attributes
+    ----------
+    name : str
+    of_images : str or Gap
+        The class for images, that of rows of channels at each pixel.
+    """
+
+    name: str
+    of_images: str | Gap
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A call that is compiled: the shape and the distribution of the input, and options."""
+
+    shape: Shape
+    values: str
+    options: Options
+
+
+Draw = Callable[[Case], dict[str, Any]]

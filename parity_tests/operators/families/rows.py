@@ -1,0 +1,142 @@
+"""Operators that act on rows of the input along ``dim``: softmax and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators.facets import Family, Gap, Options, Region, Shape
+from torch_loss_parity.operators.families.drawing import AROUND_POWERS, VOCABULARY, real
+from torch_loss_parity.operators.families.tables import (
+    AROUND,
+    EVERY_SHAPE,
+    EVERY_WIDTH,
+    EXTREME,
+    LONG_SHAPES,
+    MANY_ROWS,
+    VOCABULARIES,
+    WIDE,
+    WIDTHS,
+    every_shape,
+    region,
+)
+
+if TYPE_CHECKING:
+    from torch_loss_parity.operators.record import Operator
+
+OPTIONS: Mapping[str, tuple[Any, ...]] = {"dim": (-1, 0, 1, -2, 2), "dtype": (None, "float32", "float64")}
+EXTREME_OPTIONS: Mapping[str, tuple[Any, ...]] = {"dtype": ("float16", "bfloat16")}
+OTHER_DTYPES = Gap("there is one argument; its dtype is that of the case, or ``dtype=`` names another")
+SHAPES: tuple[Shape, ...] = (
+    (),
+    (5,),
+    (7, 3),
+    (3, 33, 2),
+    (2, 17, 3, 2),
+    (2, 3, 2, 9, 2),
+    (1, 1),
+    (0, 4),
+    (4, 256),
+)
+SIZES: tuple[tuple[Shape, Options], ...] = (
+    *(((3, n), {"dim": 1}) for n in AROUND_POWERS),
+    ((1, VOCABULARY), {"dim": 1}),
+    ((VOCABULARY // 4, 2), {"dim": 0}),
+    ((2, VOCABULARY // 16, 3), {"dim": -2}),
+)
+# 67 and 35 are no multiples of any vector's length, and more than one of them; the rest is small, and of
+# one to five dimensions.
+VIEWS: tuple[tuple[Shape, Options], ...] = (
+    ((9,), {}),
+    ((4, 67), {"dim": -1}),
+    ((67, 5), {"dim": 0}),
+    ((2, 5, 3, 4), {"dim": 1}),
+    ((3, 5, 4), {"dim": 1}),
+    ((2, 3, 2, 5, 2), {"dim": -2, "dtype": "float32"}),
+)
+
+
+def draw(case: Case) -> dict[str, Any]:
+    """The input and the options."""
+    dim = case.option["dim"]
+    return {
+        "input": real(case, "input", case.values, case.shape, dim),
+        "dim": dim,
+        "dtype": case.option["dtype"],
+    }
+
+
+def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
+    """A dimension that the shape has."""
+    dims = max(len(shape), 1)
+    return options | {"dim": options["dim"] % dims - (dims if options["dim"] < 0 else 0)}
+
+
+def differentiable(option: Options) -> tuple[str, ...]:
+    return ("input",)
+
+
+def output_dtype(case: Case) -> str:
+    """The dtype that is asked for, or that of the input."""
+    return str(case.option["dtype"] or case.dtype)
+
+
+def result_shape(arguments: Options) -> Shape:
+    """That of the input."""
+    return tuple(arguments["input"].shape)
+
+
+def axis(arguments: Options) -> int | None:
+    """The dimension that is asked for."""
+    return int(arguments["dim"])
+
+
+def _placed(widths: Sequence[int]) -> list[tuple[Shape, Options]]:
+    """Rows of each width, in turn along the last dimension, the first one, and one in the middle."""
+    shapes = [((2, n), (n, 2), (2, n, 2))[number % 3] for number, n in enumerate(widths)]
+    return [(shape, {"dim": (1, 0, -2)[number % 3]}) for number, shape in enumerate(shapes)]
+
+
+# Rows and what of them a test may get wrong: the remainder of a block, the first dimension, a row that is all
+# special.
+_SPECIAL = (
+    ((3, 5), 1),
+    ((5, 3), 0),
+    ((2, 40), -1),
+    ((40, 2), 0),
+    ((2, 17, 3), 1),
+    ((4,), 0),
+    ((33, 2), 1),
+)
+
+
+def regions(operator: Operator) -> Iterator[Region]:
+    """The stretches of the domain that rows have."""
+    dims = tuple({"dim": dim} for dim in (0, -1, 1, -2, 2, -3, 3, -4, 4))
+    yield Region(EVERY_SHAPE, every_shape(0, False), dims, dealt_out=True)
+    yield region(EVERY_WIDTH, _placed(WIDTHS), dealt_out=True)
+    yield region(AROUND, _placed(WIDE * 3), dealt_out=True)
+    yield Region("vocabularies", [(1, n) for n in VOCABULARIES], dealt_out=True)
+    at = [(shape, {"dim": dim}) for shape in LONG_SHAPES for dim in (0, 1, 2, -1, -2, -3)]
+    yield region("a long dimension first, in the middle and last, along every dim", at, dealt_out=True)
+    many: list[tuple[Shape, Options]] = [
+        ((2, MANY_ROWS), {"dim": 0}),
+        ((MANY_ROWS, 2), {"dim": 1}),
+        ((2, MANY_ROWS), {"dim": -2}),
+        ((1, 2, MANY_ROWS), {"dim": 1}),
+    ]
+    yield region("a hundred thousand rows", many, dealt_out=True)
+    special = [(shape, {"dim": dim}) for shape, dim in _SPECIAL]
+    yield region(EXTREME, special, values=list(operator.domain.values), dealt_out=True)
+
+
+ROWS = Family(
+    name="rows",
+    targets_classes=False,
+    regions=regions,
+    square=({"dim": 0}, {"dim": 1}, {"dim": -2}),
+    shared=((5, 4), ""),
+    mapped=((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)),
+    axis=axis,
+)

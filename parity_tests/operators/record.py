@@ -1,0 +1,145 @@
+"""One record an operator: all that the suite knows about it.
+
+Note [Facets]
+    What a kind of claim, the audit or a benchmark needs to know of an operator is a facet: a field of its
+    record. No facet has a default, so none can be forgotten. What an operator does not have is a `Gap` with
+    a reason, which is counted and printed. What is true of a family is said once, in `families`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.cases.distributions import Distribution
+from torch_loss_parity.operators.facets import Autocast, Compiled, Domain, Family, Gap, Layouts, Modules
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+REDUCTION = ("mean", "sum", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """What the suite knows about an operator; see Note [Facets].
+
+    Attributes
+    ----------
+    name : str
+        As torch calls it.
+    family : Family
+        What it has in common with others: rows, classes or elements.
+    forward, backward : callable
+        Definition and derivative, from `torch_loss_parity.reference`.
+    function : str
+        Where torch has it: a dotted name.
+    draw : callable
+        Makes the arguments of a case, by name, in the order of the signature.
+    differentiable : callable
+        The arguments that torch differentiates, for the options of a case.
+    options : mapping of str to tuple
+        Every option that a case may set, with the values that each run meets, and meets in pairs.
+    settle : callable
+        Replaces options that make no sense together, for a shape.
+    output_dtype : callable
+        The dtype of the result, for a case.
+    result_shape : callable
+        The shape of the result, for the arguments of a call.
+    values : mapping of str to distribution
+        The distributions of ``input``.
+    shapes : tuple
+        Small shapes for the grid.
+    sizes : tuple of (shape, options)
+        Class counts around powers of two, a vocabulary, long reductions along every dimension, many rows.
+    domain : Domain
+    layouts : Layouts
+    autocast : Autocast
+    modules : Modules
+    compiled : tuple of Compiled
+        What is compiled; the first in every dtype.
+    sample_inputs : str
+        The name among PyTorch's own sample inputs.
+    """
+
+    name: str
+    family: Family
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    function: str
+    draw: Callable[[Case], dict[str, Any]]
+    differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    options: Mapping[str, tuple[Any, ...]]
+    settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
+    output_dtype: Callable[[Case], str]
+    result_shape: Callable[[Mapping[str, Any]], tuple[int, ...]]
+    values: Mapping[str, Distribution]
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
+    domain: Domain
+    layouts: Layouts
+    autocast: Autocast | Gap
+    modules: Modules | Gap
+    compiled: tuple[Compiled, ...] | Gap
+    sample_inputs: str | Gap
+
+    @property
+    def targets_classes(self) -> bool:
+        """Whether the second dimension (the only one of a 1-D input) holds classes that targets name."""
+        return self.family.targets_classes
+
+    def case(
+        self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int
+    ) -> Case:
+        """A case of this operator, its options completed and settled."""
+        complete = {name: allowed[0] for name, allowed in self.options.items()} | dict(options)
+        settled = tuple(sorted(self.settle(shape, complete).items()))
+        return Case(self.name, dtype, shape, values, settled, seed)
+
+    def call(self, case: Case) -> Call:
+        """Draw the arguments of ``case``."""
+        return Call(
+            operator=self.name,
+            arguments=self.draw(case),
+            dtype=case.dtype,
+            output_dtype=self.output_dtype(case),
+            differentiable=self.differentiable(case.option),
+            facts=facts(case),
+            dtypes=dtypes_of(case),
+        )
+
+    @property
+    def gaps(self) -> Mapping[str, Gap]:
+        """The facets that the operator does not have, by name."""
+        every = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: facet for name, facet in every.items() if isinstance(facet, Gap)}
+
+
+def as_given(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """All options make sense together."""
+    return options
+
+
+def of_input(case: Case) -> str:
+    """The result has the dtype of the input."""
+    return case.dtype
+
+
+def dtypes_of(case: Case) -> dict[str, str]:
+    """The dtypes of the arguments that do not have the case's."""
+    return {
+        name.removesuffix("_dtype"): dtype
+        for name, dtype in case.options
+        if name.endswith("_dtype") and dtype
+    }
+
+
+def facts(case: Case) -> dict[str, Any]:
+    """What a condition in the ledger may ask about a case: its options, its distribution, and where its rows
+    lie.
+    """
+    dim = case.option.get("dim")
+    return dict(case.option) | {
+        "values": case.values,
+        "last_dim": dim is None or not case.shape or dim % len(case.shape) == len(case.shape) - 1,
+    }
