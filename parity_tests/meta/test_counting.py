@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,8 @@ import torch.nn.functional as F
 from torch_loss_parity.campaign import seeds
 from torch_loss_parity.claims.test_sample_inputs import as_call, judged, samples
 from torch_loss_parity.issue_report.issue_report import main as upstream
-from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
+from torch_loss_parity.plugin import completeness
 from torch_loss_parity.reports import coverage
 from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
@@ -32,11 +34,11 @@ from torch_loss_parity.subjects import Subject
 ROOT = Path(__file__).parents[2]
 
 
-def run(directory: Path, body: str, *options: str) -> tuple[int, str]:
+def run(directory: Path, body: str, *options: str, name: str = "test_planted.py") -> tuple[int, str]:
     """Run a planted test file with the project's conftest, in this process: importing torch takes longer than
     the run.
     """
-    test = directory / "test_planted.py"
+    test = directory / name
     test.write_text(textwrap.dedent(body))
     own = [
         "-p",
@@ -54,7 +56,7 @@ def run(directory: Path, body: str, *options: str) -> tuple[int, str]:
     with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
         patch.syspath_prepend(ROOT)
-        patch.delitem(sys.modules, "test_planted", raising=False)
+        patch.delitem(sys.modules, Path(name).stem, raising=False)
         code = pytest.main([*own, str(test), *options])
     return int(code), out.getvalue()
 
@@ -65,20 +67,70 @@ def test_a_test_without_a_case_fails(tmp_path: Path) -> None:
     assert "no case was run" in output
 
 
-def test_a_claim_that_an_operator_never_meets_fails_a_whole_run_only(tmp_path: Path) -> None:
+OF_TWO = """
+    import pytest
+    from torch_loss_parity.operators import OPERATORS
+    @pytest.mark.parametrize("operator", list(OPERATORS.values())[:2], ids=str)
+    def test_it(operator, dtype, findings): findings.count()
+"""
+
+
+def test_a_kind_of_claim_that_an_operator_never_meets_fails_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        completeness, "files_of_claims", lambda kinds: [tmp_path / f"test_{kind}.py" for kind in kinds]
+    )
+    counts = tmp_path / "counts.json"
+    float32 = ("--dtype", "float32")
+    code, output = run(tmp_path, OF_TWO, *float32, "--counts", str(counts), name="test_forward.py")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "FAIL: no case was run for forward: cross_entropy" in output
+    assert json.loads(counts.read_text())["softmax"] == {"float32": {"forward": 1}}
+    # at quick effort, and of some operators, too
+    options = (*float32, "--effort", "quick", "--operator", "softmax,nll_loss")
+    code, output = run(tmp_path, OF_TWO, *options, name="test_forward.py")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "FAIL: no case was run for forward: nll_loss" in output
+    assert "cross_entropy" not in output
+    # but not in a run that was narrowed
+    code, output = run(tmp_path, OF_TWO, *float32, "-k", "test_it", name="test_forward.py")
+    assert code == pytest.ExitCode.OK, output
+
+
+def test_a_dtype_without_a_case_fails_beyond_quick_effort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        completeness, "files_of_claims", lambda kinds: [tmp_path / f"test_{kind}.py" for kind in kinds]
+    )
     body = """
         import pytest
-        from torch_loss_parity.operators import OPERATORS
-        @pytest.mark.parametrize("operator", list(OPERATORS.values())[:2], ids=str)
+        @pytest.mark.parametrize("dtype", ["float32"])
         def test_it(operator, dtype, findings): findings.count()
     """
-    counts = tmp_path / "counts.json"
-    code, output = run(tmp_path, body, "--dtype", "float32", "--counts", str(counts))
+    options = ("--dtype", "float32,float64", "--operator", "softmax")
+    code, output = run(tmp_path, body, *options, name="test_forward.py")
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "FAIL: no case was run for planted: cross_entropy, float32" in output
-    assert json.loads(counts.read_text())["softmax"] == {"float32": {"planted": 1}}
-    code, output = run(tmp_path, body, "--dtype", "float32", "-k", "test_it")
+    assert "FAIL: no case was run for forward: softmax, float64" in output
+    code, output = run(tmp_path, body, *options, "--effort", "quick", name="test_forward.py")
     assert code == pytest.ExitCode.OK, output
+
+
+def test_a_gap_says_why_and_is_printed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a Gap says why"):
+        Gap(" ")
+    options = ("--dtype", "float32", "--operator", "log_softmax")
+    _, output = run(tmp_path, "def test_it(operator, dtype, findings): findings.count()", *options)
+    assert "modules, of_images: log_softmax: torch.nn has no LogSoftmax2d" in output
+
+
+def test_an_operator_with_a_gap_has_no_cases_of_the_kind_and_passes() -> None:
+    softmax = OPERATORS["softmax"]
+    assert kinds.gap(softmax, "sample inputs") is None
+    without = replace(softmax, sample_inputs=Gap("PyTorch has none"))
+    assert kinds.gap(without, "sample inputs") == Gap("PyTorch has none")
+    assert kinds.gap(without, "forward") is None
 
 
 def test_a_case_that_is_wrong_shows_in_the_table(tmp_path: Path) -> None:

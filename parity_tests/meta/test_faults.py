@@ -15,14 +15,14 @@ import pytest
 from torch_loss_parity.campaign import campaign
 from torch_loss_parity.campaign.campaign_runs import Judged
 from torch_loss_parity.faults import FAULTS, KINDS, record
+from torch_loss_parity.judging.tally import claim_of
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS
+from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.reports import readme
 from torch_loss_parity.subjects import SubjectError, load
 
-CLAIMS = {
-    path.stem.removeprefix("test_").replace("_", " ") for path in Path(campaign.SUITE).glob("test_*.py")
-}
+CLAIMS = {claim_of(str(path)) for path in files_of_claims()}
 CAUGHT = Judged({"forward": 2}, ("errors",), 5.0, assert_close=False, gradcheck=True, exitcode=1)
 
 

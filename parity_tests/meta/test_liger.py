@@ -47,7 +47,7 @@ def liger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_without_cuda_it_is_refused_and_says_so() -> None:
     with pytest.raises(
         SubjectError,
-        match=r"'parity_tests\.subjects\.liger' cannot be imported .*needs "
+        match=r"'torch_loss_parity\.subjects\.liger' cannot be imported .*needs "
         r"CUDA",
     ):
         load(NAME, tuple(OPERATORS))

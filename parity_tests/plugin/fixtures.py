@@ -1,0 +1,108 @@
+"""What a test is given, and what is made of how it ends: it runs under watch, and its cases are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from torch_loss_parity.judging import tally
+from torch_loss_parity.operators import Operator
+from torch_loss_parity.plugin.keys import WATCH
+from torch_loss_parity.plugin.selection import BENCHMARKS_META, operator_of
+from torch_loss_parity.processes import watchdog
+from torch_loss_parity.processes.folders import META, PACKAGE
+from torch_loss_parity.settings import SETTINGS, Settings
+from torch_loss_parity.subjects.declined import NotOffered
+
+AUDIT = PACKAGE / "audit"
+PASSED = pytest.StashKey[bool]()
+COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
+SHOWN = 3  # reasons
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run a test under watch; what the subject does not offer is a skip with a reason."""
+    if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):  # an audit watches its own processes
+        return (yield)
+    watching, operator = pyfuncitem.config.stash[WATCH], operator_of(pyfuncitem)
+    watching.begin(
+        operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=tally.claim_of(pyfuncitem.nodeid)
+    )
+    counts = pyfuncitem.stash.setdefault(COUNTS, {})
+    try:
+        result = yield
+    except NotOffered as error:
+        for count in counts.values():
+            count.decline(str(error))
+    except watchdog.NotReturned as error:
+        watching.strike(operator)
+        case = f"\n  case      {watching.record['case']}" if "case" in watching.record else ""
+        pytest.fail(
+            f"{operator or 'a function'} of {pyfuncitem.config.stash[SETTINGS].subject.name}: {error}{case}",
+            pytrace=False,
+        )
+    else:
+        if not counts or any(count.cases for count in counts.values()):
+            return result
+    finally:
+        watching.end()
+    reasons = {reason for count in counts.values() for reason in count.declined}
+    if reasons or not counts:
+        pytest.skip(f"not offered: {'; '.join(sorted(reasons)[:SHOWN])}")
+    return None
+
+
+@pytest.fixture(scope="session")
+def knobs(request: pytest.FixtureRequest) -> Settings:
+    """The knobs of this run."""
+    return request.config.stash[SETTINGS]
+
+
+@pytest.fixture
+def findings_of(
+    request: pytest.FixtureRequest, knobs: Settings, operator: Operator
+) -> Iterator[Callable[[str], tally.Tally]]:
+    """Counts what the test finds, in a tally for each dtype that it asks for; an operator that the subject
+    lacks is not offered.
+    """
+    counts: dict[str, tally.Tally] = request.node.stash.setdefault(COUNTS, {})
+    if request.config.stash[WATCH].strikes(operator.name) >= watchdog.STRIKES:
+        pytest.fail(
+            f"not run: {watchdog.STRIKES} tests of {operator.name} did not return, or killed the process",
+            pytrace=False,
+        )
+
+    def of(dtype: str) -> tally.Tally:
+        count = counts.setdefault(
+            dtype, tally.Tally(operator.name, dtype, tally.claim_of(request.node.nodeid))
+        )
+        if not knobs.subject.offers(operator.name):
+            count.decline(f"{knobs.subject.name} has no {operator.name}")
+            pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
+        return count
+
+    try:
+        yield of
+        if request.node.stash.get(PASSED, False):
+            assert counts, "no case was run"
+            assert all(count.cases or count.declined for count in counts.values()), "no case was run"
+    finally:
+        request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
+
+
+@pytest.fixture
+def findings(findings_of: Callable[[str], tally.Tally], dtype: str) -> tally.Tally:
+    """The tally of a test about one dtype."""
+    return findings_of(dtype)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report

@@ -1,0 +1,120 @@
+"""The options of pytest that a run has, what they begin, and the header that repeats them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from torch_loss_parity.judging import tally
+from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.plugin.keys import WATCH
+from torch_loss_parity.plugin.summary import Summary
+from torch_loss_parity.processes import system, watchdog
+from torch_loss_parity.settings import SETTINGS, WrongOption, environment, settings
+from torch_loss_parity.subjects import BUILTIN, SubjectError
+
+WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("parity", "verification of loss functions")
+    group.addoption(
+        "--subject",
+        default="torch",
+        metavar="NAME",
+        help=f"what is under test: {', '.join(BUILTIN)}, a dotted module or a path to a .py file (default: "
+        f"torch)",
+    )
+    group.addoption(
+        "--device", default="cpu", help="where the subject runs: cpu, cuda, cuda:1, ... (default: cpu)"
+    )
+    group.addoption(
+        "--dtype",
+        default=",".join(DTYPES),
+        metavar="A,B",
+        help=f"dtypes to run (default: {','.join(DTYPES)})",
+    )
+    group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
+    group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
+    group.addoption(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="how long a case may take before it fails (default: 60 at quick, 120 at standard, 1800 at "
+        "thorough effort)",
+    )
+    group.addoption(
+        "--counts",
+        metavar="FILE",
+        help="write the number of cases by operator, dtype and claim to FILE, as JSON",
+    )
+    group.addoption(
+        "--whole-runs",
+        action="store_true",
+        help="also tests of the suite that take seconds, or start whole runs",
+    )
+    group.addoption(
+        "--seed", default=0, type=int, metavar="N", help="the same seed gives the same cases (default: 0)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption
+    asked = [
+        option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")
+    ]
+    try:
+        config.stash[SETTINGS] = settings(*asked)
+    except (WrongOption, SubjectError) as error:
+        raise pytest.UsageError(str(error)) from error
+    worker = getattr(config, "workerinput", None)
+    directory = Path(worker[WATCHED] if worker else tempfile.mkdtemp(prefix="parity-"))
+    config.stash[WATCH] = watchdog.start(
+        directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit
+    )
+    if not worker and getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
+    config.pluginmanager.register(Summary(config), tally.SUMMARY)
+    # The same results in one process and in a worker of pytest-xdist; test_bits asks for more itself.
+    torch.set_num_threads(1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the others write down what they are doing."""
+    node.workerinput[WATCHED] = str(node.config.stash[WATCH].directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.enable()  # where nothing was collected
+    if WATCH in config.stash:
+        watchdog.stop()
+        if not hasattr(config, "workerinput"):
+            shutil.rmtree(config.stash[WATCH].directory, ignore_errors=True)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    knobs = config.stash[SETTINGS]
+    return [
+        f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
+        f"effort {knobs.effort_name}, seed {knobs.seed}",
+        *environment(),
+        *(f"parity: {line}" for line in system.missing()),
+        *(
+            ["parity: quick effort leaves out the suite's tests of itself, in folders called meta"]
+            if knobs.effort_name == "quick"
+            else []
+        ),
+        *(
+            []
+            if config.option.whole_runs
+            else ["parity: tests of the suite that start whole runs are left out; --whole-runs adds them"]
+        ),
+    ]

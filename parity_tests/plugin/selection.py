@@ -1,0 +1,95 @@
+"""Which tests are collected, for which operators and dtypes, and in which order."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from torch_loss_parity.judging import tally
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.plugin.keys import OPERATOR
+from torch_loss_parity.processes.folders import CHECKOUT, META
+from torch_loss_parity.settings import SETTINGS
+
+WITH_EXAMPLES = CHECKOUT / "reference"  # in docstrings
+BENCHMARKS_META = CHECKOUT / "benchmarks" / "meta"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give ``operator`` and ``dtype`` to the tests that ask for them and do not say themselves
+    what they are.
+    """
+    own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    asked = set(metafunc.fixturenames) - own
+    if "operator" in asked:
+        names = metafunc.config.stash[SETTINGS].operators or tuple(OPERATORS)
+        metafunc.parametrize("operator", [OPERATORS[name] for name in names], ids=names)
+    if "dtype" in asked:
+        metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What has no tests is not loaded, nor, at quick effort, the suite's tests of itself, unless they are
+    asked for by name: that effort is about the subject."""
+    if (
+        collection_path.suffix == ".py"
+        and not collection_path.name.startswith("test_")
+        and WITH_EXAMPLES not in collection_path.parents
+    ):
+        return True
+    if collection_path not in (META, BENCHMARKS_META) or config.stash[SETTINGS].effort_name != "quick":
+        return None
+    asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
+    return (
+        None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in asked) else True
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take the tests and the libraries, a million objects, out of what the garbage collector goes through
+    again and again.
+    """
+    gc.freeze()
+    gc.enable()
+
+
+def _names(argnames: str | Sequence[str]) -> list[str]:
+    return [name.strip() for name in argnames.split(",")] if isinstance(argnames, str) else list(argnames)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is telling and cheap comes first. Other operators than those asked for are left out, and tests of
+    the suite that take long, unless they are wanted: both are counted as deselected."""
+    items.sort(
+        key=lambda item: KINDS.index(kind) if (kind := tally.claim_of(item.nodeid)) in KINDS else len(KINDS)
+    )
+    for item in items:
+        item.user_properties.append((OPERATOR, operator_of(item)))
+    if asked := config.stash[SETTINGS].operators:
+        others = {
+            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *asked)
+        }
+        config.hook.pytest_deselected(items=[item for item in items if item in others])
+        items[:] = [item for item in items if item not in others]
+    if not (config.option.whole_runs or config.option.keyword or config.option.markexpr):
+        _leave_out(config, items, lambda item: item.get_closest_marker("whole_runs") is not None)
+
+
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], chosen: Callable[[pytest.Item], bool]
+) -> None:
+    """Deselect some of the tests; if there are no others, they were asked for by name, and run."""
+    left = [item for item in items if chosen(item)]
+    if left and len(left) < len(items):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not chosen(item)]
+
+
+def operator_of(item: pytest.Item) -> str:
+    """The operator that a test is about, and "" for one that is about none or all."""
+    operator = getattr(getattr(item, "callspec", None), "params", {}).get("operator")
+    return operator.name if isinstance(operator, Operator) else ""

@@ -1,0 +1,88 @@
+"""The tables at the end of a run, and what of it is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torch_loss_parity.judging import report, tally
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.plugin import completeness
+from torch_loss_parity.plugin.keys import OPERATOR, WATCH
+from torch_loss_parity.processes import watchdog
+
+
+class Summary:
+    """Collects what tests report, from workers too, and prints the table at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.tallies: list[dict[str, Any]] = []
+        self.failed: set[str] = set()
+        self.left_out: set[tuple[str, str]] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if report.skipped:
+            operator = str(dict(report.user_properties).get(OPERATOR, ""))
+            self.left_out.add((operator, tally.claim_of(report.nodeid)))
+        if report.when == "teardown":
+            for name, value in report.user_properties:
+                if name == tally.PROPERTY and isinstance(value, dict):
+                    # a test that failed before it could judge is a failure all the same
+                    unjudged = report.nodeid in self.failed and not value["failed"]
+                    self.tallies.append(value | {"failed": value["failed"] + unjudged})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """A worker died: name the case, and count a failure."""
+        watching = self.config.stash[WATCH]
+        record = watching.last(report.node.gateway.id)
+        watching.strike(record.get("operator", ""))
+        report.longrepr = (
+            f"{report.longrepr}: the process died, or was ended after {watching.limit * watchdog.GRACE:g} s"
+        )
+        if "case" in record:
+            report.longrepr += f"\n  case      {record['case']}"
+        if record.get("operator") and record["dtype"]:
+            count = tally.Tally(record["operator"], record["dtype"], record["claim"])
+            count.count(False)
+            self.tallies.append(count.as_property())
+
+    @property
+    def missing(self) -> list[str]:
+        """The kinds of claim of which an operator had no case, though nothing says why."""
+        return completeness.missing(self.config, self.tallies, self.left_out)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(self.config, "workerinput"):
+            return
+        if self.missing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.config.option.counts:
+            counted = tally.by_operator(tally.coverage(self.tallies), OPERATORS, DTYPES)
+            Path(self.config.option.counts).write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for each in self.missing:
+            terminalreporter.write_line(f"FAIL: no case was run for {each}", red=True)
+        rows = tally.rows(self.tallies, OPERATORS, DTYPES)
+        if rows:
+            terminalreporter.section("error / allowed, worst of each operator and dtype")
+            for line in report.table(rows):
+                terminalreporter.write_line(line)
+            if declined := tally.not_offered(self.tallies):
+                terminalreporter.section("not offered")
+                for reason, count in sorted(declined.items()):
+                    terminalreporter.write_line(f"{count:>6}  {reason}")
+            if lines := completeness.gaps(self.config):
+                terminalreporter.section("what operators do not have")
+                for line in lines:
+                    terminalreporter.write_line(line)
+            terminalreporter.section("cases of each claim")
+            for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
+                terminalreporter.write_line(line)
