@@ -91,6 +91,27 @@ def normalized_dim(dim: Any, ndim: int) -> int:
     return dim % dims
 
 
+def normalized_dims(dim: Any, ndim: int) -> tuple[int, ...]:
+    """One dimension or several, counted from the front, in ascending order.
+
+    Raises
+    ------
+    TypeError
+        If ``dim`` holds anything but integers.
+    IndexError
+        If a dimension is out of range.
+    RuntimeError
+        If there is none, or one is named twice.
+    """
+    given = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    dims = sorted(normalized_dim(each, ndim) for each in given)
+    if not dims:
+        raise RuntimeError("dim is (); it must name at least one dimension")
+    if len(set(dims)) < len(dims):
+        raise RuntimeError(f"dim is {dim!r}; it must name each dimension once")
+    return tuple(dims)
+
+
 def class_dim(input: Any, refusal: type[Exception] = ValueError) -> int:
     """The dimension that holds the classes: the only one of (C), the second of (N, C, d1, ..., dk).
 
