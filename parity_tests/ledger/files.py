@@ -62,11 +62,12 @@ def written(folder: Path = FOLDER) -> tuple[Written, ...]:
 def paths(folder: Path = FOLDER) -> list[Path]:
     """The files of entries, in the order of `written`."""
     operators: list[str] = schema.read(SCHEMA)["$defs"]["operator"]["enum"]
-    found = [path for subject in SUBJECTS for path in sorted((folder / subject).glob("*.toml"))]
-    if unknown := [path for path in found if path.stem not in operators]:
-        raise ValueError(
-            f"{_name(unknown[0], folder)} is named for no operator; {SCHEMA.name} has {', '.join(operators)}"
-        )
+    found = list(folder.glob("*/*.toml"))
+    for path in found:
+        if path.parent.name not in SUBJECTS:
+            raise ValueError(f"{_name(path, folder)} is in no folder of a subject: {', '.join(SUBJECTS)}")
+        if path.stem not in operators:
+            raise ValueError(f"{_name(path, folder)} is named for no operator: {', '.join(operators)}")
     return sorted(found, key=lambda p: (SUBJECTS.index(p.parent.name), operators.index(p.stem)))
 
 

@@ -228,9 +228,13 @@ def test_what_no_schema_can_tell_is_refused_too(
         files.written(copy)
 
 
-def test_a_file_that_is_named_for_no_operator_is_refused(copy: Path) -> None:
-    (copy / "torch" / "softmax.toml").rename(copy / "torch" / "softmx.toml")
-    with pytest.raises(ValueError, match=r"^ledger/torch/softmx.toml is named for no operator; .*softmax, "):
+def test_a_file_that_is_named_for_no_operator_or_subject_is_refused(copy: Path) -> None:
+    path = (copy / "torch" / "softmax.toml").rename(copy / "torch" / "softmx.toml")
+    with pytest.raises(ValueError, match=r"^ledger/torch/softmx.toml is named for no operator: softmax, "):
+        files.written(copy)
+    (copy / "toch").mkdir()
+    path.rename(copy / "toch" / "softmax.toml")
+    with pytest.raises(ValueError, match=r"^ledger/toch/softmax.toml is in no folder of a subject: torch, "):
         files.written(copy)
 
 
