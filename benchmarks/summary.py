@@ -77,9 +77,7 @@ def omissions(run: Benchmarks) -> Iterator[str]:
     """What the figures do not cover, each thing by name."""
     half = sorted({entry for result in run.results for entry in result.divergences})
     if half:
-        yield (
-            f"known divergences of torch met (parity_tests/ledger/known_divergences.toml): {', '.join(half)}"
-        )
+        yield (f"known divergences of torch met (parity_tests/ledger/): {', '.join(half)}")
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
     if uncounted := sum(result.page_faults is None for result in run.results):

@@ -237,9 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m torch_loss_parity.issue_report",
         description=__doc__.splitlines()[0] if __doc__ else None,
     )
-    parser.add_argument(
-        "id", nargs="?", help="an entry of known_divergences.toml; without it, the ids are listed"
-    )
+    parser.add_argument("id", nargs="?", help="an entry of the ledger; without it, the ids are listed")
     parser.add_argument(
         "--claim",
         help="forward, or the argument whose gradient is meant (default: what the entry breaks most)",

@@ -7,12 +7,10 @@ that it does not is news, see Note [Records and verdicts] of `torch_loss_parity.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,15 +21,8 @@ from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
+from torch_loss_parity.ledger import files
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PATH = Path(__file__).with_name("known_divergences.toml")
-OF_DEFINITIONS = Path(__file__).with_name("divergences_of_definitions.toml")
-OF_COMPILED = Path(__file__).with_name("divergences_of_compiled.toml")
 REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
@@ -55,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Divergence(Entry):
-    """One entry; the fields are described at the top of ``known_divergences.toml``."""
+    """A place where a subject breaks the derived bound; README.md and schema.json describe the fields."""
 
     id: str
     operators: tuple[str, ...]
@@ -196,9 +187,9 @@ def entries() -> tuple[Divergence, ...]:
     ------
     ValueError
         If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a
-        claim, or two share an id.
+        claim, or two share an id; or for what `files.written` refuses.
     """
-    return tuple(parse(entry) for entry in _unique(_table("divergence")))
+    return tuple(parse(each.fields, each.place) for each in files.written() if each.kind == "divergence")
 
 
 def entries_of(subject: str) -> tuple[Divergence, ...]:
@@ -229,9 +220,12 @@ def shortfalls() -> tuple[Shortfall, ...]:
     Raises
     ------
     ValueError
-        If an entry lacks a field or has an unknown one, its script is too long, or two share an id.
+        If an entry lacks a field or has an unknown one, its script is too long, or two share an id; or for
+        what `files.written` refuses.
     """
-    return tuple(parse_shortfall(entry) for entry in _unique(_table("shortfall")))
+    return tuple(
+        parse_shortfall(each.fields, each.place) for each in files.written() if each.kind == "shortfall"
+    )
 
 
 def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
@@ -239,54 +233,42 @@ def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
     return tuple(entry for entry in shortfalls() if subject in entry.subjects)
 
 
-def _table(name: str) -> list[dict[str, Any]]:
-    return [
-        entry
-        for path in (PATH, OF_DEFINITIONS, OF_COMPILED)
-        for entry in tomllib.loads(path.read_text()).get(name, [])
-    ]
-
-
-def parse_shortfall(entry: Mapping[str, Any]) -> Shortfall:
+def parse_shortfall(entry: Mapping[str, Any], place: str = "") -> Shortfall:
+    """A shortfall from its fields; ``place`` says in an error where they stand."""
     required = [f.name for f in fields(Shortfall) if f.default is MISSING]
-    _check_fields(entry, required, Shortfall)
+    place = _check_fields(entry, required, Shortfall, place)
     lines = entry["script"].strip().splitlines()
     if len(lines) > LONGEST_SCRIPT:
-        raise ValueError(
-            f"ledger entry {entry['id']!r} has a script of {len(lines)} lines; at most "
-            f"{LONGEST_SCRIPT} are allowed"
-        )
+        raise ValueError(f"{place}: script has {len(lines)} lines; allowed are {LONGEST_SCRIPT}")
     return Shortfall(**_frozen(entry))
 
 
-def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type) -> None:
+def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type, place: str) -> str:
+    """Refuse an entry that lacks a field or has an unknown one; the place of one that does not."""
+    place = place or f"ledger entry {entry.get('id', entry)!r}"
     missing = [name for name in required if name not in entry]
     if missing:
-        raise ValueError(f"ledger entry {entry.get('id', entry)!r} lacks {', '.join(missing)}")
-    unknown = sorted(set(entry) - {f.name for f in fields(kind)})
+        raise ValueError(f"{place}: lacks {', '.join(missing)}")
+    known = [f.name for f in fields(kind)]
+    unknown = sorted(set(entry) - set(known))
     if unknown:
-        raise ValueError(f"ledger entry {entry['id']!r} has unknown fields {', '.join(unknown)}")
+        raise ValueError(f"{place}: has unknown fields {', '.join(unknown)}; allowed are {', '.join(known)}")
+    return place
 
 
-def parse(entry: Mapping[str, Any]) -> Divergence:
-    _check_fields(entry, REQUIRED, Divergence)
+def parse(entry: Mapping[str, Any], place: str = "") -> Divergence:
+    """A divergence from its fields; ``place`` says in an error where they stand."""
+    place = _check_fields(entry, REQUIRED, Divergence, place)
     if not entry.get("arithmetic") and not entry.get("formula"):
-        raise ValueError(f"ledger entry {entry['id']!r} must say what holds: an arithmetic or a formula")
+        raise ValueError(f"{place}: must say what holds: an arithmetic or a formula")
     recorded = [smallest.get("claim") for smallest in entry["smallest"]]
     if sorted(recorded, key=str) != sorted(entry["claims"]):
         raise ValueError(
-            f"ledger entry {entry['id']!r} has claims {entry['claims']} but smallest inputs for {recorded}"
+            f"{place}: has claims {', '.join(entry['claims'])} but smallest inputs for "
+            f"{', '.join(map(str, recorded))}; allowed is one smallest input for each claim"
         )
     return Divergence(**_frozen(entry))
 
 
 def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
-
-
-def _unique(raw: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    ids = [entry.get("id") for entry in raw]
-    twice = sorted({str(i) for i in ids if ids.count(i) > 1})
-    if twice:
-        raise ValueError(f"ledger ids used twice: {', '.join(twice)}")
-    return raw

@@ -64,7 +64,7 @@ def read(path: Path) -> Verified:
     ValueError
         If an entry names an environment that is not described.
     """
-    recorded = json.loads(path.read_text()) if path.exists() else {}
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     environments = {
         name: Environment.of(described) for name, described in recorded.get("environments", {}).items()
     }
@@ -165,8 +165,8 @@ def keep(outcome: Mapping[str, Any], path: Path | None = None) -> str:
     """Add what a run found to the record; what was added, in words."""
     path = path or PATH
     name = short_name(outcome["environment"]["results"])
-    recorded = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(text_of(add(recorded, outcome, name)))
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(text_of(add(recorded, outcome, name)), encoding="utf-8")
     return f"{name}, {outcome['options']['subject']}: {len(outcome['diverging'])} entries diverge"
 
 
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("outcome", nargs="+", type=Path, help="what pytest --outcome=FILE wrote")
     options = parser.parse_args(arguments)
     for path in options.outcome:
-        print(keep(json.loads(path.read_text())))
+        print(keep(json.loads(path.read_text(encoding="utf-8"))))
     return 0
 
 
