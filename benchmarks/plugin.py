@@ -22,8 +22,9 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from torch_loss_parity.benchmarks import allocator, machine, page, progress, summary
+from torch_loss_parity.benchmarks import allocator, page, progress, summary
 from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.machine_info import complete, machine_of
 from torch_loss_parity.benchmarks.matrix import (
     CORRECTNESS,
     EFFORTS,
@@ -226,9 +227,7 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     option = config.option
-    machine.complete(
-        machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device
-    )
+    complete(machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device)
 
 
 class Timed:
@@ -290,6 +289,6 @@ class Timed:
             target = self.config.option.benchmark_report
             if target and (self.run.results or self.run.wrong):
                 Path(target).write_text(
-                    page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8"
+                    page.page(page.report_of(self.run, machine_of(self.run))), encoding="utf-8"
                 )
                 terminalreporter.write_line(f"wrote {target}")

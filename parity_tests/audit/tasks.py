@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn
-from torch_loss_parity.audit.environment import CAPABILITY
+from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.measure import WAYS, Conditions, Part
 from torch_loss_parity.audit.plan import Unit

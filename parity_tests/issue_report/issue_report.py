@@ -36,7 +36,7 @@ from torch_loss_parity.ledger.ledger import Divergence, Shortfall
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import environment
+from torch_loss_parity.reports import machine
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
 
@@ -221,12 +221,9 @@ def _modes(entry: Divergence) -> str:
 
 
 def _environment() -> list[str]:
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return [
-        "**Environment**",
-        "",
-        *(f"- {line}" for line in (*environment(), system, f"torch built from {torch.version.git_version}")),
-    ]
+    system = f"{machine.system()}, Python {platform.python_version()}"
+    build = f"torch built from {torch.version.git_version}"
+    return ["**Environment**", "", *(f"- {line}" for line in (machine.header(), system, build))]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,8 @@ import torch
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.processes import system, watchdog
-from torch_loss_parity.settings import SETTINGS, Settings, WrongOption, environment, settings
+from torch_loss_parity.reports import machine
+from torch_loss_parity.settings import SETTINGS, Settings, WrongOption, settings
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 from torch_loss_parity.subjects.declined import NotOffered
 
@@ -135,7 +136,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
-        *environment(),
+        machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(
             ["parity: quick effort leaves out the suite's tests of itself, in folders called meta"]
