@@ -19,10 +19,11 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from torch_loss_parity.audit import formatting, plots, views
+from torch_loss_parity.audit import plots, views, wording
 from torch_loss_parity.audit.compare import Comparison
 from torch_loss_parity.audit.files import AuditFileError, canonical
 from torch_loss_parity.audit.record import Audit
+from torch_loss_parity.reports import formatting
 
 CHANGES_SHOWN = 100
 
@@ -43,6 +44,7 @@ def render(audit: Audit, comparison: Comparison | None = None) -> str:
             comparison=comparison,
             changes_shown=CHANGES_SHOWN,
             text=formatting,
+            words=wording,
             frame=plots,
             points=_points(page),
             style=Markup(_own("page.css")),  # the project's own, as is the script
