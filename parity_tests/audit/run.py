@@ -16,7 +16,7 @@ from typing import Any
 
 from torch_loss_parity.audit import plan, task_pool
 from torch_loss_parity.audit.environment import environment
-from torch_loss_parity.audit.measure import Conditions, Part
+from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.record import Audit, Divergence, Missing
 from torch_loss_parity.audit.record import Settings as Recorded
 from torch_loss_parity.audit.tasks import perform, summed
