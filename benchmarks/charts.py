@@ -4,49 +4,19 @@ size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import ceil, floor, log10
 
 from torch_loss_parity.benchmarks import scaling, summary
 from torch_loss_parity.benchmarks.noise import Noise
 from torch_loss_parity.benchmarks.paths import BASELINE
 from torch_loss_parity.benchmarks.result import Result, Wrong
+from torch_loss_parity.reports import formatting
+from torch_loss_parity.reports.scales import Scale
 
 # Told apart without colour, too.
 MARKS = ("circle", "square", "triangle", "diamond", "cross", "ring", "bar", "down")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A logarithmic axis from ``low`` to ``high`` over ``length`` pixels from ``start``."""
-
-    low: float
-    high: float
-    start: float
-    length: float
-
-    def __call__(self, value: float) -> float:
-        if value <= 0:
-            return self.start
-        share = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
-        return round(self.start + self.length * min(max(share, 0.0), 1.0), 1)
-
-    @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """Powers of ten, and where there are few of them 2 and 5 times as much."""
-        low, high = floor(log10(self.low)), ceil(log10(self.high))
-        steps = (1, 2, 5) if high - low <= 2 else (1,)
-        values = [step * 10.0**k for k in range(low, high + 1) for step in steps]
-        return [(self(value), f"{value:g}") for value in values if self.low <= value <= self.high]
-
-
-def scale(values: Iterable[float], start: float, length: float, *, least: float | None = None) -> Scale:
-    """An axis that holds ``values``, from ``least`` on if given."""
-    positive = [value for value in values if 0 < value < float("inf")] or [1.0]
-    low = min(positive) / 1.3 if least is None else least
-    return Scale(low, max(*positive, low * 2) * 1.3, start, length)
 
 
 @dataclass(frozen=True)
@@ -77,12 +47,13 @@ class Panel:
 
 
 LONGEST = 10  # letters of a name beside a bar
+LEAST_ULPS = 0.1  # stands for less
 BAR, LEFT, BARS = 22, 90, 330  # pixels: of a bar and its gap, of the names, of the axis
 
 
 def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> Iterator[Panel]:
     """A panel for each group, all of one axis so that they compare."""
-    axis = scale((result.times_floor for result in results), LEFT, BARS, least=1.0)
+    axis = Scale.around((result.times_floor for result in results), LEFT, LEFT + BARS, least=1.0)
     colours = list(marks(results))
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -98,22 +69,22 @@ def panels(results: Sequence[Result], wrong: Sequence[Wrong], apart: Noise) -> I
 
 
 def _bar(result: Result, axis: Scale, y: int, apart: Noise, colour: int) -> Bar:
-    end = axis(result.times_floor)
+    end = axis.at(result.times_floor)
     over, speed = result.over_floor, result.against_torch
     title = (
-        f"{result.path}: {summary.seconds(result.median)}, spread {result.spread:.0%}; "
+        f"{result.path}: {formatting.seconds(result.median)}, spread {result.spread:.0%}; "
         f"{summary.times(result)} times the floor ({summary.between(over)}), which is {result.moved}; "
         f"speed against torch {summary.speed(result, apart)} ({summary.between(speed)}); "
-        f"{summary.figure(result.ulps)} ulps"
+        f"{formatting.figure(result.ulps)} ulps"
     )
     return Bar(
         path=result.path if len(result.path) <= LONGEST else f"{result.path[:LONGEST]}...",
         colour=colour,
         y=y,
         width=round(max(end - LEFT, 1.0), 1),
-        low=axis(over.low),
-        high=axis(over.high),
-        label=f"{summary.times(result)} x, {summary.seconds(result.median)}",
+        low=axis.at(over.low),
+        high=axis.at(over.high),
+        label=f"{summary.times(result)} x, {formatting.seconds(result.median)}",
         title=title,
         told=result.path == BASELINE or apart.told(result),
     )
@@ -150,17 +121,23 @@ def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
     mark = marks(results)
     for dtype in dict.fromkeys(result.dtype for result in results):
         members = [result for result in results if result.dtype == dtype]
-        x = scale((max(result.ulps, 0.1) for result in members), 60, 620)
-        y = scale((result.speed for result in members), 300, -280)
+        x = Scale.around((max(result.ulps, LEAST_ULPS) for result in members), 60, 680)
+        y = Scale.around((result.speed for result in members), 300, 20)
         points = tuple(
-            Point(result.path, x(max(result.ulps, 0.1)), y(result.speed), mark[result.path], _told(result))
+            Point(
+                result.path,
+                x.at(max(result.ulps, LEAST_ULPS)),
+                y.at(result.speed),
+                mark[result.path],
+                _told(result),
+            )
             for result in members
         )
         yield Scatter(dtype, x, y, points)
 
 
 def _told(result: Result) -> str:
-    speed, ulps, share = (summary.figure(value) for value in (result.speed, result.ulps, result.fraction))
+    speed, ulps, share = (formatting.figure(value) for value in (result.speed, result.ulps, result.fraction))
     return (
         f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of "
         f"what "
@@ -194,15 +171,17 @@ def plots(results: Sequence[Result]) -> Iterator[Plot]:
         found, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)
     ):
         each = list(members)
-        x = scale((n for curve in each for n, _ in curve.points), 60, 380)
-        y = scale((t for curve in each for _, t in curve.points), 240, -220)
+        x = Scale.around((n for curve in each for n, _ in curve.points), 60, 440)
+        y = Scale.around((t for curve in each for _, t in curve.points), 240, 20)
         yield Plot(
             f"{work}, {mode}, {dtype}, along {along}", x, y, tuple(_line(curve, x, y) for curve in each)
         )
 
 
 def _line(curve: scaling.Curve, x: Scale, y: Scale) -> Line:
-    dots = tuple((x(n), y(t), f"{curve.path}: {n} elements, {summary.seconds(t)}") for n, t in curve.points)
+    dots = tuple(
+        (x.at(n), y.at(t), f"{curve.path}: {n} elements, {formatting.seconds(t)}") for n, t in curve.points
+    )
     exponent = "" if curve.exponent is None else f" n^{curve.exponent:.2f}"
     return Line(
         curve.path,

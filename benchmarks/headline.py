@@ -10,8 +10,9 @@ from statistics import geometric_mean
 from torch_loss_parity.benchmarks.noise import Noise, noise
 from torch_loss_parity.benchmarks.paths import BASELINE
 from torch_loss_parity.benchmarks.result import Result
-from torch_loss_parity.benchmarks.summary import figure, times
+from torch_loss_parity.benchmarks.summary import times
 from torch_loss_parity.benchmarks.workload import PLAIN, TRAINING
+from torch_loss_parity.reports.formatting import figure
 
 OPERAND = 2**20  # elements: below, a call costs more than moving its bytes
 

@@ -1,20 +1,18 @@
-"""One self-contained page of a run: no script, nothing from the network, light and dark as the reader
-prefers.
-"""
+"""The page of a run; it has no script."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch_loss_parity.benchmarks import charts, headline, summary
 from torch_loss_parity.benchmarks.noise import noise
 from torch_loss_parity.benchmarks.result import Result, Wrong
 from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.reports import page as pages
 
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+PACKAGE = "torch_loss_parity.benchmarks"
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,10 @@ def page(report: Report) -> str:
     ImportError
         If Jinja2 is not installed.
     """
-    from jinja2 import Environment, StrictUndefined
-
     apart = noise(report.results)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return pages.render(
+        PACKAGE,
+        "benchmarks.html.jinja",
         report=report,
         sentences=headline.sentences(report.results),
         noise=apart.verdict,

@@ -11,19 +11,16 @@ Note [When times are taken]
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from torch_loss_parity.benchmarks import allocator, machine, page, progress, summary
+from torch_loss_parity.benchmarks import allocator
 from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.machine_info import complete
 from torch_loss_parity.benchmarks.matrix import (
     CORRECTNESS,
     EFFORTS,
@@ -35,12 +32,12 @@ from torch_loss_parity.benchmarks.matrix import (
 )
 from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
 from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"
 RUN = pytest.StashKey[Benchmarks]()
-CELL = pytest.StashKey[Cell]()
 ALLOCATOR = pytest.StashKey[str]()
 PARAMETERS = "operator, mode, shape, dtype, path"
 MODULE = "test_paths.py"
@@ -226,70 +223,4 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     option = config.option
-    machine.complete(
-        machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device
-    )
-
-
-class Timed:
-    """A run that times: threads, progress, and what is shown at the end, or when it is interrupted."""
-
-    def __init__(self, config: pytest.Config, run: Benchmarks) -> None:
-        self.config, self.run = config, run
-        self.progress: progress.Progress | None = None
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        torch.set_num_threads(self.run.threads)
-        total = sum(CELL in item.stash for item in session.items)
-        if total and not session.config.option.collectonly and self.config.get_verbosity() == 0:
-            self.progress = progress.Progress(self.config.get_terminal_writer(), total)
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        if self.progress and "[" in nodeid:
-            self.progress.begin(nodeid.partition("[")[2].removesuffix("]"))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """No dots between the progress lines; failures and skips are told at the end."""
-        if self.progress and isinstance(report, pytest.TestReport):
-            category = "error" if report.failed and report.when != "call" else report.outcome
-            return ("" if report.passed and report.when != "call" else category, "", "")
-        return None
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        try:
-            return (yield)
-        finally:
-            if self.progress:
-                self.progress.advance()
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
-        """What was interrupted or is wrong has no time: pytest-benchmark, which saves in a wrapper within
-        this one, is not shown it.
-        """
-        if self.progress:
-            self.progress.close()
-        held = getattr(session.config, "_benchmarksession").benchmarks  # noqa: B009 - no public way to what was measured
-        held[:] = [bench for bench in held if not bench.has_error and bench and bench.extra_info]
-        with warnings.catch_warnings():
-            # That nothing is left to be saved is no reason to end in a traceback.
-            warnings.simplefilter("default", PytestBenchmarkWarning)
-            return (yield)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-        """Below pytest-benchmark's table, also where that ends in a regression."""
-        try:
-            return (yield)
-        finally:
-            for line, markup in summary.lines(self.run):
-                terminalreporter.write_line(line, **markup)
-            target = self.config.option.benchmark_report
-            if target and (self.run.results or self.run.wrong):
-                Path(target).write_text(
-                    page.page(page.report_of(self.run, machine.of(self.run))), encoding="utf-8"
-                )
-                terminalreporter.write_line(f"wrote {target}")
+    complete(machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device)

@@ -23,9 +23,10 @@ from torch_loss_parity.benchmarks import headline
 from torch_loss_parity.benchmarks.noise import noise
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS
 from torch_loss_parity.benchmarks.result import Result
-from torch_loss_parity.benchmarks.summary import seconds, times
+from torch_loss_parity.benchmarks.summary import times
 from torch_loss_parity.benchmarks.workload import PLAIN
 from torch_loss_parity.reports import readme
+from torch_loss_parity.reports.formatting import seconds
 
 SECTION = "benchmarks"
 WIDTH = 110

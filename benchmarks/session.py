@@ -31,6 +31,7 @@ from torch_loss_parity.benchmarks.measure import (
     orders,
 )
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, Step
+from torch_loss_parity.benchmarks.pytest_benchmark_api import rounds_of
 from torch_loss_parity.benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
 from torch_loss_parity.benchmarks.verify import Judgement, Truth, seeded, stale
 from torch_loss_parity.benchmarks.workload import FORWARD, WORKS, traffic
@@ -165,7 +166,7 @@ class Benchmarks:
         rounds.finish()
         judged = self.judge(cell, step, output, rounds.last)
         del output
-        times = list(fixture.stats.stats.data)
+        times = rounds_of(fixture)
         floor = [each * fastest.share for each in rounds.seconds[FLOOR]]
         over_floor = interval([t / f for t, f in zip(times, floor, strict=True)])
         quotients = [b / t for b, t in zip(rounds.seconds[BASELINE], times, strict=True)]

@@ -16,6 +16,7 @@ from torch_loss_parity.benchmarks.noise import Noise, noise
 from torch_loss_parity.benchmarks.result import Result
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.verify import WHOLE
+from torch_loss_parity.reports.formatting import figure, seconds
 
 HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "95 %", "ulps", "faults")
 WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 9)
@@ -126,14 +127,6 @@ def _row(parts: Sequence[str]) -> str:
     return f"  {first.strip():<{WIDTHS[0]}}{''.join(others)}"
 
 
-def seconds(value: float) -> str:
-    """A time in the unit that suits it, three digits."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= size:
-            return f"{figure(value / size)} {unit}"
-    return f"{figure(value * 1e9)} ns"
-
-
 def times(result: Result) -> str:
     """The multiple of the floor; ~1 where it is as fast, and whether a cache explains that it is below."""
     if result.at_floor:
@@ -149,14 +142,3 @@ def speed(result: Result, apart: Noise) -> str:
 def between(interval: Interval) -> str:
     """The ends of an interval."""
     return f"{figure(interval.low)}..{figure(interval.high)}"
-
-
-def figure(value: float | None) -> str:
-    """Three digits; nothing for what was not measured."""
-    if value is None:
-        return "-"
-    if value != value or value in (float("inf"), float("-inf")):
-        return str(value)
-    if abs(value) >= 1e5:
-        return f"{value:.1e}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,22 +89,3 @@ def _device(name: str) -> str:
     if name not in there:
         raise WrongOption(f"--device is {name!r}; on this machine there is {', '.join(there)}")
     return name
-
-
-def environment() -> list[str]:
-    """The lines of the header that say where numbers come from."""
-    import flint
-    import hypothesis
-    import numpy
-
-    capability = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    cuda = (
-        (f", CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}")
-        if torch.cuda.is_available()
-        else ", no CUDA"
-    )
-    return [
-        f"torch {torch.__version__} ({capability}, {torch.get_num_threads()} threads{cuda}), numpy "
-        f"{numpy.__version__}, "
-        f"python-flint {flint.__version__}, hypothesis {hypothesis.__version__}",
-    ]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch_loss_parity.audit.diff import Change, Comparison, Setting, compare
-from torch_loss_parity.audit.formatting import ulps
+from torch_loss_parity.reports.formatting import ulps
 
 __all__ = [
     "ALLOWED",

@@ -14,33 +14,23 @@ Note [What is exhausted]
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from torch_loss_parity.audit.certify import Evaluation, Truth, alone, chosen_balls, key_of, truths
-from torch_loss_parity.audit.closed_forms import of_pairs
-from torch_loss_parity.audit.errors import Errors
-from torch_loss_parity.audit.record import Figure, Measures, Record, Size, Worst
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject, output_shape
-from torch_loss_parity.judging.report import script
-from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.subjects import Subject, load, run_subject
 
 TARGETS: Mapping[str, tuple[float, ...]] = {"0": (0.0,), "1": (1.0,), "soft": (0.1, 0.5, 0.9)}
 OF_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 OF_ROWS = ("softmax", "log_softmax", "cross_entropy")
 UPSTREAM = ("1", "random")
-STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
 # The pattern of 1: those up to it are the numbers in [0, 1].
 ONE = {"float16": 0x3C00, "bfloat16": 0x3F80, "float32": 0x3F800000}
 
@@ -194,227 +184,7 @@ def sweeps(operators: Sequence[str], dtypes: Sequence[str], seed: int = 0) -> li
     ]
 
 
-class Part(Record):
-    """One result on a range of inputs, by one implementation; parts of ranges that follow each other add up.
-
-    Attributes
-    ----------
-    errors : Errors
-        Numbered from the first input of the sweep.
-    fraction : float
-        Worst error / allowed.
-    standing, divergence : str
-        As in `Measures`.
-    outputs : str
-        SHA-256 of the result's bytes; of a sum, of those of its parts.
-    """
-
-    errors: Errors = Errors()
-    fraction: Size = 0.0
-    standing: Literal["pass", "known", "fail"] = "pass"
-    divergence: str = ""
-    outputs: str = ""
-
-    def __add__(self, other: Part) -> Part:
-        if not self.outputs:
-            return other
-        worse = max(self, other, key=lambda part: STANDINGS.index(part.standing))
-        return Part(
-            errors=self.errors + other.errors,
-            fraction=max(self.fraction, other.fraction),
-            standing=worse.standing,
-            divergence=worse.divergence,
-            outputs=sha256(self.outputs.encode(), other.outputs.encode()),
-        )
-
-    def measures(self) -> Measures:
-        return self.errors.measures(
-            fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs
-        )
-
-
-def sha256(*parts: bytes | memoryview) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
 def claims(sweep: Sweep) -> list[tuple[str, str]]:
     """The results of a sweep: each claim, and the kind of upstream gradient."""
     gradients = ("input", "target") if sweep.operator in OF_ELEMENTS else ("input",)
     return [(FORWARD, ""), *((claim, kind) for kind in UPSTREAM for claim in gradients)]
-
-
-def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
-    """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
-    another.
-
-    Returns
-    -------
-    dict
-        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments;
-        ``seconds``, taken by the subject and by the whole.
-    """
-    began = time.perf_counter()
-    names = dict.fromkeys((subject_name, "torch"))
-    seconds = 0.0
-    call = sweep.call(first, count)
-    digest = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
-    parts: dict[str, Part] = {}
-    for kind in UPSTREAM:
-        upstream = sweep.grad_output(kind, call, first)
-        digest.append(upstream.tobytes())
-        wanted = [claim for claim, of in claims(sweep) if of == kind]
-        bounds, true = expected(call, wanted, upstream), _truths(sweep, call, wanted, upstream)
-        if kind == UPSTREAM[0]:
-            bounds |= expected(call, (FORWARD,))
-            true |= _truths(sweep, call, [FORWARD], None)
-            wanted.insert(0, FORWARD)
-        for name in names:
-            subject = load(name, (sweep.operator,))
-            at = time.perf_counter()
-            with of_the_subject(subject):
-                observed = run_subject.results(subject, call, device, upstream)
-            seconds += (time.perf_counter() - at) * (name == subject_name)
-            for claim in wanted:
-                g = None if claim == FORWARD else upstream
-                start = first * sweep.of_each(claim)
-                finding = judge_claim(subject, device, None, call, claim, observed[claim], bounds[claim], g)
-                parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
-                    errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
-                    fraction=finding.strict.fraction,
-                    standing="fail"
-                    if not finding.verdict.passes
-                    else "known"
-                    if finding.divergence
-                    else "pass",
-                    divergence=finding.divergence,
-                    outputs=sha256(observed[claim].tobytes()),
-                )
-    return {
-        "parts": {name: part.model_dump(mode="json") for name, part in parts.items()},
-        "inputs": sha256(*digest),
-        "seconds": {"subject": seconds, "all": time.perf_counter() - began},
-    }
-
-
-def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarray | None) -> dict[str, Truth]:
-    """The true values of a range; those of rows in closed form: log(1 + e^-x) is lost in the sum over a row,
-    and would go to balls.
-    """
-    if sweep.operator not in OF_ROWS:
-        return truths(call, wanted, upstream)
-    x = call.arguments["input"].reshape(
-        -1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2)
-    )[:, 0]
-    with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
-        wide = DoubleDouble.of(x)
-    made = {}
-    for claim in wanted:
-        value, error = of_pairs(sweep.operator, x, claim, upstream)
-        second = Evaluation(*of_pairs(sweep.operator, wide, claim, upstream))
-        source, key = chosen_balls(call, claim, upstream, value.shape), key_of(call, claim, upstream)
-        made[claim] = Truth(value, error, FORMATS[sweep.dtype], source, second, key)
-    return made
-
-
-def figures(
-    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str
-) -> list[Figure]:
-    """The figures of a sweep, from the results of all its parts in their order."""
-    inputs = (
-        results[0]["inputs"]
-        if len(results) == 1
-        else sha256(*(result["inputs"].encode() for result in results))
-    )
-    subject = load(subject_name, (sweep.operator,))
-    made = []
-    for claim, kind in claims(sweep):
-        added: dict[str, Part] = {}
-        for name in dict.fromkeys((subject_name, "torch")):
-            key = f"{name} {claim} {kind}"
-            if key not in results[0]["parts"]:
-                continue
-            added[name] = Part()
-            for result in results:
-                added[name] += Part.model_validate(result["parts"][key])
-        if subject_name not in added:
-            continue
-        options = {"target": sweep.target, "grad_output": kind}
-        made.append(
-            Figure(
-                operator=sweep.operator,
-                dtype=sweep.dtype,
-                claim=claim,
-                how="exhaustive",
-                classes=2 if sweep.operator in OF_ROWS else 0,
-                rows=sweep.patterns
-                * sweep.of_each(FORWARD)
-                // (2 if sweep.operator in ("softmax", "log_softmax") else 1),
-                values=sweep.what,
-                logit_range=2 * FORMATS[sweep.dtype].largest
-                if sweep.operator != "binary_cross_entropy"
-                else 1.0,
-                options={name: value for name, value in options.items() if value},
-                inputs=inputs,
-                subject=added[subject_name].measures(),
-                torch=added["torch"].measures() if subject_name != "torch" else None,
-                worst=worst(sweep, claim, kind, added[subject_name], subject, device),
-            )
-        )
-    return made
-
-
-def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:
-    """The worst element, found again from its number, with a script that shows it."""
-    number = max(part.errors.worst, 0)
-    pattern, index = divmod(number, sweep.of_each(claim))
-    call = sweep.call(pattern, 1)
-    upstream = sweep.grad_output(kind, call, pattern) if kind else None
-    one, g, at = alone(call, claim, upstream, index)
-    true = truths(one, (claim,), g)[claim]
-    bound = expected(one, (claim,), g)[claim]
-    observed = {}
-    for name in dict.fromkeys((subject.name, "torch")):
-        with of_the_subject(subject):
-            implementation = load(name, (sweep.operator,))
-            run = (
-                run_subject.forward(implementation, one, device)
-                if g is None
-                else run_subject.gradients(implementation, one, device, g)[claim]
-            )
-            observed[name] = np.asarray(run)[at]
-    finding = judge_claim(
-        subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
-    )
-    arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}
-    if g is not None:
-        arguments["grad_output"] = g
-    return Worst(
-        index=tuple(int(i) for i in np.atleast_1d(number)),
-        arguments={
-            name: " ".join(_hexadecimal(x) for x in value.reshape(-1)) for name, value in arguments.items()
-        },
-        observed=_hexadecimal(observed[subject.name]),
-        torch=_hexadecimal(observed["torch"]) if subject.name != "torch" else "",
-        truth=true.decimal(int(np.ravel_multi_index(at, true.value.shape)) if at else 0),
-        ulps=part.errors.max_ulp,
-        fraction=finding.strict.fraction,
-        script=script(_pointing(finding, at), subject, device),
-    )
-
-
-def _placed(value: np.ndarray, at: tuple[int, ...], observed: Any) -> np.ndarray:
-    """A result that is right but for one element: what is said of its fraction is said of that element."""
-    placed = np.array(value, dtype=np.float64)
-    placed[at] = observed
-    return placed
-
-
-def _pointing(finding: Finding, at: tuple[int, ...]) -> Finding:
-    return replace(finding, verdict=replace(finding.verdict, index=at))
-
-
-def _hexadecimal(x: Any) -> str:
-    return float(x).hex() if np.asarray(x).dtype.kind == "f" else str(int(x))

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from torch_loss_parity.audit.environment import capabilities
+from torch_loss_parity.audit.capabilities import capabilities
 from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
-from torch_loss_parity.audit.float32_sweep import has_closed_form
+from torch_loss_parity.audit.float32_claim import has_closed_form
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator

@@ -1,4 +1,10 @@
-"""Where the marks of a plot go: the geometry that the template draws as SVG."""
+"""Where the marks of a plot go: the geometry that the template draws as SVG.
+
+Note [Errors on a scale]
+    Errors span from a fraction of an ulp to more than 2^60. An error below all bins, 2^-12 ulps, is drawn as
+    0, and one in the last, from 2^64 on, as infinite: a truth that is nearly 0, of a gradient that cancels,
+    makes errors of 1e37 ulps, and a scale that held them would show nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +12,25 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch_loss_parity.audit import formatting
 from torch_loss_parity.audit.record import EDGES, Figure, Measures
-from torch_loss_parity.audit.scales import BEYOND_BINS, HALF, TICKS, Scale, Tick, apart, seen
+from torch_loss_parity.reports import formatting
+from torch_loss_parity.reports.scales import TICKS, Scale, Tick, apart
 
 WIDTH, HEIGHT = 340, 216  # pixels, as are the margins
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 36
 SMALLEST_SHARE = 1e-7
+BEYOND_BINS = "≥2⁶⁴"
+HALF = 0.5  # ulp
+
+
+def seen(error: float) -> float:
+    """An error as a scale has it; see Note [Errors on a scale]."""
+    return 0.0 if error < EDGES[0] else error if error < EDGES[-1] else math.inf
+
+
+def half(scale: Scale) -> Tick | None:
+    """Half an ulp, where it is on the scale."""
+    return Tick(scale.at(HALF), "½") if 10**scale.low <= HALF <= 10**scale.high else None
 
 
 @dataclass(frozen=True)
@@ -112,10 +130,10 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         description=f"Share of elements whose error is at least the number of ulps. {said or 'No elements'}.",
         x_label="error, ulp",
         y_label="share at least so large",
-        x_ticks=apart(x.ticks(last=BEYOND_BINS), "x", x.half),
+        x_ticks=apart(x.ticks(last=BEYOND_BINS), "x", half(x)),
         y_ticks=apart(y.ticks(), "y"),
         series=tuple(series),
-        half_across=x.half,
+        half_across=half(x),
         note=note,
     )
 
@@ -209,9 +227,9 @@ def _scatter(
         x_label=x_label,
         y_label="largest error, ulp",
         x_ticks=apart(x.ticks(at), "x"),
-        y_ticks=apart(y.ticks(last=BEYOND_BINS), "y", y.half),
+        y_ticks=apart(y.ticks(last=BEYOND_BINS), "y", half(y)),
         series=tuple(series),
-        half_along=y.half,
+        half_along=half(y),
         points=tuple(points),
     )
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch_loss_parity.audit import formatting, plots
+from torch_loss_parity.audit import plots, wording
 from torch_loss_parity.audit.diff import STANDINGS
 from torch_loss_parity.audit.record import Figure, Measures
+from torch_loss_parity.reports import formatting
 
 NOTABLY = 1.5  # times the error of the worst case is worth a second one
 
@@ -170,7 +171,7 @@ class Detail:
                 how,
             )
             for result in self.results
-            for how in formatting.HOW
+            for how in wording.HOW
         ]
         return [way for way in ways if way.members]
 

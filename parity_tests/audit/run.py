@@ -4,6 +4,7 @@ parts make.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import time
@@ -11,16 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch_loss_parity.audit import plan, task_pool
-from torch_loss_parity.audit.environment import environment, source
-from torch_loss_parity.audit.measure import Conditions, Part
+from torch_loss_parity.audit.environment import environment
+from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.record import Audit, Divergence, Missing
 from torch_loss_parity.audit.record import Settings as Recorded
 from torch_loss_parity.audit.tasks import perform, summed
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject
 
 STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
 STOPPED = "the run was stopped before; run it again to continue"
@@ -188,6 +191,16 @@ def command(knobs: Settings) -> str:
         [f"--operator {','.join(knobs.operators)}"] if knobs.operators else []
     )
     return " ".join([*words, f"--effort {knobs.effort_name}", f"--seed {knobs.seed}"])
+
+
+def source(subject: Subject) -> str:
+    """A hash of the file that a subject is in, and "" where it is part of torch or of this project: what was
+    measured of a file that was changed since is not of this subject.
+    """
+    file: Any = getattr(subject.namespace, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _met(found: Part) -> tuple[Divergence, ...]:

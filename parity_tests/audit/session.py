@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.audit import compare, files, page, summary, task_pool
-from torch_loss_parity.audit.progress import Progress
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.processes import system
+from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
 from torch_loss_parity.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
@@ -23,6 +23,16 @@ JSON, PAGE = "audit.json", "index.html"
 
 class WrongRequest(ValueError):
     """The audit cannot be done as it was asked for; the message says what can."""
+
+
+def _progress() -> Progress:
+    file = uncaptured_stderr()
+    return Progress(
+        file,
+        watched=file.isatty(),
+        bar="audit {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {desc}",
+        line="\naudit: {percentage:.0f}% after {elapsed}, about {remaining} left ({desc})\n",
+    )
 
 
 @dataclass
@@ -45,7 +55,7 @@ class Session:
     scheduler: str = ""
     old: Audit | None = None
     gates: tuple[str, ...] = ()
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=_progress)
     run: Run | None = None
     audit: Audit | None = None
     comparison: Any = None
@@ -106,11 +116,12 @@ class Session:
         except ValueError as error:  # of a scheduler
             raise pytest.UsageError(str(error)) from error
         self.run = run
-        self.progress.begin(sum(unit.weight for unit in run.units.values()))
+        self.progress.start(max(sum(unit.weight for unit in run.units.values()), 1.0))
 
     def _done(self, unit: Any, before: bool) -> None:
         self.before += before
-        self.progress.done(unit.name, unit.weight)
+        self.progress.name(unit.name, shown=False)
+        self.progress.advance(unit.weight)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from torch_loss_parity.audit.record import Audit, Figure, Measures
+from torch_loss_parity.audit.record import Audit, Figure
 from torch_loss_parity.expectation.expectation import FORWARD
 
 SHOWN = 12  # of what is missing
@@ -77,7 +77,3 @@ def shortcomings(audit: Audit) -> Iterator[str]:
         yield f"{'FAIL: ' if missing.failed else ''}{missing.what}: {missing.why}"
     if len(ordered) > SHOWN:
         yield f"... and {len(ordered) - SHOWN} more, in audit.json"
-
-
-def worst_of(measures: Iterable[Measures]) -> float:
-    return max((m.max_ulp for m in measures), default=0.0)

@@ -17,8 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from torch_loss_parity.audit import exhaustive, float32_sweep
+from torch_loss_parity.audit import exhaustive_figures, exhaustive_parts, float32_sweep
 from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.float32_claim import has_closed_form
 from torch_loss_parity.audit.record import Figure, Missing
 from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError, executor, run, state_of
 from torch_loss_parity.operators import OPERATORS
@@ -34,7 +35,7 @@ def planned(
     chosen: list[Sweep] = []
     missing: list[Missing] = []
     for sweep in sweeps(operators, dtypes, seed):
-        if sweep.dtype != "float32" or (thorough and float32_sweep.has_closed_form(sweep)):
+        if sweep.dtype != "float32" or (thorough and has_closed_form(sweep)):
             chosen.append(sweep)
         else:
             why = "soft targets of float32 are not exhausted" if thorough else "left to --effort thorough"
@@ -43,10 +44,12 @@ def planned(
 
 
 def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
-    """The pieces of a sweep, in order; their results go to `exhaustive.figures`."""
+    """The pieces of a sweep, in order; their results go to `exhaustive_figures.figures`."""
     state = state_of(subject)
     if sweep.dtype != "float32":
-        return [Chunk(sweep.name, exhaustive.measure, (sweep, 0, sweep.patterns, subject, device), state)]
+        return [
+            Chunk(sweep.name, exhaustive_parts.measure, (sweep, 0, sweep.patterns, subject, device), state)
+        ]
     at_once = OF_ROWS_AT_ONCE if sweep.operator in OF_ROWS else OF_ELEMENTS_AT_ONCE
     return [
         Chunk(
@@ -157,7 +160,7 @@ def _show(
         print(f"{sweep.name}: and so {whole / workers:.4g} s on {workers} workers")
         return
     print(f"{sweep.name}: {inputs} inputs in {seconds:.4g} s of a core")
-    figures = exhaustive.figures(sweep, results, subject, device)
+    figures = exhaustive_figures.figures(sweep, results, subject, device)
     for figure in figures:
         print(_line(figure))
     if output:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn
-from torch_loss_parity.audit.environment import CAPABILITY
+from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
-from torch_loss_parity.audit.measure import WAYS, Conditions, Part
+from torch_loss_parity.audit.measure_axes import WAYS
+from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.plan import Unit
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.audit.sandbox import Lost, Sandbox
@@ -46,7 +47,7 @@ class _Asked:
         self.conditions, self.strikes = conditions, 0
 
     def part(self, what: str, function: str, *arguments: object) -> Part:
-        """The part that a function of `collect` returns, or what is missing since it did not."""
+        """The part that a function of `measure` returns, or what is missing since it did not."""
         if self.strikes >= STRIKES:
             return Part(
                 missing=(

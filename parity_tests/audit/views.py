@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch_loss_parity.audit import formatting
+from torch_loss_parity.audit import wording
 from torch_loss_parity.audit.diff import STANDINGS
 from torch_loss_parity.audit.doubts import FEW, noticed_share
-from torch_loss_parity.audit.formatting import plural
 from torch_loss_parity.audit.record import Audit, Axis, Divergence
 from torch_loss_parity.audit.results import (
     Card,
@@ -24,6 +23,8 @@ from torch_loss_parity.audit.results import (
     identifier,
     in_order,
 )
+from torch_loss_parity.reports import formatting
+from torch_loss_parity.reports.formatting import plural
 
 WORST_SHOWN = 12  # in the table of all operators
 TIERS = (
@@ -63,7 +64,7 @@ class Tier:
         for result in self.results:
             grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
         return [
-            f"{operator} {formatting.result(claim)} "
+            f"{operator} {wording.result(claim)} "
             f"({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
             for (operator, claim), dtypes in grouped.items()
         ]
@@ -182,7 +183,7 @@ class Page:
         decided = sum(result.elements - result.undecided for result in self.results)
         rounded = formatting.share(sum(result.correctly_rounded for result in self.results), decided)
         worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
-        where = f"the {formatting.result(worst.claim)} of {worst.operator} in {worst.dtype}"
+        where = f"the {wording.result(worst.claim)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
             kind = "nan or infinite where it should be a number, or the reverse"
             farthest = (

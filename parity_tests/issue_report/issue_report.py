@@ -33,10 +33,10 @@ from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.judge_second_order import format_of, smallest_probe
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
+from torch_loss_parity.processes import machine
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import environment
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
 
@@ -221,12 +221,9 @@ def _modes(entry: Divergence) -> str:
 
 
 def _environment() -> list[str]:
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return [
-        "**Environment**",
-        "",
-        *(f"- {line}" for line in (*environment(), system, f"torch built from {torch.version.git_version}")),
-    ]
+    system = f"{machine.system()}, Python {platform.python_version()}"
+    build = f"torch built from {torch.version.git_version}"
+    return ["**Environment**", "", *(f"- {line}" for line in (machine.header(), system, build))]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,28 +12,15 @@ Note [Environments]
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import numpy as np
 import torch
 from packaging.version import Version
 
-CPUINFO = Path("/proc/cpuinfo")
-IMPLEMENTERS = {
-    "0x41": "ARM",
-    "0x46": "Fujitsu",
-    "0x48": "HiSilicon",
-    "0x4e": "NVIDIA",
-    "0x61": "Apple",
-    "0xc0": "Ampere",
-}
-MKL = re.compile(r"Math Kernel Library Version (\S+?)-")
+from torch_loss_parity.processes import machine
 
 
 @dataclass(frozen=True)
@@ -102,52 +89,14 @@ class Environment:
 @cache
 def here(device: str = "cpu") -> Environment:
     """The environment of this process and a device."""
-    release = Version(torch.__version__).base_version
+    release, digits = machine.release(), machine.fingerprint(device)
     if device.startswith("cuda"):
-        major, minor = torch.cuda.get_device_capability(device)
-        name = torch.cuda.get_device_name(device)
+        functions = f"CUDA {torch.version.cuda} {digits}"
         return Environment(
-            release,
-            "cuda",
-            name,
-            f"sm_{major}{minor}",
-            "NVIDIA",
-            f"CUDA {torch.version.cuda} {_fingerprint(device)}",
+            release, "cuda", machine.gpu(device), machine.architecture(device), "NVIDIA", functions
         )
+    kind = platform.machine()
     if device != "cpu":
-        return Environment(release, device, platform.machine(), device, "unknown", _fingerprint(device))
-    found = MKL.search(torch.__config__.show())
-    library = f"MKL {found[1]}" if found else "no MKL"
-    return Environment(
-        release,
-        "cpu",
-        platform.machine(),
-        torch.backends.cpu.get_cpu_capability(),
-        vendor(),
-        f"{library} {_fingerprint('cpu')}",
-    )
-
-
-def vendor() -> str:
-    """The maker of the CPU."""
-    text = CPUINFO.read_text(errors="replace") if CPUINFO.exists() else ""
-    if named := re.search(r"^vendor_id\s*:\s*(\S+)", text, re.MULTILINE):
-        return named[1]
-    if numbered := re.search(r"^CPU implementer\s*:\s*(\S+)", text, re.MULTILINE):
-        return IMPLEMENTERS.get(numbered[1], f"implementer {numbered[1]}")
-    return (
-        "Apple"
-        if platform.system() == "Darwin" and platform.machine() == "arm64"
-        else platform.processor() or "unknown"
-    )
-
-
-def _fingerprint(device: str) -> str:
-    """Six digits that follow from the bits of exp, log and log1p of contiguous numbers."""
-    # Exact in both dtypes; too few to be shared among threads.
-    numbers = torch.from_numpy(np.arange(1, 4098) / 512.0)
-    digest = 0
-    for dtype in (torch.float32,) if device == "mps" else (torch.float32, torch.float64):
-        for function in (torch.exp, torch.log, torch.log1p):
-            digest = crc32(function(numbers.to(device=device, dtype=dtype)).cpu().numpy().tobytes(), digest)
-    return f"{digest:08x}"[:6]
+        return Environment(release, device, kind, device, "unknown", digits)
+    functions = f"{machine.vector_library()} {digits}"
+    return Environment(release, "cpu", kind, machine.capability(), machine.vendor(), functions)

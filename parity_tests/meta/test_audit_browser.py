@@ -10,18 +10,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import pytest
 
 from torch_loss_parity.audit import page as pages
 from torch_loss_parity.audit.compare import compare
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.meta import invented_audit
+from torch_loss_parity.reports import page as shared
 
 pytestmark = pytest.mark.whole_runs
 
@@ -368,10 +368,8 @@ def elements(page: Page) -> dict[str, int]:
 def test_without_escapes_the_same_checks_fail_and_the_policy_stops_what_would_run(
     browser: Browser, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    careless = jinja2.Environment(
-        loader=jinja2.FunctionLoader(pages._own), autoescape=False, undefined=jinja2.StrictUndefined
-    )
-    monkeypatch.setattr(pages, "_environment", lambda: careless)
+    careless = partial(shared.environment, autoescape=False)
+    monkeypatch.setattr(shared, "environment", careless)
     with opened(browser, write(hostile())) as (page, complaints):
         assert elements(page)["script"] > 2
         assert elements(page)["img"] > 0
@@ -382,14 +380,13 @@ def test_without_escapes_the_same_checks_fail_and_the_policy_stops_what_would_ru
 def test_a_script_that_fails_is_a_complaint(
     browser: Browser, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = pages._own
-    monkeypatch.setattr(
-        pages,
-        "_own",
-        lambda name: (
-            own(name).replace('"use strict";', "undefined.planted;") if name == "page.js" else own(name)
-        ),
-    )
+    own = shared.own
+
+    def failing(package: str, name: str) -> str:
+        text = own(package, name)
+        return text.replace('"use strict";', "undefined.planted;") if name == "page.js" else text
+
+    monkeypatch.setattr(shared, "own", failing)
     with opened(browser, write(AUDIT.model_copy())) as (_, complaints):
         assert [complaint for complaint in complaints if "planted" in complaint]
 

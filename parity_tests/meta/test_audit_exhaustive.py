@@ -18,10 +18,13 @@ import flint
 import numpy as np
 import pytest
 
-from torch_loss_parity.audit import exhaustive, float32_sweep, sweep, task_pool
+from torch_loss_parity.audit import exhaustive, float32_fraction, float32_sweep, sweep, task_pool
 from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
-from torch_loss_parity.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Part, Sweep, figures, measure, sweeps
-from torch_loss_parity.audit.float32_sweep import Claim, Tally
+from torch_loss_parity.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.exhaustive_figures import figures
+from torch_loss_parity.audit.exhaustive_parts import Part, measure
+from torch_loss_parity.audit.float32_claim import Claim, has_closed_form
+from torch_loss_parity.audit.float32_tally import Tally
 from torch_loss_parity.expectation.expectation import FORWARD, in_balls
 from torch_loss_parity.judging import comparison
 from torch_loss_parity.operators import OPERATORS
@@ -194,7 +197,7 @@ def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
 @pytest.mark.whole_runs
 @pytest.mark.parametrize(
     "one",
-    [s for s in sweeps(tuple(OPERATORS), ("float32",)) if float32_sweep.has_closed_form(s)],
+    [s for s in sweeps(tuple(OPERATORS), ("float32",)) if has_closed_form(s)],
     ids=lambda one: one.name,
 )
 def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,26 +240,25 @@ def test_a_planted_error_is_found_by_blocks(tmp_path: Path, monkeypatch: pytest.
     assert part(result, "torch forward ").errors.worst != first + at
 
 
-def test_an_entry_must_explain_every_broken_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float32_sweep, "BLOCK", 2**8)
+def test_an_entry_must_explain_every_broken_bound() -> None:
     one, first, count = Sweep(LOGITS, "float32", "0"), 0xC1900000, 2**11
     torch, x = load("torch", (LOGITS,)), one.inputs(0xC1900000, 2**11)
-    tally = Tally(count, 1)
-    for at in range(0, count, float32_sweep.BLOCK):
-        numbers = x[at : at + float32_sweep.BLOCK].astype(np.float32)
+    tally = Tally(count, 1, block=2**8)
+    for at in range(0, count, tally.block):
+        numbers = x[at : at + tally.block].astype(np.float32)
         observed, _ = float32_sweep.observed_block(one, torch, "cpu", numbers)
         tally.add(
             at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")]
         )
     claim = Claim(one, first, FORWARD, torch, "cpu")
-    finding = float32_sweep.worst_fraction(claim, tally)
+    finding = float32_fraction.worst_fraction(claim, tally)
     assert (finding.verdict.passes, finding.divergence) == (True, "bce-with-logits-cancels")
     # One more element is wrong by what no cancellation explains, and none of the samples.
     sampled = np.unique(np.concatenate([tally.worst, np.arange(0, count, 3)]))
     at = next(i for i in range(700, count) if i not in sampled)
     tally.observed[at] = 2.0**-10
-    tally.largest_absolute[at // float32_sweep.BLOCK] = 2.0**-10
-    found = float32_sweep._known(
+    tally.largest_absolute[at // tally.block] = 2.0**-10
+    found = float32_fraction._known(
         claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding
     )
     assert not found.verdict.passes

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from torch_loss_parity.audit import formatting, plots, scales, views
 from torch_loss_parity.audit import page as pages
+from torch_loss_parity.audit import plots, views
 from torch_loss_parity.audit.__main__ import main
 from torch_loss_parity.audit.files import load, save
 from torch_loss_parity.audit.record import EDGES, Audit, Figure
 from torch_loss_parity.meta import invented_audit
+from torch_loss_parity.reports import formatting, scales
 
 AUDIT = invented_audit.audit(sizes=((64, 1000),), values=("normal", "wide"))
 OTHER = invented_audit.audit("mine.kernels", sizes=((64, 1000),), values=("normal",), failing=True)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.audit import files, plan, tasks
-from torch_loss_parity.audit.measure import Conditions, Part
+from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.audit.session import Session, WrongRequest

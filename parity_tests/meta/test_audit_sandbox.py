@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from torch_loss_parity.audit.environment import CAPABILITY
+from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.sandbox import Lost, Sandbox, how_it_ended
 from torch_loss_parity.processes import system, watchdog
 

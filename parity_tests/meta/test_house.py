@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from torch_loss_parity.meta.imports import FOLDERS, ROOT, files, imports, top
 from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib
 
 # Each imports what stands before it, and nothing that stands behind it.

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from torch_loss_parity.audit.environment import CAPABILITY, by_numbers, capabilities
+from torch_loss_parity.audit.capabilities import CAPABILITY, capabilities
 from torch_loss_parity.audit.environment import environment as of_audit
 from torch_loss_parity.claims.domain import int32_overflow
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.child_environment import started_with
+from torch_loss_parity.processes.machine import by_numbers
 
 
 def test_what_is_missing_is_named_with_what_is_done_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
-from torch_loss_parity.processes import system, watchdog
-from torch_loss_parity.settings import SETTINGS, WrongOption, environment, settings
+from torch_loss_parity.processes import machine, system, watchdog
+from torch_loss_parity.settings import SETTINGS, WrongOption, settings
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
@@ -105,7 +105,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
         f"effort {knobs.effort_name}, seed {knobs.seed}",
-        *environment(),
+        machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(
             ["parity: quick effort leaves out the suite's tests of itself, in folders called meta"]

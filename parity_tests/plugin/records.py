@@ -10,7 +10,6 @@ import platform
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch_loss_parity.ledger import news
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.processes import machine
 from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
 from torch_loss_parity.settings import SETTINGS
 
@@ -156,7 +156,7 @@ class Records:
                 **results,
                 "python": platform.python_version(),
                 "system": platform.system(),
-                **{name: version(name) for name in NAMED},
+                **{name: machine.installed(name) for name in NAMED},
                 "results": results,
             },
             "options": {

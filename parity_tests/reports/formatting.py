@@ -1,6 +1,4 @@
-"""Numbers and names as a page shows them: three digits, never on the other side of a limit that a reader
-looks for.
-"""
+"""Numbers as a report shows them: three digits, never across a limit that a reader looks for."""
 
 from __future__ import annotations
 
@@ -8,11 +6,8 @@ import math
 from decimal import Decimal, InvalidOperation
 from unicodedata import lookup
 
-from torch_loss_parity.audit.record import Figure
-
 LIMITS = (0.5, 1.0)  # ulps: correctly rounded, one of the two neighbours
 TIMES = lookup("MULTIPLICATION SIGN")
-HOW = {"exhaustive": "every input", "random": "drawn", "searched": "climbed to"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -42,6 +37,27 @@ def ulps(x: float, *, typeset: bool = True) -> str:
             f">{passed[0]:g}",
         )
     return number(x) if typeset else plain(x)
+
+
+def figure(x: float | None) -> str:
+    """Three digits for a column of a terminal, all of a whole number below 100000; "-" for what was not
+    measured.
+    """
+    if x is None:
+        return "-"
+    if not math.isfinite(x):
+        return str(x)
+    if abs(x) >= 1e5:
+        return f"{x:.1e}"
+    return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def seconds(x: float) -> str:
+    """A time in the unit that suits it, three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if x >= size:
+            return f"{figure(x / size)} {unit}"
+    return f"{figure(x * 1e9)} ns"
 
 
 def times(fraction: float) -> str:
@@ -78,19 +94,6 @@ def share(part: int, whole: int) -> str:
 def count(n: int) -> str:
     """65,536 with narrow spaces."""
     return f"{n:,}".replace(",", "\u202f")
-
-
-def size(figure: Figure) -> str:
-    return f"{count(figure.rows)} {TIMES} {count(figure.classes)}" if figure.classes else count(figure.rows)
-
-
-def options(figure: Figure) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(figure.options.items()))
-
-
-def result(claim: str) -> str:
-    """What a claim is about, in words."""
-    return "value" if claim == "forward" else f"gradient of {claim}"
 
 
 def list_of(words: list[str]) -> str:

@@ -1,18 +1,18 @@
-"""Where times come from: what pytest-benchmark's machine_info does not say."""
+"""The machine that a benchmark records: what pytest-benchmark's machine_info does not say."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-import numpy
 import torch
 
 from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.processes import machine
 
 # Of py-cpuinfo: they differ in every run.
 LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")
-ENVIRONMENT = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "ATEN_", "TORCHINDUCTOR_")
+PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "ATEN_", "TORCHINDUCTOR_")
 
 
 def complete(machine_info: dict[str, Any], *, threads: int, allocator: str, device: str) -> None:
@@ -22,13 +22,10 @@ def complete(machine_info: dict[str, Any], *, threads: int, allocator: str, devi
     machine_info.update(_libraries(threads, allocator, device))
 
 
-def of(run: Benchmarks) -> dict[str, Any]:
+def machine_of(run: Benchmarks) -> dict[str, Any]:
     """The machine, as a page shows it."""
-    import cpuinfo
-
-    found = cpuinfo.get_cpu_info() or {}
     return {
-        "cpu": found.get("brand_raw", "unknown"),
+        "cpu": machine.processor(),
         "cores": os.cpu_count(),
         **_libraries(run.threads, run.allocator, run.device),
     }
@@ -37,12 +34,10 @@ def of(run: Benchmarks) -> dict[str, Any]:
 def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:
     return {
         "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "numpy": machine.installed("numpy"),
+        "cpu_capability": machine.capability(),
         "threads": threads,
         "allocator": allocator,
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "environment": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(ENVIRONMENT)
-        },
+        "device": machine.gpu(device) if device.startswith("cuda") else "cpu",
+        "environment": machine.variables(PREFIXES),
     }

@@ -1,11 +1,7 @@
-"""From numbers to pixels, and the labels of an axis.
+"""Logarithmic scales of a picture: from numbers to pixels, and the labels of an axis.
 
-Note [Logarithmic scales]
-    Errors span from a fraction of an ulp to more than 2^60. Both scales are logarithmic; what a logarithm
-    does not have, 0 and infinity, has a place of its own beyond the ends, labelled as what it is. An error
-    below all bins, 2^-12 ulps, is drawn as 0, and one in the last, from 2^64 on, as infinite: a truth that is
-    nearly 0, of a gradient that cancels, makes errors of 1e37 ulps, and a scale that held them would show
-    nothing else.
+What a logarithm does not have, 0 and infinity, may have a place of its own beyond the ends, labelled as what
+it is.
 """
 
 from __future__ import annotations
@@ -14,24 +10,19 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch_loss_parity.audit import formatting
-from torch_loss_parity.audit.record import EDGES
+from torch_loss_parity.reports import formatting
 
 BEYOND = 22.0  # pixels for what a logarithm does not have
-BEYOND_BINS = "≥2⁶⁴"
 TICKS = 6  # labels at most
 APART = {"x": 24.0, "y": 12.0}  # pixels, so that labels do not touch
-HALF = 0.5
+ROOM = 1.3  # times as far as the values, on either side
 LEAST, MOST = -323.0, 308.0  # powers of ten that float64 has
-
-
-def seen(error: float) -> float:
-    """An error as a scale has it; see Note [Logarithmic scales]."""
-    return 0.0 if error < EDGES[0] else error if error < EDGES[-1] else math.inf
 
 
 @dataclass(frozen=True)
 class Tick:
+    """A label of an axis and its place, in pixels."""
+
     at: float
     label: str
 
@@ -40,7 +31,14 @@ class Tick:
 class Scale:
     """From numbers to pixels.
 
-    ``low`` and ``high`` are the ends of the logarithmic part, ``first`` and ``last`` where it lies.
+    Attributes
+    ----------
+    low, high : float
+        The ends of the logarithmic part, as powers of ten.
+    first, last : float
+        Where it lies, in pixels.
+    zero, infinity : float or None
+        Where these lie, if they have places of their own.
     """
 
     low: float
@@ -65,7 +63,17 @@ class Scale:
             infinity, last = round(last - direction / 3, 1), last - direction
         return cls(max(middle - half, LEAST), min(middle + half, MOST), first, last, zero, infinity)
 
+    @classmethod
+    def around(
+        cls, values: Iterable[float], first: float, last: float, *, least: float | None = None
+    ) -> Scale:
+        """A scale that holds the positive ones of ``values`` with some room, from ``least`` on if given."""
+        positive = [value for value in values if 0 < value < math.inf] or [1.0]
+        low = min(positive) / ROOM if least is None else least
+        return cls(math.log10(low), math.log10(max(*positive, low * 2) * ROOM), first, last)
+
     def at(self, value: float) -> float:
+        """The place of a number; the nearer end for one that lies outside."""
         if value <= 0:
             return self.zero if self.zero is not None else self.first
         if math.isinf(value):
@@ -88,9 +96,16 @@ class Scale:
         return [*([Tick(self.at(v), _short(v)) for v in at] or powers), *ends]
 
     @property
-    def half(self) -> Tick | None:
-        """Half an ulp, where it is on the scale."""
-        return Tick(self.at(HALF), "½") if 10**self.low <= HALF <= 10**self.high else None
+    def steps(self) -> list[Tick]:
+        """Powers of ten, and where there are few of them 2 and 5 times as much."""
+        powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+        steps = (1, 2, 5) if len(powers) <= 3 else (1,)
+        values = [step * 10.0**k for k in powers for step in steps]
+        return [
+            Tick(self.at(value), f"{value:g}")
+            for value in values
+            if self.low <= math.log10(value) <= self.high
+        ]
 
 
 def apart(ticks: Sequence[Tick], along: str, first: Tick | None = None) -> tuple[Tick, ...]:

@@ -1,0 +1,120 @@
+"""The figures of a sweep over every input, from its parts, and the worst element shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from torch_loss_parity.audit.certify import alone, truths
+from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, claims
+from torch_loss_parity.audit.exhaustive_parts import Part, sha256
+from torch_loss_parity.audit.record import Figure, Worst
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject
+from torch_loss_parity.judging.report import script
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import Subject, load, run_subject
+
+
+def figures(
+    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str
+) -> list[Figure]:
+    """The figures of a sweep, from the results of all its parts in their order."""
+    inputs = (
+        results[0]["inputs"]
+        if len(results) == 1
+        else sha256(*(result["inputs"].encode() for result in results))
+    )
+    subject = load(subject_name, (sweep.operator,))
+    made = []
+    for claim, kind in claims(sweep):
+        added: dict[str, Part] = {}
+        for name in dict.fromkeys((subject_name, "torch")):
+            key = f"{name} {claim} {kind}"
+            if key not in results[0]["parts"]:
+                continue
+            added[name] = Part()
+            for result in results:
+                added[name] += Part.model_validate(result["parts"][key])
+        if subject_name not in added:
+            continue
+        options = {"target": sweep.target, "grad_output": kind}
+        made.append(
+            Figure(
+                operator=sweep.operator,
+                dtype=sweep.dtype,
+                claim=claim,
+                how="exhaustive",
+                classes=2 if sweep.operator in OF_ROWS else 0,
+                rows=sweep.patterns
+                * sweep.of_each(FORWARD)
+                // (2 if sweep.operator in ("softmax", "log_softmax") else 1),
+                values=sweep.what,
+                logit_range=2 * FORMATS[sweep.dtype].largest
+                if sweep.operator != "binary_cross_entropy"
+                else 1.0,
+                options={name: value for name, value in options.items() if value},
+                inputs=inputs,
+                subject=added[subject_name].measures(),
+                torch=added["torch"].measures() if subject_name != "torch" else None,
+                worst=worst(sweep, claim, kind, added[subject_name], subject, device),
+            )
+        )
+    return made
+
+
+def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:
+    """The worst element, found again from its number, with a script that shows it."""
+    number = max(part.errors.worst, 0)
+    pattern, index = divmod(number, sweep.of_each(claim))
+    call = sweep.call(pattern, 1)
+    upstream = sweep.grad_output(kind, call, pattern) if kind else None
+    one, g, at = alone(call, claim, upstream, index)
+    true = truths(one, (claim,), g)[claim]
+    bound = expected(one, (claim,), g)[claim]
+    observed = {}
+    for name in dict.fromkeys((subject.name, "torch")):
+        with of_the_subject(subject):
+            implementation = load(name, (sweep.operator,))
+            run = (
+                run_subject.forward(implementation, one, device)
+                if g is None
+                else run_subject.gradients(implementation, one, device, g)[claim]
+            )
+            observed[name] = np.asarray(run)[at]
+    finding = judge_claim(
+        subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
+    )
+    arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}
+    if g is not None:
+        arguments["grad_output"] = g
+    return Worst(
+        index=tuple(int(i) for i in np.atleast_1d(number)),
+        arguments={
+            name: " ".join(_hexadecimal(x) for x in value.reshape(-1)) for name, value in arguments.items()
+        },
+        observed=_hexadecimal(observed[subject.name]),
+        torch=_hexadecimal(observed["torch"]) if subject.name != "torch" else "",
+        truth=true.decimal(int(np.ravel_multi_index(at, true.value.shape)) if at else 0),
+        ulps=part.errors.max_ulp,
+        fraction=finding.strict.fraction,
+        script=script(_pointing(finding, at), subject, device),
+    )
+
+
+def _placed(value: np.ndarray, at: tuple[int, ...], observed: Any) -> np.ndarray:
+    """A result that is right but for one element: what is said of its fraction is said of that element."""
+    placed = np.array(value, dtype=np.float64)
+    placed[at] = observed
+    return placed
+
+
+def _pointing(finding: Finding, at: tuple[int, ...]) -> Finding:
+    return replace(finding, verdict=replace(finding.verdict, index=at))
+
+
+def _hexadecimal(x: Any) -> str:
+    return float(x).hex() if np.asarray(x).dtype.kind == "f" else str(int(x))

@@ -1,0 +1,143 @@
+"""A part of a sweep over every input: each result on a range of inputs, measured; parts add up."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from torch_loss_parity.audit.certify import Evaluation, Truth, chosen_balls, key_of, truths
+from torch_loss_parity.audit.closed_forms import of_pairs
+from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.audit.exhaustive import OF_ROWS, UPSTREAM, Sweep, claims
+from torch_loss_parity.audit.record import Measures, Record, Size
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.judge import judge_claim, of_the_subject
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.subjects import load, run_subject
+
+STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
+
+
+class Part(Record):
+    """One result on a range of inputs, by one implementation; parts of ranges that follow each other add up.
+
+    Attributes
+    ----------
+    errors : Errors
+        Numbered from the first input of the sweep.
+    fraction : float
+        Worst error / allowed.
+    standing, divergence : str
+        As in `Measures`.
+    outputs : str
+        SHA-256 of the result's bytes; of a sum, of those of its parts.
+    """
+
+    errors: Errors = Errors()
+    fraction: Size = 0.0
+    standing: Literal["pass", "known", "fail"] = "pass"
+    divergence: str = ""
+    outputs: str = ""
+
+    def __add__(self, other: Part) -> Part:
+        if not self.outputs:
+            return other
+        worse = max(self, other, key=lambda part: STANDINGS.index(part.standing))
+        return Part(
+            errors=self.errors + other.errors,
+            fraction=max(self.fraction, other.fraction),
+            standing=worse.standing,
+            divergence=worse.divergence,
+            outputs=sha256(self.outputs.encode(), other.outputs.encode()),
+        )
+
+    def measures(self) -> Measures:
+        return self.errors.measures(
+            fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs
+        )
+
+
+def sha256(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
+    """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
+    another.
+
+    Returns
+    -------
+    dict
+        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments;
+        ``seconds``, taken by the subject and by the whole.
+    """
+    began = time.perf_counter()
+    names = dict.fromkeys((subject_name, "torch"))
+    seconds = 0.0
+    call = sweep.call(first, count)
+    digest = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
+    parts: dict[str, Part] = {}
+    for kind in UPSTREAM:
+        upstream = sweep.grad_output(kind, call, first)
+        digest.append(upstream.tobytes())
+        wanted = [claim for claim, of in claims(sweep) if of == kind]
+        bounds, true = expected(call, wanted, upstream), _truths(sweep, call, wanted, upstream)
+        if kind == UPSTREAM[0]:
+            bounds |= expected(call, (FORWARD,))
+            true |= _truths(sweep, call, [FORWARD], None)
+            wanted.insert(0, FORWARD)
+        for name in names:
+            subject = load(name, (sweep.operator,))
+            at = time.perf_counter()
+            with of_the_subject(subject):
+                observed = run_subject.results(subject, call, device, upstream)
+            seconds += (time.perf_counter() - at) * (name == subject_name)
+            for claim in wanted:
+                g = None if claim == FORWARD else upstream
+                start = first * sweep.of_each(claim)
+                finding = judge_claim(subject, device, None, call, claim, observed[claim], bounds[claim], g)
+                parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
+                    errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
+                    fraction=finding.strict.fraction,
+                    standing="fail"
+                    if not finding.verdict.passes
+                    else "known"
+                    if finding.divergence
+                    else "pass",
+                    divergence=finding.divergence,
+                    outputs=sha256(observed[claim].tobytes()),
+                )
+    return {
+        "parts": {name: part.model_dump(mode="json") for name, part in parts.items()},
+        "inputs": sha256(*digest),
+        "seconds": {"subject": seconds, "all": time.perf_counter() - began},
+    }
+
+
+def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarray | None) -> dict[str, Truth]:
+    """The true values of a range; those of rows in closed form: log(1 + e^-x) is lost in the sum over a row,
+    and would go to balls.
+    """
+    if sweep.operator not in OF_ROWS:
+        return truths(call, wanted, upstream)
+    x = call.arguments["input"].reshape(
+        -1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2)
+    )[:, 0]
+    with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
+        wide = DoubleDouble.of(x)
+    made = {}
+    for claim in wanted:
+        value, error = of_pairs(sweep.operator, x, claim, upstream)
+        second = Evaluation(*of_pairs(sweep.operator, wide, claim, upstream))
+        source, key = chosen_balls(call, claim, upstream, value.shape), key_of(call, claim, upstream)
+        made[claim] = Truth(value, error, FORMATS[sweep.dtype], source, second, key)
+    return made

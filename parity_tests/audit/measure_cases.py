@@ -1,0 +1,204 @@
+"""What is asked of a subject in a case, or in a search for the worst, and the figures that follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from torch_loss_parity.audit.axes import (
+    Results,
+)
+from torch_loss_parity.audit.certify import Truth, truths
+from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.audit.part import Conditions, Part, attempted, loaded
+from torch_loss_parity.audit.plan import BASE, TELLING
+from torch_loss_parity.audit.record import Figure, Measures
+from torch_loss_parity.audit.search import Search
+from torch_loss_parity.audit.single_row import extent, logit_range
+from torch_loss_parity.audit.worst import worst
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.judge import judge_claim, of_the_subject, output_shape
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.run_subject import WrongResult
+
+TORCH = "torch"
+
+
+def draw(conditions: Conditions, case: Case) -> str:
+    """The figures of a case: of its result, and of its gradients."""
+    operator = OPERATORS[case.operator]
+    call = operator.call(case)
+    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    options = {
+        name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
+    }
+    parts = []
+    for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
+        attempt = partial(
+            _figures, conditions, case, call, claims, grad_output, "random", case.values, options
+        )
+        parts.append(attempted(f"{what} of {case}", attempt))
+    return Part.of(parts).model_dump_json()
+
+
+def _figures(
+    conditions: Conditions,
+    case: Case | None,
+    call: Call,
+    claims: Sequence[str],
+    grad_output: np.ndarray,
+    how: Literal["random", "searched"],
+    values: str,
+    options: Mapping[str, str],
+) -> Part:
+    subject, device = loaded(conditions.subject), conditions.device
+    observed = _observed(subject, device, call, claims, grad_output)
+    beside = _observed(loaded(TORCH), device, call, claims, grad_output) if subject.name != TORCH else {}
+    upstream = None if FORWARD in claims else grad_output
+    bounds, true = expected(call, claims, upstream), truths(call, claims, upstream)
+    rows, classes = extent(call)
+    found = []
+    for claim in claims:
+        measured = partial(_measures, device, case, call, claim, upstream, bounds[claim], true[claim])
+        measures, verdict = measured(subject, observed[claim])
+        torch = beside.get(claim)
+        found.append(
+            Figure(
+                operator=call.operator,
+                dtype=call.dtype,
+                claim=claim,
+                how=how,
+                classes=classes,
+                rows=rows,
+                values=values,
+                logit_range=logit_range(call),
+                options=dict(options),
+                inputs=_hash(call.arguments, upstream),
+                subject=measures,
+                torch=None if torch is None else measured(loaded(TORCH), torch)[0],
+                worst=worst(subject, device, case, call, claim, grad_output, verdict, true[claim], torch),
+            )
+        )
+    return Part(figures=tuple(found))
+
+
+def _observed(
+    subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray
+) -> Results:
+    with of_the_subject(subject):
+        if FORWARD in claims:
+            found: Results = {FORWARD: run_subject.forward(subject, call, device)}
+        else:
+            found = run_subject.gradients(subject, call, device, grad_output)
+    for claim, result in found.items():
+        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
+        if result.shape != shape:
+            raise WrongResult(f"{claim} has shape {result.shape}, expected {shape}")
+    return found
+
+
+def _measures(
+    device: str,
+    case: Case | None,
+    call: Call,
+    claim: str,
+    grad_output: np.ndarray | None,
+    bound: Rounded,
+    truth: Truth,
+    subject: Subject,
+    observed: np.ndarray,
+) -> tuple[Measures, Verdict]:
+    """The measures of a result, and the verdict on the element with the largest error."""
+    finding = judge_claim(subject, device, case, call, claim, observed, bound, grad_output)
+    errors = Errors.of(observed, truth, bound)
+    standing: Literal["pass", "known", "fail"]
+    standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
+    measures = errors.measures(
+        fraction=finding.strict.fraction,
+        standing=standing,
+        outputs=_hash({"": observed}),
+        divergence=finding.divergence,
+    )
+    index = tuple(int(i) for i in np.unravel_index(max(errors.worst, 0), observed.shape))
+    value = bound.value
+    with np.errstate(all="ignore"):
+        allowed = float(np.broadcast_to(bound.total_error(), value.shape)[index])
+        error = (
+            0.0
+            if observed[index] == truth.value[index]
+            else float(np.abs(observed[index] - truth.value[index]))
+        )
+        fraction = (
+            np.inf
+            if errors.max_ulp == np.inf
+            else 0.0
+            if error == 0
+            else error / allowed
+            if allowed
+            else np.inf
+        )
+    at = Verdict(
+        fraction=float(fraction) if np.isfinite(allowed) else 0.0,
+        index=index,
+        observed=float(observed[index]),
+        expected=float(truth.value[index]),
+        allowed=allowed,
+        ulps=errors.max_ulp,
+        elements=observed.size,
+    )
+    return measures, at
+
+
+def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -> str:
+    """SHA-256 of the bytes of all arguments."""
+    found = hashlib.sha256()
+    for name, value in sorted((dict(arguments) | {"grad_output": grad_output}).items()):
+        if value is not None:
+            found.update(name.encode())
+            found.update(
+                np.ascontiguousarray(value).tobytes()
+                if isinstance(value, np.ndarray)
+                else repr(value).encode()
+            )
+    return found.hexdigest()
+
+
+def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
+    """The figures of the worst that is found by climbing, for each claim and each objective."""
+    subject = loaded(conditions.subject)
+    call = OPERATORS[operator].call(
+        OPERATORS[operator].case(dtype, (1, 2), TELLING[operator][0], BASE[operator], 0)
+    )
+    parts = []
+    for claim in (FORWARD, *call.differentiable):
+
+        def found(claim: str = claim) -> Part:
+            searching = Search(
+                subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed
+            )
+            return Part.of(
+                [
+                    _figures(
+                        conditions,
+                        None,
+                        one.call,
+                        (claim,),
+                        one.grad_output,
+                        "searched",
+                        f"climbed by {one.objective}",
+                        {},
+                    )
+                    for one in searching.found()
+                ]
+            )
+
+        parts.append(attempted(f"a search for the worst {claim} of {operator}, {dtype}", found))
+    return Part.of(parts).model_dump_json()
