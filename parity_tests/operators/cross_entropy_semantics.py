@@ -20,7 +20,7 @@ PROBABILITIES: dict[str, Any] = {"input": INPUT, "target": shares(2, 3)}
 
 def semantics() -> Iterator[Row]:
     """What cross_entropy means."""
-    yield from classes.semantics()
+    yield from classes.semantics(", smoothing", **SMOOTHING)
     yield from _smoothing()
     yield from _smoothing_of_ignored_rows()
     yield from _special_logits()
@@ -46,9 +46,6 @@ def promotions() -> Iterator[Promotion]:
 
 
 def _smoothing() -> Iterator[Row]:
-    yield from classes.placed(
-        ", smoothing, weight, class 1 ignored", weight=WEIGHT, ignore_index=1, **SMOOTHING
-    )
     yield row("no smoothing", **GIVEN)
     yield row("smoothing", **GIVEN, **SMOOTHING)
     yield row("smoothing, weight", **GIVEN, **SMOOTHING, weight=WEIGHT)
@@ -68,8 +65,6 @@ def _smoothing_of_ignored_rows() -> Iterator[Row]:
     for reduction in REDUCTION:
         yield from classes.all_ignored(reduction, ", smoothing", **SMOOTHING)
         yield from classes.all_ignored(reduction, ", smoothing, weight", **SMOOTHING, weight=WEIGHT)
-        for sentence, given in classes.without_classes(reduction):
-            yield row(f"{sentence}, smoothing, {reduction} -> nan", **given, **SMOOTHING, value=nan)
         yield row(
             f"ignore_index 255 in uint8, smoothing, {reduction}",
             input=INPUT,

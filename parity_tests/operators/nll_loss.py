@@ -47,8 +47,6 @@ def differentiable(option: Options) -> tuple[str, ...]:
 def semantics() -> Iterator[Row]:
     """What nll_loss means at the corners of its domain."""
     yield from classes_semantics.semantics()
-    weight = classes_semantics.WEIGHT
-    yield from classes_semantics.placed(", weight, class 1 ignored", weight=weight, ignore_index=1)
     yield row(
         "log-probabilities may be positive",
         input=[[2.0, 0.0]],

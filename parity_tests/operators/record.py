@@ -9,7 +9,7 @@ Note [Facets]
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch_loss_parity.cases.case import Call, Case
@@ -94,9 +94,9 @@ class Operator:
     shapes: tuple[tuple[int, ...], ...]
     sizes: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
     domain: Domain
-    semantics: tuple[Row, ...] | Gap
-    promotions: tuple[Promotion, ...] | Gap
-    refusals: tuple[Refusal, ...] | Gap
+    semantics: tuple[Row, ...] | Gap = field(repr=False)  # hundreds of arrays, in each failure's report
+    promotions: tuple[Promotion, ...] | Gap = field(repr=False)
+    refusals: tuple[Refusal, ...] | Gap = field(repr=False)
     layouts: Layouts
     autocast: Autocast | Gap
     modules: Modules | Gap

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import inf, nan
 
-from torch_loss_parity.operators.facets import Shape
-from torch_loss_parity.operators.record import REDUCTION
+from torch_loss_parity.operators.facets import Options, Shape
 from torch_loss_parity.operators.semantics import Row, reals, row
 
 SHAPES: tuple[Shape, ...] = (
@@ -24,7 +23,7 @@ SHAPES: tuple[Shape, ...] = (
     (2, 3, 2, 0),
 )
 NO_CLASSES: tuple[Shape, ...] = ((0,), (2, 0), (2, 0, 2), (2, 0, 2, 2), (2, 0, 1, 2, 2), (2, 0, 0))
-EMPTY = {"none": 0.0, "mean": nan, "sum": 0.0}  # what comes out where no row counts
+EMPTY = {"none": 0.0, "mean": nan, "sum": 0.0}  # by reduction: what comes out where no row counts
 INPUT, TARGET, WEIGHT = reals(2, 3), [2, 0], [0.5, 2.0, 1.25]
 BYTES = np.asarray([255, 0], dtype=np.uint8)
 # For two rows of three classes and TARGET.
@@ -38,13 +37,15 @@ WEIGHTS = {
 }
 
 
-def semantics() -> Iterator[Row]:
-    """What is true of every operator of the family."""
-    yield from _shapes()
-    for reduction in REDUCTION:
+def semantics(named: str = "", **own: Any) -> Iterator[Row]:
+    """What is true of every operator of the family. ``own`` is an option that is the operator's own, which
+    shapes are tried with besides; ``named`` is what sentences call it.
+    """
+    yield from _shapes(named, own)
+    for reduction in EMPTY:
         yield from all_ignored(reduction)
         yield from all_ignored(reduction, ", weight", weight=WEIGHT)
-        yield from _no_classes(reduction)
+        yield from _no_classes(reduction, named, own)
         yield row(
             f"ignore_index beyond the classes, {reduction}",
             input=INPUT,
@@ -72,19 +73,6 @@ def indices(shape: Shape) -> np.ndarray:
     )
 
 
-def placed(named: str = "", **options: Any) -> Iterator[Row]:
-    """Every shape, reduced in every way."""
-    for shape, reduction in product(SHAPES, REDUCTION):
-        yield row(
-            f"shape {shape}{named}, {reduction}",
-            input=reals(*shape),
-            target=indices(shape),
-            reduction=reduction,
-            about_shape=True,
-            **options,
-        )
-
-
 def all_ignored(reduction: str, named: str = "", **options: Any) -> Iterator[Row]:
     """No row counts."""
     yield row(
@@ -96,20 +84,6 @@ def all_ignored(reduction: str, named: str = "", **options: Any) -> Iterator[Row
         gradient=0.0,
         **options,
     )
-
-
-def without_classes(reduction: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every shape without classes, all rows ignored: the beginning of a sentence, and the arguments."""
-    for shape in NO_CLASSES:
-        yield (
-            f"no classes, shape {shape}, all ignored",
-            {
-                "input": reals(*shape),
-                "target": 0 * indices(shape) - 100,
-                "reduction": reduction,
-                "about_shape": len(shape) > 2,
-            },
-        )
 
 
 def weighted(named: str = "", **options: Any) -> Iterator[Row]:
@@ -125,24 +99,30 @@ def weighted(named: str = "", **options: Any) -> Iterator[Row]:
         )
 
 
-def _shapes() -> Iterator[Row]:
-    yield from placed()
-    for shape, reduction in product(SHAPES, REDUCTION):
+def _shapes(named: str, own: Options) -> Iterator[Row]:
+    for shape, reduction in product(SHAPES, EMPTY):
+        target = indices(shape)
+        given: dict[str, Any] = {"input": reals(*shape), "reduction": reduction, "about_shape": True}
+        yield row(f"shape {shape}, {reduction}", **given, target=target)
+        sentence = f"shape {shape}{named}, weight, class 1 ignored, {reduction}"
+        yield row(sentence, **given, target=target, weight=WEIGHT, ignore_index=1, **own)
         if len(shape) > 1 and 0 not in shape:
-            yield row(
-                f"uint8 targets, shape {shape}, class 2 ignored, {reduction}",
-                input=reals(*shape),
-                target=indices(shape).astype(np.uint8),
-                reduction=reduction,
-                ignore_index=2,
-                about_shape=True,
-            )
+            sentence = f"uint8 targets, shape {shape}, class 2 ignored, {reduction}"
+            yield row(sentence, **given, target=target.astype(np.uint8), ignore_index=2)
 
 
-def _no_classes(reduction: str) -> Iterator[Row]:
-    empty = EMPTY[reduction]
-    for sentence, given in without_classes(reduction):
+def _no_classes(reduction: str, named: str, own: Options) -> Iterator[Row]:
+    for shape in NO_CLASSES:
+        given: dict[str, Any] = {
+            "input": reals(*shape),
+            "target": 0 * indices(shape) - 100,
+            "reduction": reduction,
+            "about_shape": len(shape) > 2,
+        }
+        sentence, empty = f"no classes, shape {shape}, all ignored", EMPTY[reduction]
         yield row(f"{sentence}, {reduction} -> {empty:g}", **given, value=empty)
+        if own:  # a mean over the classes, which are none
+            yield row(f"{sentence}{named}, {reduction} -> nan", **given, value=nan, **own)
 
 
 def _ignore_index() -> Iterator[Row]:
