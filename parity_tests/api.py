@@ -21,14 +21,14 @@ import pytest
 from torch_loss_parity.claims import test_forward, test_gradients
 from torch_loss_parity.claims.domain import test_domain
 from torch_loss_parity.claims.errors import test_errors
-from torch_loss_parity.claims.errors.refusals import REFUSALS
 from torch_loss_parity.claims.hygiene import test_hygiene
 from torch_loss_parity.claims.layouts import test_layouts
 from torch_loss_parity.claims.modes import test_modes
-from torch_loss_parity.claims.semantics import ROWS, test_semantics
+from torch_loss_parity.claims.semantics import test_semantics
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
+from torch_loss_parity.operators.facets import each
 from torch_loss_parity.settings import Settings, WrongOption, settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
@@ -190,9 +190,8 @@ def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterat
                 regions = (region for of, region in test_domain.REGIONS if of is operator)
                 yield from (of_dtype(test_domain.test_domain, dtype, region=region) for region in regions)
     if "semantics" in claims:
-        yield from (
-            of_row(test_semantics.test_semantics, row=row) for row in ROWS if row.operator == operator.name
-        )
+        yield from (of_row(test_semantics.test_semantics, row=row) for row in each(operator.semantics))
     if "errors" in claims:
-        own = (row for row in REFUSALS if row.operator == operator.name and not row.definition_alone)
-        yield from (of_row(test_errors.test_errors, refusal=refusal) for refusal in own)
+        yield from (
+            of_row(test_errors.test_errors, refusal=refusal) for refusal in test_errors.asked(operator)
+        )

@@ -15,14 +15,17 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.claims.errors import test_errors as errors
-from torch_loss_parity.claims.errors.refusals import BCE, BCE_LOGITS, CE, NLL, REFUSALS, Refusal
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.refusals import Refusal
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
 
 Tensor = torch.Tensor
+NLL, CE = "nll_loss", "cross_entropy"
+BCE, BCE_LOGITS = "binary_cross_entropy", "binary_cross_entropy_with_logits"
 calls = 0
 
 
@@ -121,7 +124,7 @@ FAULTS: list[tuple[Callable[..., Tensor], str, str, str]] = [
 
 
 def row_named(operator: str, sentence: str) -> Refusal:
-    (row,) = (row for row in REFUSALS if (row.operator, row.sentence) == (operator, sentence))
+    (row,) = (row for row in each(OPERATORS[operator].refusals) if row.sentence == sentence)
     return row
 
 
@@ -135,7 +138,8 @@ def test_a_row_finds_a_planted_fault(
     fault: Callable[..., Tensor], operator: str, sentence: str, problem: str, dtype: str
 ) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: fault}), "")
-    assert problem in errors.ask(subject, "cpu", row_named(operator, sentence), dtype)[0]
+    row = row_named(operator, sentence)
+    assert problem in errors.ask(subject, "cpu", OPERATORS[operator], row, dtype)[0]
 
 
 def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
@@ -149,8 +153,8 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", row, "float32")
+    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises OutOfRange" in problem
     assert raised == "OutOfRange"
 
@@ -165,8 +169,8 @@ def test_torch_says_why_it_refuses() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", row, "float32")
+    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises IndexError without a word" in problem
     assert not raised
 
@@ -186,26 +190,26 @@ def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_
     torchs, planted = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("torch", "planted"))
     monkeypatch.setattr(verified, "is_later", lambda device: False)
     with pytest.raises(AssertionError, match="raises TypeError"):
-        run(row, torchs)
+        run(NLL, row, torchs)
     monkeypatch.setattr(verified, "is_later", lambda device: True)
-    (news,) = run(row, torchs).news
+    (news,) = run(NLL, row, torchs).news
     assert news["kind"] == "refusals"
     assert "raises TypeError, until then it raised IndexError" in news["text"]
     for wrong in (planted, Subject("torch", SimpleNamespace(nll_loss=accepts), "")):
         with pytest.raises(AssertionError, match=r"raises TypeError|accepted"):
-            run(row, wrong)
+            run(NLL, row, wrong)
 
 
-def run(row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
-    tally = Tally(row.operator, "float32")
+def run(operator: str, row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
+    tally = Tally(operator, "float32")
     knobs = Settings(subject, device, DTYPES, "standard", 0)
-    errors.test_errors(OPERATORS[row.operator], ["float32"], row, knobs, lambda dtype: tally)
+    errors.test_errors(OPERATORS[operator], ["float32"], row, knobs, lambda dtype: tally)
     return tally
 
 
 def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
     row = row_named(CE, "label_smoothing -0.25, indices")
-    tally = run(row, Subject("torch", builtin.functional(), ""))
+    tally = run(CE, row, Subject("torch", builtin.functional(), ""))
     assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {"label-smoothing-below-zero-is-ignored": 1})
 
     def mended(input: Tensor, target: Tensor, label_smoothing: float = 0.0, **options: Any) -> Tensor:
@@ -213,29 +217,32 @@ def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
             raise RuntimeError("label_smoothing must be between 0.0 and 1.0")
         return F.cross_entropy(input, target, label_smoothing=label_smoothing, **options)
 
-    tally = run(row, Subject("torch", SimpleNamespace(cross_entropy=mended), ""))
+    tally = run(CE, row, Subject("torch", SimpleNamespace(cross_entropy=mended), ""))
     assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {})
     assert [news["id"] for news in tally.news] == ["label-smoothing-below-zero-is-ignored"]
     with pytest.raises(AssertionError, match="accepted, and returns"):
-        run(row, Subject("planted", builtin.functional(), ""))
+        run(CE, row, Subject("planted", builtin.functional(), ""))
 
 
 def test_what_is_not_asked_is_skipped_by_name() -> None:
     torchs, other = Subject("torch", builtin.functional(), ""), Subject("planted", builtin.functional(), "")
     with pytest.raises(pytest.skip.Exception, match="device-side assertion"):
-        run(row_named(NLL, "target 3, shape (2, 3), mean"), torchs, "cuda")
+        run(NLL, row_named(NLL, "target 3, shape (2, 3), mean"), torchs, "cuda")
     with pytest.raises(pytest.skip.Exception, match="asked of torch alone: others may differentiate it"):
-        run(row_named(BCE, "the gradient of weight"), other)
-    assert run(row_named(BCE, "the gradient of weight"), torchs).cases == 1
+        run(BCE, row_named(BCE, "the gradient of weight"), other)
+    assert run(BCE, row_named(BCE, "the gradient of weight"), torchs).cases == 1
 
 
-def test_on_a_gpu_every_target_out_of_range_is_left_out_and_nothing_else() -> None:
-    out = [row for row in REFUSALS if row.names_a_class_that_is_none]
-    assert {row.operator for row in out} == {NLL, CE}
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_on_a_gpu_every_target_out_of_range_is_left_out_and_nothing_else(operator: str) -> None:
+    rows = each(OPERATORS[operator].refusals)
+    out = [row for row in rows if row.names_a_class_that_is_none]
+    assert bool(out) == OPERATORS[operator].targets_classes
     assert all("target" in row.sentence or "ignore_index" in row.sentence for row in out)
-    assert not any(row.names_a_class_that_is_none for row in REFUSALS if "dim" in row.arguments)
+    assert not any(row.names_a_class_that_is_none for row in rows if "dim" in row.arguments)
 
 
-def test_no_two_rows_have_the_same_name() -> None:
-    names = [str(row) for row in REFUSALS]
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_two_rows_have_the_same_name(operator: str) -> None:
+    names = [row.sentence for row in each(OPERATORS[operator].refusals)]
     assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]

@@ -1,9 +1,9 @@
 """The definition means what torch means: shapes, nan and infinities, denominators, and what each gradient
 does there.
 
-Every row of `torch_loss_parity.claims.semantics` on NumPy and on torch, in float64: shape and kinds (nan,
-inf, -inf, finite) are those of the definition in rounding arithmetic, finite elements differ by what
-evaluating these lines in float64 may cost, and what the row states comes out exactly.
+Every row of the facet ``semantics`` of an operator's record on NumPy and on torch, in float64: shape and
+kinds (nan, inf, -inf, finite) are those of the definition in rounding arithmetic, finite elements differ by
+what evaluating these lines in float64 may cost, and what the row states comes out exactly.
 `torch_loss_parity.claims.semantics.test_semantics` asks the same of torch, and of any subject, in every
 dtype.
 """
@@ -19,25 +19,35 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.claims.semantics import ROWS
-from torch_loss_parity.claims.semantics.record import Row
 from torch_loss_parity.claims.semantics.test_semantics import stated
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.semantics import Row
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 FLOAT64 = Arithmetic.for_dtype("float64")
-ASKED = [row for row in ROWS if "float64" in row.dtypes and "dtype" not in row.arguments]
+ROWS = {
+    f"{operator.name}: {row.sentence}": (operator, row)
+    for operator in OPERATORS.values()
+    for row in each(operator.semantics)
+}
+ASKED = [
+    pytest.param(operator, row, id=name)
+    for name, (operator, row) in ROWS.items()
+    if "float64" in row.dtypes and "dtype" not in row.arguments
+]
 
 
-def from_definition(row: Row, array: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+def from_definition(operator: Operator, row: Row, array: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     """The value and the closed-form gradients, by claim, on arrays made by ``array``."""
-    call: Call = row.call("float64", spelt_out=True)
+    call = row.call(operator, "float64", spelt_out=True)
     arguments = {k: array(v) if isinstance(v, np.ndarray) else v for k, v in call.arguments.items()}
     with np.errstate(all="ignore"):
-        value = getattr(reference, row.operator)(**arguments)
+        value = operator.forward(**arguments)
         grad_output = array(np.array(row.grad_output(tuple(value.shape))))
-        gradients = getattr(reference, f"{row.operator}_backward")(grad_output, **arguments)
+        gradients = operator.backward(grad_output, **arguments)
     named = gradients._asdict() if hasattr(gradients, "_asdict") else {"input": gradients}
     return {FORWARD: value} | {name: gradient for name, gradient in named.items() if gradient is not None}
 
@@ -68,30 +78,29 @@ def disagreement(found: Any, expected: Rounded) -> str:
     )
 
 
-def allows_little(expected: dict[str, Rounded], row: Row) -> bool:
+def allows_little(expected: dict[str, Rounded], call: Call) -> bool:
     """Whether the bounds are 20 bits below the largest number in play, of the 53 that float64 has; or nothing
     holds.
     """
     arrays = [result.nearest for result in expected.values()]
-    arrays += [
-        argument for argument in row.call("float64").arguments.values() if isinstance(argument, np.ndarray)
-    ]
+    arrays += [argument for argument in call.arguments.values() if isinstance(argument, np.ndarray)]
     largest = max([1.0, *(np.max(np.abs(a), where=np.isfinite(a), initial=0.0) for a in arrays)])
     bounds = [result.total_error() for result in expected.values()]
     return all(np.all((bound <= 2.0**-20 * largest) | np.isinf(bound)) for bound in bounds)
 
 
-@pytest.mark.parametrize("row", ASKED, ids=str)
-def test_agrees(row: Row) -> None:
+@pytest.mark.parametrize(("operator", "row"), ASKED)
+def test_agrees(operator: Operator, row: Row) -> None:
     """Shape and kind of the value and of every gradient agree; finite elements do within the cost
     of float64.
     """
-    expected = from_definition(row, lambda array: Rounded(array, FLOAT64))
-    assert allows_little(expected, row)
-    assert set(expected) == {FORWARD, *row.call("float64").differentiable}
+    call = row.call(operator, "float64")
+    expected = from_definition(operator, row, lambda array: Rounded(array, FLOAT64))
+    assert allows_little(expected, call)
+    assert set(expected) == {FORWARD, *call.differentiable}
     for library, observed in {
-        "NumPy": from_definition(row, np.asarray),
-        "torch": from_definition(row, torch.tensor),
+        "NumPy": from_definition(operator, row, np.asarray),
+        "torch": from_definition(operator, row, torch.tensor),
     }.items():
         for claim, found in observed.items():
             assert not (wrong := disagreement(found, expected[claim])), f"on {library}, {claim} {wrong}"
@@ -124,10 +133,10 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def test_detects(fault: str) -> None:
     """The comparison rejects a wrong result."""
     name, wrong = FAULTS[fault]
-    (row,) = (row for row in ROWS if str(row) == name)
+    operator, row = ROWS[name]
     expected, right = (
-        from_definition(row, lambda array: Rounded(array, FLOAT64)),
-        from_definition(row, np.asarray)[FORWARD],
+        from_definition(operator, row, lambda array: Rounded(array, FLOAT64)),
+        from_definition(operator, row, np.asarray)[FORWARD],
     )
     assert not disagreement(right, expected[FORWARD])
     assert disagreement(np.asarray(wrong(right)), expected[FORWARD])
@@ -145,20 +154,27 @@ def test_the_sign_of_a_zero_is_written_down(name: str) -> None:
 
     Nobody promises it, and sums that start at 0.0 do not: no verdict depends on the sign.
     """
-    (row,) = (row for row in ROWS if str(row) == name)
-    arguments = row.call("float64").arguments
+    operator, row = ROWS[name]
+    arguments = row.call(operator, "float64").arguments
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    found = getattr(torch.nn.functional, row.operator)(**tensors)
+    found = getattr(torch.nn.functional, operator.name)(**tensors)
     assert found == 0
     assert torch.signbit(found)
-    assert from_definition(row, np.asarray)[FORWARD] == 0
+    assert from_definition(operator, row, np.asarray)[FORWARD] == 0
 
 
-def test_rows_say_what_they_are_about() -> None:
-    """No two rows of an operator have the same sentence, and a row that is not for every dtype says why."""
-    names = [str(row) for row in ROWS]
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_two_rows_have_the_same_sentence(operator: str) -> None:
+    names = [row.sentence for row in each(OPERATORS[operator].semantics)]
     assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
-    assert all(row.reason for row in ROWS if len(row.dtypes) < 4)
+
+
+def test_a_row_that_is_not_for_every_dtype_says_why() -> None:
+    with pytest.raises(ValueError, match="1 and 2: say why"):
+        Row(sentence="1 and 2", arguments={}, dtypes=("float64",))
+    with pytest.raises(ValueError, match="say why"):
+        Row(sentence="1 and 2", arguments={}, reason="none")
+    assert Row(sentence="1 and 2", arguments={}).dtypes == DTYPES
 
 
 @pytest.mark.parametrize(

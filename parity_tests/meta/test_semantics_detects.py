@@ -6,7 +6,6 @@ and must pass torch.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,16 +16,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from torch_loss_parity.claims.semantics import PROMOTIONS, ROWS
 from torch_loss_parity.claims.semantics import test_semantics as semantics
-from torch_loss_parity.claims.semantics.record import BCE, BCE_LOGITS, CE, LOG_SOFTMAX, NLL, SOFTMAX, Row
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.semantics import Row
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
 from torch_loss_parity.subjects.declined import NotOffered
 
 Tensor = torch.Tensor
+SOFTMAX, LOG_SOFTMAX, NLL, CE = "softmax", "log_softmax", "nll_loss", "cross_entropy"
+BCE, BCE_LOGITS = "binary_cross_entropy", "binary_cross_entropy_with_logits"
 
 
 def zero_for_nan(input: Tensor, target: Tensor, **options: Any) -> Tensor:
@@ -143,15 +144,15 @@ FAULTS: list[tuple[Callable[..., Tensor], str, str]] = [
 
 
 def row_named(operator: str, sentence: str) -> Row:
-    (row,) = (row for row in ROWS if (row.operator, row.sentence) == (operator, sentence))
+    (row,) = (row for row in each(OPERATORS[operator].semantics) if row.sentence == sentence)
     return row
 
 
-def problem_of(function: Callable[..., Any], row: Row, dtype: str) -> str:
+def problem_of(function: Callable[..., Any], operator: str, row: Row, dtype: str) -> str:
     subject = Subject(
-        "planted", SimpleNamespace(**{row.operator: function}), "import torch.nn.functional as subject"
+        "planted", SimpleNamespace(**{operator: function}), "import torch.nn.functional as subject"
     )
-    return semantics.ask(subject, "cpu", row, dtype, Tally(row.operator, dtype))
+    return semantics.ask(subject, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -167,21 +168,22 @@ def test_a_row_finds_a_planted_fault(
         row_named(operator, sentence),
         Subject("torch", builtin.functional(), "import torch.nn.functional as subject"),
     )
-    assert semantics.ask(torchs, "cpu", row, dtype, Tally(operator, dtype)) == ""
-    assert sentence in problem_of(fault, row, dtype)
+    assert semantics.ask(torchs, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype)) == ""
+    assert sentence in problem_of(fault, operator, row, dtype)
 
 
 @pytest.mark.parametrize("operator", [CE, BCE_LOGITS])
 def test_a_result_in_the_dtype_of_the_input_is_found(operator: str) -> None:
-    (promotion,) = (p for p in PROMOTIONS if (p.operator, p.other) == (operator, "target"))
+    record = OPERATORS[operator]
+    (promotion,) = (p for p in each(record.promotions) if p.other == "target")
 
     def keeps(input: Tensor, target: Tensor, **options: Any) -> Tensor:
         return getattr(F, operator)(input, target, **options).to(input.dtype)
 
     subject = Subject("planted", SimpleNamespace(**{operator: keeps}), "")
-    assert semantics.promoted(subject, "cpu", promotion, "float32", "float64")[1]
+    assert semantics.promoted(subject, "cpu", record, promotion, "float32", "float64")[1]
     torchs = Subject("torch", builtin.functional(), "")
-    assert semantics.promoted(torchs, "cpu", promotion, "float32", "float64") == (
+    assert semantics.promoted(torchs, "cpu", record, promotion, "float32", "float64") == (
         "a target of dtype float64: the result is float64",
         "",
     )
@@ -189,15 +191,16 @@ def test_a_result_in_the_dtype_of_the_input_is_found(operator: str) -> None:
 
 def test_a_row_that_says_something_else_than_the_definition_fails() -> None:
     row = row_named(SOFTMAX, "ties share evenly")
-    assert problem_of(F.softmax, row, "float32") == ""
-    assert "the row says that the result is" in problem_of(F.softmax, replace(row, value=0.5), "float32")
+    assert problem_of(F.softmax, SOFTMAX, row, "float32") == ""
+    said = problem_of(F.softmax, SOFTMAX, replace(row, value=0.5), "float32")
+    assert "the row says that the result is" in said
 
 
 def test_a_row_on_which_no_bound_holds_must_say_what_comes_out() -> None:
     largest = row_named(SOFTMAX, "the largest numbers -> 1 and 0")
-    assert problem_of(F.softmax, largest, "float32") == ""
+    assert problem_of(F.softmax, SOFTMAX, largest, "float32") == ""
     assert "the result is wrong" in problem_of(
-        lambda input, dim: F.softmax(input / 1e38, dim), largest, "float32"
+        lambda input, dim: F.softmax(input / 1e38, dim), SOFTMAX, largest, "float32"
     )
     # The mean of two numbers whose sum may overflow: no bound holds.
     row = replace(
@@ -205,19 +208,21 @@ def test_a_row_on_which_no_bound_holds_must_say_what_comes_out() -> None:
         arguments={"input": np.full(2, 3e38), "target": np.zeros(2), "reduction": "mean"},
         value=None,
     )
-    assert "the row must state it" in problem_of(F.binary_cross_entropy_with_logits, row, "float32")
+    said = problem_of(F.binary_cross_entropy_with_logits, BCE_LOGITS, row, "float32")
+    assert "the row must state it" in said
 
 
 def test_an_operator_that_refuses_a_row_fails() -> None:
     def refuses(*arguments: Any, **options: Any) -> Tensor:
         raise RuntimeError("not today")
 
-    assert "RuntimeError: not today" in problem_of(refuses, row_named(NLL, "ignore_index -1"), "float32")
+    row = row_named(NLL, "ignore_index -1")
+    assert "RuntimeError: not today" in problem_of(refuses, NLL, row, "float32")
 
 
 def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
     knobs = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
-    recorded = (knobs, NLL, "float32", "the target of a single row may have shape (1,)")
+    recorded = (knobs, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
     tally = Tally(NLL, "float32")
     semantics.settle("size mismatch", *recorded, tally)
     assert tally.diverged == {"target-of-shape-one-has-no-backward": 1}
@@ -227,27 +232,27 @@ def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
         semantics.settle("size mismatch", *recorded[:3], "another sentence", tally)
 
 
+@pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("effort", ["quick", "standard", "thorough"])
-def test_an_effort_runs_what_it_says(effort: str) -> None:
+def test_an_effort_runs_what_it_says(effort: str, operator: str) -> None:
     """Every row but those on shapes runs in every effort; at standard effort in every dtype, and shapes in
     each dtype in turn.
     """
-    runs = Counter(row for row, _ in semantics.chosen(ROWS, list(DTYPES), effort))
-    for row in ROWS:
+    rows = each(OPERATORS[operator].semantics)
+    runs = dict(semantics.chosen(rows, DTYPES, effort))
+    for row in rows:
         shapes = {"quick": 0, "standard": 1, "thorough": len(row.dtypes)}[effort]
         others = 1 if effort == "quick" else len(row.dtypes)
-        assert runs[row] == (shapes if row.about_shape else others), row
-    for operator in {row.operator for row in ROWS}:
-        seen = Counter(
-            dtype for row, dtype in semantics.chosen(ROWS, list(DTYPES), effort) if row.operator == operator
-        )
-        assert set(seen) == set(DTYPES)
+        assert len(runs.get(row, ())) == (shapes if row.about_shape else others), row
+    assert {dtype for dtypes in runs.values() for dtype in dtypes} == set(DTYPES if rows else ())
 
 
-def test_one_dtype_alone_runs_every_row_that_it_has() -> None:
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_one_dtype_alone_runs_every_row_that_it_has(operator: str) -> None:
+    rows = each(OPERATORS[operator].semantics)
     for effort in ("standard", "thorough"):
-        assert [row for row, _ in semantics.chosen(ROWS, ["float16"], effort)] == [
-            row for row in ROWS if "float16" in row.dtypes
+        assert [row for row, _ in semantics.chosen(rows, ["float16"], effort)] == [
+            row for row in rows if "float16" in row.dtypes
         ]
 
 
@@ -259,12 +264,13 @@ def test_what_a_subject_does_not_offer_is_no_failure() -> None:
     def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         raise NotImplementedError("nothing yet")
 
-    row = next(row for row in ROWS if row.operator == "softmax")
+    row = each(OPERATORS[SOFTMAX].semantics)[0]
     with pytest.raises(NotOffered, match="softmax: nothing yet"):
         semantics.ask(
             Subject("theirs", SimpleNamespace(softmax=softmax), ""),
             "cpu",
+            OPERATORS[SOFTMAX],
             row,
             "float32",
-            Tally("softmax", "float32"),
+            Tally(SOFTMAX, "float32"),
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators import binary_cross_entropy_with_logits_semantics as corners
 from torch_loss_parity.operators.facets import (
     SINGLE,
     Autocast,
@@ -16,9 +18,10 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements
+from torch_loss_parity.operators.families import elements, elements_refusals
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
+from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
 from torch_loss_parity.reference.arithmetic.formats import promoted
 
 POS_WEIGHTS = ("last dimension", "full", "rows", "last dimension", "full")  # of the calls on views
@@ -32,6 +35,22 @@ def draw(case: Case) -> dict[str, Any]:
 def output_dtype(case: Case) -> str:
     """A target of another dtype is promoted, and the result with it."""
     return promoted(case.dtype, dtypes_of(case).get("target", case.dtype))
+
+
+def refusals() -> Iterator[Refusal]:
+    """What binary_cross_entropy_with_logits refuses."""
+    yield from elements_refusals.refusals()
+    yield from elements_refusals.wrong_weights("pos_weight")
+    yield from no_real_input(X)
+    for dtype in ("int64", "bool", "complex128"):
+        yield refusal(
+            f"{dtype} target",
+            RuntimeError,
+            f"target has dtype | {dtype} | real floating point",
+            X,
+            X.astype(dtype),
+            changed=(("2.14", NotImplementedError),) if dtype == "bool" else (),
+        )
 
 
 OPERATOR = Operator(
@@ -66,6 +85,9 @@ OPERATOR = Operator(
         ),
         copies={"forward": 6, "gradients": 8},
     ),
+    semantics=tuple(corners.semantics()),
+    promotions=tuple(corners.promotions()),
+    refusals=tuple(refusals()),
     layouts=Layouts(
         result="kept",
         views=tuple(

@@ -7,6 +7,7 @@ from typing import Any
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.cases.case import Case
+from torch_loss_parity.operators import cross_entropy_refusals, cross_entropy_semantics
 from torch_loss_parity.operators.facets import (
     SINGLE,
     Autocast,
@@ -104,6 +105,9 @@ OPERATOR = Operator(
         ),
         copies={"forward": 2, "gradients": 4},
     ),
+    semantics=tuple(cross_entropy_semantics.semantics()),
+    promotions=tuple(cross_entropy_semantics.promotions()),
+    refusals=tuple(cross_entropy_refusals.refusals()),
     layouts=Layouts(
         result="contiguous",
         views=(

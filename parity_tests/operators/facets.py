@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.cases.distributions import Distribution
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Options = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Gap:
     def __post_init__(self) -> None:
         if not self.why.strip():
             raise ValueError("a Gap says why")
+
+
+def each(facet: tuple[T, ...] | Gap) -> tuple[T, ...]:
+    """What a facet holds; nothing where there is a gap."""
+    return () if isinstance(facet, Gap) else facet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,8 @@ class Family:
     axis : callable
         The dimension that a row of the input lies along, for the arguments of a call; None where elements
         stand for themselves.
+    target_kind : callable
+        The value of the option ``target`` that a target has.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Family:
     shared: tuple[Shape, str]
     mapped: tuple[Shape, ...]
     axis: Callable[[Mapping[str, Any]], int | None]
+    target_kind: Callable[[np.ndarray], str]
 
 
 @dataclass(frozen=True)
@@ -173,3 +184,9 @@ class Compiled:
 
 
 Draw = Callable[[Case], dict[str, Any]]
+
+
+def lies_last(options: Options, shape: Shape) -> bool:
+    """Whether rows lie along the last dimension, for a condition in the ledger."""
+    dim = options.get("dim")
+    return dim is None or not shape or dim % len(shape) == len(shape) - 1

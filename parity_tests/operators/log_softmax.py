@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from numpy import inf
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.operators.facets import (
@@ -14,8 +18,33 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows
+from torch_loss_parity.operators.families import rows, rows_refusals, rows_semantics
 from torch_loss_parity.operators.record import Operator
+from torch_loss_parity.operators.semantics import Promotion, Row, row
+
+
+def semantics() -> Iterator[Row]:
+    """What log_softmax means at the corners of its domain."""
+    yield from rows_semantics.semantics()
+    yield from rows_semantics.one_class(0.0)
+    for special in rows_semantics.SPECIAL_ROWS:
+        sentence = f"a row {special} beside another -> nan in this row only"
+        yield row(sentence, input=[special, [0.5] * len(special)], dim=-1)
+    masked = [[-inf, 0.0, -inf]]
+    yield row("-inf -> -inf and the rest share", input=masked, dim=1, value=masked)
+    yield row(
+        "half the largest numbers do not overflow",
+        **rows_semantics.FAR,
+        value=lambda format: [[0.0, -format.largest]],
+    )
+    yield row(
+        "the largest numbers -> 0 and -inf",
+        **rows_semantics.FARTHEST,
+        value=[[0.0, -inf]],
+        gradient=[[-1.0, 1.0]],
+        upstream=1.0,
+    )
+
 
 OPERATOR = Operator(
     name="log_softmax",
@@ -38,6 +67,17 @@ OPERATOR = Operator(
         dtypes=rows.OTHER_DTYPES,
         copies={"forward": 2, "gradients": 4},
     ),
+    semantics=tuple(semantics()),
+    promotions=(
+        Promotion(
+            sentence="with dtype given, an input of dtype",
+            other="input",
+            others=("int64", "uint8"),
+            arguments={"input": [0, 200], "dim": 0, "dtype": ""},
+            value=[-200.0, 0.0],
+        ),
+    ),
+    refusals=tuple(rows_refusals.refusals()),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="LogSoftmax", of_images=Gap("torch.nn has no LogSoftmax2d")),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from numpy import inf, nan
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
@@ -12,14 +15,17 @@ from torch_loss_parity.operators.facets import (
     Autocast,
     Compiled,
     Domain,
+    Gap,
     Layouts,
     Modules,
     Options,
 )
-from torch_loss_parity.operators.families import classes
+from torch_loss_parity.operators.families import classes, classes_refusals, classes_semantics
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
+from torch_loss_parity.operators.refusals import WHOLE, Refusal, T, X, refusal
+from torch_loss_parity.operators.semantics import Row, row
 
 
 def draw(case: Case) -> dict[str, Any]:
@@ -36,6 +42,65 @@ def draw(case: Case) -> dict[str, Any]:
 
 def differentiable(option: Options) -> tuple[str, ...]:
     return ("input",)
+
+
+def semantics() -> Iterator[Row]:
+    """What nll_loss means at the corners of its domain."""
+    yield from classes_semantics.semantics()
+    yield row(
+        "log-probabilities may be positive",
+        input=[[2.0, 0.0]],
+        target=[0],
+        value=-2.0,
+        gradient=[[-1.0, 0.0]],
+    )
+    yield from _weights()
+    yield row("-inf at the target -> inf", input=[[0.0, -inf]], target=[1], value=inf)
+    sentence = "nan beside the target -> unaffected"
+    yield row(sentence, input=[[nan, -0.5]], target=[1], value=0.5, gradient=[[0.0, -1.0]])
+    for bad in (nan, -inf, inf):
+        yield row(
+            f"{bad} in an ignored row -> unaffected, its gradient 0",
+            input=[[bad, bad], [-0.5, 0.0]],
+            target=[-100, 0],
+            value=0.5,
+            gradient=[[0.0, 0.0], [-1.0, 0.0]],
+        )
+
+
+def _weights() -> Iterator[Row]:
+    yield row(
+        "weight 0 where the targets are, mean -> nan, gradient nan at the targets",
+        input=classes_semantics.INPUT,
+        target=classes_semantics.TARGET,
+        weight=[0.0, 1.0, 0.0],
+        value=nan,
+        gradient=[[0.0, 0.0, nan], [nan, 0.0, 0.0]],
+    )
+    yield row(
+        "weight that cancels, mean -> inf, gradient infinite at the targets",
+        input=[[0.0, -1.0, -2.0], [-1.0, 0.0, 0.0]],
+        target=classes_semantics.TARGET,
+        weight=[-1.0, 1.0, 1.0],
+        value=inf,
+        gradient=[[0.0, 0.0, -inf], [inf, 0.0, 0.0]],
+    )
+    yield row(
+        "-inf at the target, weight 0 -> nan",
+        input=[[0.0, -inf], [0.0, 0.0]],
+        target=[1, 0],
+        weight=[1.0, 0.0],
+        value=nan,
+    )
+
+
+def refusals() -> Iterator[Refusal]:
+    """What nll_loss refuses."""
+    yield from classes_refusals.refusals()
+    words = "target has shape (2, 3) | (2,)"
+    yield refusal("int64 probabilities", RuntimeError, words, X, WHOLE)
+    words = "input has shape () | (C), (N, C)"
+    yield refusal("0-d input", ValueError, words, X[0, 0], T[0])
 
 
 OPERATOR = Operator(
@@ -59,6 +124,9 @@ OPERATOR = Operator(
         dtypes=mixed((",".join(DTYPES), "target=uint8", {"ignore_index": 255, "ignored": "some"})),
         copies={"forward": 1, "gradients": 2},
     ),
+    semantics=tuple(semantics()),
+    promotions=Gap("a target holds integers, and a weight of another dtype is refused"),
+    refusals=tuple(refusals()),
     layouts=Layouts(result="contiguous", views=(*classes.VIEWS, ((0, 4), {"reduction": "sum"}))),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="NLLLoss", of_images="NLLLoss2d"),

@@ -9,12 +9,23 @@ Note [Facets]
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.cases.distributions import Distribution
-from torch_loss_parity.operators.facets import Autocast, Compiled, Domain, Family, Gap, Layouts, Modules
+from torch_loss_parity.operators.facets import (
+    Autocast,
+    Compiled,
+    Domain,
+    Family,
+    Gap,
+    Layouts,
+    Modules,
+    lies_last,
+)
+from torch_loss_parity.operators.refusals import Refusal
+from torch_loss_parity.operators.semantics import Promotion, Row
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
@@ -53,6 +64,12 @@ class Operator:
     sizes : tuple of (shape, options)
         Class counts around powers of two, a vocabulary, long reductions along every dimension, many rows.
     domain : Domain
+    semantics : tuple of Row
+        What comes out at each corner of the domain.
+    promotions : tuple of Promotion
+        Arguments of two dtypes.
+    refusals : tuple of Refusal
+        Malformed arguments.
     layouts : Layouts
     autocast : Autocast
     modules : Modules
@@ -77,6 +94,9 @@ class Operator:
     shapes: tuple[tuple[int, ...], ...]
     sizes: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
     domain: Domain
+    semantics: tuple[Row, ...] | Gap = field(repr=False)  # hundreds of arrays, in each failure's report
+    promotions: tuple[Promotion, ...] | Gap = field(repr=False)
+    refusals: tuple[Refusal, ...] | Gap = field(repr=False)
     layouts: Layouts
     autocast: Autocast | Gap
     modules: Modules | Gap
@@ -138,8 +158,4 @@ def facts(case: Case) -> dict[str, Any]:
     """What a condition in the ledger may ask about a case: its options, its distribution, and where its rows
     lie.
     """
-    dim = case.option.get("dim")
-    return dict(case.option) | {
-        "values": case.values,
-        "last_dim": dim is None or not case.shape or dim % len(case.shape) == len(case.shape) - 1,
-    }
+    return dict(case.option) | {"values": case.values, "last_dim": lies_last(case.option, case.shape)}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from numpy import inf, nan
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.operators.facets import (
@@ -13,8 +17,29 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows
+from torch_loss_parity.operators.families import rows, rows_refusals, rows_semantics
 from torch_loss_parity.operators.record import Operator
+from torch_loss_parity.operators.semantics import Promotion, Row, row
+
+
+def semantics() -> Iterator[Row]:
+    """What softmax means at the corners of its domain."""
+    yield from rows_semantics.semantics()
+    yield from rows_semantics.one_class(1.0)
+    for special in rows_semantics.SPECIAL_ROWS:
+        n = len(special)
+        yield row(
+            f"a row {special} beside another -> nan in this row only",
+            input=[special, [0.5] * n],
+            dim=-1,
+            value=[[nan] * n, [1 / n] * n],
+        )
+    yield row("-inf -> 0 and the rest share", input=[[-inf, 0.5, 0.5]], dim=1, value=[[0.0, 0.5, 0.5]])
+    yield row("ties share evenly", input=[[3.0] * 4], dim=1, value=0.25)
+    yield row("half the largest numbers do not overflow", **rows_semantics.FAR, value=[[1.0, 0.0]])
+    sentence = "the largest numbers -> 1 and 0"
+    yield row(sentence, **rows_semantics.FARTHEST, value=[[1.0, 0.0]], gradient=0.0)
+
 
 OPERATOR = Operator(
     name="softmax",
@@ -37,6 +62,17 @@ OPERATOR = Operator(
         dtypes=rows.OTHER_DTYPES,
         copies={"forward": 2, "gradients": 4},
     ),
+    semantics=tuple(semantics()),
+    promotions=(
+        Promotion(
+            sentence="with dtype given, an input of dtype",
+            other="input",
+            others=("int64", "uint8", "bool"),
+            arguments={"input": [1, 1], "dim": 0, "dtype": ""},
+            value=[0.5, 0.5],
+        ),
+    ),
+    refusals=tuple(rows_refusals.refusals()),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="Softmax", of_images="Softmax2d"),

@@ -1,18 +1,19 @@
 """Errors: malformed arguments are refused with the exception type that torch raises, and leave everything as
 it was.
 
-Every row of `torch_loss_parity.claims.errors.refusals` is a case, in every dtype. torch itself must raise
+Every row of the facet ``refusals`` of an operator's record is a case, in every dtype. torch itself must raise
 exactly the type of the row, and say something; another subject may raise a subclass of it. No message is
 compared. A later release of torch than any that was recorded may refuse with another type: that is news.
 After the refusal the arguments are what they were, bit by bit, and an ordinary call returns what it returned
 before. That the definition refuses too, and says why, is checked in ``meta/test_reference_refusals.py``.
 
-At quick effort each row runs in one dtype: they take turns.
+At quick effort each row runs in one dtype: those of an operator take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ import pytest
 import torch
 from packaging.version import Version
 
-from torch_loss_parity.claims.errors.refusals import REFUSALS, Refusal, is_own
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.refusals import Refusal, is_own
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import TORCH_DTYPES
 
@@ -38,15 +40,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each row, named after the operator and the row's sentence."""
     dtypes = [dtype.strip() for dtype in metafunc.config.getoption("dtype").split(",")]
     quick = metafunc.config.getoption("effort") == "quick"
-    asked = [refusal for refusal in REFUSALS if not refusal.definition_alone]
     parameters = [
-        (OPERATORS[row.operator], [dtypes[i % len(dtypes)]] if quick else dtypes, row)
-        for i, row in enumerate(asked)
+        (operator, [dtypes[turn % len(dtypes)]] if quick else dtypes, refusal)
+        for operator in OPERATORS.values()
+        for turn, refusal in enumerate(asked(operator))
     ]
-    ids = [f"{row.operator}: {row.sentence}" for row in asked]
+    ids = [f"{operator.name}: {refusal.sentence}" for operator, _, refusal in parameters]
     metafunc.definition.add_marker(
         pytest.mark.parametrize(("operator", "dtypes", "refusal"), parameters, ids=ids)
     )
+
+
+def asked(operator: Operator) -> list[Refusal]:
+    """What a subject has to refuse of an operator."""
+    return [refusal for refusal in each(operator.refusals) if not refusal.definition_alone]
 
 
 def test_errors(
@@ -69,33 +76,24 @@ def test_errors(
             f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so"
         )
     for dtype in dtypes:
-        check(refusal, dtype, knobs, findings_of(dtype))
+        check(operator, refusal, dtype, knobs, findings_of(dtype))
 
 
-def check(refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> None:
+def check(operator: Operator, refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> None:
     """Fail unless the subject refuses the row in one dtype, or the ledger records that it does not."""
-    problem, raised = ask(knobs.subject, knobs.device, refusal, dtype)
-    known = ledger.shortfall(
-        knobs.subject.name, knobs.device, CLAIM, refusal.operator, dtype, refusal.sentence
-    )
+    problem, raised = ask(knobs.subject, knobs.device, operator, refusal, dtype)
+    known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, operator.name, dtype, refusal.sentence)
+    named, expected = f"{operator.name}: {refusal.sentence}", refusal.expected(torch.__version__)
     if raised and known is None and knobs.subject.name in TORCH and verified.is_later(knobs.device):
-        text = (
-            f"{refusal}: torch {torch.__version__} raises {raised}, until then it raised "
-            f"{refusal.expected().__name__}"
-        )
-        findings.tell(News("refusals", str(refusal), dtype, text))
+        text = f"{named}: torch {torch.__version__} raises {raised}, until then it raised {expected.__name__}"
+        findings.tell(News("refusals", named, dtype, text))
         problem = ""
-    if (
-        not problem
-        and known is None
-        and knobs.subject.name in TORCH
-        and refusal.expected() is not refusal.exception
-    ):
+    if not problem and known is None and knobs.subject.name in TORCH and expected is not refusal.exception:
         text = (
-            f"{refusal}: {refusal.expected().__name__} since torch {refusal.changed[0][0]}, "
+            f"{named}: {expected.__name__} since torch {refusal.changed[0][0]}, "
             f"{refusal.exception.__name__} before"
         )
-        findings.tell(News("refusals", str(refusal), dtype, text, known=True))
+        findings.tell(News("refusals", named, dtype, text, known=True))
     findings.count(known is not None or not problem)
     if known is None:
         assert not problem, problem
@@ -103,19 +101,21 @@ def check(refusal: Refusal, dtype: str, knobs: Settings, findings: Tally) -> Non
         if problem:
             findings.diverge(known.id)
         else:
-            refused, where = "it is refused as it should be", (refusal.operator, dtype, refusal.sentence)
+            refused, where = "it is refused as it should be", (operator.name, dtype, refusal.sentence)
             findings.tell(verified.no_longer_falls_short(known.id, *where, knobs.device, refused))
 
 
-def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> tuple[str, str]:
+def ask(subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str) -> tuple[str, str]:
     """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no
     more than the type of the exception, the name of the type."""
-    function = subject.function(refusal.operator)
+    function = subject.function(operator.name)
     made = tensors(refusal, dtype, device)
     kept = {name: bits(value) for name, value in made.items() if isinstance(value, torch.Tensor)}
-    ordinary = ordinary_call(refusal.operator, dtype, device)
+    ordinary = ordinary_call(operator, dtype, device)
     before = bits(function(**ordinary))
-    problem, raised = refused(function, made, refusal.expected(), exactly=subject.name in TORCH)
+    problem, raised = refused(
+        function, made, refusal.expected(torch.__version__), exactly=subject.name in TORCH
+    )
     changed = [name for name, was in kept.items() if bits(made[name]) != was]
     if changed:
         problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed", ""
@@ -124,7 +124,7 @@ def ask(subject: Subject, device: str, refusal: Refusal, dtype: str) -> tuple[st
             f"{problem}; " * bool(problem) + ("an ordinary call returns something else afterwards"),
             "",
         )
-    what = f"{refusal.operator} of {subject.name} on {device}, {dtype}: {refusal.sentence}"
+    what = f"{operator.name} of {subject.name} on {device}, {dtype}: {refusal.sentence}"
     return f"{what}: {problem}" if problem else "", raised
 
 
@@ -166,13 +166,15 @@ def tensors(refusal: Refusal, dtype: str, device: str) -> dict[str, Any]:
     return made
 
 
-def ordinary_call(operator: str, dtype: str, device: str) -> dict[str, Any]:
-    """Arguments that nobody refuses."""
-    x = torch.tensor([[0.25, 0.5, 0.75], [0.125, 0.25, 0.5]], dtype=TORCH_DTYPES[dtype], device=device)
-    if operator in ("softmax", "log_softmax"):
-        return {"input": x, "dim": 1}
-    target = torch.tensor([0, 2], device=device) if OPERATORS[operator].targets_classes else x.flip(0)
-    return {"input": x, "target": target}
+def ordinary_call(operator: Operator, dtype: str, device: str) -> dict[str, Any]:
+    """Arguments that nobody refuses: two rows, without the arguments that have a default."""
+    case = operator.case(dtype, (2, 3), next(iter(operator.values)), {}, seed=0)
+    parameters = signature(operator.forward).parameters
+    return {
+        name: argument
+        for name, argument in run_subject.tensors(operator.call(case), device).items()
+        if parameters[name].default is parameters[name].empty
+    }
 
 
 def bits(tensor: torch.Tensor) -> tuple[Any, ...]:

@@ -1,19 +1,18 @@
 """Special values and semantics: what comes out at each corner of an operator's domain, in every dtype.
 
-Every row of `torch_loss_parity.claims.semantics` is a case: nan, infinities and finite values must be where
-the definition has them in the rounding arithmetic of the dtype, and finite values within its bound. What a
-row states besides, as "-> nan, gradient 0" does, is held against that bound too, so the definition itself is
-watched; where no bound holds, as an intermediate result may overflow, it must come out exactly. The sign of a
-zero is no number, and is checked in ``meta/test_reference_semantics.py``.
+Every row of the facet ``semantics`` of an operator's record is a case: nan, infinities and finite values must
+be where the definition has them in the rounding arithmetic of the dtype, and finite values within its bound.
+What a row states besides, as "-> nan, gradient 0" does, is held against that bound too, so the definition
+itself is watched; where no bound holds, as an intermediate result may overflow, it must come out exactly. The
+sign of a zero is no number, and is checked in ``meta/test_reference_semantics.py``.
 
-At standard effort the rows about shapes alone take turns over the dtypes. At quick effort they are left out,
-and the others take turns.
+At standard effort an operator's rows about shapes alone take turns over the dtypes. At quick effort they are
+left out, and the others take turns.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -22,8 +21,6 @@ import pytest
 import torch
 from packaging.version import Version
 
-from torch_loss_parity.claims.semantics import PROMOTIONS, ROWS, Promotion
-from torch_loss_parity.claims.semantics.record import Row
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import Finding, judge_claim
@@ -31,6 +28,8 @@ from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.semantics import Promotion, Row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import Settings
@@ -42,17 +41,18 @@ TORCH = ("torch", "torch.nn")
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
 
 
-def chosen(rows: tuple[Row, ...], dtypes: list[str], effort: str) -> Iterator[tuple[Row, str]]:
-    """The rows that this effort runs, each with the dtypes that it runs in."""
-    turns: Counter[str] = Counter()
+def chosen(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:
+    """The rows of an operator that this effort runs, each with the dtypes that it runs in."""
+    turn = 0
     for row in rows:
         allowed = [dtype for dtype in dtypes if dtype in row.dtypes]
         if effort == "quick" and row.about_shape:
             continue
         if allowed and (effort == "quick" or (effort == "standard" and row.about_shape)):
-            allowed = [allowed[turns[row.operator] % len(allowed)]]
-            turns[row.operator] += 1
-        yield from ((row, dtype) for dtype in allowed)
+            allowed = [allowed[turn % len(allowed)]]
+            turn += 1
+        if allowed:
+            yield row, allowed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -60,13 +60,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     dtypes = [dtype.strip() for dtype in option("dtype").split(",")]
     name = "row" if "row" in metafunc.fixturenames else "promotion"
-    cases: dict[Any, list[str]] = {}
-    for case, dtype in (
-        chosen(ROWS, dtypes, option("effort")) if name == "row" else product(PROMOTIONS, dtypes)
-    ):
-        cases.setdefault(case, []).append(dtype)
-    parameters = [(OPERATORS[case.operator], asked, case) for case, asked in cases.items()]
-    ids = [f"{case.operator}: {case.sentence}" for case in cases]
+    parameters: list[tuple[Operator, list[str], Row | Promotion]] = []
+    for operator in OPERATORS.values():
+        if name == "row":
+            rows = chosen(each(operator.semantics), dtypes, option("effort"))
+            parameters += [(operator, asked, row) for row, asked in rows]
+        else:
+            parameters += [(operator, dtypes, promotion) for promotion in each(operator.promotions)]
+    ids = [f"{operator.name}: {case.sentence}" for operator, _, case in parameters]
     metafunc.definition.add_marker(pytest.mark.parametrize(("operator", "dtypes", name), parameters, ids=ids))
 
 
@@ -80,15 +81,17 @@ def test_semantics(
         pytest.skip(f"torch {torch.__version__} is older than {row.since}, the oldest that is known to do so")
     for dtype in dtypes:
         findings = findings_of(dtype)
-        problem = ask(knobs.subject, knobs.device, row, dtype, findings)
-        settle(problem, knobs, row.operator, dtype, row.sentence, findings)
+        problem = ask(knobs.subject, knobs.device, operator, row, dtype, findings)
+        settle(problem, knobs, operator, dtype, row.sentence, findings)
         if problem:  # recorded
             findings.count()
 
 
-def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: str, findings: Tally) -> None:
+def settle(
+    problem: str, knobs: Settings, operator: Operator, dtype: str, sentence: str, findings: Tally
+) -> None:
     """Fail for a problem, unless the ledger records it; that there is none where it records one is news."""
-    known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, operator, dtype, sentence)
+    known = ledger.shortfall(knobs.subject.name, knobs.device, CLAIM, operator.name, dtype, sentence)
     if known is None:
         assert not problem, problem
     elif problem:
@@ -96,13 +99,13 @@ def settle(problem: str, knobs: Settings, operator: str, dtype: str, sentence: s
     else:
         right = "it is as it should be"
         findings.tell(
-            verified.no_longer_falls_short(known.id, operator, dtype, sentence, knobs.device, right)
+            verified.no_longer_falls_short(known.id, operator.name, dtype, sentence, knobs.device, right)
         )
 
 
-def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) -> str:
+def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str, findings: Tally) -> str:
     """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
-    call, spelt_out = row.call(dtype), row.call(dtype, spelt_out=True)
+    call, spelt_out = row.call(operator, dtype), row.call(operator, dtype, spelt_out=True)
     bounds = expected(spelt_out, (FORWARD,))
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
     bounds |= expected(spelt_out, call.differentiable, grad_output)
@@ -115,7 +118,7 @@ def ask(subject: Subject, device: str, row: Row, dtype: str, findings: Tally) ->
         raise
     except (*REFUSALS, run_subject.WrongResult) as error:
         return (
-            f"{row.operator} of {subject.name} on {device}, {dtype}: {row.sentence}: "
+            f"{operator.name} of {subject.name} on {device}, {dtype}: {row.sentence}: "
             f"{type(error).__name__}: {error}"
         )
     problems = []
@@ -189,12 +192,14 @@ def test_result_dtype(
     """
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
-            sentence, problem = promoted(knobs.subject, knobs.device, promotion, dtype, other)
-            settle(problem, knobs, promotion.operator, dtype, sentence, findings_of(dtype))
+            sentence, problem = promoted(knobs.subject, knobs.device, operator, promotion, dtype, other)
+            settle(problem, knobs, operator, dtype, sentence, findings_of(dtype))
             findings_of(dtype).count()
 
 
-def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, other: str) -> tuple[str, str]:
+def promoted(
+    subject: Subject, device: str, operator: Operator, promotion: Promotion, dtype: str, other: str
+) -> tuple[str, str]:
     """What is asked, and what is wrong."""
     own = {
         name: getattr(torch, other if name == promotion.other else dtype)
@@ -208,14 +213,14 @@ def promoted(subject: Subject, device: str, promotion: Promotion, dtype: str, ot
     if "dtype" in made:
         made["dtype"] = result = getattr(torch, dtype)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
-    wrong = f"{promotion.operator} of {subject.name} on {device}, {dtype}: {sentence}: "
+    wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
     leaves = [
         made[name].requires_grad_()
         for name in ("input", "target")
         if name in made and own[name].is_floating_point
     ]
     try:
-        output = subject.function(promotion.operator)(**made)
+        output = subject.function(operator.name)(**made)
         found = torch.autograd.grad(output.sum(), leaves) if leaves else ()
     except NotOffered:
         raise

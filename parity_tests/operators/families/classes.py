@@ -93,6 +93,11 @@ def axis(arguments: Options) -> int | None:
     return class_dim(arguments["input"].shape)
 
 
+def target_kind(target: np.ndarray) -> str:
+    """Integers are class indices, real numbers the probabilities of classes."""
+    return "probabilities" if target.dtype.kind == "f" else "indices"
+
+
 def draw_indices(case: Case) -> np.ndarray:
     """Class indices with the first and the last class among them, and some or all of them ignored."""
     dim = class_dim(case.shape)
@@ -163,4 +168,5 @@ CLASSES = Family(
     shared=((3, 4, 5), "positive"),
     mapped=((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
     axis=axis,
+    target_kind=target_kind,
 )

@@ -122,6 +122,11 @@ def axis(arguments: Options) -> int | None:
     return None
 
 
+def target_kind(target: np.ndarray) -> str:
+    """A target of zeros and ones is hard."""
+    return "hard" if np.isin(target, (0.0, 1.0)).all() else "soft"
+
+
 _SPECIAL = ((5,), (40,), (3, 7), (), (2, 17, 3), (33, 2))
 
 
@@ -157,4 +162,5 @@ ELEMENTS = Family(
     shared=((5, 4), "full"),
     mapped=((), (5,), (4, 2), (2, 5, 1)),
     axis=axis,
+    target_kind=target_kind,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators.facets import Family, Gap, Options, Region, Shape
 from torch_loss_parity.operators.families.drawing import AROUND_POWERS, VOCABULARY, real
@@ -92,6 +94,11 @@ def axis(arguments: Options) -> int | None:
     return int(arguments["dim"])
 
 
+def target_kind(target: np.ndarray) -> str:
+    """Rows have no target."""
+    return ""
+
+
 def _placed(widths: Sequence[int]) -> list[tuple[Shape, Options]]:
     """Rows of each width, in turn along the last dimension, the first one, and one in the middle."""
     shapes = [((2, n), (n, 2), (2, n, 2))[number % 3] for number, n in enumerate(widths)]
@@ -139,4 +146,5 @@ ROWS = Family(
     shared=((5, 4), ""),
     mapped=((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)),
     axis=axis,
+    target_kind=target_kind,
 )
