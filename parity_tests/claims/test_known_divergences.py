@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.expectation.second_order import is_second_order
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging.judge import judge_claim
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.ledger import ledger, verified
@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         (entry, claim, dtype)
         for entry in plain
         for claim in entry.claims
-        if not is_second_order(claim)
+        if not Quantity.parse(claim).along
         for dtype in entry.dtypes
     ]
     ids = [f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in smallest]

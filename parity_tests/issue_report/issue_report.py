@@ -15,26 +15,24 @@ import io
 import platform
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import inf, nan
-from typing import Any
 
 import numpy as np
 import torch
 from flint import arb
 
-from torch_loss_parity.expectation import second_order
-from torch_loss_parity.expectation.expectation import FORWARD, certify, expected, in_balls
+from torch_loss_parity.expectation.expectation import certify, expected, in_balls
+from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.issue_report.scripts import scripts_of
 from torch_loss_parity.judging.comparison import Verdict, judge
-from torch_loss_parity.judging.judge_second_order import format_of, smallest_probe
+from torch_loss_parity.judging.smallest import smallest_input
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
 from torch_loss_parity.reference.arithmetic import balls
-from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import environment
 
@@ -67,16 +65,9 @@ def truth_of(entry: Divergence, claim: str, dtype: str) -> Truth:
     ArithmeticError
         If balls cannot enclose it tightly enough.
     """
-    enclose: Callable[[], Any]
-    if second_order.is_second_order(claim):
-        asked = second_order.Claim.parse(claim)
-        call, probe = smallest_probe(entry, asked, dtype)
-        bound, format = second_order.expected(call, asked, probe), format_of(call, asked)
-        enclose = partial(second_order.in_balls, call, asked, probe)
-    else:
-        call, grad_output = entry.smallest_call(claim, dtype)
-        bound, format = expected(call, (claim,), grad_output)[claim], FORMATS[call.dtype_of(claim)]
-        enclose = partial(in_balls, call, claim, grad_output)
+    call, *at = smallest_input(entry, claim, dtype)
+    bound, format = expected(call, (claim,), *at)[claim], format_of(call, claim)
+    enclose = partial(in_balls, call, claim, *at)
     truth = certify(bound, enclose)
     if truth is None and np.isfinite(bound.value).any():
         raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")

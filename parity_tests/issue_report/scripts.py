@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.expectation.second_order import ACT_ON_ELEMENTS, Claim, is_second_order
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
 
 Lines = Iterator[str]
 
@@ -33,10 +33,11 @@ def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str,
     call = f"F.{entry.operators[0]}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
-    for mode in entry.modes or (SECOND_ORDER if is_second_order(claim) else ("",)):
+    in_direction = bool(Quantity.parse(claim).along)
+    for mode in entry.modes or (SECOND_ORDER if in_direction else ("",)):
         body = _body(entry.operators[0], claim, mode, call)
         if body:
-            needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * is_second_order(claim)
+            needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * in_direction
             yield mode, "\n".join([*lines, *needed, *body, "print(result.tolist())"])
 
 
@@ -45,8 +46,9 @@ def _argument(name: str, value: Any) -> str:
 
 
 def _body(operator: str, claim: str, mode: str, call: str) -> list[str]:
-    if is_second_order(claim):
-        return list(SECOND_ORDER[mode](operator, Claim.parse(claim), call))
+    quantity = Quantity.parse(claim)
+    if quantity.along:
+        return list(SECOND_ORDER[mode](operator, quantity, call))
     if mode.startswith("under torch.func"):
         if claim == FORWARD:
             return [f"result = torch.func.vjp(lambda input: {call}, input)[0]"]
@@ -75,53 +77,54 @@ def _body(operator: str, claim: str, mode: str, call: str) -> list[str]:
     ]
 
 
-# --- second order: see torch_loss_parity.judging.modes_second_order -----------------------------------------
+# --- second order: see torch_loss_parity.claims.modes.second_order -----------------------------------------
 
 
-def _first_and_second(operator: str, claim: Claim) -> tuple[str, str]:
+def _first_and_second(operator: str, quantity: Quantity) -> tuple[str, str]:
     """The argument whose gradient double backward takes, and what it differentiates by, see
     `second_order.double_backward`.
     """
-    if not claim.of:
-        return claim.along, "grad_output"
-    return (claim.of, claim.along) if operator in ACT_ON_ELEMENTS else (claim.along, claim.of)
+    if not quantity.of:
+        return quantity.along, "grad_output"
+    pair = quantity.along, quantity.of
+    return pair[::-1] if OPERATORS[operator].acts_on_elements else pair
 
 
-def _create_graph(operator: str, claim: Claim, call: str) -> Lines:
-    first, by = _first_and_second(operator, claim)
+def _create_graph(operator: str, quantity: Quantity, call: str) -> Lines:
+    first, by = _first_and_second(operator, quantity)
     yield from (f"{name}.requires_grad_()" for name in dict.fromkeys((first, by)))
     yield f"gradient, = torch.autograd.grad({call}, {first}, grad_output, create_graph=True)"
     yield f"result, = torch.autograd.grad(gradient, {by}, v)"
 
 
-def _vjp_twice(operator: str, claim: Claim, call: str) -> Lines:
-    first, by = _first_and_second(operator, claim)
+def _vjp_twice(operator: str, quantity: Quantity, call: str) -> Lines:
+    first, by = _first_and_second(operator, quantity)
     yield f"gradient = lambda {by}: torch.func.vjp(lambda {first}: {call}, {first})[1](grad_output)[0]"
     yield f"result = torch.func.vjp(gradient, {by})[1](v)[0]"
 
 
-def _jvp(operator: str, claim: Claim, call: str) -> Lines:
-    if not claim.of:
-        yield f"result = torch.func.jvp(lambda {claim.along}: {call}, ({claim.along},), (v,))[1]"
+def _jvp(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
+        yield f"result = torch.func.jvp(lambda {quantity.along}: {call}, ({quantity.along},), (v,))[1]"
 
 
-def _forward_ad(operator: str, claim: Claim, call: str) -> Lines:
-    if not claim.of:
+def _forward_ad(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
         yield "with torch.autograd.forward_ad.dual_level():"
-        yield f"    {claim.along} = torch.autograd.forward_ad.make_dual({claim.along}, v)"
+        yield f"    {quantity.along} = torch.autograd.forward_ad.make_dual({quantity.along}, v)"
         yield f"    result = torch.autograd.forward_ad.unpack_dual({call}).tangent"
 
 
-def _jvp_of_vjp(operator: str, claim: Claim, call: str) -> Lines:
-    if claim.of:
+def _jvp_of_vjp(operator: str, quantity: Quantity, call: str) -> Lines:
+    if quantity.of:
         yield (
-            f"gradient = lambda {claim.along}: torch.func.vjp(lambda {claim.of}: {call}, "
-            f"{claim.of})[1](grad_output)[0]"
+            f"gradient = lambda {quantity.along}: torch.func.vjp(lambda {quantity.of}: {call}, "
+            f"{quantity.of})[1](grad_output)[0]"
         )
-        yield f"result = torch.func.jvp(gradient, ({claim.along},), (v,))[1]"
+        yield f"result = torch.func.jvp(gradient, ({quantity.along},), (v,))[1]"
 
 
-SECOND_ORDER: Mapping[str, Callable[[str, Claim, str], Lines]] = {
+SECOND_ORDER: Mapping[str, Callable[[str, Quantity, str], Lines]] = {
     "through create_graph": _create_graph,
     "under torch.func.vjp twice": _vjp_twice,
     "under torch.func.jvp": _jvp,

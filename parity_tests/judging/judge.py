@@ -1,117 +1,51 @@
-"""A case, from the drawn call to the verdict: subject and reference meet here and nowhere else."""
+"""A quantity of a call, judged: subject and expectation meet here and nowhere else.
+
+Results, gradients and derivatives in a direction are judged alike: by the derived bound, and where that is
+broken by what the ledger says holds there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
+from torch_loss_parity.formulas import torch_formulas, torch_second_order
 from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
-from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import WrongResult
+
+__all__ = [
+    "Finding",
+    "Mode",
+    "covering",
+    "judge_claim",
+    "of_the_subject",
+    "output_shape",
+    "settle",
+    "verify_forward",
+    "verify_gradients",
+]
 
 # Of the limit: more than the evaluation's error can be of the bound, at most 2**-14 (float64 in
 # double-double)
 CLOSE = 2.0**-10
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
-NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare
-
-
-AnyFinding = TypeVar("AnyFinding", bound="Finding")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One claim about one call, judged.
-
-    Attributes
-    ----------
-    verdict : Verdict
-        Against the derived bound; where that is broken and the ledger knows why, against the bound of the
-        entry.
-    strict : Verdict
-        Against the derived bound.
-    divergence : str
-        The ledger's entry that explains a broken strict bound, or empty.
-    certified : bool
-        Whether the expected value was confirmed by balls.
-    mode : str
-        How the subject was made to compute the claim; empty for a plain call.
-    declined : str
-        Why the subject does not offer it; empty where it does. Then nothing was judged.
-    news : News, optional
-        What is otherwise than recorded.
-    """
-
-    case: Case | None
-    call: Call
-    claim: str
-    verdict: Verdict
-    strict: Verdict
-    divergence: str
-    certified: bool
-    grad_output: np.ndarray | None = None
-    mode: str = ""
-    declined: str = ""
-    news: News | None = None
-
-    @classmethod
-    def of_failure(cls, case: Case, reason: str) -> Finding:
-        """What is wrong with a case where there is nothing to compare."""
-        verdict = Verdict(np.inf, reason=reason)
-        return cls(case, OPERATORS[case.operator].call(case), FORWARD, verdict, verdict, "", False)
-
-    @classmethod
-    def of_recorded(cls, case: Case, reason: str, entry: str) -> Finding:
-        """What is wrong with a case where there is nothing to compare, and a shortfall of the ledger knows
-        why.
-        """
-        return cls(
-            case,
-            OPERATORS[case.operator].call(case),
-            FORWARD,
-            Verdict(0.0),
-            Verdict(np.inf, reason=reason),
-            entry,
-            False,
-        )
-
-    @classmethod
-    def of_declined(cls: type[AnyFinding], case: Case, reason: str) -> AnyFinding:
-        """A case that the subject does not offer."""
-        return cls(
-            case,
-            OPERATORS[case.operator].call(case),
-            FORWARD,
-            Verdict(0.0),
-            Verdict(0.0),
-            "",
-            False,
-            declined=reason,
-        )
-
-
-def recorded(subject: Subject, case: Case, device: str, error: WrongResult) -> Finding | None:
-    """What the ledger knows of a case in which there is nothing to compare, by the words of its failure; None
-    where it knows nothing.
-    """
-    reason = str(error)
-    entry = ledger.shortfall(subject.name, device, NO_RESULT, case.operator, case.dtype, reason)
-    return Finding.of_recorded(case, reason, entry.id) if entry else None
 
 
 @contextmanager
@@ -134,85 +68,6 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
         if subject.declines(error):
             raise NotOffered(reason_of(error)) from error
         raise WrongResult(f"it raises {type(error).__name__}: {error}") from error
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A way to make a subject compute claims about a call: under a transform, from views of its arguments,
-    ...
-
-    Attributes
-    ----------
-    name : str
-        Completes the sentence "is right ...": "from transposed views", "under torch.inference_mode".
-    observe : callable
-        Takes (subject, call, device, grad_output) and returns the subject's result for each claim, widened.
-    applies : callable
-        Whether the mode makes sense for a call.
-    """
-
-    name: str
-    observe: Callable[[Subject, Call, str, np.ndarray], Mapping[str, np.ndarray]]
-    applies: Callable[[Call], bool] = lambda call: True
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
-    """What judges the claims of one case in each of ``modes``, all against the same expectation."""
-
-    def verify(
-        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
-    ) -> Iterator[Finding]:
-        call = OPERATORS[case.operator].call(case)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-        bounds: dict[str, Rounded] = {}
-        judged: dict[Any, Finding] = {}
-        for mode in modes:
-            if not mode.applies(call):
-                continue
-            try:
-                with of_the_subject(subject):
-                    observed = mode.observe(subject, call, device, grad_output)
-            except NotOffered as error:
-                yield Finding.of_declined(case, str(error))
-                continue
-            except WrongResult as error:
-                known = recorded(subject, case, device, error)
-                if known is None:
-                    raise
-                yield replace(known, mode=mode.name)
-                continue
-            for claim in observed:
-                if claim not in bounds:
-                    bounds |= (
-                        expected(call, (claim,))
-                        if claim == FORWARD
-                        else expected(call, call.differentiable, grad_output)
-                    )
-            for claim, result in observed.items():
-                upstream = None if claim == FORWARD else grad_output
-                entries = tuple(_covering(subject, device, call, claim, mode.name))
-                # The same bits have the same verdict.
-                key = claim, result.shape, result.tobytes(), tuple(entry.id for entry in entries)
-                if key not in judged:
-                    found = judge_claim(
-                        subject,
-                        device,
-                        case,
-                        call,
-                        claim,
-                        result,
-                        bounds[claim],
-                        upstream,
-                        certify=certify,
-                        entries=entries,
-                    )
-                    judged[key] = found
-                yield replace(judged[key], mode=mode.name)
-
-    return verify
 
 
 def verify_forward(
@@ -244,21 +99,10 @@ def verify_gradients(
         )
 
 
-def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) -> Iterator[Divergence]:
+def covering(subject: Subject, device: str, call: Call, claim: str, mode: str = "") -> tuple[Divergence, ...]:
+    """The entries of the ledger that may explain why a quantity of a call breaks its bound."""
     entries = ledger.in_force(subject.name, device, call.operator, call.dtype)
-    return (entry for entry in entries if entry.covers(call, claim, mode))
-
-
-def output_shape(call: Call) -> tuple[int, ...]:
-    """The shape of the result: of a reduced loss (), of 'none' the target's rows, else the input's."""
-    arguments = call.arguments
-    shape = arguments["input"].shape
-    if arguments.get("reduction", "none") != "none":
-        return ()
-    if OPERATORS[call.operator].targets_classes:
-        dim = 0 if len(shape) == 1 else 1
-        return shape[:dim] + shape[dim + 1 :]
-    return shape
+    return tuple(entry for entry in entries if entry.covers(call, claim, mode))
 
 
 def judge_claim(
@@ -270,20 +114,25 @@ def judge_claim(
     observed: np.ndarray,
     bound: Rounded,
     grad_output: np.ndarray | None,
+    direction: np.ndarray | None = None,
     *,
     certify: bool = False,
     entries: Iterable[Divergence] | None = None,
     mode: str = "",
 ) -> Finding:
-    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the
+    """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
     ledger's.
 
     Parameters
     ----------
+    claim : str
+        The name of the quantity.
     observed : ndarray
-        The subject's result for ``claim`` of ``call``, widened.
+        What the subject returned for it, widened.
     bound : Rounded
         The expected value and the derived bound.
+    grad_output, direction : ndarray, optional
+        Where a derivative was taken.
     certify : bool
         Confirm the expected value by balls even where nothing is in doubt.
     entries : iterable of Divergence, optional
@@ -291,16 +140,27 @@ def judge_claim(
     mode : str
         How the result came about; empty for a plain call.
     """
-    covering = tuple(_covering(subject, device, call, claim, mode) if entries is None else entries)
+    known = covering(subject, device, call, claim, mode) if entries is None else tuple(entries)
 
     def weaker(entry: Divergence) -> Rounded:
-        return expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
+        function = formula_of(entry, claim)
+        changes = entry.arithmetic
+        return expected(call, (claim,), grad_output, direction, changes=changes, function=function)[claim]
 
     def truth() -> Rounded | None:
-        return certified(call, claim, grad_output, bound)
+        return certified(call, claim, grad_output, bound, direction)
 
-    settled = settle(observed, bound, FORMATS[call.dtype_of(claim)], covering, weaker, truth, certify=certify)
-    return Finding(case, call, claim, *settled, grad_output, mode)
+    settled = settle(observed, bound, format_of(call, claim), known, weaker, truth, certify=certify)
+    return Finding(case, call, claim, *settled, grad_output, mode, direction=direction)
+
+
+def formula_of(entry: Divergence, claim: str) -> Callable[..., Any] | None:
+    """The formula that torch in fact evaluates for a quantity, according to an entry of the ledger."""
+    if not entry.formula:
+        return None
+    return ledger.formula(
+        entry.formula, torch_second_order if Quantity.parse(claim).along else torch_formulas
+    )
 
 
 def settle(

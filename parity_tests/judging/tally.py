@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Finding
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
 

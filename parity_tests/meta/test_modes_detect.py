@@ -16,10 +16,9 @@ import torch
 from torch.nn import functional
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.judging.judge import verify_in_modes
-from torch_loss_parity.judging.judge_second_order import explain, reproduce, verify_second_order
-from torch_loss_parity.judging.modes import FIRST_ORDER, splits
-from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.claims.modes.first_order import FIRST_ORDER, splits
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain, reproduce, verify_second_order
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, load

@@ -21,7 +21,8 @@ from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import verify_under_autocast
 from torch_loss_parity.claims.transforms.compiled_calls import programs_of, rewritten
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
-from torch_loss_parity.judging.judge import verify_forward, verify_in_modes
+from torch_loss_parity.judging.judge import verify_forward
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger

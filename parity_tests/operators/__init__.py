@@ -55,6 +55,8 @@ class Operator:
         named ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
+    acts_on_elements : bool
+        Whether each element of an unreduced result depends on the same element of its arguments alone.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Operator:
     settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]] = lambda shape, options: options
     output_dtype: Callable[[Case], str] = lambda case: case.dtype
     targets_classes: bool = False
+    acts_on_elements: bool = False
     extreme_values: Mapping[str, distributions.Distribution] = field(default_factory=dict)
     extreme_options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
@@ -390,6 +393,7 @@ BINARY_CROSS_ENTROPY = Operator(
     values=distributions.PROBABILITIES,
     shapes=ELEMENT_SHAPES,
     sizes=_element_sizes("certain_probabilities"),
+    acts_on_elements=True,
     extreme_values=distributions.EXTREME_PROBABILITIES,
     extreme_options=_EXTREME_BINARY_OPTIONS,
 )
@@ -404,6 +408,7 @@ BINARY_CROSS_ENTROPY_WITH_LOGITS = Operator(
     values=distributions.BINARY_LOGITS,
     shapes=ELEMENT_SHAPES,
     sizes=_element_sizes("signed_integer_losses"),
+    acts_on_elements=True,
     output_dtype=lambda case: promoted(case.dtype, dtypes_of(case).get("target", case.dtype)),
     extreme_values=distributions.EXTREME_BINARY_LOGITS,
     extreme_options=_EXTREME_BINARY_OPTIONS | {"pos_weight": _SPECIAL_ELEMENT_WEIGHTS},

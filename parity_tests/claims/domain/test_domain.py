@@ -13,7 +13,8 @@ import pytest
 from torch_loss_parity.claims.domain import int32_overflow
 from torch_loss_parity.claims.domain.regions import Region, regions
 from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Mode, verify_in_modes
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator

@@ -37,7 +37,9 @@ from torch_loss_parity.claims.layouts.layouts import (
     shared,
 )
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, Mode, judge_claim, output_shape, verify_in_modes
+from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified

@@ -22,7 +22,8 @@ from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_o
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_claim, verify_in_modes
+from torch_loss_parity.judging.judge import judge_claim
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
 from torch_loss_parity.judging.tally import PROPERTY, Tally
