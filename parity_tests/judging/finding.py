@@ -22,6 +22,8 @@ class Finding:
 
     Attributes
     ----------
+    claim : str
+        The name of the quantity, see `torch_loss_parity.expectation.quantity`.
     verdict : Verdict
         Against the derived bound; where that is broken and the ledger knows why, against the bound of the
         entry.
@@ -31,12 +33,12 @@ class Finding:
         The ledger's entry that explains a broken strict bound, or empty.
     certified : bool
         Whether the expected value was confirmed by balls.
-    claim : str
-        The name of the quantity, see `torch_loss_parity.expectation.quantity`.
     grad_output, direction : ndarray, optional
         Where derivatives were taken: the upstream gradient, and the direction of the argument along which.
     mode : str
-        How the subject was made to compute it; empty for a plain call.
+        The name of the mode in which the subject was made to compute it; empty for a plain call.
+    where : str
+        Of what the mode computed at once, which part this is: "in slice 2 of 3".
     declined : str
         Why the subject does not offer it; empty where it does. Then nothing was judged.
     news : News, optional
@@ -55,6 +57,12 @@ class Finding:
     declined: str = ""
     news: News | None = None
     direction: np.ndarray | None = None
+    where: str = ""
+
+    @property
+    def driven(self) -> str:
+        """The mode, and which part of what it computed this is."""
+        return " ".join(part for part in (self.mode, self.where) if part)
 
     @classmethod
     def of_failure(cls, case: Case | None, call: Call, reason: str) -> Finding:

@@ -33,13 +33,13 @@ def explain(
     """
     call, verdict = finding.call, finding.verdict
     format = format_of(call, finding.claim)
-    what, mode = _what(finding.claim), f" {finding.mode}" if finding.mode else ""
+    what, mode = _what(finding.claim), f" {finding.driven}" if finding.driven else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
     ulp = (
         float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
     )
-    alone, plain = verdict.ulps * ulp <= verdict.allowed, finding.mode and write_script is None
+    alone, plain = verdict.ulps * ulp <= verdict.allowed, finding.driven and write_script is None
     unshared = (
         (", of which most is an error that the whole row shares: its neighbours do not have this one's")
         if alone
@@ -57,7 +57,7 @@ def explain(
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         *(compared if verdict.elements else ()),
-        "  reproduce with" + (f" (a plain call; the failure is {finding.mode})" if plain else ""),
+        "  reproduce with" + (f" (a plain call; the failure is {finding.driven})" if plain else ""),
         *(f"    {line}" for line in (write_script or script)(finding, subject, device).splitlines()),
     ]
     return "\n".join(lines)

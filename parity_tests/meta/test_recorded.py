@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.modes import second_order
 from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
 from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.judge import verify_forward
@@ -27,7 +28,7 @@ from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
-(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == "under forward_ad")
+(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == second_order.FORWARD_AD)
 
 
 def knobs(softmax: Callable[..., Any]) -> Settings:

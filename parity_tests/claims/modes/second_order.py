@@ -28,6 +28,11 @@ from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, widen
 
 Found = Mapping[Quantity, np.ndarray]
+CREATE_GRAPH = "through create_graph"
+VJP_TWICE = "under torch.func.vjp twice"
+JVP = "under torch.func.jvp"
+FORWARD_AD = "under forward_ad"
+JVP_OF_VJP = "under torch.func.jvp of vjp"
 
 
 def create_graph(bound: Bound, along: str, direction: torch.Tensor) -> Found:
@@ -135,11 +140,11 @@ class InDirection:
 
 
 SECOND_ORDER = (
-    InDirection("through create_graph", create_graph),
-    InDirection("under torch.func.vjp twice", vjp_of_vjp),
-    InDirection("under torch.func.jvp", functional_jvp),
-    InDirection("under forward_ad", dual_level),
-    InDirection("under torch.func.jvp of vjp", jvp_of_vjp),
+    InDirection(CREATE_GRAPH, create_graph),
+    InDirection(VJP_TWICE, vjp_of_vjp),
+    InDirection(JVP, functional_jvp),
+    InDirection(FORWARD_AD, dual_level),
+    InDirection(JVP_OF_VJP, jvp_of_vjp),
 )
 
 

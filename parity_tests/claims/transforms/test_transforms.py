@@ -363,7 +363,7 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
         pytest.skip(f"no entry about torch.compile speaks of {knobs.subject.name} on {knobs.device}")
     programs = [program for _, program in found]
     results = compilation.run(programs, knobs.subject, knobs.device, compilation.DECOMPOSED)
-    mode = f"{compilation.UNDER_COMPILE} with {compilation.DECOMPOSED}"
+    mode = compilation.compiled_by(compilation.DECOMPOSED)
     for (entry, program), result in zip(found, results, strict=True):
         for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
             if finding.claim in entry.claims:

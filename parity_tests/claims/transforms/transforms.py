@@ -210,7 +210,7 @@ def _judge_slices(
                 mode=mode,
             )
             alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[claim])
-            yield replace(finding, mode=f"{mode} {where}, in slice {i} of {len(calls)}{alone}")
+            yield replace(finding, where=f"{where}, in slice {i} of {len(calls)}{alone}")
 
 
 def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> str:
@@ -301,8 +301,8 @@ def verify_jacobian(
         one_hot[index] = 1.0
         bounds = expected(call, wanted, one_hot)
         for claim, jacobian in jacobians.items():
-            row, mode = jacobian[index], f"{JACREV}, in row {list(index)}"
+            row = jacobian[index]
             finding = judge_claim(
                 subject, device, case, call, claim, row, bounds[claim], one_hot, certify=certify, mode=JACREV
             )
-            yield replace(finding, mode=mode)
+            yield replace(finding, where=f"in row {list(index)}")
