@@ -30,7 +30,7 @@ from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.record import Figure, Measures, Record, Size, Worst
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -280,7 +280,9 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             for claim in wanted:
                 g = None if claim == FORWARD else upstream
                 start = first * sweep.of_each(claim)
-                finding = judge_claim(subject, device, None, call, claim, observed[claim], bounds[claim], g)
+                finding = judge_quantity(
+                    subject, device, None, call, claim, observed[claim], bounds[claim], g
+                )
                 parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
                     errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
                     fraction=finding.strict.fraction,
@@ -385,7 +387,7 @@ def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, dev
                 else run_subject.gradients(implementation, one, device, g)[claim]
             )
             observed[name] = np.asarray(run)[at]
-    finding = judge_claim(
+    finding = judge_quantity(
         subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
     )
     arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}

@@ -37,7 +37,7 @@ from torch_loss_parity.audit.intervals import Intervals
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import kinds
-from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FORMATS
 from torch_loss_parity.subjects import Subject, load
@@ -275,7 +275,7 @@ class Claim:
         call, upstream = self.call(inputs)
         bound = expected(call, (self.claim,), upstream)[self.claim]
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
-        return judge_claim(self.subject, self.device, None, call, self.claim, result, bound, upstream)
+        return judge_quantity(self.subject, self.device, None, call, self.claim, result, bound, upstream)
 
     def allowed(
         self, inputs: np.ndarray, entry: ledger.Divergence | None = None

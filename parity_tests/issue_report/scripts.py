@@ -22,9 +22,9 @@ Writer = Callable[[str, Quantity, str], Lines]  # of an operator, a quantity and
 PLAIN = ""  # the mode of a plain call
 
 
-def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str, str]]:
-    """Each mode of the entry that can make the claim, and its script."""
-    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == claim))
+def scripts_of(entry: Divergence, quantity: str, dtype: str) -> Iterator[tuple[str, str]]:
+    """Each mode of the entry in which the quantity is computed, and its script."""
+    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == quantity))
     dtypes = recorded.pop("dtypes", {})
     given = {name: recorded.pop(name) for name in ("grad_output", "direction") if name in recorded}
     result_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
@@ -39,10 +39,10 @@ def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str,
     call = f"F.{entry.operators[0]}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
-    quantity = Quantity.parse(claim)
-    in_direction = bool(quantity.along)
+    asked = Quantity.parse(quantity)
+    in_direction = bool(asked.along)
     for mode in entry.modes or (IN_DIRECTION if in_direction else (PLAIN,)):
-        body = list(WRITERS[mode](entry.operators[0], quantity, call))
+        body = list(WRITERS[mode](entry.operators[0], asked, call))
         if body:
             needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * in_direction
             yield mode, "\n".join([*lines, *needed, *body, "print(result.tolist())"])

@@ -22,7 +22,7 @@ class Finding:
 
     Attributes
     ----------
-    claim : str
+    quantity : str
         The name of the quantity, see `torch_loss_parity.expectation.quantity`.
     verdict : Verdict
         Against the derived bound; where that is broken and the ledger knows why, against the bound of the
@@ -47,7 +47,7 @@ class Finding:
 
     case: Case | None
     call: Call
-    claim: str
+    quantity: str
     verdict: Verdict
     strict: Verdict
     divergence: str

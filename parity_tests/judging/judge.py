@@ -18,7 +18,6 @@ from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
 from torch_loss_parity.formulas import torch_formulas, torch_second_order
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.finding import Finding
-from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
@@ -31,9 +30,8 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 
 __all__ = [
     "Finding",
-    "Mode",
     "covering",
-    "judge_claim",
+    "judge_quantity",
     "of_the_subject",
     "output_shape",
     "settle",
@@ -78,7 +76,7 @@ def verify_forward(
     with of_the_subject(subject):
         observed = run_subject.forward(subject, call, device)
     bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_claim(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
+    yield judge_quantity(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
 
 def verify_gradients(
@@ -93,24 +91,26 @@ def verify_gradients(
     with of_the_subject(subject):
         observed = run_subject.gradients(subject, call, device, grad_output)
     bounds = expected(call, call.differentiable, grad_output)
-    for claim, bound in bounds.items():
-        yield judge_claim(
-            subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify
+    for quantity, bound in bounds.items():
+        yield judge_quantity(
+            subject, device, case, call, quantity, observed[quantity], bound, grad_output, certify=certify
         )
 
 
-def covering(subject: Subject, device: str, call: Call, claim: str, mode: str = "") -> tuple[Divergence, ...]:
+def covering(
+    subject: Subject, device: str, call: Call, quantity: str, mode: str = ""
+) -> tuple[Divergence, ...]:
     """The entries of the ledger that may explain why a quantity of a call breaks its bound."""
     entries = ledger.in_force(subject.name, device, call.operator, call.dtype)
-    return tuple(entry for entry in entries if entry.covers(call, claim, mode))
+    return tuple(entry for entry in entries if entry.covers(call, quantity, mode))
 
 
-def judge_claim(
+def judge_quantity(
     subject: Subject,
     device: str,
     case: Case | None,
     call: Call,
-    claim: str,
+    quantity: str,
     observed: np.ndarray,
     bound: Rounded,
     grad_output: np.ndarray | None,
@@ -125,7 +125,7 @@ def judge_claim(
 
     Parameters
     ----------
-    claim : str
+    quantity : str
         The name of the quantity.
     observed : ndarray
         What the subject returned for it, widened.
@@ -140,26 +140,28 @@ def judge_claim(
     mode : str
         How the result came about; empty for a plain call.
     """
-    known = covering(subject, device, call, claim, mode) if entries is None else tuple(entries)
+    known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
     def weaker(entry: Divergence) -> Rounded:
-        function = formula_of(entry, claim)
+        function = formula_of(entry, quantity)
         changes = entry.arithmetic
-        return expected(call, (claim,), grad_output, direction, changes=changes, function=function)[claim]
+        return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
+            quantity
+        ]
 
     def truth() -> Rounded | None:
-        return certified(call, claim, grad_output, bound, direction)
+        return certified(call, quantity, grad_output, bound, direction)
 
-    settled = settle(observed, bound, format_of(call, claim), known, weaker, truth, certify=certify)
-    return Finding(case, call, claim, *settled, grad_output, mode, direction=direction)
+    settled = settle(observed, bound, format_of(call, quantity), known, weaker, truth, certify=certify)
+    return Finding(case, call, quantity, *settled, grad_output, mode, direction=direction)
 
 
-def formula_of(entry: Divergence, claim: str) -> Callable[..., Any] | None:
+def formula_of(entry: Divergence, quantity: str) -> Callable[..., Any] | None:
     """The formula that torch in fact evaluates for a quantity, according to an entry of the ledger."""
     if not entry.formula:
         return None
     return ledger.formula(
-        entry.formula, torch_second_order if Quantity.parse(claim).along else torch_formulas
+        entry.formula, torch_second_order if Quantity.parse(quantity).along else torch_formulas
     )
 
 

@@ -12,7 +12,7 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import expected, grad_output_of, output_shape
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.judging.finding import Finding, recorded
-from torch_loss_parity.judging.judge import covering, judge_claim, of_the_subject
+from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
@@ -57,7 +57,7 @@ def judge_modes(
     grad_output, direction : ndarray
         Where derivatives are taken: the upstream gradient, and the direction of the modes that have one.
     certify, entries
-        As in `torch_loss_parity.judging.judge.judge_claim`.
+        As in `torch_loss_parity.judging.judge.judge_quantity`.
     """
     allowed = None if entries is None else tuple(entries)
     bounds: dict[str, Rounded] = {}
@@ -91,7 +91,7 @@ def judge_modes(
                     # One evaluation serves all gradients.
                     together = call.differentiable if quantity == Quantity(of=name) else (name,)
                     bounds |= expected(call, together, upstream, direction)
-                judged[key] = judge_claim(
+                judged[key] = judge_quantity(
                     subject,
                     device,
                     case,

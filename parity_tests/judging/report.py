@@ -32,8 +32,8 @@ def explain(
         Writes the script; that of a plain call unless given.
     """
     call, verdict = finding.call, finding.verdict
-    format = format_of(call, finding.claim)
-    what, mode = _what(finding.claim), f" {finding.driven}" if finding.driven else ""
+    format = format_of(call, finding.quantity)
+    what, mode = _what(finding.quantity), f" {finding.driven}" if finding.driven else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
     ulp = (
@@ -102,13 +102,13 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
     named = ", ".join(
         f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None
     )
-    if finding.claim == FORWARD:
+    if finding.quantity == FORWARD:
         lines.append(f"result = subject.{call.operator}({named})")
     else:
         lines += [
-            f"{finding.claim}.requires_grad_()",
+            f"{finding.quantity}.requires_grad_()",
             f"output = subject.{call.operator}({named})",
-            f"result, = torch.autograd.grad(output, {finding.claim}, grad_output.to(output.dtype))",
+            f"result, = torch.autograd.grad(output, {finding.quantity}, grad_output.to(output.dtype))",
         ]
     if verdict.reason.startswith("shape"):
         lines.append(f"print(tuple(result.shape), {verdict.reason!r})")

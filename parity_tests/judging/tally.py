@@ -49,7 +49,7 @@ class Tally:
         verdict = finding.verdict
         self.count(verdict.passes)
         self.undecided += verdict.undecided
-        kind = FORWARD if finding.claim == FORWARD else "gradient"
+        kind = FORWARD if finding.quantity == FORWARD else "gradient"
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)

@@ -328,7 +328,7 @@ def test_a_backend_that_changes_a_constant_fails_and_one_that_changes_nothing_pa
     for chosen, passes in ((backend, False), ("eager", True)):
         results = compilation.run(programs, KNOBS.subject, "cpu", chosen)  # type: ignore[arg-type]
         findings = list(compilation.judge_programs(programs, results, KNOBS.subject, "cpu", "planted"))
-        assert all(finding.verdict.passes == passes for finding in findings if finding.claim == "forward")
+        assert all(finding.verdict.passes == passes for finding in findings if finding.quantity == "forward")
 
 
 # --- what raises, and what is not offered -------------------------------------------------------------------

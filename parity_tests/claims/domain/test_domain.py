@@ -49,22 +49,25 @@ def test_more_elements_than_a_32_bit_index_counts(
 ) -> None:
     free = int32_overflow.memory_free(knobs.device)
     needed = {
-        claim: int32_overflow.memory_needed(operator.name, dtype, claim) for claim in (FORWARD, "gradients")
+        quantity: int32_overflow.memory_needed(operator.name, dtype, quantity)
+        for quantity in (FORWARD, "gradients")
     }
     if knobs.effort_name != "thorough":
         pytest.skip(
             f"{int32_overflow.ROWS} x {int32_overflow.WIDTH} elements are for thorough effort: minutes, and "
             f"{needed[FORWARD]:.0f} GiB of memory"
         )
-    for claim in (claim for claim, size in needed.items() if size <= free):
+    for quantity in (quantity for quantity, size in needed.items() if size <= free):
         for name, row, verdict in int32_overflow.verdicts(
-            knobs.subject, int32_overflow.huge_case(operator, dtype, knobs.seed), claim, knobs.device
+            knobs.subject, int32_overflow.huge_case(operator, dtype, knobs.seed), quantity, knobs.device
         ):
             findings.count(verdict.passes)
             assert verdict.passes, (
                 f"{name}, row {row} of {int32_overflow.ROWS} x {int32_overflow.WIDTH}: {verdict}"
             )
-    left_out = ", ".join(f"{claim} needs {size:.0f} GiB" for claim, size in needed.items() if size > free)
+    left_out = ", ".join(
+        f"{quantity} needs {size:.0f} GiB" for quantity, size in needed.items() if size > free
+    )
     if left_out:
         pytest.skip(
             f"of {int32_overflow.ROWS} x {int32_overflow.WIDTH} elements, {left_out} of memory; "

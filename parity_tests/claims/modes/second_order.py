@@ -187,7 +187,7 @@ def _script(finding: Finding, subject: Subject, device: str) -> str:
             "from torch_loss_parity.claims.modes.second_order import reproduce",
             "from torch_loss_parity.subjects import load",
             f"reproduce(load({subject.name!r}, ()), {finding.case!r}, {device!r}, {finding.mode!r}, "
-            f"{finding.claim!r})",
+            f"{finding.quantity!r})",
         ]
     )
 

@@ -82,18 +82,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each smallest input of second order, of the entries that speak of the subject."""
     if "entry" in metafunc.fixturenames:
         smallest = [
-            pytest.param(entry, claim, dtype, id=f"{entry.id}, {claim}, {dtype}")
+            pytest.param(entry, quantity, dtype, id=f"{entry.id}, {quantity}, {dtype}")
             for entry in ledger.entries_of(metafunc.config.getoption("subject"))
-            for claim in entry.claims
-            if Quantity.parse(claim).along
+            for quantity in entry.claims
+            if Quantity.parse(quantity).along
             for dtype in entry.dtypes
         ]
-        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest))
+        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "quantity", "of_dtype"), smallest))
 
 
 def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: Divergence,
-    claim: str,
+    quantity: str,
     of_dtype: str,
     knobs: Settings,
     tell: Callable[[News], None],
@@ -107,7 +107,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
             f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
             f"torch {entry.torch}"
         )
-    call, grad_output, direction = smallest_input(entry, claim, of_dtype)
+    call, grad_output, direction = smallest_input(entry, quantity, of_dtype)
     assert grad_output is not None, "a derivative's smallest input needs a grad_output"
     assert direction is not None, "a derivative in a direction needs one"
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
@@ -126,7 +126,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
             certify=True,
             entries=(entry,),
         )
-        if finding.claim == claim
+        if finding.quantity == quantity
     ]
     assert found, "no mode finds it"
     if all(finding.strict.passes for finding in found):
@@ -135,7 +135,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
             f"smallest "
             f"input"
         )
-        tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))
+        tell(verified.no_longer(entry.id, f"{quantity}, {of_dtype}", how, knobs.device))
         return
     diverged(entry.id)
     for finding in found:

@@ -26,7 +26,7 @@ from torch_loss_parity.claims.transforms.compiled_calls import Program, programs
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -151,10 +151,10 @@ def judge_programs(
         bounds = expected(call, (FORWARD,))
         if call.differentiable:
             bounds |= expected(call, call.differentiable, program.grad_output)
-        for claim, result in observed.items():
-            upstream = None if claim == FORWARD else program.grad_output
-            finding = judge_claim(
-                subject, device, program.case, call, claim, result, bounds[claim], upstream, mode=mode
+        for quantity, result in observed.items():
+            upstream = None if quantity == FORWARD else program.grad_output
+            finding = judge_quantity(
+                subject, device, program.case, call, quantity, result, bounds[quantity], upstream, mode=mode
             )
             yield replace(finding, where=where)
 
@@ -201,8 +201,8 @@ def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
     found = []
     for entry in ledger.entries():
         if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(knobs.subject.name, knobs.device):
-            for claim, dtype in product(entry.claims, entry.dtypes):
-                call, grad_output = entry.smallest_call(claim, dtype)
+            for quantity, dtype in product(entry.claims, entry.dtypes):
+                call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
                 found.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
     return found

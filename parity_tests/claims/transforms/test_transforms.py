@@ -22,7 +22,7 @@ from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_o
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_claim
+from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
@@ -301,22 +301,22 @@ def test_compiled_results_are_right(backend: str, knobs: Settings, request: pyte
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 UNDER_VJP = [
-    (entry, claim, dtype)
+    (entry, quantity, dtype)
     for entry in ledger.entries()
     if transforms.VJP in entry.modes
-    for claim in entry.claims
+    for quantity in entry.claims
     for dtype in entry.dtypes
 ]
 
 
 @pytest.mark.parametrize(
-    ("entry", "claim", "of_dtype"),
+    ("entry", "quantity", "of_dtype"),
     UNDER_VJP,
-    ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in UNDER_VJP],
+    ids=[f"{entry.id}, {quantity}, {dtype}" for entry, quantity, dtype in UNDER_VJP],
 )
 def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     entry: ledger.Divergence,
-    claim: str,
+    quantity: str,
     of_dtype: str,
     knobs: Settings,
     tell: Callable[[News], None],
@@ -327,18 +327,18 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
             f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
             f"torch {entry.torch}"
         )
-    call, grad_output = entry.smallest_call(claim, of_dtype)
-    asked = replace(call, differentiable=("input",) if claim == FORWARD else (claim,))
+    call, grad_output = entry.smallest_call(quantity, of_dtype)
+    asked = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
     observed = transforms.under_vjp(
         knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
-    )[claim]
-    bound = expected(call, (claim,), grad_output)[claim]
-    finding = judge_claim(
+    )[quantity]
+    bound = expected(call, (quantity,), grad_output)[quantity]
+    finding = judge_quantity(
         knobs.subject,
         knobs.device,
         None,
         call,
-        claim,
+        quantity,
         observed,
         bound,
         grad_output,
@@ -348,7 +348,7 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     )
     if finding.strict.passes:
         how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, f"{transforms.VJP}: {claim}, {of_dtype}", how, knobs.device))
+        tell(verified.no_longer(entry.id, f"{transforms.VJP}: {quantity}, {of_dtype}", how, knobs.device))
         return
     assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
     diverged(entry.id)
@@ -366,10 +366,10 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
     mode = compilation.compiled_by(compilation.DECOMPOSED)
     for (entry, program), result in zip(found, results, strict=True):
         for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
-            if finding.claim in entry.claims:
+            if finding.quantity in entry.claims:
                 how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
                 if finding.strict.passes:
-                    place = f"{mode}: {finding.claim}, {program.call.dtype}"
+                    place = f"{mode}: {finding.quantity}, {program.call.dtype}"
                     tell(verified.no_longer(entry.id, place, how, knobs.device))
                 else:
                     what = f"{entry.id} in {program.call.dtype} is {how}"
