@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging.judge import judge_quantity
-from torch_loss_parity.judging.report import explain
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
@@ -46,12 +46,8 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
-    call, grad_output = entry.smallest_call(quantity, of_dtype)
+    skip_unless_in_force(entry, knobs)
+    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
     if quantity == FORWARD:
         observed = run_subject.forward(knobs.subject, call, knobs.device)
     else:
@@ -70,9 +66,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         entries=(entry,),
         certify=True,
     )
-    if finding.strict.passes:
-        how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, f"{quantity}, {of_dtype}", how, knobs.device))
-        return
-    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
-    diverged(entry.id)
+    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", knobs, tell, diverged)

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from flint import arb
 
+from torch_loss_parity.claims.smallest_inputs import smallest_input
 from torch_loss_parity.expectation.expectation import certify, expected, in_balls
 from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.issue_report.scripts import scripts_of
 from torch_loss_parity.judging.comparison import Verdict, judge
-from torch_loss_parity.judging.smallest import smallest_input
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
 from torch_loss_parity.reference.arithmetic import balls

@@ -16,12 +16,12 @@ import pytest
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
 from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain, verify_second_order
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging.judge_modes import judge_modes, verify_in_modes
 from torch_loss_parity.judging.run_cases import check_case, check_cases
-from torch_loss_parity.judging.smallest import smallest_input
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, Operator
@@ -102,11 +102,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the
     entry says holds.
     """
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
+    skip_unless_in_force(entry, knobs)
     call, grad_output, direction = smallest_input(entry, quantity, of_dtype)
     assert grad_output is not None, "a derivative's smallest input needs a grad_output"
     assert direction is not None, "a derivative in a direction needs one"
@@ -128,17 +124,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         )
         if finding.quantity == quantity
     ]
-    assert found, "no mode finds it"
-    if all(finding.strict.passes for finding in found):
-        how = (
-            f"at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its "
-            f"smallest "
-            f"input"
-        )
-        tell(verified.no_longer(entry.id, f"{quantity}, {of_dtype}", how, knobs.device))
-        return
-    diverged(entry.id)
-    for finding in found:
-        assert finding.strict.passes or finding.divergence == entry.id, explain(
-            finding, knobs.subject, knobs.device
-        )
+    check_divergence(entry, found, f"{quantity}, {of_dtype}", knobs, tell, diverged, explain)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import HALF, REFUSED, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
@@ -27,7 +28,7 @@ from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
 from torch_loss_parity.judging.tally import PROPERTY, Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import CROSS_ENTROPY, DTYPES, NLL_LOSS, OPERATORS, REDUCTION, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid
@@ -322,12 +323,8 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
-    call, grad_output = entry.smallest_call(quantity, of_dtype)
+    skip_unless_in_force(entry, knobs)
+    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
     asked = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
     observed = transforms.under_vjp(
         knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
@@ -346,12 +343,8 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
         certify=True,
         mode=transforms.VJP,
     )
-    if finding.strict.passes:
-        how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, f"{transforms.VJP}: {quantity}, {of_dtype}", how, knobs.device))
-        return
-    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
-    diverged(entry.id)
+    place = f"{transforms.VJP}: {quantity}, {of_dtype}"
+    check_divergence(entry, [finding], place, knobs, tell, diverged)
 
 
 def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
@@ -367,13 +360,5 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
     for (entry, program), result in zip(found, results, strict=True):
         for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
             if finding.quantity in entry.claims:
-                how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-                if finding.strict.passes:
-                    place = f"{mode}: {finding.quantity}, {program.call.dtype}"
-                    tell(verified.no_longer(entry.id, place, how, knobs.device))
-                else:
-                    what = f"{entry.id} in {program.call.dtype} is {how}"
-                    assert finding.divergence == entry.id, (
-                        f"{what}: {explain(finding, knobs.subject, knobs.device)}"
-                    )
-                    diverged(entry.id)
+                place = f"{mode}: {finding.quantity}, {program.call.dtype}"
+                check_divergence(entry, [finding], place, knobs, tell, diverged)
