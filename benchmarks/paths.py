@@ -35,7 +35,7 @@ class Step:
     call : callable
         What is timed.
     read : callable
-        What ``call`` returned, by claim: RESULT, GRADIENT.
+        What ``call`` returned, by quantity: RESULT, GRADIENT.
     """
 
     prepare: Callable[[int], Any]

@@ -280,11 +280,11 @@ class Benchmarks:
         self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False
     ) -> Iterator[Judgement]:
         truth = inputs.truths[inputs.buffers.order[buffer]]
-        for claim, value in returned.items():
-            judgement = truth.judge(claim, value, path, self.device)
+        for quantity, value in returned.items():
+            judgement = truth.judge(quantity, value, path, self.device)
             if not judgement.passes:
                 reason = (
-                    f"{'the result' if claim == FORWARD else 'the gradient'} is wrong: {judgement.reason}"
+                    f"{'the result' if quantity == FORWARD else 'the gradient'} is wrong: {judgement.reason}"
                 )
                 if exchanged and any(
                     stale(returned, other, path, self.device) for other in inputs.truths if other is not truth

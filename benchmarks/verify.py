@@ -38,7 +38,7 @@ WHOLE = 2**16  # elements
 
 @dataclass(frozen=True)
 class Judgement:
-    """How one claim about a timed result stands.
+    """How one quantity about a timed result stands.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Judgement:
         What is wrong, empty if nothing is.
     """
 
-    claim: str
+    quantity: str
     passes: bool
     fraction: float
     ulps: float
@@ -82,8 +82,10 @@ class Truth:
             return None
         return np.sort(self.dataset.case.generator("rows that are judged").permutation(shape[0])[:count])
 
-    def sampled(self, claim: str) -> bool:
-        return (claim == GRADIENT or "reduction" not in self.dataset.call.arguments) and self.rows is not None
+    def sampled(self, quantity: str) -> bool:
+        return (
+            quantity == GRADIENT or "reduction" not in self.dataset.call.arguments
+        ) and self.rows is not None
 
     @cached_property
     def _alone(self) -> tuple[Call, np.ndarray] | None:
@@ -104,45 +106,47 @@ class Truth:
         upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
         return replace(call, arguments=arguments), upstream
 
-    def bound(self, claim: str, entry: Divergence | None = None) -> Rounded:
+    def bound(self, quantity: str, entry: Divergence | None = None) -> Rounded:
         """The expected value with its bound, of the rows that are judged; by what an entry of the ledger
         says, if one is given.
         """
-        key = claim, entry.id if entry else ""
+        key = quantity, entry.id if entry else ""
         if key not in self._bounds:
-            self._bounds[key] = self._evaluate(claim, entry)
+            self._bounds[key] = self._evaluate(quantity, entry)
         return self._bounds[key]
 
-    def _evaluate(self, claim: str, entry: Divergence | None) -> Rounded:
+    def _evaluate(self, quantity: str, entry: Divergence | None) -> Rounded:
         call, g = self.dataset.call, self.dataset.grad_output
         changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
-        if not self.sampled(claim):
-            return expected(call, (claim,), g, changes=changes, function=function)[claim]
+        if not self.sampled(quantity):
+            return expected(call, (quantity,), g, changes=changes, function=function)[quantity]
         if self._alone:
-            return expected(self._alone[0], (claim,), self._alone[1], changes=changes, function=function)[
-                claim
+            return expected(self._alone[0], (quantity,), self._alone[1], changes=changes, function=function)[
+                quantity
             ]
-        return rows_of(expected(call, (claim,), g, changes=changes, function=function)[claim], self.rows)
+        return rows_of(
+            expected(call, (quantity,), g, changes=changes, function=function)[quantity], self.rows
+        )
 
-    def judge(self, claim: str, returned: Any, path: Path, device: str) -> Judgement:
-        """Judge what ``path`` returned for a claim."""
+    def judge(self, quantity: str, returned: Any, path: Path, device: str) -> Judgement:
+        """Judge what ``path`` returned for a quantity."""
         call = self.dataset.call
-        wrong = _wrong_kind(returned, self._shape(claim), call.dtype_of(claim))
+        wrong = _wrong_kind(returned, self._shape(quantity), call.dtype_of(quantity))
         if wrong:
-            return Judgement(claim, False, np.inf, np.inf, reason=wrong)
-        observed = _numbers(returned, self.rows if self.sampled(claim) else None)
-        bound, format = self.bound(claim), FORMATS[call.dtype_of(claim)]
-        alone = self._alone if self.sampled(claim) else (call, self.dataset.grad_output)
+            return Judgement(quantity, False, np.inf, np.inf, reason=wrong)
+        observed = _numbers(returned, self.rows if self.sampled(quantity) else None)
+        bound, format = self.bound(quantity), FORMATS[call.dtype_of(quantity)]
+        alone = self._alone if self.sampled(quantity) else (call, self.dataset.grad_output)
 
         def truth() -> Rounded | None:
-            return certified(alone[0], claim, alone[1], bound) if alone else None
+            return certified(alone[0], quantity, alone[1], bound) if alone else None
 
         verdict, strict, divergence, _ = settle(
             observed,
             bound,
             format,
-            self._entries(path, device, claim),
-            lambda entry: self.bound(claim, entry),
+            self._entries(path, device, quantity),
+            lambda entry: self.bound(quantity, entry),
             truth,
         )
         reason = (
@@ -151,17 +155,19 @@ class Truth:
             else verdict.reason or (f"the error is {verdict.fraction:.3g} times what rounding allows")
         )
         return Judgement(
-            claim, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason
+            quantity, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason
         )
 
-    def _entries(self, path: Path, device: str, claim: str) -> tuple[Divergence, ...]:
+    def _entries(self, path: Path, device: str, quantity: str) -> tuple[Divergence, ...]:
         call = self.dataset.call
         entries = ledger.in_force(path.judged_as, device, call.operator, call.dtype) if path.judged_as else ()
-        return tuple(entry for entry in entries if entry.covers(call, claim, path.judged_under))
+        return tuple(entry for entry in entries if entry.covers(call, quantity, path.judged_under))
 
-    def _shape(self, claim: str) -> tuple[int, ...]:
+    def _shape(self, quantity: str) -> tuple[int, ...]:
         return (
-            self.dataset.grad_output.shape if claim == RESULT else self.dataset.call.arguments["input"].shape
+            self.dataset.grad_output.shape
+            if quantity == RESULT
+            else self.dataset.call.arguments["input"].shape
         )
 
 
@@ -219,7 +225,7 @@ def _numbers(returned: Any, rows: np.ndarray | None) -> np.ndarray:
 
 def stale(returned: Mapping[str, Any], other: Truth, path: Path, device: str) -> bool:
     """Whether what was returned is right for the numbers that lay at the same address before."""
-    return all(other.judge(claim, value, path, device).passes for claim, value in returned.items())
+    return all(other.judge(quantity, value, path, device).passes for quantity, value in returned.items())
 
 
 def seeded(text: str, seed: int) -> int:

@@ -39,10 +39,10 @@ def test_torch_is_right_in_picked_rows(name: str, dtype: str) -> None:
     truth, returned = truth_and_results(name, dtype)
     assert truth.rows is not None
     assert len(truth.rows) == SHAPE[0] // 8
-    for claim, value in returned.items():
-        judgement = truth.judge(claim, value.detach(), TORCH, "cpu")
+    for quantity, value in returned.items():
+        judgement = truth.judge(quantity, value.detach(), TORCH, "cpu")
         assert judgement.passes, judgement
-        assert (truth.bound(claim).value.shape == SHAPE) is False
+        assert (truth.bound(quantity).value.shape == SHAPE) is False
 
 
 @pytest.mark.parametrize("name", WORKS)

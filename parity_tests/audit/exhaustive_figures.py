@@ -13,7 +13,7 @@ from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, claims
 from torch_loss_parity.audit.exhaustive_parts import Part, sha256
 from torch_loss_parity.audit.record import Figure, Worst
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import Finding, judge_claim, of_the_subject
+from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, load, run_subject
@@ -85,7 +85,7 @@ def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, dev
                 else run_subject.gradients(implementation, one, device, g)[claim]
             )
             observed[name] = np.asarray(run)[at]
-    finding = judge_claim(
+    finding = judge_quantity(
         subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
     )
     arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}

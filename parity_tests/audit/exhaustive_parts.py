@@ -16,7 +16,7 @@ from torch_loss_parity.audit.exhaustive import OF_ROWS, UPSTREAM, Sweep, claims
 from torch_loss_parity.audit.record import Measures, Record, Size
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_claim, of_the_subject
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import load, run_subject
@@ -104,7 +104,9 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             for claim in wanted:
                 g = None if claim == FORWARD else upstream
                 start = first * sweep.of_each(claim)
-                finding = judge_claim(subject, device, None, call, claim, observed[claim], bounds[claim], g)
+                finding = judge_quantity(
+                    subject, device, None, call, claim, observed[claim], bounds[claim], g
+                )
                 parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
                     errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
                     fraction=finding.strict.fraction,

@@ -15,7 +15,7 @@ from torch_loss_parity.audit.intervals import Intervals
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import kinds
-from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject
@@ -91,7 +91,7 @@ class Claim:
         call, upstream = self.call(inputs)
         bound = expected(call, (self.claim,), upstream)[self.claim]
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
-        return judge_claim(self.subject, self.device, None, call, self.claim, result, bound, upstream)
+        return judge_quantity(self.subject, self.device, None, call, self.claim, result, bound, upstream)
 
     def allowed(
         self, inputs: np.ndarray, entry: ledger.Divergence | None = None

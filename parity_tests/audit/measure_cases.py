@@ -23,7 +23,7 @@ from torch_loss_parity.audit.worst import worst
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging.comparison import Verdict
-from torch_loss_parity.judging.judge import judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
@@ -117,7 +117,7 @@ def _measures(
     observed: np.ndarray,
 ) -> tuple[Measures, Verdict]:
     """The measures of a result, and the verdict on the element with the largest error."""
-    finding = judge_claim(subject, device, case, call, claim, observed, bound, grad_output)
+    finding = judge_quantity(subject, device, case, call, claim, observed, bound, grad_output)
     errors = Errors.of(observed, truth, bound)
     standing: Literal["pass", "known", "fail"]
     standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.expectation.second_order import is_second_order
-from torch_loss_parity.judging.judge import judge_claim
-from torch_loss_parity.judging.report import explain
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.judging.judge import judge_quantity
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
@@ -26,51 +26,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     plain = [entry for entry in ledger.entries_of(metafunc.config.getoption("subject")) if not entry.modes]
     smallest = [
-        (entry, claim, dtype)
+        (entry, quantity, dtype)
         for entry in plain
-        for claim in entry.claims
-        if not is_second_order(claim)
+        for quantity in entry.claims
+        if not Quantity.parse(quantity).along
         for dtype in entry.dtypes
     ]
-    ids = [f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in smallest]
-    metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest, ids=ids))
+    ids = [f"{entry.id}, {quantity}, {dtype}" for entry, quantity, dtype in smallest]
+    metafunc.definition.add_marker(
+        pytest.mark.parametrize(("entry", "quantity", "of_dtype"), smallest, ids=ids)
+    )
 
 
 def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: ledger.Divergence,
-    claim: str,
+    quantity: str,
     of_dtype: str,
     knobs: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
-    call, grad_output = entry.smallest_call(claim, of_dtype)
-    if claim == FORWARD:
+    skip_unless_in_force(entry, knobs)
+    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
+    if quantity == FORWARD:
         observed = run_subject.forward(knobs.subject, call, knobs.device)
     else:
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
-        observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[claim]
-    bound = expected(call, (claim,), grad_output)[claim]
-    finding = judge_claim(
+        observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[quantity]
+    bound = expected(call, (quantity,), grad_output)[quantity]
+    finding = judge_quantity(
         knobs.subject,
         knobs.device,
         None,
         call,
-        claim,
+        quantity,
         observed,
         bound,
         grad_output,
         entries=(entry,),
         certify=True,
     )
-    if finding.strict.passes:
-        how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))
-        return
-    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
-    diverged(entry.id)
+    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", knobs, tell, diverged)

@@ -19,7 +19,7 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging import tally
-from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.settings import Settings
@@ -91,7 +91,7 @@ def judged(call: Call, knobs: Settings, rng: np.random.Generator) -> Iterator[Fi
     """The forward result and every gradient of one call."""
     subject, device = knobs.subject, knobs.device
     bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_claim(
+    yield judge_quantity(
         subject,
         device,
         None,
@@ -104,9 +104,9 @@ def judged(call: Call, knobs: Settings, rng: np.random.Generator) -> Iterator[Fi
     )
     grad_output = grad_output_of(call, output_shape(call), rng)
     observed = run_subject.gradients(subject, call, device, grad_output)
-    for claim, bound in expected(call, call.differentiable, grad_output).items():
-        yield judge_claim(
-            subject, device, None, call, claim, observed[claim], bound, grad_output, certify=True
+    for quantity, bound in expected(call, call.differentiable, grad_output).items():
+        yield judge_quantity(
+            subject, device, None, call, quantity, observed[quantity], bound, grad_output, certify=True
         )
 
 

@@ -1,5 +1,5 @@
-"""The expected result of a call: the definition, or its derivative, in the rounding arithmetic
-and in balls.
+"""The expected quantities of a call: the definition, its gradients and the derivatives of both in a
+direction, in the rounding arithmetic and in balls.
 """
 
 from __future__ import annotations
@@ -13,16 +13,28 @@ import numpy as np
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation_cache import remembered
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity
+from torch_loss_parity.expectation.second_order import derivative, gradient_of
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, store
 
-FORWARD = "forward"
+__all__ = [
+    "FORWARD",
+    "arithmetic_of",
+    "certified",
+    "certify",
+    "enclosed",
+    "expected",
+    "grad_output_of",
+    "in_balls",
+    "output_shape",
+]
 
 
-def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
+def arithmetic_of(call: Call, quantity: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
     """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
 
     The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype, and an
@@ -30,7 +42,7 @@ def arithmetic_of(call: Call, claim: str, changes: Mapping[str, Any] | None = No
     accuracy. A gradient is stored in the dtype of its argument. Among the changes, a value ``"storage"``
     stands for the dtype in which the result is stored, ``"working"`` for that in which the work is done.
     """
-    working, stored = call.arguments.get("dtype") or call.dtype, call.dtype_of(claim)
+    working, stored = call.arguments.get("dtype") or call.dtype, Quantity.parse(quantity).dtype_in(call)
     if not changes:
         return _asked(working, stored)
     names = {"storage": FORMATS[stored], "working": FORMATS[working]} | FORMATS
@@ -45,39 +57,52 @@ def _asked(working: str, stored: str) -> Arithmetic:
 @remembered
 def expected(
     call: Call,
-    claims: Sequence[str],
+    quantities: Sequence[str],
     grad_output: np.ndarray | None = None,
+    direction: np.ndarray | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     function: Callable[..., Any] | None = None,
 ) -> dict[str, Rounded]:
-    """The value of each claim with the error that rounding may cause.
+    """The value of each quantity with the error that rounding may cause.
 
     Parameters
     ----------
-    claims : sequence of str
-        ``"forward"`` alone, or names of arguments whose gradients are meant: one evaluation serves them all.
+    quantities : sequence of str
+        The result alone, or gradients: one evaluation serves them all. With a direction, the derivatives of
+        these along one argument.
+    grad_output : ndarray, optional
+        The upstream gradient, of all but the result.
+    direction : ndarray, optional
+        Of the argument that the derivatives are taken along.
     changes : mapping, optional
         Changes of the arithmetic, from the ledger.
     function : callable, optional
-        Evaluated in place of the definition or of its derivative.
+        Evaluated in place of the definition or of its derivative; in place of a derivative in a direction,
+        ``function(quantity, direction, grad_output, **arguments)``.
     """
-    arithmetic = arithmetic_of(call, claims[0], changes)
+    arithmetic = arithmetic_of(call, quantities[0], changes)
     wider = call.dtypes or call.output_dtype not in (call.dtype, call.arguments.get("dtype"))
     # The one looks whether an argument is to be rounded to what is worked in.
     wrap = coerce if wider else Rounded
     results = _evaluate(
-        call, claims, grad_output, function, lambda array: wrap(array, arithmetic), arithmetic
+        call,
+        quantities,
+        grad_output,
+        direction,
+        function,
+        lambda array: wrap(array, arithmetic),
+        arithmetic,
     )
-    return {claim: _stored(call, claim, result) for claim, result in results.items()}
+    return {name: _stored(call, name, result) for name, result in results.items()}
 
 
-def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
+def _stored(call: Call, quantity: str, result: Rounded) -> Rounded:
     """The result as it is written to memory; a gradient that flows back through a ``dtype=`` is first written
     in that.
     """
-    through = call.arguments.get("dtype")
-    for dtype in (through, call.dtype_of(claim)) if through else (call.dtype_of(claim),):
+    stored, through = Quantity.parse(quantity).dtype_in(call), call.arguments.get("dtype")
+    for dtype in (through, stored) if through else (stored,):
         if FORMATS[dtype] != result.arithmetic.storage:
             result = Rounded(result.value, replace(result.arithmetic, storage=FORMATS[dtype]), result.error)
         result = store(result)
@@ -85,21 +110,31 @@ def _stored(call: Call, claim: str, result: Rounded) -> Rounded:
 
 
 def enclosed(
-    call: Call, claims: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic
+    call: Call, quantities: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic
 ) -> dict[str, Rounded]:
-    """The value of each claim as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as
+    """The value of each quantity as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as
     fine as what it is evaluated in, the bound is on that evaluation's own error."""
-    return _evaluate(call, claims, grad_output, None, lambda array: Rounded(array, arithmetic), arithmetic)
+    return _evaluate(
+        call, quantities, grad_output, None, None, lambda array: Rounded(array, arithmetic), arithmetic
+    )
 
 
-def certified(call: Call, claim: str, grad_output: np.ndarray | None, bound: Rounded) -> Rounded | None:
+def certified(
+    call: Call,
+    quantity: str,
+    grad_output: np.ndarray | None,
+    bound: Rounded,
+    direction: np.ndarray | None = None,
+) -> Rounded | None:
     """``bound`` around the true value, from balls; None where balls cannot pin it down."""
-    return certify(bound, lambda: in_balls(call, claim, grad_output))
+    return certify(bound, lambda: in_balls(call, quantity, grad_output, direction))
 
 
-def in_balls(call: Call, claim: str, grad_output: np.ndarray | None) -> Any:
-    """An array of balls that enclose the true value of ``claim``, at the precision in force."""
-    return _evaluate(call, (claim,), grad_output, None, balls.balls)[claim]
+def in_balls(
+    call: Call, quantity: str, grad_output: np.ndarray | None, direction: np.ndarray | None = None
+) -> Any:
+    """An array of balls that enclose the true value of ``quantity``, at the precision in force."""
+    return _evaluate(call, (quantity,), grad_output, direction, None, balls.balls)[quantity]
 
 
 def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
@@ -130,10 +165,16 @@ def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator)
     return FORMATS[call.output_dtype].round(np.asarray(rng.normal(0, 1, shape)))
 
 
+def output_shape(call: Call) -> tuple[int, ...]:
+    """The shape of the result of a call."""
+    return OPERATORS[call.operator].result_shape(call.arguments)
+
+
 def _evaluate(
     call: Call,
-    claims: Sequence[str],
+    quantities: Sequence[str],
     grad_output: np.ndarray | None,
+    direction: np.ndarray | None,
     function: Callable[..., Any] | None,
     wrap: Callable[[Any], Any],
     shared: Arithmetic | None = None,
@@ -144,27 +185,40 @@ def _evaluate(
         arguments = _wrapped(call, wrap, shared)
         if shared is not None:
             call.wrapped[shared] = arguments
+    upstream = None if grad_output is None else wrap(grad_output)
     with np.errstate(all="ignore"):
-        if FORWARD in claims:
+        if direction is not None:
+            v = wrap(_converted(call, direction, shared))
+            along = {name: Quantity.parse(name) for name in quantities}
+            if function is not None:
+                return {name: function(each, v, upstream, **arguments) for name, each in along.items()}
+            return {
+                name: derivative(call.operator, each, v, upstream, arguments) for name, each in along.items()
+            }
+        if FORWARD in quantities:
             return {FORWARD: (function or operator.forward)(**arguments)}
-        gradients = (function or operator.backward)(wrap(grad_output), **arguments)
-        return {
-            claim: getattr(gradients, claim) if isinstance(gradients, tuple) else gradients
-            for claim in claims
-        }
+        gradients = (function or operator.backward)(upstream, **arguments)
+        return {name: gradient_of(gradients, name) for name in quantities}
 
 
 def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None) -> Mapping[str, Any]:
     arguments = {
         name: wrap(value) if isinstance(value, np.ndarray) else value
         for name, value in call.arguments.items()
+        if name != "dtype"
     }
-    if "dtype" in arguments:  # the conversion is one rounding of the input, and part of the question
-        del arguments["dtype"]
-        converted, format = call.arguments["input"], FORMATS[call.output_dtype]
-        if arithmetic and not arithmetic.converts:
-            format = arithmetic.compute
-        if arithmetic and (through := arithmetic.between(FORMATS[call.dtype], format)):
-            converted = through.round(converted)
-        arguments["input"] = wrap(format.round(converted))
+    if "dtype" in call.arguments:
+        arguments["input"] = wrap(_converted(call, call.arguments["input"], arithmetic))
     return arguments
+
+
+def _converted(call: Call, input: np.ndarray, arithmetic: Arithmetic | None) -> np.ndarray:
+    """``input``, or a direction of it, as ``dtype=`` makes it: one rounding, and part of the question."""
+    if "dtype" not in call.arguments:
+        return input
+    format = FORMATS[call.output_dtype]
+    if arithmetic and not arithmetic.converts:
+        format = arithmetic.compute
+    if arithmetic and (through := arithmetic.between(FORMATS[call.dtype], format)):
+        input = through.round(input)
+    return format.round(input)

@@ -1,9 +1,10 @@
-"""What is expected of a call does not depend on what is under test: evaluated once, it serves every subject.
+"""The cache of expected results: what is expected of a call does not depend on what is under test, so that
+evaluated once it serves every subject.
 
 Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that
 many others are forked from. A result is found by everything that goes into it, byte by byte: the arguments of
-the call, their dtypes, what is claimed, the upstream gradient, the changes of the arithmetic and the formula.
-So whoever finds one finds what would have been evaluated.
+the call, their dtypes, the quantities, the upstream gradient, the direction, the changes of the arithmetic
+and the formula. So whoever finds one finds what would have been evaluated.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
-Bounds = TypeVar("Bounds", Rounded, dict[str, Rounded])
+Bounds = dict[str, Rounded]
 Anything = TypeVar("Anything")
 _kept: dict[bytes, Any] | None = None
 
@@ -36,9 +37,7 @@ def forget() -> None:
 
 
 def remembered(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
-    """A function of calls, probes, claims, numbers and arrays, whose bounds are kept while `keep` is in
-    force.
-    """
+    """A function of calls, quantities, numbers and arrays, whose bounds are kept while `keep` is in force."""
 
     @wraps(evaluate)
     def look_up(*arguments: Any, **options: Any) -> Bounds:
@@ -64,11 +63,9 @@ def once(key: Any, evaluate: Callable[[], Anything]) -> Anything:
     return _kept[found]
 
 
-def _copy(bounds: Any) -> Any:
+def _copy(bounds: Bounds) -> Bounds:
     """The same numbers, without the intermediate results that they were evaluated from."""
-    if isinstance(bounds, Rounded):
-        return Rounded(bounds.value, bounds.arithmetic, bounds.error)
-    return {claim: _copy(bound) for claim, bound in bounds.items()}
+    return {name: Rounded(bound.value, bound.arithmetic, bound.error) for name, bound in bounds.items()}
 
 
 def digest(value: Any) -> bytes:

@@ -12,10 +12,11 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from torch_loss_parity import reference
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.dual import Dual, multiplied_at_kinks, tangent_of
 from torch_loss_parity.reference.arithmetic.tape import Taped, pull_back
 
-ACT_ON_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 VARIABLES = ("input", "target", "weight")
 
 
@@ -57,19 +58,19 @@ def _twice(operator: str) -> Callable[..., Any]:
     differentiated by what.
     """
 
-    def twice(claim: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
-        asked = (claim.along, claim.of)
+    def twice(quantity: Quantity, direction: Any, grad_output: Any, **arguments: Any) -> Any:
+        asked = (quantity.along, quantity.of)
         outer = {
             name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value
             for name, value in arguments.items()
         }
         upstream = Taped(grad_output, variable=True)
-        if not claim.of:
-            first, second = claim.along, upstream
-        elif operator in ACT_ON_ELEMENTS:
-            first, second = claim.of, outer[claim.along]
+        if not quantity.of:
+            first, second = quantity.along, upstream
+        elif OPERATORS[operator].acts_on_elements:
+            first, second = quantity.of, outer[quantity.along]
         else:
-            first, second = claim.along, outer[claim.of]
+            first, second = quantity.along, outer[quantity.of]
         gradient = getattr(_gradients(operator, upstream, outer), first)
         found = pull_back(gradient, direction, {"second": second})["second"]
         return second.inner.zeros_like(second.value) if found is None else found
@@ -82,20 +83,20 @@ def _along(operator: str) -> Callable[..., Any]:
     forward mode over reverse.
     """
 
-    def along(claim: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
+    def along(quantity: Quantity, direction: Any, grad_output: Any, **arguments: Any) -> Any:
         clamps = operator == "binary_cross_entropy"
-        if not claim.of and not clamps:
-            return _twice(operator)(claim, direction, grad_output, **arguments)
+        if not quantity.of and not clamps:
+            return _twice(operator)(quantity, direction, grad_output, **arguments)
         duals = {
-            name: Dual(value, direction if name == claim.along else None)
+            name: Dual(value, direction if name == quantity.along else None)
             if hasattr(value, "shape")
             else value
             for name, value in arguments.items()
         }
         with multiplied_at_kinks() if clamps else nullcontext():
-            if not claim.of:
+            if not quantity.of:
                 return tangent_of(getattr(reference, operator)(**duals))
-            return tangent_of(getattr(_gradients(operator, Dual(grad_output), duals), claim.of))
+            return tangent_of(getattr(_gradients(operator, Dual(grad_output), duals), quantity.of))
 
     return along
 

@@ -15,27 +15,25 @@ import io
 import platform
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import inf, nan
-from typing import Any
 
 import numpy as np
 import torch
 from flint import arb
 
-from torch_loss_parity.expectation import second_order
-from torch_loss_parity.expectation.expectation import FORWARD, certify, expected, in_balls
+from torch_loss_parity.claims.smallest_inputs import smallest_input
+from torch_loss_parity.expectation.expectation import certify, expected, in_balls
+from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.issue_report.scripts import scripts_of
 from torch_loss_parity.judging.comparison import Verdict, judge
-from torch_loss_parity.judging.judge_second_order import format_of, smallest_probe
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
 from torch_loss_parity.processes import machine
 from torch_loss_parity.reference.arithmetic import balls
-from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
@@ -59,27 +57,20 @@ class Truth:
     digits: tuple[str, ...]
 
 
-def truth_of(entry: Divergence, claim: str, dtype: str) -> Truth:
-    """The truth at the entry's smallest input for ``claim``.
+def truth_of(entry: Divergence, quantity: str, dtype: str) -> Truth:
+    """The truth at the entry's smallest input for ``quantity``.
 
     Raises
     ------
     ArithmeticError
         If balls cannot enclose it tightly enough.
     """
-    enclose: Callable[[], Any]
-    if second_order.is_second_order(claim):
-        asked = second_order.Claim.parse(claim)
-        call, probe = smallest_probe(entry, asked, dtype)
-        bound, format = second_order.expected(call, asked, probe), format_of(call, asked)
-        enclose = partial(second_order.in_balls, call, asked, probe)
-    else:
-        call, grad_output = entry.smallest_call(claim, dtype)
-        bound, format = expected(call, (claim,), grad_output)[claim], FORMATS[call.dtype_of(claim)]
-        enclose = partial(in_balls, call, claim, grad_output)
+    call, *at = smallest_input(entry, quantity, dtype)
+    bound, format = expected(call, (quantity,), *at)[quantity], format_of(call, quantity)
+    enclose = partial(in_balls, call, quantity, *at)
     truth = certify(bound, enclose)
     if truth is None and np.isfinite(bound.value).any():
-        raise ArithmeticError(f"the true value of {entry.id}, {claim}, {dtype} cannot be certified")
+        raise ArithmeticError(f"the true value of {entry.id}, {quantity}, {dtype} cannot be certified")
     with balls.precision(256):
         found = np.asarray(enclose(), dtype=object).reshape(-1)
     values = np.asarray(bound.value).reshape(-1)
@@ -94,7 +85,7 @@ def truth_of(entry: Divergence, claim: str, dtype: str) -> Truth:
 class Shown:
     """A script, what it prints, what it should, and how the one stands against the other."""
 
-    claim: str
+    quantity: str
     dtype: str
     script: str
     printed: str
@@ -102,22 +93,22 @@ class Shown:
     verdict: Verdict
 
 
-def shown_by(entry: Divergence, claim: str, dtype: str) -> Shown:
-    """The first script of the entry for ``claim`` whose result breaks the bound.
+def shown_by(entry: Divergence, quantity: str, dtype: str) -> Shown:
+    """The first script of the entry for ``quantity`` whose result breaks the bound.
 
     Raises
     ------
     NotShown
         If in no mode of the entry the bound is broken at its smallest input.
     """
-    truth = truth_of(entry, claim, dtype)
+    truth = truth_of(entry, quantity, dtype)
     printed = ""
-    for _, script in scripts_of(entry, claim, dtype):
+    for _, script in scripts_of(entry, quantity, dtype):
         printed = printed_by(script)
         verdict = judge(parsed(printed), truth.bound, truth.format)
         if not verdict.passes:
-            return Shown(claim, dtype, script, printed, truth, verdict)
-    raise NotShown(f"{claim} in {dtype} is {printed}, within the bound")
+            return Shown(quantity, dtype, script, printed, truth, verdict)
+    raise NotShown(f"{quantity} in {dtype} is {printed}, within the bound")
 
 
 def parsed(printed: str) -> np.ndarray:
@@ -136,9 +127,9 @@ def printed_by(script: str) -> str:
     return out.getvalue().strip()
 
 
-def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str | None = None) -> str:
-    """The report as Markdown: of the claim and dtype that are asked for, else of those that the entry breaks
-    most.
+def report(entry: Divergence | Shortfall, quantity: str | None = None, dtype: str | None = None) -> str:
+    """The report as Markdown: of the quantity and dtype that are asked for, else of those that the entry
+    breaks most.
 
     Raises
     ------
@@ -147,24 +138,30 @@ def report(entry: Divergence | Shortfall, claim: str | None = None, dtype: str |
     """
     if isinstance(entry, Shortfall):
         return _shortfall(entry)
-    claims, dtypes = (claim,) if claim else entry.claims, (dtype,) if dtype else entry.dtypes
-    tried = [_shown_or_not(entry, *each) for each in product(claims, dtypes)]
+    quantities, dtypes = (quantity,) if quantity else entry.claims, (dtype,) if dtype else entry.dtypes
+    tried = [_shown_or_not(entry, *each) for each in product(quantities, dtypes)]
     shown = [each for each in tried if isinstance(each, Shown)]
     if not shown:
         raise NotShown("; ".join(map(str, tried)))
     return _divergence(entry, max(shown, key=lambda each: each.verdict.fraction))
 
 
-def _shown_or_not(entry: Divergence, claim: str, dtype: str) -> Shown | NotShown:
+def _shown_or_not(entry: Divergence, quantity: str, dtype: str) -> Shown | NotShown:
     try:
-        return shown_by(entry, claim, dtype)
+        return shown_by(entry, quantity, dtype)
     except NotShown as error:
         return error
 
 
 def _divergence(entry: Divergence, shown: Shown) -> str:
-    claim, truth, verdict = shown.claim, shown.truth, shown.verdict
-    what = "result" if claim == FORWARD else claim if " " in claim else f"gradient with respect to {claim}"
+    quantity, truth, verdict = shown.quantity, shown.truth, shown.verdict
+    what = (
+        "result"
+        if quantity == FORWARD
+        else quantity
+        if " " in quantity
+        else f"gradient with respect to {quantity}"
+    )
     off = (
         f"{verdict.ulps:.3g} ulp of {truth.format.name} off, {verdict.fraction:.3g} times what rounding "
         f"may "
@@ -236,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("id", nargs="?", help="an entry of the ledger; without it, the ids are listed")
     parser.add_argument(
-        "--claim",
+        "--quantity",
         help="forward, or the argument whose gradient is meant (default: what the entry breaks most)",
     )
     parser.add_argument("--dtype", help="default: the one that the entry breaks most")
@@ -247,12 +244,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.id not in known:
         parser.error(f"there is no entry {options.id!r}; choose from {', '.join(known)}")
     entry = known[options.id]
-    for name, plural in (("claim", "claims"), ("dtype", "dtypes")):
+    for name, plural in (("quantity", "claims"), ("dtype", "dtypes")):
         asked, there = getattr(options, name), getattr(entry, plural, ())
         if isinstance(entry, Divergence) and asked is not None and asked not in there:
             parser.error(f"--{name} is {asked!r}; the entry {entry.id} has {', '.join(there)}")
     try:
-        print(report(entry, options.claim, options.dtype))
+        print(report(entry, options.quantity, options.dtype))
     except NotShown as error:
         print(f"{entry.id} does not diverge here, on torch {torch.__version__}: {error}", file=sys.stderr)
         return 1

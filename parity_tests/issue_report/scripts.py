@@ -5,20 +5,26 @@ smallest input, as a list.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.expectation.second_order import ACT_ON_ELEMENTS, Claim, is_second_order
+from torch_loss_parity.claims.modes.second_order import CREATE_GRAPH, FORWARD_AD, JVP, JVP_OF_VJP, VJP_TWICE
+from torch_loss_parity.claims.transforms.compilation import BACKENDS, compiled_by
+from torch_loss_parity.claims.transforms.transforms import GRAD, JACREV, PER_SAMPLE, VJP, VMAP
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
 
 Lines = Iterator[str]
+Writer = Callable[[str, Quantity, str], Lines]  # of an operator, a quantity and a call
+PLAIN = ""  # the mode of a plain call
 
 
-def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str, str]]:
-    """Each mode of the entry that can make the claim, and its script; the mode of a plain call is ""."""
-    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == claim))
+def scripts_of(entry: Divergence, quantity: str, dtype: str) -> Iterator[tuple[str, str]]:
+    """Each mode of the entry in which the quantity is computed, and its script."""
+    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == quantity))
     dtypes = recorded.pop("dtypes", {})
     given = {name: recorded.pop(name) for name in ("grad_output", "direction") if name in recorded}
     result_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
@@ -33,10 +39,12 @@ def scripts_of(entry: Divergence, claim: str, dtype: str) -> Iterator[tuple[str,
     call = f"F.{entry.operators[0]}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
-    for mode in entry.modes or (SECOND_ORDER if is_second_order(claim) else ("",)):
-        body = _body(entry.operators[0], claim, mode, call)
+    asked = Quantity.parse(quantity)
+    in_direction = bool(asked.along)
+    for mode in entry.modes or (IN_DIRECTION if in_direction else (PLAIN,)):
+        body = list(WRITERS[mode](entry.operators[0], asked, call))
         if body:
-            needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * is_second_order(claim)
+            needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * in_direction
             yield mode, "\n".join([*lines, *needed, *body, "print(result.tolist())"])
 
 
@@ -44,87 +52,102 @@ def _argument(name: str, value: Any) -> str:
     return name if isinstance(value, list) else f"torch.{value}" if name == "dtype" else repr(value)
 
 
-def _body(operator: str, claim: str, mode: str, call: str) -> list[str]:
-    if is_second_order(claim):
-        return list(SECOND_ORDER[mode](operator, Claim.parse(claim), call))
-    if mode.startswith("under torch.func"):
-        if claim == FORWARD:
-            return [f"result = torch.func.vjp(lambda input: {call}, input)[0]"]
-        gradient = f"torch.func.vjp(lambda {claim}: {call}, {claim})[1](grad_output)[0]"
-        if mode.startswith("under torch.func.vmap"):  # of a batch of one
-            return [
-                f"gradient = lambda {claim}: {gradient}",
-                f"result = torch.func.vmap(gradient)({claim}[None])[0]",
-            ]
-        return [f"result = {gradient}"]
-    compiled = []
-    if mode.startswith("under torch.compile"):
-        backend = mode.removeprefix("under torch.compile with ")
-        function, _, arguments = call.partition("(")
-        compiled, call = (
-            [f"function = torch.compile({function}, backend={backend!r})"],
-            f"function({arguments}",
-        )
-    if claim == FORWARD:
-        return [*compiled, f"result = {call}"]
-    return [
-        f"{claim}.requires_grad_()",
-        *compiled,
-        f"output = {call}",
-        f"result, = torch.autograd.grad(output, {claim}, grad_output)",
-    ]
+# --- first order: see torch_loss_parity.claims.transforms ---------------------------------------------------
 
 
-# --- second order: see torch_loss_parity.judging.modes_second_order -----------------------------------------
+def _plain(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
+        yield f"result = {call}"
+        return
+    yield f"{quantity.of}.requires_grad_()"
+    yield f"output = {call}"
+    yield f"result, = torch.autograd.grad(output, {quantity.of}, grad_output)"
 
 
-def _first_and_second(operator: str, claim: Claim) -> tuple[str, str]:
+def _compiled(backend: str, operator: str, quantity: Quantity, call: str) -> Lines:
+    function, _, arguments = call.partition("(")
+    first, *rest = _plain(operator, quantity, f"function({arguments}")
+    compiled = f"function = torch.compile({function}, backend={backend!r})"
+    yield from (first, compiled, *rest) if rest else (compiled, first)
+
+
+def _vjp(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
+        yield f"result = torch.func.vjp(lambda input: {call}, input)[0]"
+    else:
+        yield f"result = {_pulled_back(quantity.of, call)}"
+
+
+def _of_a_batch_of_one(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
+        yield from _vjp(operator, quantity, call)
+        return
+    yield f"gradient = lambda {quantity.of}: {_pulled_back(quantity.of, call)}"
+    yield f"result = torch.func.vmap(gradient)({quantity.of}[None])[0]"
+
+
+def _pulled_back(name: str, call: str) -> str:
+    return f"torch.func.vjp(lambda {name}: {call}, {name})[1](grad_output)[0]"
+
+
+# --- second order: see torch_loss_parity.claims.modes.second_order -----------------------------------------
+
+
+def _first_and_second(operator: str, quantity: Quantity) -> tuple[str, str]:
     """The argument whose gradient double backward takes, and what it differentiates by, see
     `second_order.double_backward`.
     """
-    if not claim.of:
-        return claim.along, "grad_output"
-    return (claim.of, claim.along) if operator in ACT_ON_ELEMENTS else (claim.along, claim.of)
+    if not quantity.of:
+        return quantity.along, "grad_output"
+    pair = quantity.along, quantity.of
+    return pair[::-1] if OPERATORS[operator].acts_on_elements else pair
 
 
-def _create_graph(operator: str, claim: Claim, call: str) -> Lines:
-    first, by = _first_and_second(operator, claim)
+def _create_graph(operator: str, quantity: Quantity, call: str) -> Lines:
+    first, by = _first_and_second(operator, quantity)
     yield from (f"{name}.requires_grad_()" for name in dict.fromkeys((first, by)))
     yield f"gradient, = torch.autograd.grad({call}, {first}, grad_output, create_graph=True)"
     yield f"result, = torch.autograd.grad(gradient, {by}, v)"
 
 
-def _vjp_twice(operator: str, claim: Claim, call: str) -> Lines:
-    first, by = _first_and_second(operator, claim)
+def _vjp_twice(operator: str, quantity: Quantity, call: str) -> Lines:
+    first, by = _first_and_second(operator, quantity)
     yield f"gradient = lambda {by}: torch.func.vjp(lambda {first}: {call}, {first})[1](grad_output)[0]"
     yield f"result = torch.func.vjp(gradient, {by})[1](v)[0]"
 
 
-def _jvp(operator: str, claim: Claim, call: str) -> Lines:
-    if not claim.of:
-        yield f"result = torch.func.jvp(lambda {claim.along}: {call}, ({claim.along},), (v,))[1]"
+def _jvp(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
+        yield f"result = torch.func.jvp(lambda {quantity.along}: {call}, ({quantity.along},), (v,))[1]"
 
 
-def _forward_ad(operator: str, claim: Claim, call: str) -> Lines:
-    if not claim.of:
+def _forward_ad(operator: str, quantity: Quantity, call: str) -> Lines:
+    if not quantity.of:
         yield "with torch.autograd.forward_ad.dual_level():"
-        yield f"    {claim.along} = torch.autograd.forward_ad.make_dual({claim.along}, v)"
+        yield f"    {quantity.along} = torch.autograd.forward_ad.make_dual({quantity.along}, v)"
         yield f"    result = torch.autograd.forward_ad.unpack_dual({call}).tangent"
 
 
-def _jvp_of_vjp(operator: str, claim: Claim, call: str) -> Lines:
-    if claim.of:
+def _jvp_of_vjp(operator: str, quantity: Quantity, call: str) -> Lines:
+    if quantity.of:
         yield (
-            f"gradient = lambda {claim.along}: torch.func.vjp(lambda {claim.of}: {call}, "
-            f"{claim.of})[1](grad_output)[0]"
+            f"gradient = lambda {quantity.along}: torch.func.vjp(lambda {quantity.of}: {call}, "
+            f"{quantity.of})[1](grad_output)[0]"
         )
-        yield f"result = torch.func.jvp(gradient, ({claim.along},), (v,))[1]"
+        yield f"result = torch.func.jvp(gradient, ({quantity.along},), (v,))[1]"
 
 
-SECOND_ORDER: Mapping[str, Callable[[str, Claim, str], Lines]] = {
-    "through create_graph": _create_graph,
-    "under torch.func.vjp twice": _vjp_twice,
-    "under torch.func.jvp": _jvp,
-    "under forward_ad": _forward_ad,
-    "under torch.func.jvp of vjp": _jvp_of_vjp,
+IN_DIRECTION: Mapping[str, Writer] = {
+    CREATE_GRAPH: _create_graph,
+    VJP_TWICE: _vjp_twice,
+    JVP: _jvp,
+    FORWARD_AD: _forward_ad,
+    JVP_OF_VJP: _jvp_of_vjp,
+}
+WRITERS: Mapping[str, Writer] = {
+    PLAIN: _plain,
+    **{compiled_by(backend): partial(_compiled, backend) for backend in BACKENDS},
+    **dict.fromkeys((VJP, GRAD, JACREV), _vjp),
+    **dict.fromkeys((VMAP, PER_SAMPLE), _of_a_batch_of_one),
+    **IN_DIRECTION,
 }

@@ -1,117 +1,49 @@
-"""A case, from the drawn call to the verdict: subject and reference meet here and nowhere else."""
+"""A quantity of a call, judged: subject and expectation meet here and nowhere else.
+
+Results, gradients and derivatives in a direction are judged alike: by the derived bound, and where that is
+broken by what the ledger says holds there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
+from torch_loss_parity.formulas import torch_formulas, torch_second_order
 from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
-from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import WrongResult
+
+__all__ = [
+    "Finding",
+    "covering",
+    "judge_quantity",
+    "of_the_subject",
+    "output_shape",
+    "settle",
+    "verify_forward",
+    "verify_gradients",
+]
 
 # Of the limit: more than the evaluation's error can be of the bound, at most 2**-14 (float64 in
 # double-double)
 CLOSE = 2.0**-10
 CERTIFIABLE = 2**18  # elements: at 1 to 3 microseconds an element, balls take less than a second
 SAMPLED = 2**12  # elements: of cases that are only sampled or close to the limit, the small ones
-NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare
-
-
-AnyFinding = TypeVar("AnyFinding", bound="Finding")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One claim about one call, judged.
-
-    Attributes
-    ----------
-    verdict : Verdict
-        Against the derived bound; where that is broken and the ledger knows why, against the bound of the
-        entry.
-    strict : Verdict
-        Against the derived bound.
-    divergence : str
-        The ledger's entry that explains a broken strict bound, or empty.
-    certified : bool
-        Whether the expected value was confirmed by balls.
-    mode : str
-        How the subject was made to compute the claim; empty for a plain call.
-    declined : str
-        Why the subject does not offer it; empty where it does. Then nothing was judged.
-    news : News, optional
-        What is otherwise than recorded.
-    """
-
-    case: Case | None
-    call: Call
-    claim: str
-    verdict: Verdict
-    strict: Verdict
-    divergence: str
-    certified: bool
-    grad_output: np.ndarray | None = None
-    mode: str = ""
-    declined: str = ""
-    news: News | None = None
-
-    @classmethod
-    def of_failure(cls, case: Case, reason: str) -> Finding:
-        """What is wrong with a case where there is nothing to compare."""
-        verdict = Verdict(np.inf, reason=reason)
-        return cls(case, OPERATORS[case.operator].call(case), FORWARD, verdict, verdict, "", False)
-
-    @classmethod
-    def of_recorded(cls, case: Case, reason: str, entry: str) -> Finding:
-        """What is wrong with a case where there is nothing to compare, and a shortfall of the ledger knows
-        why.
-        """
-        return cls(
-            case,
-            OPERATORS[case.operator].call(case),
-            FORWARD,
-            Verdict(0.0),
-            Verdict(np.inf, reason=reason),
-            entry,
-            False,
-        )
-
-    @classmethod
-    def of_declined(cls: type[AnyFinding], case: Case, reason: str) -> AnyFinding:
-        """A case that the subject does not offer."""
-        return cls(
-            case,
-            OPERATORS[case.operator].call(case),
-            FORWARD,
-            Verdict(0.0),
-            Verdict(0.0),
-            "",
-            False,
-            declined=reason,
-        )
-
-
-def recorded(subject: Subject, case: Case, device: str, error: WrongResult) -> Finding | None:
-    """What the ledger knows of a case in which there is nothing to compare, by the words of its failure; None
-    where it knows nothing.
-    """
-    reason = str(error)
-    entry = ledger.shortfall(subject.name, device, NO_RESULT, case.operator, case.dtype, reason)
-    return Finding.of_recorded(case, reason, entry.id) if entry else None
 
 
 @contextmanager
@@ -136,85 +68,6 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
         raise WrongResult(f"it raises {type(error).__name__}: {error}") from error
 
 
-@dataclass(frozen=True)
-class Mode:
-    """A way to make a subject compute claims about a call: under a transform, from views of its arguments,
-    ...
-
-    Attributes
-    ----------
-    name : str
-        Completes the sentence "is right ...": "from transposed views", "under torch.inference_mode".
-    observe : callable
-        Takes (subject, call, device, grad_output) and returns the subject's result for each claim, widened.
-    applies : callable
-        Whether the mode makes sense for a call.
-    """
-
-    name: str
-    observe: Callable[[Subject, Call, str, np.ndarray], Mapping[str, np.ndarray]]
-    applies: Callable[[Call], bool] = lambda call: True
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
-    """What judges the claims of one case in each of ``modes``, all against the same expectation."""
-
-    def verify(
-        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
-    ) -> Iterator[Finding]:
-        call = OPERATORS[case.operator].call(case)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-        bounds: dict[str, Rounded] = {}
-        judged: dict[Any, Finding] = {}
-        for mode in modes:
-            if not mode.applies(call):
-                continue
-            try:
-                with of_the_subject(subject):
-                    observed = mode.observe(subject, call, device, grad_output)
-            except NotOffered as error:
-                yield Finding.of_declined(case, str(error))
-                continue
-            except WrongResult as error:
-                known = recorded(subject, case, device, error)
-                if known is None:
-                    raise
-                yield replace(known, mode=mode.name)
-                continue
-            for claim in observed:
-                if claim not in bounds:
-                    bounds |= (
-                        expected(call, (claim,))
-                        if claim == FORWARD
-                        else expected(call, call.differentiable, grad_output)
-                    )
-            for claim, result in observed.items():
-                upstream = None if claim == FORWARD else grad_output
-                entries = tuple(_covering(subject, device, call, claim, mode.name))
-                # The same bits have the same verdict.
-                key = claim, result.shape, result.tobytes(), tuple(entry.id for entry in entries)
-                if key not in judged:
-                    found = judge_claim(
-                        subject,
-                        device,
-                        case,
-                        call,
-                        claim,
-                        result,
-                        bounds[claim],
-                        upstream,
-                        certify=certify,
-                        entries=entries,
-                    )
-                    judged[key] = found
-                yield replace(judged[key], mode=mode.name)
-
-    return verify
-
-
 def verify_forward(
     subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
 ) -> Iterator[Finding]:
@@ -223,7 +76,7 @@ def verify_forward(
     with of_the_subject(subject):
         observed = run_subject.forward(subject, call, device)
     bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_claim(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
+    yield judge_quantity(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
 
 def verify_gradients(
@@ -238,45 +91,48 @@ def verify_gradients(
     with of_the_subject(subject):
         observed = run_subject.gradients(subject, call, device, grad_output)
     bounds = expected(call, call.differentiable, grad_output)
-    for claim, bound in bounds.items():
-        yield judge_claim(
-            subject, device, case, call, claim, observed[claim], bound, grad_output, certify=certify
+    for quantity, bound in bounds.items():
+        yield judge_quantity(
+            subject, device, case, call, quantity, observed[quantity], bound, grad_output, certify=certify
         )
 
 
-def _covering(subject: Subject, device: str, call: Call, claim: str, mode: str) -> Iterator[Divergence]:
+def covering(
+    subject: Subject, device: str, call: Call, quantity: str, mode: str = ""
+) -> tuple[Divergence, ...]:
+    """The entries of the ledger that may explain why a quantity of a call breaks its bound."""
     entries = ledger.in_force(subject.name, device, call.operator, call.dtype)
-    return (entry for entry in entries if entry.covers(call, claim, mode))
+    return tuple(entry for entry in entries if entry.covers(call, quantity, mode))
 
 
-def output_shape(call: Call) -> tuple[int, ...]:
-    """The shape of the result of a call."""
-    return OPERATORS[call.operator].result_shape(call.arguments)
-
-
-def judge_claim(
+def judge_quantity(
     subject: Subject,
     device: str,
     case: Case | None,
     call: Call,
-    claim: str,
+    quantity: str,
     observed: np.ndarray,
     bound: Rounded,
     grad_output: np.ndarray | None,
+    direction: np.ndarray | None = None,
     *,
     certify: bool = False,
     entries: Iterable[Divergence] | None = None,
     mode: str = "",
 ) -> Finding:
-    """Judge what a subject returned for one claim: by the derived bound, and where it is broken by the
+    """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
     ledger's.
 
     Parameters
     ----------
+    quantity : str
+        The name of the quantity.
     observed : ndarray
-        The subject's result for ``claim`` of ``call``, widened.
+        What the subject returned for it, widened.
     bound : Rounded
         The expected value and the derived bound.
+    grad_output, direction : ndarray, optional
+        Where a derivative was taken.
     certify : bool
         Confirm the expected value by balls even where nothing is in doubt.
     entries : iterable of Divergence, optional
@@ -284,16 +140,29 @@ def judge_claim(
     mode : str
         How the result came about; empty for a plain call.
     """
-    covering = tuple(_covering(subject, device, call, claim, mode) if entries is None else entries)
+    known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
     def weaker(entry: Divergence) -> Rounded:
-        return expected(call, (claim,), grad_output, changes=entry.arithmetic, function=entry.function)[claim]
+        function = formula_of(entry, quantity)
+        changes = entry.arithmetic
+        return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
+            quantity
+        ]
 
     def truth() -> Rounded | None:
-        return certified(call, claim, grad_output, bound)
+        return certified(call, quantity, grad_output, bound, direction)
 
-    settled = settle(observed, bound, FORMATS[call.dtype_of(claim)], covering, weaker, truth, certify=certify)
-    return Finding(case, call, claim, *settled, grad_output, mode)
+    settled = settle(observed, bound, format_of(call, quantity), known, weaker, truth, certify=certify)
+    return Finding(case, call, quantity, *settled, grad_output, mode, direction=direction)
+
+
+def formula_of(entry: Divergence, quantity: str) -> Callable[..., Any] | None:
+    """The formula that torch in fact evaluates for a quantity, according to an entry of the ledger."""
+    if not entry.formula:
+        return None
+    return ledger.formula(
+        entry.formula, torch_second_order if Quantity.parse(quantity).along else torch_formulas
+    )
 
 
 def settle(

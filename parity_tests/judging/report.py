@@ -4,33 +4,42 @@ of a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Finding
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
+from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.tally import Row
-from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject
 
 INLINE = 64  # elements that a script spells out; longer arguments are drawn again from their case
 
 
-def explain(finding: Finding, subject: Subject, device: str) -> str:
-    """Why a finding fails: what was called, the worst element, and a script that shows it."""
+def explain(
+    finding: Finding,
+    subject: Subject,
+    device: str,
+    write_script: Callable[[Finding, Subject, str], str] | None = None,
+) -> str:
+    """Why a finding fails: what was called, the worst element, and a script that shows it.
+
+    Parameters
+    ----------
+    write_script : callable, optional
+        Writes the script; that of a plain call unless given.
+    """
     call, verdict = finding.call, finding.verdict
-    format = FORMATS[call.dtype_of(finding.claim)]
-    what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
-    mode = f" {finding.mode}" if finding.mode else ""
+    format = format_of(call, finding.quantity)
+    what, mode = _what(finding.quantity), f" {finding.driven}" if finding.driven else ""
     problem = verdict.reason or f"the error is {verdict.fraction:.3g} times what rounding allows"
     truth = "the true value, certified by balls" if finding.certified else "float64 evaluation, not certified"
     ulp = (
         float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
     )
-    alone = verdict.ulps * ulp <= verdict.allowed
+    alone, plain = verdict.ulps * ulp <= verdict.allowed, finding.driven and write_script is None
     unshared = (
         (", of which most is an error that the whole row shares: its neighbours do not have this one's")
         if alone
@@ -48,10 +57,17 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         *(compared if verdict.elements else ()),
-        "  reproduce with" + (f" (a plain call; the failure is {finding.mode})" if finding.mode else ""),
-        *(f"    {line}" for line in script(finding, subject, device).splitlines()),
+        "  reproduce with" + (f" (a plain call; the failure is {finding.driven})" if plain else ""),
+        *(f"    {line}" for line in (write_script or script)(finding, subject, device).splitlines()),
     ]
     return "\n".join(lines)
+
+
+def _what(name: str) -> str:
+    quantity = Quantity.parse(name)
+    if quantity.along:
+        return name
+    return f"gradient with respect to {quantity.of}" if quantity.of else "result"
 
 
 def script(finding: Finding, subject: Subject, device: str) -> str:
@@ -86,13 +102,13 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
     named = ", ".join(
         f"{name}={_argument(name, value)}" for name, value in call.arguments.items() if value is not None
     )
-    if finding.claim == FORWARD:
+    if finding.quantity == FORWARD:
         lines.append(f"result = subject.{call.operator}({named})")
     else:
         lines += [
-            f"{finding.claim}.requires_grad_()",
+            f"{finding.quantity}.requires_grad_()",
             f"output = subject.{call.operator}({named})",
-            f"result, = torch.autograd.grad(output, {finding.claim}, grad_output.to(output.dtype))",
+            f"result, = torch.autograd.grad(output, {finding.quantity}, grad_output.to(output.dtype))",
         ]
     if verdict.reason.startswith("shape"):
         lines.append(f"print(tuple(result.shape), {verdict.reason!r})")

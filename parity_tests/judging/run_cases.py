@@ -1,4 +1,4 @@
-"""Run many cases of one claim and fail with all that was found, the smallest first."""
+"""Many cases of one claim, run and judged: they fail with all that was found, the smallest first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.judging.judge import Finding, recorded
+from torch_loss_parity.judging.finding import Finding, recorded
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
@@ -42,9 +43,11 @@ def judged(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Fi
     try:
         return findings_of(case, verify, knobs, tally)
     except NotOffered as error:
-        found = Finding.of_declined(case, str(error))
+        found = Finding.of_declined(case, OPERATORS[case.operator].call(case), str(error))
     except WrongResult as error:
-        found = recorded(knobs.subject, case, knobs.device, error) or Finding.of_failure(case, str(error))
+        call, reason = OPERATORS[case.operator].call(case), str(error)
+        known = recorded(knobs.subject, case, call, knobs.device, reason)
+        found = known or Finding.of_failure(case, call, reason)
     tally.add(found)
     return [found]
 

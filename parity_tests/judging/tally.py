@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Finding
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
 
@@ -49,7 +49,7 @@ class Tally:
         verdict = finding.verdict
         self.count(verdict.passes)
         self.undecided += verdict.undecided
-        kind = FORWARD if finding.claim == FORWARD else "gradient"
+        kind = FORWARD if finding.quantity == FORWARD else "gradient"
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)

@@ -37,8 +37,8 @@ def exactly(ball: flint.arb) -> Fraction:
     return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
 
-def of_every_claim(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray]]:
-    """Small calls in which every option is met, with each claim that has a finite value and an upstream
+def of_every_quantity(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray]]:
+    """Small calls in which every option is met, with each quantity that has a finite value and an upstream
     gradient.
     """
     operator = OPERATORS[name]
@@ -51,34 +51,34 @@ def of_every_claim(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray]]:
         (call, grad_output_of(call, output_shape(call), case.generator("grad_output")))
         for call, case in calls
     ]
-    claims = [(call, claim, g) for call, g in made for claim in (FORWARD, *call.differentiable)]
+    quantities = [(call, quantity, g) for call, g in made for quantity in (FORWARD, *call.differentiable)]
     return [
-        (call, claim, g)
-        for call, claim, g in claims
-        if np.isfinite(expected(call, (claim,), g)[claim].value).any()
+        (call, quantity, g)
+        for call, quantity, g in quantities
+        if np.isfinite(expected(call, (quantity,), g)[quantity].value).any()
     ]
 
 
-def at(bits: int, call: Call, claim: str, g: np.ndarray) -> np.ndarray:
-    """The claim on balls of so many bits."""
+def at(bits: int, call: Call, quantity: str, g: np.ndarray) -> np.ndarray:
+    """The quantity on balls of so many bits."""
     arguments = {k: v for k, v in call.arguments.items() if k != "dtype"}
     operator = OPERATORS[call.operator]
     found = balls.evaluate(
-        *([operator.forward] if claim == FORWARD else [operator.backward, g]), **arguments, bits=bits
+        *([operator.forward] if quantity == FORWARD else [operator.backward, g]), **arguments, bits=bits
     )
-    return np.asarray(getattr(found, claim) if isinstance(found, tuple) else found, dtype=object)
+    return np.asarray(getattr(found, quantity) if isinstance(found, tuple) else found, dtype=object)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_balls_of_128_bits_contain_what_512_bits_find(name: str) -> None:
     finite = 0
-    for call, claim, g in of_every_claim(name, "float64"):
+    for call, quantity, g in of_every_quantity(name, "float64"):
         for coarse, fine in zip(
-            at(128, call, claim, g).reshape(-1), at(512, call, claim, g).reshape(-1), strict=True
+            at(128, call, quantity, g).reshape(-1), at(512, call, quantity, g).reshape(-1), strict=True
         ):
             coarse, fine = flint.arb(coarse), flint.arb(fine)
             assert coarse.is_finite() == fine.is_finite()
-            assert not coarse.is_finite() or coarse.contains(fine), (call, claim, coarse, fine)
+            assert not coarse.is_finite() or coarse.contains(fine), (call, quantity, coarse, fine)
             finite += coarse.is_finite()
     assert finite > 100
 
@@ -86,21 +86,23 @@ def test_balls_of_128_bits_contain_what_512_bits_find(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_what_float64_finds_is_within_its_bound_of_the_ball(name: str) -> None:
     decided = 0
-    for call, claim, g in of_every_claim(name, "float64"):
+    for call, quantity, g in of_every_quantity(name, "float64"):
         if call.output_dtype != "float64":
             continue
         arguments = {k: v for k, v in call.arguments.items() if k != "dtype"}
         operator = OPERATORS[name]
         with np.errstate(all="ignore"):
-            found = operator.forward(**arguments) if claim == FORWARD else operator.backward(g, **arguments)
-        found = getattr(found, claim) if isinstance(found, tuple) else found
-        bound = expected(call, (claim,), g)[claim]
-        truth = certified(call, claim, g, bound)
-        assert truth is not None, (call, claim)
+            found = (
+                operator.forward(**arguments) if quantity == FORWARD else operator.backward(g, **arguments)
+            )
+        found = getattr(found, quantity) if isinstance(found, tuple) else found
+        bound = expected(call, (quantity,), g)[quantity]
+        truth = certified(call, quantity, g, bound)
+        assert truth is not None, (call, quantity)
         # Float64, and the double-double that the rounding arithmetic evaluates.
         for result in (np.asarray(found), bound.value):
             verdict = judge(result, truth, FLOAT64)
-            assert verdict.passes, (call, claim, verdict)
+            assert verdict.passes, (call, quantity, verdict)
             decided += verdict.elements - verdict.undecided
     assert decided > 100
 

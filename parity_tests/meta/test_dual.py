@@ -1,7 +1,7 @@
 """Dual numbers give derivatives: of the definitions, and of the gradients.
 
 Shown three times, with no number that anybody chose as a tolerance, for every operator and option, in the
-claims of `torch_loss_parity.expectation.second_order`:
+quantities of `torch_loss_parity.expectation.second_order`:
 
 *Mean value theorem, on balls.* phi(s) = sum(w F(x + s v)), with F the forward result or a closed-form
 gradient, has a difference quotient that is one of the values of its derivative on the segment; on balls that
@@ -21,26 +21,26 @@ Each check rejects planted faults in the rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import flint
 import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER
 from torch_loss_parity.expectation import second_order
-from torch_loss_parity.expectation.expectation import grad_output_of
-from torch_loss_parity.expectation.second_order import Claim, Probe
-from torch_loss_parity.judging.judge import output_shape
-from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference import binary_cross_entropy_with_logits, nll_loss, softmax
 from torch_loss_parity.reference.arithmetic import dual, dual_functions
 from torch_loss_parity.reference.arithmetic.balls import balls, precision
 from torch_loss_parity.reference.arithmetic.dual import Dual
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid, softplus
 from torch_loss_parity.subjects import load
 
@@ -57,7 +57,7 @@ def cases_of(name: str) -> Iterator[Case]:
     for case in grid(operator, "float32", EFFORTS["quick"], 5):
         shape = case.shape if 0 < prod(case.shape) < 128 else (2,) * len(case.shape)
         smooth = {"dtype": None, "ignored": "some"} | (
-            {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+            {"target": "soft"} if operator.acts_on_elements else {}
         )
         option = {k: smooth.get(k, v) if v != "none" else v for k, v in case.option.items()}
         made = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
@@ -67,6 +67,14 @@ def cases_of(name: str) -> Iterator[Case]:
                 yield made
 
 
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Where derivatives are taken: an upstream gradient and a direction."""
+
+    grad_output: np.ndarray
+    direction: np.ndarray
+
+
 def probed(case: Case, along: str) -> tuple[Call, str, Probe]:
     call = OPERATORS[case.operator].call(case)
     call = replace(call, arguments={name: value for name, value in call.arguments.items() if name != "dtype"})
@@ -74,8 +82,8 @@ def probed(case: Case, along: str) -> tuple[Call, str, Probe]:
     return call, along, Probe(grad_output, second_order.direction_of(call, case, along))
 
 
-def claims_of(call: Call, along: str) -> tuple[Claim, ...]:
-    return (Claim(along), *(Claim(along, of) for of in call.differentiable))
+def quantities_of(call: Call, along: str) -> tuple[Quantity, ...]:
+    return (Quantity(along), *(Quantity(along, of) for of in call.differentiable))
 
 
 def probes_of(name: str) -> Iterator[tuple[str, Call, str, Probe]]:
@@ -84,6 +92,7 @@ def probes_of(name: str) -> Iterator[tuple[str, Call, str, Probe]]:
             yield f"{case} along {along}", *probed(case, along)
 
 
+ELEMENTWISE = [name for name, operator in OPERATORS.items() if operator.acts_on_elements]
 operators = pytest.mark.parametrize("name", OPERATORS)
 
 
@@ -94,7 +103,7 @@ def total(array: Any) -> flint.arb:
     return sum(np.asarray(array, dtype=object).reshape(-1), flint.arb(0))
 
 
-def mean_value_holds(call: Call, claim: Claim, probe: Probe) -> tuple[bool, bool]:
+def mean_value_holds(call: Call, quantity: Quantity, probe: Probe) -> tuple[bool, bool]:
     """Whether the quotient is in the enclosure; and whether the enclosure could tell: it is below 2**-20 of
     what was added up.
     """
@@ -102,24 +111,21 @@ def mean_value_holds(call: Call, claim: Claim, probe: Probe) -> tuple[bool, bool
     with precision(BITS):
         arguments = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
         g, v, h = balls(probe.grad_output), balls(probe.direction), flint.arb(2) ** STEP
-        start = arguments[claim.along]
+        start = arguments[quantity.along]
         end = np.asarray(start + h * v, dtype=object)
         covering = np.asarray(np.frompyfunc(lambda a, b: a.union(b), 2, 1)(start, end), dtype=object)
 
         def function(point: Any) -> Any:
-            at = arguments | {claim.along: point}
-            if not claim.of:
+            at = arguments | {quantity.along: point}
+            if not quantity.of:
                 return operator.forward(**at)
             gradients = operator.backward(g, **at)
-            return getattr(gradients, claim.of) if isinstance(gradients, tuple) else gradients
+            return getattr(gradients, quantity.of) if isinstance(gradients, tuple) else gradients
 
         there, here = np.asarray(function(end), dtype=object), np.asarray(function(start), dtype=object)
         w = balls(np.random.default_rng(2).standard_normal(there.shape))
-        at = arguments | {claim.along: covering}
-        if claim.of:
-            tangent = second_order.gradient_along(call.operator, claim, v, g, at)
-        else:
-            tangent = second_order.jvp(call.operator, claim.along, v, at)
+        at = arguments | {quantity.along: covering}
+        tangent = second_order.derivative(call.operator, quantity, v, g, at)
         terms = np.asarray(w * tangent, dtype=object)
         slope, quotient = total(terms), total(w * (there - here)) / h
         return bool(slope.overlaps(quotient)), bool(slope.rad() <= total(abs(terms)) * flint.arb(2) ** -20)
@@ -128,13 +134,13 @@ def mean_value_holds(call: Call, claim: Claim, probe: Probe) -> tuple[bool, bool
 @operators
 def test_mean_value_theorem(name: str) -> None:
     for described, call, along, probe in probes_of(name):
-        for claim in claims_of(call, along):
-            holds, tight = mean_value_holds(call, claim, probe)
-            assert tight, f"{claim} of {described}"
-            assert holds, f"{claim} of {described}"
+        for quantity in quantities_of(call, along):
+            holds, tight = mean_value_holds(call, quantity, probe)
+            assert tight, f"{quantity} of {described}"
+            assert holds, f"{quantity} of {described}"
 
 
-@pytest.mark.parametrize("name", second_order.ACT_ON_ELEMENTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(name: str) -> None:
     """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away
     from the clamps.
@@ -153,6 +159,38 @@ def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(na
             )
 
 
+@pytest.mark.parametrize("of_the_family_of", ["binary_cross_entropy", "softmax"])
+def test_a_reduction_that_no_other_operator_has_is_part_of_the_derivative(
+    of_the_family_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kl_div with batchmean divides by the rows: so does its jvp, by the gradient and by Duals alike."""
+
+    def kl_div(input: Any, target: Any) -> Any:
+        xp = input.__array_namespace__() if hasattr(input, "__array_namespace__") else np
+        return xp.sum(target * (xp.log(target) - input)) / input.shape[0]
+
+    def kl_div_backward(grad_output: Any, input: Any, target: Any) -> Any:
+        return -(grad_output / input.shape[0]) * target
+
+    record = replace(
+        OPERATORS["binary_cross_entropy"],
+        name="kl_div",
+        forward=kl_div,
+        backward=kl_div_backward,
+        family=OPERATORS[of_the_family_of].family,
+        result_shape=lambda arguments: (),
+    )
+    monkeypatch.setitem(cast(dict[str, Any], OPERATORS), "kl_div", record)
+    rng = np.random.default_rng(4)
+    target, direction = rng.uniform(0.1, 1.0, (2, 3)), rng.standard_normal((2, 3))
+    arguments = {"input": rng.standard_normal((2, 3)), "target": target}
+    call = Call("kl_div", arguments, "float64", "float64", ("input",))
+    bound = expected(call, ("jvp along input",), np.ones(()), direction)["jvp along input"]
+    truth = -np.sum(target * direction) / 2
+    assert abs(bound.value - truth) <= bound.total_error()
+    assert bound.total_error() < 2.0**-40 * abs(truth)
+
+
 # --- torch through the definition, in float64; the lines in float32 -----------------------------------------
 
 
@@ -161,12 +199,13 @@ def by_torch(call: Call, along: str, probe: Probe) -> bool:
     float32 may cost.
     """
     in_float64 = replace(call, dtype="float64", output_dtype="float64")
-    bounds = {claim: second_order.expected(call, claim, probe) for claim in claims_of(call, along)}
+    g, v, bounds = probe.grad_output, probe.direction, dict[str, Rounded]()
     for mode in SECOND_ORDER:
-        for claim, found in mode.observe(load("reference", ()), in_float64, "cpu", along, probe).items():
-            if claim not in bounds:
-                bounds[claim] = second_order.expected(call, claim, probe)
-            bound = bounds[claim]
+        observed = mode.along(along, v).observe(load("reference", ()), in_float64, "cpu", g)
+        for name, found in observed.items():
+            if name not in bounds:
+                bounds |= expected(call, (name,), g, v)
+            bound = bounds[name]
             if not np.all(np.abs(found - bound.value) <= bound.total_error()):
                 return False
     return True
@@ -181,15 +220,13 @@ def in_float32(call: Call, along: str, probe: Probe) -> bool:
         for k, a in call.arguments.items()
     }
     g, v = probe.grad_output.astype(np.float32), probe.direction.astype(np.float32)
-    for claim in claims_of(call, along):
-        bound = second_order.expected(call, claim, probe)
-        truth = second_order.certified(call, claim, probe, bound)
+    for quantity in quantities_of(call, along):
+        name = str(quantity)
+        bound = expected(call, (name,), probe.grad_output, probe.direction)[name]
+        truth = certified(call, name, probe.grad_output, bound, probe.direction)
         assert truth is not None
         with np.errstate(all="ignore"):
-            if claim.of:
-                found = second_order.gradient_along(call.operator, claim, v, g, arguments)
-            else:
-                found = second_order.jvp(call.operator, along, v, arguments)
+            found = second_order.derivative(call.operator, quantity, v, g, arguments)
         assert np.asarray(found).dtype == np.float32
         if not np.all(np.abs(found - truth.value) <= truth.total_error()):
             return False
@@ -242,13 +279,13 @@ def test_a_constant_operand_is_broadcast_with_its_tangent() -> None:
     assert total_.tangent.tolist() == 6.0
 
 
-def test_a_claim_is_named_and_read_back() -> None:
-    for claim in (Claim("input"), Claim("target", "input")):
-        assert Claim.parse(str(claim)) == claim
-        assert second_order.is_second_order(str(claim))
-    assert not second_order.is_second_order("input")
+def test_a_quantity_is_named_and_read_back() -> None:
+    for quantity in (Quantity(), Quantity(of="input"), Quantity("input"), Quantity("target", "input")):
+        assert Quantity.parse(str(quantity)) == quantity
+    names = [str(each) for each in (Quantity(), Quantity(of="input"), Quantity("input"))]
+    assert names == ["forward", "input", "jvp along input"]
     with pytest.raises(ValueError, match="is neither"):
-        Claim.parse("forward")
+        Quantity.parse("derivative of input")
 
 
 # --- planted faults -----------------------------------------------------------------------------------------
@@ -331,8 +368,8 @@ def test_detects(
     """Some case of the operator is rejected by the mean value theorem, and some by torch's modes."""
     monkeypatch.setattr(owner, method, tangent(change, method, owner))
     assert not all(
-        mean_value_holds(call, claim, probe)[0]
+        mean_value_holds(call, quantity, probe)[0]
         for _, call, along, probe in probes_of(name)
-        for claim in claims_of(call, along)
+        for quantity in quantities_of(call, along)
     )
     assert not all(by_torch(call, along, probe) for _, call, along, probe in probes_of(name))

@@ -149,7 +149,7 @@ def test_the_script_shows_the_same_number_whatever_is_wrong(
         failing = [
             finding for verify in claims for finding in verify(subject, case) if not finding.verdict.passes
         ]
-        assert FORWARD in [finding.claim for finding in failing]
+        assert FORWARD in [finding.quantity for finding in failing]
         for finding in failing:
             first = printed_by(script(finding, subject, "cpu")).split(" ")[0]
             if name == "flat":
@@ -251,7 +251,7 @@ def test_a_softmax_whose_gradient_is_zero_passes_forward_and_fails_the_gradient(
     for case in (OPERATORS["softmax"].case(dtype, (3, 7), "normal", {}, 0) for dtype in DTYPES):
         assert all(finding.verdict.passes for finding in verify_forward(subject, case))
         (finding,) = verify_gradients(subject, case)
-        assert (finding.claim, finding.verdict.passes, finding.certified) == ("input", False, True)
+        assert (finding.quantity, finding.verdict.passes, finding.certified) == ("input", False, True)
         # and it is the upstream gradient that shows it: a constant one does not
         assert finding.grad_output is not None
         ones = finding.grad_output * 0 + 1

@@ -245,7 +245,8 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
                     Bounds(operator, dtype, RIGHT.name, "cpu"), identity.draw(operator, dtype, variant)
                 )
                 found += [
-                    (f"{operator}, {identity.name}, {claim}", left, right) for claim, left, right in pairs
+                    (f"{operator}, {identity.name}, {quantity}", left, right)
+                    for quantity, left, right in pairs
                 ]
     return found
 

@@ -16,16 +16,24 @@ import torch
 from torch.nn import functional
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.judging.judge import verify_in_modes
-from torch_loss_parity.judging.judge_second_order import explain, reproduce, verify_second_order
-from torch_loss_parity.judging.modes import FIRST_ORDER, splits
-from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.claims.modes.first_order import FIRST_ORDER, splits
+from torch_loss_parity.claims.modes.second_order import (
+    CREATE_GRAPH,
+    FORWARD_AD,
+    JVP,
+    JVP_OF_VJP,
+    SECOND_ORDER,
+    VJP_TWICE,
+    explain,
+    reproduce,
+    verify_second_order,
+)
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.run_subject import WrongResult
 
-CREATE_GRAPH, VJP_TWICE, JVP, FORWARD_AD, JVP_OF_VJP = (mode.name for mode in SECOND_ORDER)
 BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
 FORWARD_MODE = (JVP, FORWARD_AD)
 

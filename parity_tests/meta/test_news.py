@@ -268,7 +268,8 @@ def _of_another_vendor() -> str:
 
     environment = replace(here(), vendor="Nobody")
     holds: dict[str, Any] = {
-        family: {claim: {"holds": []} for claim in ("forward", "gradient")} for family in FAMILIES_OF_BCE
+        family: {quantity: {"holds": []} for quantity in ("forward", "gradient")}
+        for family in FAMILIES_OF_BCE
     }
     return "\n".join(bits.lines({bits.ENVIRONMENT: environment.as_dict(), **holds}, str(environment)))
 

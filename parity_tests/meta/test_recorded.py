@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.modes import second_order
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
 from torch_loss_parity.expectation.expectation import expected
-from torch_loss_parity.judging.judge import Mode, verify_forward, verify_in_modes
-from torch_loss_parity.judging.judge_second_order import verify_second_order
-from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.judging.judge import verify_forward
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
@@ -26,7 +28,7 @@ from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
-(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == "under forward_ad")
+(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == second_order.FORWARD_AD)
 
 
 def knobs(softmax: Callable[..., Any]) -> Settings:

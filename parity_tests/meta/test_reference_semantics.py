@@ -41,7 +41,7 @@ ASKED = [
 
 
 def from_definition(operator: Operator, row: Row, array: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """The value and the closed-form gradients, by claim, on arrays made by ``array``."""
+    """The value and the closed-form gradients, by quantity, on arrays made by ``array``."""
     call = row.call(operator, "float64", spelt_out=True)
     arguments = {k: array(v) if isinstance(v, np.ndarray) else v for k, v in call.arguments.items()}
     with np.errstate(all="ignore"):
@@ -102,11 +102,13 @@ def test_agrees(operator: Operator, row: Row) -> None:
         "NumPy": from_definition(operator, row, np.asarray),
         "torch": from_definition(operator, row, torch.tensor),
     }.items():
-        for claim, found in observed.items():
-            assert not (wrong := disagreement(found, expected[claim])), f"on {library}, {claim} {wrong}"
-            exact = stated(row, "float64", claim, row.grad_output(expected[FORWARD].shape), expected[claim])
+        for quantity, found in observed.items():
+            assert not (wrong := disagreement(found, expected[quantity])), f"on {library}, {quantity} {wrong}"
+            exact = stated(
+                row, "float64", quantity, row.grad_output(expected[FORWARD].shape), expected[quantity]
+            )
             same = exact is None or np.array_equal(found, exact, equal_nan=True)
-            assert same, f"on {library}, {claim} is {found}, expected exactly {exact}"
+            assert same, f"on {library}, {quantity} is {found}, expected exactly {exact}"
 
 
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torch_loss_parity.expectation import expectation_cache, second_order
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.expectation.second_order import Claim, Probe
+from torch_loss_parity.expectation import expectation_cache
+from torch_loss_parity.expectation.expectation import FORWARD, enclosed, expected, grad_output_of
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.expectation.second_order import direction_of
 from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.meta import children
 from torch_loss_parity.operators import OPERATORS, Operator
@@ -71,16 +72,21 @@ def test_what_is_remembered_is_what_would_be_evaluated(operator: Operator, kept:
     for case in list(grid(operator, "float16", EFFORTS["quick"], 0))[:6]:
         call = operator.call(case)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-        for claims, upstream in (((FORWARD,), None), (call.differentiable, grad_output)):
-            kept_bounds = [expected(call, claims, upstream) for _ in range(2)]
+        direction, jvp = direction_of(call, case, "input"), str(Quantity("input"))
+        for quantities, *at in (
+            ((FORWARD,), None),
+            (call.differentiable, grad_output),
+            ((jvp,), grad_output, direction),
+        ):
+            kept_bounds = [expected(call, quantities, *at) for _ in range(2)]
             expectation_cache.forget()
-            evaluated = expected(operator.call(case), claims, upstream)
+            evaluated = expected(operator.call(case), quantities, *at)
             expectation_cache.keep()
             for bounds in kept_bounds:
                 assert bounds.keys() == evaluated.keys()
-                for claim, bound in bounds.items():
-                    assert bound.arithmetic == evaluated[claim].arithmetic
-                    for part, again in zip(parts(bound), parts(evaluated[claim]), strict=True):
+                for name, bound in bounds.items():
+                    assert bound.arithmetic == evaluated[name].arithmetic
+                    for part, again in zip(parts(bound), parts(evaluated[name]), strict=True):
                         np.testing.assert_array_equal(part, again, strict=True)
 
 
@@ -108,15 +114,16 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
     ]
     keys += [expectation_cache.digest((call, *more)) for more in asked]
     keys += [
-        expectation_cache.digest((call, Claim("input"), Probe(upstream, upstream))),
-        expectation_cache.digest((call, Claim("input", "input"))),
+        expectation_cache.digest((call, ("jvp along input",), upstream, upstream)),
+        expectation_cache.digest((call, ("jvp along input",), upstream, upstream + 1)),
+        expectation_cache.digest((call, ("gradient of input along input",), upstream, upstream)),
     ]
     with_options = [
         partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})
     ]
     keys += [
         expectation_cache.digest(function)
-        for function in (expected, second_order.expected, operator.backward, *with_options)
+        for function in (expected, enclosed, operator.backward, *with_options)
     ]
     assert len(set(keys)) == len(keys)
     assert (

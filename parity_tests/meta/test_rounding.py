@@ -196,14 +196,14 @@ def test_a_definition_and_its_derivative_stay_inside_their_bounds(name: str, dty
             observed = {FORWARD: operator.forward(**arguments)}
             gradients = operator.backward(g, **arguments)
         observed |= {k: getattr(gradients, k, gradients) for k in call.differentiable}
-        for claim, result in observed.items():
-            stored = working if claim == FORWARD else format
+        for quantity, result in observed.items():
+            stored = working if quantity == FORWARD else format
             with np.errstate(over="ignore"):
                 result = np.asarray(result).astype(stored.name)
-            bound = expected(call, (claim,), g.astype(np.float64))[claim]
+            bound = expected(call, (quantity,), g.astype(np.float64))[quantity]
             verdict = judge(result.astype(np.float64), bound, stored)
-            assert verdict.passes, (case, claim, verdict)
-            assert not verdict.undecided, (case, claim)
+            assert verdict.passes, (case, quantity, verdict)
+            assert not verdict.undecided, (case, quantity)
 
 
 @pytest.mark.whole_runs

@@ -17,10 +17,9 @@ import pytest
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation import second_order
-from torch_loss_parity.expectation.expectation import grad_output_of
-from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.expectation.expectation import grad_output_of, output_shape
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.formulas import autograd_formulas
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import tape, tape_functions
@@ -43,7 +42,7 @@ def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
         shape = case.shape if 0 < prod(case.shape) < 64 else (2,) * len(case.shape)
         options = {**case.option, "dtype": None} if "dtype" in case.option else {**case.option}
         options |= {"ignored": "some"} if "ignored" in options else {}
-        options |= {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+        options |= {"target": "soft"} if operator.acts_on_elements else {}
         made = operator.case("float32", shape, SMOOTH.get(name, "normal"), options, case.seed)
         call = operator.call(made)
         with np.errstate(all="ignore"):
@@ -96,13 +95,13 @@ def test_what_is_differentiated_again_gives_the_directional_derivative(name: str
     for described, call, grad_output in list(calls(name))[:4]:
         for along in call.differentiable:
             direction = np.random.default_rng(1).standard_normal(call.arguments[along].shape)
-            for claim in (Claim(along), *(Claim(along, of) for of in call.differentiable)):
+            for quantity in (Quantity(along), *(Quantity(along, of) for of in call.differentiable)):
                 with precision(BITS):
                     v, g, arguments = balls(direction), balls(grad_output), on_balls(call)
-                    found = formula(claim, v, g, **arguments)
-                    closed = second_order.gradient_along(name, claim, v, g, arguments) if claim.of else None
-                    closed = second_order.jvp(name, along, v, arguments) if closed is None else closed
-                    assert meet(np.broadcast_to(found, np.shape(closed)), closed), f"{claim} of {described}"
+                    found = formula(quantity, v, g, **arguments)
+                    closed = second_order.derivative(name, quantity, v, g, arguments)
+                    found = np.broadcast_to(found, np.shape(closed))
+                    assert meet(found, closed), f"{quantity} of {described}"
 
 
 WRONG = {

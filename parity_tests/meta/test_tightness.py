@@ -41,7 +41,7 @@ def test_the_worst_error_is_more_than_a_twentieth_of_the_bound_and_inside_it(
         finding
         for case in cases(name, of_dtype)
         for finding in verify(TORCH, case)
-        if finding.claim in ("forward", "input")
+        if finding.quantity in ("forward", "input")
     ]
     assert len(findings) == len(SHAPES) * 3
     assert APPROACHED < max(finding.verdict.fraction for finding in findings) <= 1

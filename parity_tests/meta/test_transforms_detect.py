@@ -21,7 +21,8 @@ from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import verify_under_autocast
 from torch_loss_parity.claims.transforms.compiled_calls import programs_of, rewritten
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
-from torch_loss_parity.judging.judge import verify_forward, verify_in_modes
+from torch_loss_parity.judging.judge import verify_forward
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
@@ -327,7 +328,7 @@ def test_a_backend_that_changes_a_constant_fails_and_one_that_changes_nothing_pa
     for chosen, passes in ((backend, False), ("eager", True)):
         results = compilation.run(programs, KNOBS.subject, "cpu", chosen)  # type: ignore[arg-type]
         findings = list(compilation.judge_programs(programs, results, KNOBS.subject, "cpu", "planted"))
-        assert all(finding.verdict.passes == passes for finding in findings if finding.claim == "forward")
+        assert all(finding.verdict.passes == passes for finding in findings if finding.quantity == "forward")
 
 
 # --- what raises, and what is not offered -------------------------------------------------------------------

@@ -17,9 +17,9 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
 
 SCRIPTS = [
-    (entry, claim, dtype)
+    (entry, quantity, dtype)
     for entry in ledger.entries_of("torch")
-    for claim in entry.claims
+    for quantity in entry.claims
     for dtype in entry.dtypes
 ]
 OF_PLAIN_CALLS = ledger.shortfalls_of("torch")
@@ -63,16 +63,16 @@ def prints_as_recorded(entry: Shortfall, printed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "claim", "of_dtype"),
+    ("entry", "quantity", "of_dtype"),
     SCRIPTS,
-    ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in SCRIPTS],
+    ids=[f"{entry.id}, {quantity}, {dtype}" for entry, quantity, dtype in SCRIPTS],
 )
 def test_the_script_shows_a_result_that_breaks_the_bound(
-    entry: Divergence, claim: str, of_dtype: str, knobs: Settings, records: Records
+    entry: Divergence, quantity: str, of_dtype: str, knobs: Settings, records: Records
 ) -> None:
     skip_unless_in_force(entry, knobs)
-    with that_it_is_not_shown_is_news(entry, f"{claim}, {of_dtype}", knobs, records):
-        shown = shown_by(entry, claim, of_dtype)
+    with that_it_is_not_shown_is_news(entry, f"{quantity}, {of_dtype}", knobs, records):
+        shown = shown_by(entry, quantity, of_dtype)
         assert len(shown.script.splitlines()) <= LONGEST_SCRIPT
         assert needs_only_torch(shown.script)
 

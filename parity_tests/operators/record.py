@@ -108,6 +108,11 @@ class Operator:
         """Whether the second dimension (the only one of a 1-D input) holds classes that targets name."""
         return self.family.targets_classes
 
+    @property
+    def acts_on_elements(self) -> bool:
+        """Whether each element of an unreduced result depends on the same element of its arguments alone."""
+        return self.family.name == "elements"
+
     def case(
         self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int
     ) -> Case:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.claims.bits.calls import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Size
+from torch_loss_parity.claims.bits.calls import FAMILIES, INVARIANCES, PROBE, QUANTITIES, SIZES, Size
 from torch_loss_parity.claims.bits.measure import Measurement
 from torch_loss_parity.ledger.environment import Environment, here
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -30,7 +30,7 @@ else:
     import tomli as tomllib
 
 PATH = Path(__file__).with_name("bit_invariances.toml")
-# Of a claim: "holds", a list of invariances, and of each other one, the counterexample of each dtype.
+# Of a quantity: "holds", a list of invariances, and of each other one, the counterexample of each dtype.
 Row = Mapping[str, Any]
 
 
@@ -55,7 +55,7 @@ def command(subject: Subject, device: str) -> str:
     return f"python -m torch_loss_parity.claims.bits{options} --record"
 
 
-Families = Mapping[str, Mapping[str, Row]]  # family -> claim -> what holds and what does not
+Families = Mapping[str, Mapping[str, Row]]  # family -> quantity -> what holds and what does not
 Table = Mapping[str, Mapping[str, Any]]  # name of a part -> "environment", and families
 ENVIRONMENT = "environment"  # the key in a part that is no family
 
@@ -98,12 +98,12 @@ def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
     for family in FAMILIES:
         if not subject.offers(family.operator):
             continue
-        rows: dict[str, dict[str, Any]] = {claim: {"holds": []} for claim in CLAIMS}
+        rows: dict[str, dict[str, Any]] = {quantity: {"holds": []} for quantity in QUANTITIES}
         for probe in dict.fromkeys(PROBE[name] for name in family.invariances):
             for dtype in DTYPES:
                 found = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
-                for (invariance, claim), how in found.items():
-                    rows[claim].setdefault(invariance, {})[dtype] = how
+                for (invariance, quantity), how in found.items():
+                    rows[quantity].setdefault(invariance, {})[dtype] = how
         for row in rows.values():
             row["holds"] = [name for name in family.invariances if name not in row]
         part[family.name] = dict(rows)
@@ -115,15 +115,15 @@ def lines(part: Mapping[str, Any], name: str) -> Iterator[str]:
     yield f'["{name}".{ENVIRONMENT}]'
     yield from (f'{key} = "{value}"' for key, value in part[ENVIRONMENT].items())
     yield ""
-    for family, claims in part.items():
+    for family, quantities in part.items():
         if family == ENVIRONMENT:
             continue
         yield f'["{name}"."{family}"]'
-        for claim, row in claims.items():
-            yield f"{claim}.holds = [{', '.join(f'{x!r}' for x in row['holds'])}]".replace("'", '"')
+        for quantity, row in quantities.items():
+            yield f"{quantity}.holds = [{', '.join(f'{x!r}' for x in row['holds'])}]".replace("'", '"')
             for invariance in (x for x in INVARIANCES if x in row):
                 yield from (
-                    f'{claim}.{invariance}.{dtype} = "{how}"' for dtype, how in row[invariance].items()
+                    f'{quantity}.{invariance}.{dtype} = "{how}"' for dtype, how in row[invariance].items()
                 )
         yield ""
 

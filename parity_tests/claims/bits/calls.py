@@ -28,7 +28,7 @@ from zlib import crc32
 import numpy as np
 
 INVARIANCES = ("twice", "alone", "batches", "threads", "layouts", "gradients")
-CLAIMS = ("forward", "gradient")
+QUANTITIES = ("forward", "gradient")
 # Sizes of batches; different rows in them, so that each is met in each position.
 BATCHES, DISTINCT = (2, 3, 17, 64), 2
 Size = tuple[int, int]  # rows, and the length of each

@@ -16,8 +16,8 @@ from torch_loss_parity.claims.layouts.layouts import LAYOUTS, Layout, place
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import TORCH_DTYPES
 
-Results = Mapping[str, list[torch.Tensor]]  # of each claim
-Differences = Iterator[tuple[str, str, str]]  # an invariance, a claim and how it is broken
+Results = Mapping[str, list[torch.Tensor]]  # of each quantity
+Differences = Iterator[tuple[str, str, str]]  # an invariance, a quantity and how it is broken
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Measurement:
     device: str = "cpu"
 
     def differences(self, probe: str, size: Size) -> dict[tuple[str, str], str]:
-        """How the invariances that a probe looks at are broken at a size, for each of them and each claim."""
+        """How the invariances of a probe are broken at a size, for each of them and each quantity."""
         first: dict[tuple[str, str], str] = {}
         with threads(1):
-            for invariance, claim, how in getattr(self, f"_{probe}")(self.family.draw(size)):
-                first.setdefault((invariance, claim), f"{size[0]} x {size[1]}: {how}")
+            for invariance, quantity, how in getattr(self, f"_{probe}")(self.family.draw(size)):
+                first.setdefault((invariance, quantity), f"{size[0]} x {size[1]}: {how}")
         return first
 
     def smallest(self, probe: str, sizes: Sequence[Size]) -> dict[tuple[str, str], str]:
-        """The first counterexample to each invariance and claim, among these sizes."""
+        """The first counterexample to each invariance and quantity, among these sizes."""
         smallest: dict[tuple[str, str], str] = {}
         for size in sizes:
             smallest = self.differences(probe, size) | smallest
@@ -125,17 +125,17 @@ class Measurement:
             ("batches", together, f"in a batch of {BATCHES[0]}"),
         ):
             for rows, results in batches:
-                for claim, found in results.items():
+                for quantity, found in results.items():
                     for number, result in enumerate(found):
                         axis = self._axis(result)
-                        expected = torch.cat([first[row][claim][number] for row in rows], dim=axis)
+                        expected = torch.cat([first[row][quantity][number] for row in rows], dim=axis)
                         if not _same(expected, result):
                             at = next(
                                 i
                                 for i in range(len(rows))
                                 if not _same(expected.narrow(axis, i, 1), result.narrow(axis, i, 1))
                             )
-                            yield invariance, claim, f"a row {where} and in position {at} of {len(rows)}"
+                            yield invariance, quantity, f"a row {where} and in position {at} of {len(rows)}"
 
     def _axis(self, result: torch.Tensor) -> int:
         assert self.family.batch is not None
@@ -143,8 +143,8 @@ class Measurement:
 
     def _row(self, results: Results, at: int) -> Results:
         return {
-            claim: [result.narrow(self._axis(result), at, 1) for result in found]
-            for claim, found in results.items()
+            quantity: [result.narrow(self._axis(result), at, 1) for result in found]
+            for quantity, found in results.items()
         }
 
 
@@ -170,6 +170,6 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _compared(invariance: str, one: Results, other: Results, how: str) -> Differences:
-    for claim, results in other.items():
-        if not all(_same(a, b) for a, b in zip(one[claim], results, strict=True)):
-            yield invariance, claim, how
+    for quantity, results in other.items():
+        if not all(_same(a, b) for a, b in zip(one[quantity], results, strict=True)):
+            yield invariance, quantity, how

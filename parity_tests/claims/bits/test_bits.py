@@ -14,7 +14,7 @@ import pytest
 
 from torch_loss_parity.claims.bits import bits
 from torch_loss_parity.claims.bits.bits import Row, size_of
-from torch_loss_parity.claims.bits.calls import CLAIMS, FAMILIES, INVARIANCES, PROBE, SIZES, Family, Size
+from torch_loss_parity.claims.bits.calls import FAMILIES, INVARIANCES, PROBE, QUANTITIES, SIZES, Family, Size
 from torch_loss_parity.claims.bits.measure import Measurement
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
@@ -33,13 +33,13 @@ def test_the_same_call_gives_the_same_bits(
     for family in _families(operator):
         for size in sizes[:1] if recorded else sizes:  # where the table knows, the other test tries the rest
             broken = Measurement(knobs.subject, family, dtype, knobs.device).differences("threads", size)
-            for claim in CLAIMS:
-                known = dtype in recorded.get(family.name, {}).get(claim, {}).get("twice", {})
-                how = "" if known else broken.get(("twice", claim), "")
+            for quantity in QUANTITIES:
+                known = dtype in recorded.get(family.name, {}).get(quantity, {}).get("twice", {})
+                how = "" if known else broken.get(("twice", quantity), "")
                 findings.count(not how)
                 assert not how, (
-                    f"the same call of {family.name} ({claim}, {dtype}) gives other bits: {how}. If that is "
-                    f"how it is, record it: "
+                    f"the same call of {family.name} ({quantity}, {dtype}) gives other bits: {how}. If that "
+                    f"is how it is, record it: "
                     f"{bits.command(knobs.subject, knobs.device)}"
                 )
 
@@ -69,11 +69,11 @@ def test_bits_change_where_the_table_says_so_and_nowhere_else(
         found = changes(
             measurement, part.families[family.name], {probe: _sizes(probe, knobs) for probe in SIZES}
         )
-        for _ in range(len(CLAIMS) * len(family.invariances) - 1):
+        for _ in range(len(QUANTITIES) * len(family.invariances) - 1):
             findings.count()
         for row, text in found.items():
-            claim, invariance, _ = row.split(".")
-            if invariance == "twice" and dtype not in part.families[family.name][claim].get("twice", {}):
+            quantity, invariance, _ = row.split(".")
+            if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
                 findings.count(False)
                 pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
             findings.tell(
@@ -89,15 +89,15 @@ def changes(
     Parameters
     ----------
     rows : mapping
-        Of each claim, from the table.
+        Of each quantity, from the table.
     sizes : mapping
         On which each probe tries what is recorded to hold.
     """
     found: dict[tuple[str, str, Size], str] = {}
     tried: dict[str, set[Size]] = {probe: set(sizes[probe]) for probe in sizes}
     known = {
-        (claim, name): rows[claim].get(name, {}).get(measurement.dtype, "")
-        for claim in CLAIMS
+        (quantity, name): rows[quantity].get(name, {}).get(measurement.dtype, "")
+        for quantity in QUANTITIES
         for name in INVARIANCES
     }
     for (_, invariance), how in known.items():
@@ -105,17 +105,17 @@ def changes(
             tried[PROBE[invariance]].add(size_of(how))
     for probe in dict.fromkeys(PROBE[invariance] for invariance in measurement.family.invariances):
         for size in sorted(tried[probe]):
-            for (invariance, claim), how in measurement.differences(probe, size).items():
-                found[invariance, claim, size] = how
+            for (invariance, quantity), how in measurement.differences(probe, size).items():
+                found[invariance, quantity, size] = how
     changed = {}
-    for (claim, invariance), how in known.items():
-        row = f"{claim}.{invariance}.{measurement.dtype}"
+    for (quantity, invariance), how in known.items():
+        row = f"{quantity}.{invariance}.{measurement.dtype}"
         broken = [
             new
-            for (name, of_claim, _), new in sorted(found.items())
-            if (name, of_claim) == (invariance, claim)
+            for (name, of_quantity, _), new in sorted(found.items())
+            if (name, of_quantity) == (invariance, quantity)
         ]
-        if how and (invariance, claim, size_of(how)) not in found:
+        if how and (invariance, quantity, size_of(how)) not in found:
             changed[row] = f"the bits are the same here; recorded is that they change: {how!r}"
         if not how and broken:
             changed[row] = f"the bits change here: {broken[0]!r}; recorded is that they are the same"

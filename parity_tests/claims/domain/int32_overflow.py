@@ -29,9 +29,9 @@ CHUNK = 512  # rows that are compared at once
 SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
-def memory_needed(operator: str, dtype: str, claim: str) -> float:
+def memory_needed(operator: str, dtype: str, quantity: str) -> float:
     """In GiB, with a quarter more than the arrays themselves take."""
-    return 1.25 * ROWS * WIDTH * SIZES[dtype] * OPERATORS[operator].domain.copies[claim] / 2**30
+    return 1.25 * ROWS * WIDTH * SIZES[dtype] * OPERATORS[operator].domain.copies[quantity] / 2**30
 
 
 def memory_free(device: str) -> float:
@@ -46,9 +46,9 @@ def huge_case(operator: Operator, dtype: str, seed: int) -> Case:
     return operator.case(dtype, (PATTERN, WIDTH), next(iter(operator.values)), options, seed)
 
 
-def verdicts(subject: Subject, case: Case, claim: str, device: str) -> Iterator[tuple[str, int, Verdict]]:
-    """The claim ("forward" or an argument's name), the row, and the verdict of every row that has one of its
-    own.
+def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterator[tuple[str, int, Verdict]]:
+    """The quantity ("forward" or an argument's name), the row, and the verdict of every row that has one of
+    its own.
     """
     call = OPERATORS[case.operator].call(case)
     repeated = torch.arange(ROWS, device=device) % PATTERN
@@ -56,7 +56,7 @@ def verdicts(subject: Subject, case: Case, claim: str, device: str) -> Iterator[
         name: value[repeated] if isinstance(value, torch.Tensor) else value
         for name, value in run_subject.tensors(call, device).items()
     }
-    if claim == FORWARD:
+    if quantity == FORWARD:
         bounds = expected(call, (FORWARD,))
         yield from _of_rows(
             FORWARD, call, run_subject._output(subject, call, made, device), bounds[FORWARD], repeated
@@ -74,11 +74,11 @@ def verdicts(subject: Subject, case: Case, claim: str, device: str) -> Iterator[
 
 
 def _of_rows(
-    claim: str, call: Call, observed: torch.Tensor, bound: Rounded, repeated: torch.Tensor
+    quantity: str, call: Call, observed: torch.Tensor, bound: Rounded, repeated: torch.Tensor
 ) -> Iterator[tuple[str, int, Verdict]]:
-    format, observed = FORMATS[call.dtype_of(claim)], observed.detach()
+    format, observed = FORMATS[call.dtype_of(quantity)], observed.detach()
     for row in range(PATTERN):
-        yield claim, row, judge(run_subject.widen(observed[row : row + 1]), bound[row : row + 1], format)
+        yield quantity, row, judge(run_subject.widen(observed[row : row + 1]), bound[row : row + 1], format)
     first = observed[:PATTERN].clone()
     for start in range(PATTERN, ROWS, CHUNK):
         chunk = observed[start : start + CHUNK]
@@ -86,7 +86,7 @@ def _of_rows(
         for row in (others.nonzero().reshape(-1) + start).tolist():
             kind = row % PATTERN
             yield (
-                claim,
+                quantity,
                 row,
                 judge(run_subject.widen(observed[row : row + 1]), bound[kind : kind + 1], format),
             )

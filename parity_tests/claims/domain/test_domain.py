@@ -13,7 +13,8 @@ import pytest
 from torch_loss_parity.claims.domain import int32_overflow
 from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Mode, verify_in_modes
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
@@ -49,22 +50,25 @@ def test_more_elements_than_a_32_bit_index_counts(
 ) -> None:
     free = int32_overflow.memory_free(knobs.device)
     needed = {
-        claim: int32_overflow.memory_needed(operator.name, dtype, claim) for claim in (FORWARD, "gradients")
+        quantity: int32_overflow.memory_needed(operator.name, dtype, quantity)
+        for quantity in (FORWARD, "gradients")
     }
     if knobs.effort_name != "thorough":
         pytest.skip(
             f"{int32_overflow.ROWS} x {int32_overflow.WIDTH} elements are for thorough effort: minutes, and "
             f"{needed[FORWARD]:.0f} GiB of memory"
         )
-    for claim in (claim for claim, size in needed.items() if size <= free):
+    for quantity in (quantity for quantity, size in needed.items() if size <= free):
         for name, row, verdict in int32_overflow.verdicts(
-            knobs.subject, int32_overflow.huge_case(operator, dtype, knobs.seed), claim, knobs.device
+            knobs.subject, int32_overflow.huge_case(operator, dtype, knobs.seed), quantity, knobs.device
         ):
             findings.count(verdict.passes)
             assert verdict.passes, (
                 f"{name}, row {row} of {int32_overflow.ROWS} x {int32_overflow.WIDTH}: {verdict}"
             )
-    left_out = ", ".join(f"{claim} needs {size:.0f} GiB" for claim, size in needed.items() if size > free)
+    left_out = ", ".join(
+        f"{quantity} needs {size:.0f} GiB" for quantity, size in needed.items() if size > free
+    )
     if left_out:
         pytest.skip(
             f"of {int32_overflow.ROWS} x {int32_overflow.WIDTH} elements, {left_out} of memory; "

@@ -14,7 +14,7 @@ import torch
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import judge_claim, of_the_subject, output_shape
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
@@ -119,7 +119,8 @@ class Probe:
     @cached_property
     def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
         return tuple(
-            {claim: result.detach().clone() for claim, result in self.run().results.items()} for _ in range(2)
+            {quantity: result.detach().clone() for quantity, result in self.run().results.items()}
+            for _ in range(2)
         )
 
     @property
@@ -134,7 +135,7 @@ class Probe:
         If not, ``test_bits.py`` says so, and later results are judged here.
         """
         first, second = self._first_two
-        return all(torch.equal(bits(first[claim]), bits(second[claim])) for claim in first)
+        return all(torch.equal(bits(first[quantity]), bits(second[quantity])) for quantity in first)
 
     @property
     def with_other_values(self) -> Probe:
@@ -157,31 +158,31 @@ class Probe:
         WrongResult
             If results differ, and are not right.
         """
-        for claim, result in results.items():
-            same = result.shape == self.first[claim].shape and result.dtype == self.first[claim].dtype
-            same = same and torch.equal(bits(result), bits(self.first[claim]))
+        for quantity, result in results.items():
+            same = result.shape == self.first[quantity].shape and result.dtype == self.first[quantity].dtype
+            same = same and torch.equal(bits(result), bits(self.first[quantity]))
             self.findings.count(same or not exactly or not self.repeatable)
-            name = "result" if claim == FORWARD else f"gradient with respect to {claim}"
+            name = "result" if quantity == FORWARD else f"gradient with respect to {quantity}"
             if same:
                 continue
             if exactly and self.repeatable:
                 raise WrongResult(
                     f"{self.case}: the {name} {what} is another one: "
-                    f"{_first_difference(self.first[claim], result)}"
+                    f"{_first_difference(self.first[quantity], result)}"
                 )
-            self.judge(claim, result, what)
+            self.judge(quantity, result, what)
 
-    def judge(self, claim: str, result: torch.Tensor, what: str) -> None:
+    def judge(self, quantity: str, result: torch.Tensor, what: str) -> None:
         """Fail unless a result is right within the derived bound."""
-        knobs, upstream = self.knobs, None if claim == FORWARD else self.upstream
-        finding = judge_claim(
+        knobs, upstream = self.knobs, None if quantity == FORWARD else self.upstream
+        finding = judge_quantity(
             knobs.subject,
             knobs.device,
             self.case,
             self.call,
-            claim,
+            quantity,
             widen(result),
-            self.bounds[claim],
+            self.bounds[quantity],
             upstream,
             mode=what,
         )
@@ -253,8 +254,8 @@ def other_values(probe: Probe) -> None:
     are judged.
     """
     other = probe.with_other_values
-    for claim, result in other.run().results.items():
-        other.judge(claim, result, "after a call with other numbers in the same shapes")
+    for quantity, result in other.run().results.items():
+        other.judge(quantity, result, "after a call with other numbers in the same shapes")
 
 
 def the_same_memory(probe: Probe) -> None:

@@ -64,12 +64,14 @@ def test_results_share_memory_with_nothing(
             for which, r in (("this", run), ("an earlier", earlier))
             for name, v in r.given.items()
         }
-        before = {f"{_name(claim)} of an earlier call": result for claim, result in earlier.results.items()}
-        for claim, result in run.results.items():
-            siblings = {_name(other): v for other, v in run.results.items() if other != claim}
+        before = {
+            f"{_name(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
+        }
+        for quantity, result in run.results.items():
+            siblings = {_name(other): v for other, v in run.results.items() if other != quantity}
             legitimate = (
                 {*map(_name, run.gradients), "grad_output of this call"}
-                if claim != FORWARD and not strict
+                if quantity != FORWARD and not strict
                 else set()
             )
             others = given | before | siblings
@@ -79,7 +81,7 @@ def test_results_share_memory_with_nothing(
                 if _memory(other) == _memory(result) and name not in legitimate
             ]
             findings.count(not sharing)
-            assert not sharing, f"{probe.case}: {_name(claim)} lies in the memory of {', '.join(sharing)}"
+            assert not sharing, f"{probe.case}: {_name(quantity)} lies in the memory of {', '.join(sharing)}"
 
 
 def test_results_stay_when_everything_else_is_overwritten(
@@ -88,8 +90,10 @@ def test_results_stay_when_everything_else_is_overwritten(
     for probe in probes(operator, dtype, knobs, findings):
         without = probe.start(())
         before = {FORWARD: bits(without.output).clone()}
-        for claim, result in probe.with_other_values.start(()).results.items():
-            probe.with_other_values.judge(claim, result, "after a call with other numbers, without gradients")
+        for quantity, result in probe.with_other_values.start(()).results.items():
+            probe.with_other_values.judge(
+                quantity, result, "after a call with other numbers, without gradients"
+            )
         _unchanged(probe.case, without, before, "a second call without gradients", findings)
         run = probe.run()
         kept = {name: bits(result).clone() for name, result in run.results.items()}
@@ -189,8 +193,8 @@ def _memory(tensor: torch.Tensor) -> object:
     return tensor.untyped_storage().data_ptr() or object()
 
 
-def _name(claim: str) -> str:
-    return "the result" if claim == FORWARD else f"the gradient with respect to {claim}"
+def _name(quantity: str) -> str:
+    return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
 
 
 def _unchanged(case: object, run: Run, kept: dict[str, torch.Tensor], what: str, findings: Tally) -> None:

@@ -76,7 +76,7 @@ class Functions:
         """What was computed between operators, rounded to the dtype: it is to be an argument again."""
         raise NotImplementedError
 
-    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+    def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         raise NotImplementedError
 
 
@@ -98,14 +98,14 @@ class Observed(Functions):
     def rounded(self, array: Any) -> Any:
         return FORMATS[self.dtype].round(array)
 
-    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+    def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         arguments = {name: _exactly(value, call.dtype) for name, value in call.arguments.items()}
         call = Call(call.operator, arguments, call.dtype, call.output_dtype, call.differentiable, call.facts)
-        if claim == FORWARD:
+        if quantity == FORWARD:
             result = run_subject.forward(self.subject, call, self.device)
         else:
             upstream = _exactly(grad_output, call.output_dtype)
-            result = run_subject.gradients(self.subject, call, self.device, upstream)[claim]
+            result = run_subject.gradients(self.subject, call, self.device, upstream)[quantity]
         return DoubleDouble.of(result)
 
 
@@ -144,13 +144,13 @@ class Bounds(Functions):
             ),
         )
 
-    def _call(self, call: Call, claim: str, grad_output: Any) -> Any:
+    def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         entry = None
         for candidate in ledger.in_force(self.subject, self.device, call.operator, call.dtype):
-            if candidate.covers(call, claim):
+            if candidate.covers(call, quantity):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry
-        arithmetic = arithmetic_of(call, claim, entry.arithmetic if entry else None)
+        arithmetic = arithmetic_of(call, quantity, entry.arithmetic if entry else None)
         arguments = {
             name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"
         }
@@ -158,13 +158,13 @@ class Bounds(Functions):
             assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
         operator = OPERATORS[call.operator]
         with np.errstate(all="ignore"):
-            if claim == FORWARD:
+            if quantity == FORWARD:
                 result = ((entry.function if entry else None) or operator.forward)(**arguments)
             else:
                 result = ((entry.function if entry else None) or operator.backward)(
                     _as(arithmetic, grad_output), **arguments
                 )
-                result = getattr(result, claim) if isinstance(result, tuple) else result
+                result = getattr(result, quantity) if isinstance(result, tuple) else result
         return _as(WIDE, store(result))
 
 

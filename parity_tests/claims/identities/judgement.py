@@ -80,7 +80,7 @@ def verify_identity(
     attempts = [frozenset((entry,)) for entry in functions.covering]
     attempts += [frozenset(functions.covering)] if len(attempts) > 1 else []
     observed = identity.pairs(Observed(operator, dtype, subject, device), inputs)
-    for number, (claim, left, right) in enumerate(observed):
+    for number, (quantity, left, right) in enumerate(observed):
         first = verdict = compare(left, right, strict[number][1], strict[number][2], dtype)
         explaining: tuple[str, ...] = ()
         for entries in attempts if not first.passes or first.undecided else []:
@@ -90,7 +90,14 @@ def verify_identity(
                 verdict, explaining = against, tuple(sorted(entries))
                 break
         finding = Finding(
-            None, call, claim, verdict, first, explaining[0] if explaining else "", False, mode=identity.name
+            None,
+            call,
+            quantity,
+            verdict,
+            first,
+            explaining[0] if explaining else "",
+            False,
+            mode=identity.name,
         )
         yield Comparison(finding, variant, explaining)
 
@@ -153,7 +160,7 @@ def explain(comparison: Comparison, identity: Identity, subject: Subject, device
     finding = comparison.finding
     call, verdict = finding.call, finding.verdict
     format = FORMATS[call.dtype]
-    what = "result" if finding.claim == FORWARD else f"gradient with respect to {finding.claim}"
+    what = "result" if finding.quantity == FORWARD else f"gradient with respect to {finding.quantity}"
     problem = verdict.reason or f"the two sides differ by {verdict.fraction:.3g} times what rounding allows"
     ulp = (
         float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")

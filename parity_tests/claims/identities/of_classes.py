@@ -117,8 +117,8 @@ def linear_in_the_smoothing(f: Any, x: Any) -> Iterator[Pair]:
         options = x.options | {"label_smoothing": smoothing}
         return f.this(x.input, x.target, **options), f.this_backward(x.grad, x.input, x.target, **options)
 
-    for claim, mixed, none, all in zip((FORWARD, INPUT), at(SMOOTHING), at(0.0), at(1.0), strict=True):
-        yield claim, mixed, none * (1 - SMOOTHING) + all * SMOOTHING
+    for quantity, mixed, none, all in zip((FORWARD, INPUT), at(SMOOTHING), at(0.0), at(1.0), strict=True):
+        yield quantity, mixed, none * (1 - SMOOTHING) + all * SMOOTHING
 
 
 @identity("no smoothing is none", "cross_entropy", kind=("plain", "probabilities"))

@@ -36,7 +36,9 @@ from torch_loss_parity.claims.layouts.layouts import (
     shared,
 )
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, Mode, judge_claim, output_shape, verify_in_modes
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified
@@ -242,10 +244,19 @@ def _verify_shared(
         findings,
     )
     bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
-    for claim, result in observed.items():
-        upstream = None if claim == FORWARD else grad_output
-        yield judge_claim(
-            subject, device, case, call, claim, result, bounds[claim], upstream, certify=certify, mode=mode
+    for quantity, result in observed.items():
+        upstream = None if quantity == FORWARD else grad_output
+        yield judge_quantity(
+            subject,
+            device,
+            case,
+            call,
+            quantity,
+            result,
+            bounds[quantity],
+            upstream,
+            certify=certify,
+            mode=mode,
         )
 
 

@@ -14,15 +14,14 @@ from collections.abc import Callable
 import pytest
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.expectation.second_order import Claim, is_second_order
-from torch_loss_parity.judging.judge import verify_in_modes
-from torch_loss_parity.judging.judge_second_order import explain, judge_modes, smallest_probe
-from torch_loss_parity.judging.judge_second_order import verify_second_order as in_second_order
-from torch_loss_parity.judging.modes import FIRST_ORDER
-from torch_loss_parity.judging.modes_second_order import SECOND_ORDER
+from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain, verify_second_order
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.judging.judge_modes import judge_modes, verify_in_modes
 from torch_loss_parity.judging.run_cases import check_case, check_cases
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, Operator
@@ -66,7 +65,7 @@ def test_second_order_in_random_cases(
 ) -> None:
     for_each_random_case(
         random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
-        lambda case: check_case(case, in_second_order, knobs, findings, explain),
+        lambda case: check_case(case, verify_second_order, knobs, findings, explain),
         examples=-(-knobs.effort.random_cases // SECOND_SHARE),
         base_seed=knobs.seed,
         name=f"second order {operator.name} {dtype}",
@@ -76,25 +75,25 @@ def test_second_order_in_random_cases(
 def test_second_order_in_every_pair_of_options(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, knobs, every=2), in_second_order, knobs, findings, explain)
+    check_cases(pairs(operator, dtype, knobs, every=2), verify_second_order, knobs, findings, explain)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each smallest input of second order, of the entries that speak of the subject."""
     if "entry" in metafunc.fixturenames:
         smallest = [
-            pytest.param(entry, Claim.parse(claim), dtype, id=f"{entry.id}, {claim}, {dtype}")
+            pytest.param(entry, quantity, dtype, id=f"{entry.id}, {quantity}, {dtype}")
             for entry in ledger.entries_of(metafunc.config.getoption("subject"))
-            for claim in entry.claims
-            if is_second_order(claim)
+            for quantity in entry.claims
+            if Quantity.parse(quantity).along
             for dtype in entry.dtypes
         ]
-        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "claim", "of_dtype"), smallest))
+        metafunc.definition.add_marker(pytest.mark.parametrize(("entry", "quantity", "of_dtype"), smallest))
 
 
 def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: Divergence,
-    claim: Claim,
+    quantity: str,
     of_dtype: str,
     knobs: Settings,
     tell: Callable[[News], None],
@@ -103,32 +102,26 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the
     entry says holds.
     """
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
-    call, probe = smallest_probe(entry, claim, of_dtype)
+    skip_unless_in_force(entry, knobs)
+    call, grad_output, direction = smallest_input(entry, quantity, of_dtype)
+    assert grad_output is not None, "a derivative's smallest input needs a grad_output"
+    assert direction is not None, "a derivative in a direction needs one"
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
     found = [
         finding
         for along in call.differentiable
-        if call.arguments[along].shape == probe.direction.shape
+        if call.arguments[along].shape == direction.shape
         for finding in judge_modes(
-            knobs.subject, knobs.device, None, call, along, probe, modes, certify=True, entries=(entry,)
+            knobs.subject,
+            knobs.device,
+            None,
+            call,
+            [mode.along(along, direction) for mode in modes],
+            grad_output,
+            direction,
+            certify=True,
+            entries=(entry,),
         )
-        if finding.claim == str(claim)
+        if finding.quantity == quantity
     ]
-    if all(finding.strict.passes for finding in found):
-        how = (
-            f"at most {max(finding.strict.fraction for finding in found):.3g} of the bound at its "
-            f"smallest "
-            f"input"
-        )
-        tell(verified.no_longer(entry.id, f"{claim}, {of_dtype}", how, knobs.device))
-        return
-    diverged(entry.id)
-    for finding in found:
-        assert finding.strict.passes or finding.divergence == entry.id, explain(
-            finding, knobs.subject, knobs.device
-        )
+    check_divergence(entry, found, f"{quantity}, {of_dtype}", knobs, tell, diverged, explain)

@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import Finding, judge_claim
+from torch_loss_parity.judging.judge import Finding, judge_quantity
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified
@@ -122,11 +122,13 @@ def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str,
             f"{type(error).__name__}: {error}"
         )
     problems = []
-    for claim, observed in found.items():
-        upstream = None if claim == FORWARD else grad_output
-        finding = judge_claim(subject, device, None, spelt_out, claim, observed, bounds[claim], upstream)
+    for quantity, observed in found.items():
+        upstream = None if quantity == FORWARD else grad_output
+        finding = judge_quantity(
+            subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
+        )
         wrong = disagreement(
-            finding, observed, bounds[claim], stated(row, dtype, claim, grad_output, bounds[claim])
+            finding, observed, bounds[quantity], stated(row, dtype, quantity, grad_output, bounds[quantity])
         )
         if not wrong:
             findings.add(finding)
@@ -136,13 +138,13 @@ def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str,
     return "\n".join(problems)
 
 
-def stated(row: Row, dtype: str, claim: str, grad_output: np.ndarray, bound: Rounded) -> np.ndarray | None:
-    """What the row says of a claim, of a gradient times the upstream gradient; None where it says nothing."""
+def stated(row: Row, dtype: str, quantity: str, grad_output: np.ndarray, bound: Rounded) -> np.ndarray | None:
+    """What the row says of a quantity, of a gradient times the upstream gradient; None where it is silent."""
     said: Mapping[str, Any] = row.stated(dtype)
-    if claim not in said:
+    if quantity not in said:
         return None
-    number = np.asarray(said[claim], dtype=np.float64)
-    if claim != FORWARD:
+    number = np.asarray(said[quantity], dtype=np.float64)
+    if quantity != FORWARD:
         shape = bound.value.shape
         rows = (
             grad_output
@@ -156,27 +158,27 @@ def stated(row: Row, dtype: str, claim: str, grad_output: np.ndarray, bound: Rou
 
 def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: np.ndarray | None) -> str:
     """What is wrong with a result; nothing where it is ""."""
-    verdict, claim = (
+    verdict, quantity = (
         finding.verdict,
-        "the result" if finding.claim == FORWARD else (f"the gradient with respect to {finding.claim}"),
+        "the result" if finding.quantity == FORWARD else (f"the gradient with respect to {finding.quantity}"),
     )
-    format = FORMATS[finding.call.output_dtype if finding.claim == FORWARD else finding.call.dtype]
+    format = FORMATS[finding.call.output_dtype if finding.quantity == FORWARD else finding.call.dtype]
     if said is not None:
         said = format.round(said)
         definition = judge(said, bound, format)
         if not definition.passes:
-            return f"the row says that {claim} is {said}, the definition {bound.value}"
+            return f"the row says that {quantity} is {said}, the definition {bound.value}"
     if not verdict.passes:
-        return f"{claim} is {observed}, expected {bound.value}"
+        return f"{quantity} is {observed}, expected {bound.value}"
     if finding.strict.undecided and not finding.divergence:
         if said is None:
             return (
-                f"no bound holds for {claim}, {bound.value}: the row must state it, or say in which "
+                f"no bound holds for {quantity}, {bound.value}: the row must state it, or say in which "
                 f"dtypes "
                 f"it makes sense"
             )
         if not np.array_equal(observed, said, equal_nan=True):
-            return f"{claim} is {observed}, the row says {said}"
+            return f"{quantity} is {observed}, the row says {said}"
     return ""
 
 

@@ -15,7 +15,7 @@ import torch
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import AS_GIVEN, SINGLE
@@ -75,16 +75,16 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         }
         bounds = expected(call, (FORWARD,)) | expected(call, wanted, grad_output)
         mode = f"under torch.autocast to {autocast_dtype}"
-        for claim, result in observed.items():
-            upstream = None if claim == FORWARD else grad_output
-            yield judge_claim(
+        for quantity, result in observed.items():
+            upstream = None if quantity == FORWARD else grad_output
+            yield judge_quantity(
                 subject,
                 device,
                 case,
                 call,
-                claim,
+                quantity,
                 result,
-                bounds[claim],
+                bounds[quantity],
                 upstream,
                 certify=certify,
                 mode=mode,

@@ -26,7 +26,7 @@ from torch_loss_parity.claims.transforms.compiled_calls import Program, programs
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -49,6 +49,11 @@ UNCOMPILABLE = (
 
 class NoCompiler(Exception):
     """There is nothing on this machine that inductor could compile with; the message says what it misses."""
+
+
+def compiled_by(backend: str) -> str:
+    """The name of the mode in which a backend of torch.compile compiles the calls."""
+    return f"{UNDER_COMPILE} with {backend}"
 
 
 # --- running ------------------------------------------------------------------------------------------------
@@ -137,21 +142,21 @@ def judge_programs(
 ) -> Iterator[Finding]:
     """Judge each result and gradient of each program; ``mode`` is what the ledger knows the way by."""
     for program, observed in zip(programs, results, strict=True):
-        call = program.call
+        call, where = program.call, f"in {program.name!r}"
         if program.summed:
             bound = expected(call, (FORWARD,), function=_summed_softmax)[FORWARD]
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
-            yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=f"{mode}: {program.name}")
+            yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
             continue
         bounds = expected(call, (FORWARD,))
         if call.differentiable:
             bounds |= expected(call, call.differentiable, program.grad_output)
-        for claim, result in observed.items():
-            upstream = None if claim == FORWARD else program.grad_output
-            finding = judge_claim(
-                subject, device, program.case, call, claim, result, bounds[claim], upstream, mode=mode
+        for quantity, result in observed.items():
+            upstream = None if quantity == FORWARD else program.grad_output
+            finding = judge_quantity(
+                subject, device, program.case, call, quantity, result, bounds[quantity], upstream, mode=mode
             )
-            yield replace(finding, mode=f"{mode}: {program.name}")
+            yield replace(finding, where=where)
 
 
 def _summed_softmax(input: Any, dim: int) -> Any:
@@ -195,11 +200,9 @@ def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
     found = []
     for entry in ledger.entries():
-        if (f"{UNDER_COMPILE} with {DECOMPOSED}") in entry.modes and entry.in_force(
-            knobs.subject.name, knobs.device
-        ):
-            for claim, dtype in product(entry.claims, entry.dtypes):
-                call, grad_output = entry.smallest_call(claim, dtype)
+        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(knobs.subject.name, knobs.device):
+            for quantity, dtype in product(entry.claims, entry.dtypes):
+                call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
                 found.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
     return found
@@ -220,7 +223,7 @@ def judged(knobs: Settings, backend: str) -> tuple[list[Finding], list[str]]:
         if any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):
             raise NoCompiler(f"inductor has no compiler: {type(error).__name__}: {error}") from error
         raise
-    compiled = list(judge_programs(asked, results, subject, device, f"{UNDER_COMPILE} with {backend}"))
+    compiled = list(judge_programs(asked, results, subject, device, compiled_by(backend)))
     eager = judge_programs(asked, run(asked, subject, device, None), subject, device, "")
     return compiled, table(scores(eager), scores(compiled))
 

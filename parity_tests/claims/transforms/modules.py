@@ -15,7 +15,7 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors

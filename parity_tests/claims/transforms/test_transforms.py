@@ -17,16 +17,18 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_claim, verify_in_modes
+from torch_loss_parity.judging.judge import judge_quantity
+from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
 from torch_loss_parity.judging.tally import PROPERTY, Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
 from torch_loss_parity.operators.facets import REFUSED
@@ -296,44 +298,40 @@ def test_compiled_results_are_right(backend: str, knobs: Settings, request: pyte
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 UNDER_VJP = [
-    (entry, claim, dtype)
+    (entry, quantity, dtype)
     for entry in ledger.entries()
     if transforms.VJP in entry.modes
-    for claim in entry.claims
+    for quantity in entry.claims
     for dtype in entry.dtypes
 ]
 
 
 @pytest.mark.parametrize(
-    ("entry", "claim", "of_dtype"),
+    ("entry", "quantity", "of_dtype"),
     UNDER_VJP,
-    ids=[f"{entry.id}, {claim}, {dtype}" for entry, claim, dtype in UNDER_VJP],
+    ids=[f"{entry.id}, {quantity}, {dtype}" for entry, quantity, dtype in UNDER_VJP],
 )
 def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     entry: ledger.Divergence,
-    claim: str,
+    quantity: str,
     of_dtype: str,
     knobs: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    if not entry.in_force(knobs.subject.name, knobs.device):
-        pytest.skip(
-            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
-            f"torch {entry.torch}"
-        )
-    call, grad_output = entry.smallest_call(claim, of_dtype)
-    asked = replace(call, differentiable=("input",) if claim == FORWARD else (claim,))
+    skip_unless_in_force(entry, knobs)
+    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
+    asked = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
     observed = transforms.under_vjp(
         knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
-    )[claim]
-    bound = expected(call, (claim,), grad_output)[claim]
-    finding = judge_claim(
+    )[quantity]
+    bound = expected(call, (quantity,), grad_output)[quantity]
+    finding = judge_quantity(
         knobs.subject,
         knobs.device,
         None,
         call,
-        claim,
+        quantity,
         observed,
         bound,
         grad_output,
@@ -341,12 +339,8 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
         certify=True,
         mode=transforms.VJP,
     )
-    if finding.strict.passes:
-        how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, f"{transforms.VJP}: {claim}, {of_dtype}", how, knobs.device))
-        return
-    assert finding.divergence == entry.id, explain(finding, knobs.subject, knobs.device)
-    diverged(entry.id)
+    place = f"{transforms.VJP}: {quantity}, {of_dtype}"
+    check_divergence(entry, [finding], place, knobs, tell, diverged)
 
 
 def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
@@ -358,17 +352,9 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
         pytest.skip(f"no entry about torch.compile speaks of {knobs.subject.name} on {knobs.device}")
     programs = [program for _, program in found]
     results = compilation.run(programs, knobs.subject, knobs.device, compilation.DECOMPOSED)
-    mode = f"{compilation.UNDER_COMPILE} with {compilation.DECOMPOSED}"
+    mode = compilation.compiled_by(compilation.DECOMPOSED)
     for (entry, program), result in zip(found, results, strict=True):
         for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
-            if finding.claim in entry.claims:
-                how = f"{finding.strict.fraction:.3g} of the bound at its smallest input"
-                if finding.strict.passes:
-                    place = f"{mode}: {finding.claim}, {program.call.dtype}"
-                    tell(verified.no_longer(entry.id, place, how, knobs.device))
-                else:
-                    what = f"{entry.id} in {program.call.dtype} is {how}"
-                    assert finding.divergence == entry.id, (
-                        f"{what}: {explain(finding, knobs.subject, knobs.device)}"
-                    )
-                    diverged(entry.id)
+            if finding.quantity in entry.claims:
+                place = f"{mode}: {finding.quantity}, {program.call.dtype}"
+                check_divergence(entry, [finding], place, knobs, tell, diverged)

@@ -16,7 +16,8 @@ import torch
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, Mode, judge_claim, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -187,29 +188,29 @@ def _judge_slices(
     certify: bool,
 ) -> Iterator[Finding]:
     mode = VMAP if upstream is None else PER_SAMPLE
-    for claim, result in results.items():
-        of_dtype(claim, result, calls[0].output_dtype if claim == FORWARD else calls[0].dtype)
+    for quantity, result in results.items():
+        of_dtype(quantity, result, calls[0].output_dtype if quantity == FORWARD else calls[0].dtype)
         if len(result) != len(calls):
-            raise WrongResult(f"{claim} of {len(calls)} slices has {len(result)}")
+            raise WrongResult(f"{quantity} of {len(calls)} slices has {len(result)}")
     for i, call in enumerate(calls):
         grad_output = None if upstream is None else upstream[i]
         bounds = expected(call, tuple(results), grad_output)
-        for claim, result in results.items():
+        for quantity, result in results.items():
             observed = widen(result[i])
-            finding = judge_claim(
+            finding = judge_quantity(
                 subject,
                 device,
                 case,
                 call,
-                claim,
+                quantity,
                 observed,
-                bounds[claim],
+                bounds[quantity],
                 grad_output,
                 certify=certify and not i,
                 mode=mode,
             )
-            alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[claim])
-            yield replace(finding, mode=f"{mode} {where}, in slice {i} of {len(calls)}{alone}")
+            alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[quantity])
+            yield replace(finding, where=f"{where}, in slice {i} of {len(calls)}{alone}")
 
 
 def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> str:
@@ -218,11 +219,11 @@ def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> s
         if finding.grad_output is None:
             observed = forward(subject, finding.call, device)
         else:
-            observed = gradients(subject, finding.call, device, finding.grad_output)[finding.claim]
+            observed = gradients(subject, finding.call, device, finding.grad_output)[finding.quantity]
     except Exception as error:
         return f" (a plain call of the slice raises {type(error).__name__}: {error})"
-    plain = judge_claim(
-        subject, device, None, finding.call, finding.claim, observed, bound, finding.grad_output
+    plain = judge_quantity(
+        subject, device, None, finding.call, finding.quantity, observed, bound, finding.grad_output
     )
     return f" (a plain call of the slice is {'right' if plain.verdict.passes else 'wrong too'})"
 
@@ -277,10 +278,10 @@ def verify_grad(
     found = _pull_back(subject, call, tensors(call, device), torch.ones(()))
     one = np.ones(())
     bounds = expected(call, call.differentiable, one)
-    for claim, gradient in zip(call.differentiable, found, strict=True):
-        observed = of_dtype(claim, gradient, call.dtype)
-        yield judge_claim(
-            subject, device, case, call, claim, observed, bounds[claim], one, certify=certify, mode=GRAD
+    for quantity, gradient in zip(call.differentiable, found, strict=True):
+        observed = of_dtype(quantity, gradient, call.dtype)
+        yield judge_quantity(
+            subject, device, case, call, quantity, observed, bounds[quantity], one, certify=certify, mode=GRAD
         )
 
 
@@ -299,9 +300,18 @@ def verify_jacobian(
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
         bounds = expected(call, wanted, one_hot)
-        for claim, jacobian in jacobians.items():
-            row, mode = jacobian[index], f"{JACREV}, in row {list(index)}"
-            finding = judge_claim(
-                subject, device, case, call, claim, row, bounds[claim], one_hot, certify=certify, mode=JACREV
+        for quantity, jacobian in jacobians.items():
+            row = jacobian[index]
+            finding = judge_quantity(
+                subject,
+                device,
+                case,
+                call,
+                quantity,
+                row,
+                bounds[quantity],
+                one_hot,
+                certify=certify,
+                mode=JACREV,
             )
-            yield replace(finding, mode=mode)
+            yield replace(finding, where=f"in row {list(index)}")

@@ -3,8 +3,8 @@ definition.
 
 Read from torch's source (tools/autograd/derivatives.yaml, torch/csrc/autograd/FunctionsManual.cpp,
 torch/_decomp, version 2.13). As in `torch_loss_parity.formulas.torch_formulas` they are only evaluated in the
-rounding arithmetic. Each takes the claim, the direction, the upstream gradient and the arguments of the call,
-and returns the value of the claim.
+rounding arithmetic. Each takes the quantity, the direction, the upstream gradient and the arguments of the
+call, and returns the value of the quantity.
 """
 
 from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.reference.binary_cross_entropy import SMALLEST_VARIANCE
 
@@ -16,13 +16,13 @@ EPSILON = 1e-12
 def bce_double_backward(at: Elements, epsilon: float = EPSILON) -> Any:
     """x + 1e-12 and 1 - x + 1e-12 where the backward has max(x (1 - x), 1e-12)."""
     slope = _slope(at, epsilon)
-    if at.claim == Claim("input", "target"):  # autograd through composed operations: of logit(x)
+    if at.quantity == Quantity("input", "target"):  # autograd through composed operations: of logit(x)
         return -(at.cotangent() / (at.input * (1 - at.input)))
-    if at.claim == Claim("target"):  # likewise
+    if at.quantity == Quantity("target"):  # likewise
         return at.from_cotangent(slope * at.cotangent())
-    if at.claim == Claim("target", "input"):
+    if at.quantity == Quantity("target", "input"):
         return _input_along_target(at, at.direction * at.grad_output, epsilon)
-    return at.weighted_last(slope * (at.direction * at.grad_output if at.claim.of else at.direction))
+    return at.weighted_last(slope * (at.direction * at.grad_output if at.quantity.of else at.direction))
 
 
 # 1e-12 is 0: what it should keep from vanishing is 0/0 or infinite.
@@ -32,14 +32,14 @@ bce_double_backward_in_float16 = partial(bce_double_backward, epsilon=0.0)
 @of_elements
 def bce_jvp_of_backward(at: Elements, epsilon: float = EPSILON) -> Any:
     """As `bce_double_backward`, with the term of the target's missing tangent; weight and 1/N come last."""
-    if at.claim == Claim("input", "target"):
+    if at.quantity == Quantity("input", "target"):
         value = -(at.direction / (at.input * (1 - at.input))) * at.grad_output
-    elif at.claim == Claim("target", "input"):
+    elif at.quantity == Quantity("target", "input"):
         return _input_along_target(at, at.direction * at.grad_output, epsilon)
     else:
         value = _slope(at, epsilon) * (at.direction * at.grad_output)
     value = at.weighted_last(value)
-    if at.claim == Claim("input", "input"):
+    if at.quantity == Quantity("input", "input"):
         value = value + _input_along_target(at, 0 * at.direction * at.grad_output, epsilon)
     return value
 
@@ -50,11 +50,11 @@ bce_jvp_of_backward_in_float16 = partial(bce_jvp_of_backward, epsilon=0.0)  # li
 def _slope(at: Elements, epsilon: float) -> Any:
     xp, x, t = at.xp, at.input, at.target
     left, right = x + epsilon, 1 - x + epsilon
-    if at.claim == Claim("input", "input"):
+    if at.quantity == Quantity("input", "input"):
         return (x * x - 2 * x * t + t) / (left * left * (right * right))
-    if at.claim == Claim("input"):
+    if at.quantity == Quantity("input"):
         return (x - t) / (left * right)
-    return xp.log(1 - x) - xp.log(x) if at.claim == Claim("target") else at.zeros
+    return xp.log(1 - x) - xp.log(x) if at.quantity == Quantity("target") else at.zeros
 
 
 def _input_along_target(at: Elements, cotangent: Any, epsilon: float) -> Any:
@@ -72,7 +72,8 @@ def bce_jvp_with_a_zero_tangent(at: Elements, smallest: float = SMALLEST_VARIANC
     nan at 0 and 1.
     """
     xp, x = at.xp, at.input
-    by_input, by_target = (at.direction, at.zeros) if at.claim.along == "input" else (at.zeros, at.direction)
+    tangents = (at.direction, at.zeros)
+    by_input, by_target = tangents if at.quantity.along == "input" else reversed(tangents)
     value = by_input * (x - at.target) / _variance(at, smallest) + (xp.log(1 - x) - xp.log(x)) * by_target
     return at.weighted_last(value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.formulas.torch_formulas import two_exponentials
 from torch_loss_parity.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid, softplus
@@ -19,10 +19,10 @@ def bce_with_logits_double_backward(at: Elements) -> Any:
     target, p t reaches it by two ways: term by term, each product rounded where torch rounds it.
     """
     cotangent = at.cotangent()
-    if at.claim == Claim("input", "target") and at.pos_weight is not None:
+    if at.quantity == Quantity("input", "target") and at.pos_weight is not None:
         through_log = at.pos_weight * cotangent
         return -(sigmoid(at.xp, at.input) * cotangent) - sigmoid(at.xp, -at.input) * through_log
-    if at.claim == Claim("target", "input") and at.pos_weight is not None:
+    if at.quantity == Quantity("target", "input") and at.pos_weight is not None:
         through_factor = sigmoid(at.xp, at.input) * cotangent
         return at.pos_weight * (through_factor - cotangent) - through_factor
     return at.from_cotangent(_slope(at) * cotangent)
@@ -39,15 +39,15 @@ def _slope(at: Elements) -> Any:
     s = sigmoid(xp, x)
     p = xp.ones_like(x) if at.pos_weight is None else at.pos_weight
     factor = p * t + 1 - t
-    if at.claim == Claim("input", "input"):
+    if at.quantity == Quantity("input", "input"):
         return factor * ((1 - s) * s)
-    if at.claim == Claim("input"):
+    if at.quantity == Quantity("input"):
         return s * factor - p * t
-    if at.claim == Claim("target", "input"):
+    if at.quantity == Quantity("target", "input"):
         return s * (p - 1) - p
-    if at.claim == Claim("input", "target"):
+    if at.quantity == Quantity("input", "target"):
         return -(s + p * sigmoid(xp, -x))
-    return p * softplus(xp, -x) - softplus(xp, x) if at.claim == Claim("target") else at.zeros
+    return p * softplus(xp, -x) - softplus(xp, x) if at.quantity == Quantity("target") else at.zeros
 
 
 @of_elements
@@ -63,25 +63,25 @@ def bce_with_logits_decomposed_jvp(at: Elements) -> Any:
     first, second, total, m = two_exponentials(xp, at.input)
     left = at.input <= 0  # where m is not constant
     grad = at.grad_losses()
-    if at.claim == Claim("target"):
+    if at.quantity == Quantity("target"):
         value = -direction * at.input
         return at.weighted_last(
             value if pos_weight is None else value + (pos_weight - 1) * direction * (xp.log(total) + m)
         )
-    if at.claim.along == "target":
-        return _input_along_target(at, grad) if at.claim.of == "input" else zeros
+    if at.quantity.along == "target":
+        return _input_along_target(at, grad) if at.quantity.of == "input" else zeros
     m_tangent = xp.where(left, -direction, zeros)
     first_tangent, second_tangent = -m_tangent * first, (-direction - m_tangent) * second
     total_tangent = first_tangent + second_tangent
     log_tangent = total_tangent / total
-    if at.claim == Claim("input"):
+    if at.quantity == Quantity("input"):
         value = (1 - at.target) * direction
         if pos_weight is None:
             value = value + m_tangent + log_tangent
         else:
             value = value + ((pos_weight - 1) * at.target + 1) * (log_tangent + m_tangent)
         return at.weighted_last(value)
-    if at.claim == Claim("input", "target"):
+    if at.quantity == Quantity("input", "target"):
         value = -(grad * direction)
         return value if pos_weight is None else value + grad * (log_tangent + m_tangent) * (pos_weight - 1)
     quotient = _through_log(at, grad) / total
@@ -99,29 +99,29 @@ def bce_with_logits_decomposed_double_backward(at: Elements) -> Any:
     xp, direction, pos_weight, zeros = at.xp, at.direction, at.pos_weight, at.zeros
     first, second, total, m = two_exponentials(xp, at.input)
     left = at.input <= 0  # where m is not constant
-    if at.claim == Claim("target"):
+    if at.quantity == Quantity("target"):
         value = -direction * at.input
         return at.to_upstream(
             value if pos_weight is None else value + direction * (pos_weight - 1) * (xp.log(total) + m)
         )
     grad = at.grad_losses()
-    if at.claim == Claim("input", "target"):
+    if at.quantity == Quantity("input", "target"):
         return _input_along_target(at, grad)
-    if at.claim == Claim("target", "target"):
+    if at.quantity == Quantity("target", "target"):
         return zeros
     # What reaches m's gradient, the products with exp(-m) and exp(-x - m), their quotient by the sum, and the
     # logarithm's gradient.
     to_m = xp.where(left, -direction, zeros)
     to_first, to_second = -to_m, -direction - to_m
     to_quotient = to_first * first + to_second * second
-    if at.claim == Claim("input"):
+    if at.quantity == Quantity("input"):
         value = direction * (1 - at.target)
         if pos_weight is None:
             value = value + to_m + to_quotient / total
         else:
             value = value + (to_m + to_quotient / total) * ((pos_weight - 1) * at.target + 1)
         return at.to_upstream(value)
-    if at.claim == Claim("target", "input"):
+    if at.quantity == Quantity("target", "input"):
         value = -(direction * grad)
         return value if pos_weight is None else value + (to_m + to_quotient / total) * grad * (pos_weight - 1)
     quotient = _through_log(at, grad) / total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.formulas.torch_formulas import (
     cross_entropy_of_log_probabilities,
     cross_entropy_of_log_probabilities_backward,
@@ -17,7 +17,7 @@ from torch_loss_parity.reference.softmax import log_softmax
 
 
 def cross_entropy_double_backward(
-    claim: Claim,
+    quantity: Quantity,
     direction: Any,
     grad_output: Any,
     input: Any,
@@ -33,19 +33,19 @@ def cross_entropy_double_backward(
     xp, dim = namespace(input=input), class_dim(input)
     y = log_softmax(input, dim)
     options = (ignore_index, reduction, label_smoothing)
-    if claim.along != "input":
-        return _cross_entropy_along(claim, direction, grad_output, Dual(y), target, weight, *options)
+    if quantity.along != "input":
+        return _cross_entropy_along(quantity, direction, grad_output, Dual(y), target, weight, *options)
     p = xp.exp(y)
-    if claim.of == "input":
+    if quantity.of == "input":
         grad_y = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, *options).input
         c = -xp.sum(grad_y, axis=dim, keepdims=True) * p * direction
         return c - p * xp.sum(c, axis=dim, keepdims=True)
     tangent = direction - xp.sum(direction * p, axis=dim, keepdims=True)
-    return _cross_entropy_along(claim, direction, grad_output, Dual(y, tangent), target, weight, *options)
+    return _cross_entropy_along(quantity, direction, grad_output, Dual(y, tangent), target, weight, *options)
 
 
 def cross_entropy_jvp(
-    claim: Claim,
+    quantity: Quantity,
     direction: Any,
     grad_output: Any,
     input: Any,
@@ -61,22 +61,22 @@ def cross_entropy_jvp(
     xp, dim = namespace(input=input), class_dim(input)
     y = Dual(
         log_softmax(input, dim),
-        direction - logsumexp_jvp(xp, input, direction, dim) if claim.along == "input" else None,
+        direction - logsumexp_jvp(xp, input, direction, dim) if quantity.along == "input" else None,
     )
     return _cross_entropy_along(
-        claim, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing
+        quantity, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing
     )
 
 
 def _cross_entropy_along(
-    claim: Claim, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any
+    quantity: Quantity, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any
 ) -> Any:
-    """The claim, once the log-probabilities and their derivative are known."""
-    target = Dual(target, direction if claim.along == "target" else None)
-    weight = weight if weight is None else Dual(weight, direction if claim.along == "weight" else None)
-    if not claim.of:
+    """The quantity, once the log-probabilities and their derivative are known."""
+    target = Dual(target, direction if quantity.along == "target" else None)
+    weight = weight if weight is None else Dual(weight, direction if quantity.along == "weight" else None)
+    if not quantity.of:
         return tangent_of(cross_entropy_of_log_probabilities(y, target, weight, *options))
     gradients = cross_entropy_of_log_probabilities_backward(Dual(grad_output), y, target, weight, *options)
-    if claim.of != "input":
-        return tangent_of(getattr(gradients, claim.of))
+    if quantity.of != "input":
+        return tangent_of(getattr(gradients, quantity.of))
     return tangent_of(through_log_softmax(y, gradients.input))

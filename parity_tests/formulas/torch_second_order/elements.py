@@ -8,18 +8,18 @@ from functools import wraps
 from math import prod
 from typing import Any
 
-from torch_loss_parity.expectation.second_order import Claim
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.arguments import namespace
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
 
 
 @dataclass(frozen=True, eq=False)
 class Elements:
-    """The arguments of a call, with the claim, the direction and the upstream gradient; and the ways in which
-    weight and 1/N come in.
+    """The arguments of a call, with the quantity, the direction and the upstream gradient; and the ways in
+    which weight and 1/N come in.
     """
 
-    claim: Claim
+    quantity: Quantity
     direction: Any
     grad_output: Any
     input: Any
@@ -46,21 +46,21 @@ class Elements:
     def cotangent(self) -> Any:
         """What reverse mode multiplies each element's derivative with: 1/N and the weight come first."""
         cotangent = self.weighted(self.averaged(self.direction))
-        return cotangent * self.grad_output if self.claim.of else cotangent
+        return cotangent * self.grad_output if self.quantity.of else cotangent
 
     def from_cotangent(self, value: Any) -> Any:
         return (
             value
-            if self.claim.of
+            if self.quantity.of
             else reduce(self.xp, value, "none" if self.reduction == "none" else "sum", 1)
         )
 
     def weighted_last(self, value: Any) -> Any:
-        """The claim, of a derivative times the direction: the weight, then 1/N."""
+        """The quantity, of a derivative times the direction: the weight, then 1/N."""
         value = self.weighted(value)
         return (
             self.averaged(value)
-            if self.claim.of
+            if self.quantity.of
             else reduce(self.xp, value, self.reduction, prod(self.input.shape))
         )
 
@@ -75,13 +75,13 @@ class Elements:
 
 
 def of_elements(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A formula of `Elements`, and perhaps constants, as a function of a claim, a direction, an upstream
+    """A formula of `Elements`, and perhaps constants, as a function of a quantity, a direction, an upstream
     gradient and the arguments.
     """
 
     @wraps(formula)
     def called(
-        claim: Claim,
+        quantity: Quantity,
         direction: Any,
         grad_output: Any,
         input: Any,
@@ -92,7 +92,8 @@ def of_elements(formula: Callable[..., Any]) -> Callable[..., Any]:
         **constants: float,
     ) -> Any:
         return formula(
-            Elements(claim, direction, grad_output, input, target, weight, reduction, pos_weight), **constants
+            Elements(quantity, direction, grad_output, input, target, weight, reduction, pos_weight),
+            **constants,
         )
 
     return called

@@ -1,7 +1,7 @@
 """The ways in which torch is asked for gradients, and how each is driven: whatever the mode, the closed form
 is expected.
 
-Those of second order are in `torch_loss_parity.judging.modes_second_order`.
+Those of second order are in `torch_loss_parity.claims.modes.second_order`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.judging.judge import Mode
+from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors, widen

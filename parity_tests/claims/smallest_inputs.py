@@ -1,0 +1,73 @@
+"""The smallest inputs that the ledger records: as calls, and what a test makes of their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.judging import report
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.ledger import verified
+from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.ledger.news import News
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject
+
+
+def smallest_input(
+    entry: Divergence, quantity: str, dtype: str
+) -> tuple[Call, np.ndarray | None, np.ndarray | None]:
+    """The smallest input recorded for a quantity as a call in ``dtype``, with its upstream gradient and its
+    direction.
+    """
+    call, grad_output = entry.smallest_call(quantity, dtype)
+    arguments = {name: value for name, value in call.arguments.items() if name != "direction"}
+    direction = call.arguments.get("direction")
+    call = replace(call, arguments=arguments, differentiable=Quantity.parse(quantity).arguments)
+    return call, grad_output, None if direction is None else np.asarray(direction, dtype=np.float64)
+
+
+def skip_unless_in_force(entry: Divergence, knobs: Settings) -> None:
+    """Skip the test of an entry that does not speak of the subject, the device and the installed torch."""
+    if not entry.in_force(knobs.subject.name, knobs.device):
+        pytest.skip(
+            f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
+            f"torch {entry.torch}"
+        )
+
+
+def check_divergence(
+    entry: Divergence,
+    findings: Sequence[Finding],
+    place: str,
+    knobs: Settings,
+    tell: Callable[[News], None],
+    diverged: Callable[[str], None],
+    explain: Callable[[Finding, Subject, str], str] = report.explain,
+) -> None:
+    """Check that a smallest input breaks the bound in one of its findings, and that what the entry says holds
+    where it is broken; that none breaks it is news.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        Judged with ``entries=(entry,)``, certified.
+    place : str
+        Says in the news where the entry does not diverge.
+    """
+    assert findings, "nothing was judged"
+    if all(finding.strict.passes for finding in findings):
+        most = "at most " if len(findings) > 1 else ""
+        worst = max(finding.strict.fraction for finding in findings)
+        how = f"{most}{worst:.3g} of the bound at its smallest input"
+        tell(verified.no_longer(entry.id, place, how, knobs.device))
+        return
+    for finding in findings:
+        explained = finding.strict.passes or finding.divergence == entry.id
+        assert explained, explain(finding, knobs.subject, knobs.device)
+    diverged(entry.id)
