@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the first is not there on Windows
 CONTEXT: Context = get_context("forkserver") if system.FORK else get_context("spawn")
 LOADED = (
     "pytest",
-    "torch._dynamo",
+    "torch_loss_parity.tensors.preload",
     "hypothesis",
     "covertable",
     "flint",
