@@ -26,6 +26,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
 from torch_loss_parity.tensors.torch_private import operators_tested
 
 NAMES = {name if name in ("softmax", "log_softmax") else f"nn.functional.{name}": name for name in OPERATORS}
@@ -74,7 +75,7 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return run_subject.widen(value) if value.dtype.is_floating_point else value.numpy()
+        return widen(value) if value.dtype.is_floating_point else value.numpy()
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
 
 
@@ -113,9 +114,7 @@ def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) ->
     failures = []
     for dtype in knobs.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(
-            samples(run_subject.TORCH_DTYPES[dtype], seed=knobs.seed)
-        ):
+        for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=knobs.seed)):
             if not knobs.subject.offers(operator):
                 counts[operator].decline(f"{knobs.subject.name} has no {operator}")
                 continue

@@ -12,7 +12,6 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -23,6 +22,7 @@ from torch_loss_parity.faults.components import (
 )
 from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- REP ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -20,6 +19,7 @@ from torch_loss_parity.faults.components import (
 )
 from torch_loss_parity.faults.kernels import RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, whole
+from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 NO_CLASS = -12345  # an ignore_index that no target has

@@ -11,7 +11,6 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -19,6 +18,7 @@ from torch_loss_parity.faults.components import (
 )
 from torch_loss_parity.faults.kernels import RIGHT
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 

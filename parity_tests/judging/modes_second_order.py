@@ -18,7 +18,8 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.second_order import Claim, Probe, double_backward
 from torch_loss_parity.judging.modes import Bound
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, widen
+from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.tensors.arrays import to_tensor, widen
 
 Found = Mapping[Claim, np.ndarray]
 
@@ -106,7 +107,7 @@ def jvp_of_vjp(subject: Subject, call: Call, device: str, along: str, probe: Pro
 
 def _direction(bound: Bound, along: str, probe: Probe) -> torch.Tensor:
     like = bound.made[along]
-    return torch.from_numpy(np.array(probe.direction)).to(device=like.device, dtype=like.dtype)
+    return to_tensor(probe.direction, like.dtype, like.device)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors, widen
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
 
 MANY = 40  # calls: more than any warm-up
@@ -92,9 +93,7 @@ class Probe:
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
         device = self.knobs.device
         made = tensors(call, device, requires_grad=True)
-        grad_output = torch.from_numpy(np.array(self.upstream)).to(
-            device=device, dtype=TORCH_DTYPES[call.output_dtype]
-        )
+        grad_output = to_tensor(self.upstream, call.output_dtype, device)
         before = {
             name: (bits(tensor).clone(), writes(tensor)) for name, tensor in _given(made, grad_output).items()
         }

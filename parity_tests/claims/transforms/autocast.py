@@ -19,7 +19,8 @@ from torch_loss_parity.judging.judge import Finding, judge_claim, output_shape
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import BUILTIN, Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
 POLICY: Mapping[str, Mapping[str, str]] = {

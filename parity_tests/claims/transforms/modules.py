@@ -17,7 +17,7 @@ from torch_loss_parity.claims.transforms.transforms import cotangent_of, functio
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import Mode
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
 
 CLASSES = {
     "softmax": "Softmax",
@@ -159,12 +159,13 @@ def _offered(call: Call) -> bool:
 
 
 def _build(namespace: Any, name: str, call: Call, made: Mapping[str, Any]) -> Any:
-    options = {name: value for name, value in made.items() if name not in ("input", "target", "dtype")}
-    return getattr(namespace, name)(**options)
+    _, named = by_position_and_name(made)
+    return getattr(namespace, name)(**{name: value for name, value in named.items() if name != "dtype"})
 
 
 def _apply(module: Any, made: Mapping[str, Any]) -> torch.Tensor:
-    return module(*(made[name] for name in ("input", "target") if name in made))
+    positional, _ = by_position_and_name(made)
+    return module(*positional)
 
 
 def _check_state(module: Any, made: Mapping[str, Any]) -> None:
