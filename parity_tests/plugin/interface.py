@@ -32,6 +32,7 @@ import torch
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.processes import system, watchdog
+from torch_loss_parity.processes.strikes import STRIKES
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption, environment, settings
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 from torch_loss_parity.subjects.declined import NotOffered
@@ -271,9 +272,9 @@ def findings_of(
     lacks is not offered.
     """
     counts: dict[str, tally.Tally] = request.node.stash.setdefault(COUNTS, {})
-    if request.config.stash[WATCH].strikes(operator.name) >= watchdog.STRIKES:
+    if request.config.stash[WATCH].strikes(operator.name) >= STRIKES:
         pytest.fail(
-            f"not run: {watchdog.STRIKES} tests of {operator.name} did not return, or killed the process",
+            f"not run: {STRIKES} tests of {operator.name} did not return, or killed the process",
             pytrace=False,
         )
 
