@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation_cache import remembered
+from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce
 
 FORWARD = "forward"
 
@@ -42,7 +43,7 @@ def _asked(working: str, stored: str) -> Arithmetic:
     return Arithmetic.for_dtype(working, storage=FORMATS[stored])
 
 
-@remembered
+@cached
 def expected(
     call: Call,
     claims: Sequence[str],
@@ -139,11 +140,9 @@ def _evaluate(
     shared: Arithmetic | None = None,
 ) -> dict[str, Any]:
     operator = OPERATORS[call.operator]
-    arguments = call.wrapped.get(shared)
-    if arguments is None:
-        arguments = _wrapped(call, wrap, shared)
-        if shared is not None:
-            call.wrapped[shared] = arguments
+    arguments = (
+        _wrapped(call, wrap) if shared is None else call.once(shared, lambda: _wrapped(call, wrap, shared))
+    )
     with np.errstate(all="ignore"):
         if FORWARD in claims:
             return {FORWARD: (function or operator.forward)(**arguments)}
@@ -154,7 +153,10 @@ def _evaluate(
         }
 
 
-def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None) -> Mapping[str, Any]:
+def _wrapped(
+    call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None = None
+) -> Mapping[str, Any]:
+    """The arguments as they are computed with."""
     arguments = {
         name: wrap(value) if isinstance(value, np.ndarray) else value
         for name, value in call.arguments.items()

@@ -1,4 +1,4 @@
-"""What is expected of a call does not depend on what is under test: evaluated once, it serves every subject.
+"""A cache of what is expected of calls: that does not depend on what is under test, and serves every subject.
 
 Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that
 many others are forked from. A result is found by everything that goes into it, byte by byte: the arguments of
@@ -35,7 +35,7 @@ def forget() -> None:
     _kept = None
 
 
-def remembered(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
+def cached(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
     """A function of calls, probes, claims, numbers and arrays, whose bounds are kept while `keep` is in
     force.
     """

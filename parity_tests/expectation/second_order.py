@@ -30,13 +30,14 @@ import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of, certify
-from torch_loss_parity.expectation.expectation_cache import remembered
+from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arguments import namespace
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.reduction import reduce
 
 ACT_ON_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -100,7 +101,7 @@ def double_backward(call: Call, along: str, by: str) -> Claim:
     return Claim(by, along) if call.operator in ACT_ON_ELEMENTS else Claim(along, by)
 
 
-@remembered
+@cached
 def expected(
     call: Call,
     claim: Claim,
