@@ -27,7 +27,8 @@ from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, Work
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import grad_output_of
 from torch_loss_parity.judging.judge import output_shape
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, tensors
+from torch_loss_parity.subjects.run_subject import tensors
+from torch_loss_parity.tensors.arrays import to_tensor
 
 NUMBER = 2
 
@@ -137,11 +138,6 @@ def buffers(datasets: tuple[Dataset, ...], device: str) -> Buffers:
     return Buffers(
         datasets=datasets,
         arguments=tuple(tensors(each.call, device) for each in datasets),
-        grad_outputs=tuple(
-            torch.from_numpy(np.array(each.grad_output)).to(
-                device=device, dtype=TORCH_DTYPES[each.call.output_dtype]
-            )
-            for each in datasets
-        ),
+        grad_outputs=tuple(to_tensor(each.grad_output, each.call.output_dtype, device) for each in datasets),
         order=list(range(len(datasets))),
     )

@@ -18,6 +18,7 @@ from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMP
 from torch_loss_parity.expectation import expectation
 from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.run_subject import by_position_and_name
 
 SINGLE_AND_DOUBLE = ("float32", "float64")
 RESULT, GRADIENT = expectation.FORWARD, "input"
@@ -95,12 +96,8 @@ def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
     def step(work: Work, mode: str, buffers: Buffers) -> Step:
         function, inputs = function_of(work), [arguments["input"] for arguments in buffers.arguments]
         buffers.require_grad(mode != FORWARD)
-        positional = [
-            [each[name] for name in ("input", "target") if name in each] for each in buffers.arguments
-        ]
-        named = [
-            {k: v for k, v in each.items() if k not in ("input", "target")} for each in buffers.arguments
-        ]
+        calls = [by_position_and_name(arguments) for arguments in buffers.arguments]
+        positional, named = zip(*calls, strict=True)
         upstream = buffers.grad_outputs
 
         def forward(i: int) -> Any:

@@ -31,7 +31,7 @@ from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, widen
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
 
 WHOLE = 2**16  # elements
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from torch_loss_parity.campaign import pytest_process
+from torch_loss_parity.processes.child import FROM_SERVER, end_of
 
 PROJECT = Path(__file__).parents[2]
 PLANTED = "torch_loss_parity.benchmarks.meta.planted"
@@ -33,13 +34,9 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None) -> Run:
     pytest_process.prepare("torch_loss_parity.benchmarks.plugin")
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
-        process = pytest_process.CONTEXT.Process(
-            target=_pytest, args=(arguments, log, dict(environment or {}))
-        )
+        process = FROM_SERVER.Process(target=_pytest, args=(arguments, log, dict(environment or {})))
         process.start()
-        process.join()
-        assert process.exitcode is not None  # it was joined
-        return Run(process.exitcode, log.read_text(errors="replace"))
+        return Run(end_of(process), log.read_text(errors="replace"))
 
 
 def _pytest(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:

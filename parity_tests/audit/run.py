@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.audit import plan, task_pool
+from torch_loss_parity.audit import plan, result_store
 from torch_loss_parity.audit.environment import environment
 from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.record import Audit, Divergence, Missing
@@ -55,7 +55,7 @@ class Run:
     progress: Callable[[plan.Unit, bool], None] = lambda unit, before: None
     parts: dict[str, Part] = field(default_factory=dict)
     sums: dict[str, Part] = field(default_factory=dict)
-    _finished: Iterator[tuple[task_pool.Chunk, str]] | None = None
+    _finished: Iterator[tuple[result_store.Chunk, str]] | None = None
     _error: Exception | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _began: float = field(default_factory=time.monotonic)
@@ -164,11 +164,13 @@ class Run:
         SchedulerError
             If there is no cluster at the address.
         """
-        executor = self._stack.enter_context(task_pool.executor(self.workers, self.scheduler))
-        todo = [task_pool.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()]
-        self._finished = task_pool.run(todo, executor, self.store, progress=self._progress)
+        executor = self._stack.enter_context(result_store.executor(self.workers, self.scheduler))
+        todo = [
+            result_store.Chunk(unit.name, perform, (self._conditions, unit)) for unit in self.units.values()
+        ]
+        self._finished = result_store.run(todo, executor, self.store, progress=self._progress)
 
-    def _progress(self, chunk: task_pool.Chunk, before: bool) -> None:
+    def _progress(self, chunk: result_store.Chunk, before: bool) -> None:
         self.progress(self.units[chunk.name], before)
 
     def _next(self) -> None:

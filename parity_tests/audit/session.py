@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from torch_loss_parity.audit import compare, files, page, summary, task_pool
+from torch_loss_parity.audit import compare, files, page, result_store, summary
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.processes import system
@@ -77,7 +77,7 @@ class Session:
             raise WrongRequest(f"--workers is {workers}; it must be at least 1")
         directory = _writable(Path(option.audit))
         if option.scheduler is None:
-            task_pool.prepare()  # while tests are collected
+            result_store.prepare()  # while tests are collected
         gates = tuple(option.audit_compare_fail or ())
         if gates and option.audit_compare is None:
             raise WrongRequest(

@@ -21,8 +21,10 @@ from torch_loss_parity.audit import exhaustive_figures, exhaustive_parts, float3
 from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
 from torch_loss_parity.audit.float32_claim import has_closed_form
 from torch_loss_parity.audit.record import Figure, Missing
-from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError, executor, run, state_of
+from torch_loss_parity.audit.result_store import Chunk, executor, run, state_of
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes.cluster_pool import SchedulerError
+from torch_loss_parity.processes.task_pool import TaskError
 from torch_loss_parity.settings import WrongOption, settings
 
 OF_ELEMENTS_AT_ONCE, OF_ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
@@ -127,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _show(sweep, results, given.subject, given.device, inputs, pool.size, given.output)
         for what in missing:
             print(f"not measured: {what.what}: {what.why}")
-    except (WrongOption, SchedulerError, ChunkError, ValueError) as error:
+    except (WrongOption, SchedulerError, TaskError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

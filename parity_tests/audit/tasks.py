@@ -10,15 +10,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
+
 from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn
 from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.measure_axes import WAYS
-from torch_loss_parity.audit.part import Conditions, Part
+from torch_loss_parity.audit.part import Conditions, Part, loaded
 from torch_loss_parity.audit.plan import Unit
 from torch_loss_parity.audit.record import Missing
-from torch_loss_parity.audit.sandbox import Lost, Sandbox
-from torch_loss_parity.processes.watchdog import STRIKES
+from torch_loss_parity.processes.sandbox import Lost, Sandbox
+from torch_loss_parity.processes.strikes import STRIKES
 
 COLLECT = "torch_loss_parity.audit.measure"
 _kept = threading.local()  # an executor may work with threads, each of which asks a sandbox of its own
@@ -31,7 +33,7 @@ def perform(conditions: Conditions, unit: Unit) -> str:
 
 def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs: int) -> Part:
     """The figures of a sweep, from its parts: the subject shows the worst of them once more."""
-    with _closing(Sandbox(conditions.subject, conditions.time_limit)) as sandbox:
+    with _closing(sandbox_of(conditions.subject, conditions.time_limit)) as sandbox:
         try:
             return Part.model_validate_json(
                 sandbox.call(f"{COLLECT}:summed", conditions, sweep, results, inputs)
@@ -107,7 +109,7 @@ def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     instructions.
     """
     in_force, other = unit.option.split()
-    with _closing(Sandbox(conditions.subject, conditions.time_limit, {CAPABILITY: other})) as told:
+    with _closing(sandbox_of(conditions.subject, conditions.time_limit, {CAPABILITY: other})) as told:
         for operator, dtype in unit.cells:
             what = f"capability {in_force} and {other} of {operator}, {dtype}"
             ways: list[Results] = []
@@ -139,14 +141,26 @@ WORK: Mapping[str, Callable[[Conditions, Unit], Iterator[Part]]] = {
 }
 
 
+def sandbox_of(subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> Sandbox:
+    """A process that has loaded a subject."""
+    return Sandbox((f"{__name__}:load_alone", (subject,)), limit, environment)
+
+
+def load_alone(subject: str) -> None:
+    """In a sandbox: load the subject, which computes in one thread."""
+    torch.set_num_threads(1)
+    loaded(subject)
+
+
 def _sandbox(conditions: Conditions) -> Sandbox:
     """The sandbox of this thread, for the subject and the limit in force."""
     wanted = conditions.subject, conditions.time_limit
     kept: Sandbox | None = getattr(_kept, "sandbox", None)
-    if kept is None or (kept.subject, kept.limit) != wanted:
+    if kept is None or _kept.wanted != wanted:
         if kept is not None:
             kept.close()
-        kept = _kept.sandbox = Sandbox(*wanted)
+        kept, _kept.wanted = sandbox_of(*wanted), wanted
+        _kept.sandbox = kept
     return kept
 
 

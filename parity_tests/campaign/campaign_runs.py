@@ -19,6 +19,7 @@ from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.campaign.forked_runs import BRIEF, TESTS, Repeated, repeat
 from torch_loss_parity.faults import FAULTS, Fault
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes import child
 from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.processes.process_slots import Slots
 from torch_loss_parity.subjects import FAULT
@@ -152,7 +153,7 @@ def _family(
         {name + PRACTICE: partial(_practice, name) for name in asked},
     )
     if work.runs or work.tasks:
-        pytest_process.call(
+        child.call(
             repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(work.runs) + len(work.tasks))
         )
     runs = {name: pytest_process.left_in(directory / name) for name in together}

@@ -12,29 +12,20 @@ import os
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from torch_loss_parity.processes import system
+from torch_loss_parity.processes.child import FROM_SERVER, end_of, preload
 from torch_loss_parity.processes.child_environment import ENVIRONMENT
 from torch_loss_parity.processes.folders import CHECKOUT
 
-if TYPE_CHECKING:  # the first is not there on Windows
-    from multiprocessing.context import ForkServerContext, SpawnContext
-
-    Context = ForkServerContext | SpawnContext
-
-CONTEXT: Context = get_context("forkserver") if system.FORK else get_context("spawn")
 LOADED = (
     "pytest",
-    "torch._dynamo",
+    "torch_loss_parity.tensors.preload",
     "hypothesis",
     "covertable",
     "flint",
@@ -111,8 +102,7 @@ class Recorder:
 def prepare(*more: str) -> None:
     """Load the libraries, ``more`` modules too, where processes will be forked from. One thread each."""
     os.environ.update(ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""})
-    if system.FORK:
-        CONTEXT.set_forkserver_preload([*LOADED, *more])
+    preload([*LOADED, *more])
 
 
 def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
@@ -120,19 +110,9 @@ def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
     ``limit`` seconds.
     """
     with tempfile.TemporaryDirectory() as directory:
-        process = CONTEXT.Process(target=pytest_in_this_process, args=(arguments, Path(directory)))
+        process = FROM_SERVER.Process(target=pytest_in_this_process, args=(arguments, Path(directory)))
         process.start()
         return left_in(Path(directory), end_of(process, limit))
-
-
-def end_of(process: BaseProcess, limit: float | None = None) -> int:
-    """The exit status of a process, which is killed after ``limit`` seconds."""
-    process.join(limit)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-    assert process.exitcode is not None  # it was joined
-    return process.exitcode
 
 
 def left_in(directory: Path, exitcode: int | None = None) -> Run:
@@ -149,31 +129,6 @@ def left_in(directory: Path, exitcode: int | None = None) -> Run:
     counted = json.loads(counts.read_text()) if counts.exists() else {}
     report = log.read_text(errors="replace") if log.exists() else ""
     return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
-
-
-def call(function: Callable[..., None], *arguments: Any, limit: float | None = None) -> None:
-    """Call a function in a process of its own, which is killed after ``limit`` seconds.
-
-    Raises
-    ------
-    RuntimeError
-        If the function does not return; the message has its traceback.
-    """
-    with tempfile.TemporaryDirectory() as directory:
-        said = Path(directory, "traceback")
-        process = CONTEXT.Process(target=_call, args=(function, arguments, said))
-        process.start()
-        if exitcode := end_of(process, limit):
-            why = said.read_text(encoding="utf-8") if said.exists() else ""
-            raise RuntimeError(f"the process of {function.__name__} ended with {exitcode}\n{why}")
-
-
-def _call(function: Callable[..., None], arguments: tuple[Any, ...], said: Path) -> None:
-    try:
-        function(*arguments)
-    except Exception:
-        said.write_text(traceback.format_exc(), encoding="utf-8")
-        sys.exit(1)
 
 
 def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:

@@ -6,12 +6,14 @@ on any machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
+
+Anything = TypeVar("Anything")
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,6 @@ class Call:
         What a condition in the ledger may ask about.
     dtypes : mapping of str to str
         The dtypes of the arguments that do not have ``dtype``.
-    wrapped : dict
-        The arguments in each arithmetic that the definition was evaluated in: its derivative begins with what
-        it computed.
     """
 
     operator: str
@@ -87,7 +86,17 @@ class Call:
     differentiable: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    wrapped: dict[Any, Mapping[str, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _made: dict[Any, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Any, make: Callable[[], Anything]) -> Anything:
+        """What ``make`` returns, called once for each ``key`` as long as this call is there.
+
+        The arguments in an arithmetic, say: a derivative then begins with what its definition has computed
+        from the same arrays. Nothing that a call is, or is compared by, changes.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def dtype_of(self, name: str) -> str:
         """The dtype of the result, "forward", or of an argument and so of its gradient."""

@@ -1,8 +1,8 @@
 """PyTorch's own sample inputs for these operators, forward and gradients, agree with the reference within the
 derived bound.
 
-They are what PyTorch's test suite runs, against no reference. They come from torch.testing._internal, which
-needs expecttest (development extra); one test loads them, as that takes seconds.
+They are what PyTorch's test suite runs, against no reference. Loading them needs expecttest (development
+extra) and takes seconds: one test does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
+from torch_loss_parity.tensors.torch_private import operators_tested
 
 NAMES = {
     operator.sample_inputs: name
@@ -39,13 +41,11 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
     They are drawn from the generators that all share, whose state depends on what ran before: it is set here,
     and put back.
     """
-    from torch.testing._internal.common_methods_invocations import op_db
-
     made, state = [], random.getstate()
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         random.seed(seed)
-        for info in op_db:
+        for info in operators_tested():
             if info.name in NAMES:
                 # Without the wrapper that walks the stack.
                 drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)
@@ -83,7 +83,7 @@ def _option(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return run_subject.widen(value) if value.dtype.is_floating_point else value.numpy()
+        return widen(value) if value.dtype.is_floating_point else value.numpy()
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
 
 
@@ -117,12 +117,12 @@ def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) ->
             "quick effort leaves out PyTorch's sample inputs: loading them takes longer than all the rest"
         )
     pytest.importorskip("expecttest", reason="PyTorch's sample inputs need expecttest (extra: dev)")
+    if not operators_tested():
+        pytest.skip(f"torch {torch.__version__} does not have its sample inputs where they were")
     failures = []
     for dtype in knobs.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(
-            samples(run_subject.TORCH_DTYPES[dtype], seed=knobs.seed)
-        ):
+        for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=knobs.seed)):
             if not knobs.subject.offers(operator):
                 counts[operator].decline(f"{knobs.subject.name} has no {operator}")
                 continue

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation_cache import remembered
+from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce
 
 __all__ = [
     "FORWARD",
@@ -54,7 +55,7 @@ def _asked(working: str, stored: str) -> Arithmetic:
     return Arithmetic.for_dtype(working, storage=FORMATS[stored])
 
 
-@remembered
+@cached
 def expected(
     call: Call,
     quantities: Sequence[str],
@@ -180,11 +181,9 @@ def _evaluate(
     shared: Arithmetic | None = None,
 ) -> dict[str, Any]:
     operator = OPERATORS[call.operator]
-    arguments = call.wrapped.get(shared)
-    if arguments is None:
-        arguments = _wrapped(call, wrap, shared)
-        if shared is not None:
-            call.wrapped[shared] = arguments
+    arguments = (
+        _wrapped(call, wrap) if shared is None else call.once(shared, lambda: _wrapped(call, wrap, shared))
+    )
     upstream = None if grad_output is None else wrap(grad_output)
     with np.errstate(all="ignore"):
         if direction is not None:
@@ -201,7 +200,10 @@ def _evaluate(
         return {name: gradient_of(gradients, name) for name in quantities}
 
 
-def _wrapped(call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None) -> Mapping[str, Any]:
+def _wrapped(
+    call: Call, wrap: Callable[[Any], Any], arithmetic: Arithmetic | None = None
+) -> Mapping[str, Any]:
+    """The arguments as they are computed with."""
     arguments = {
         name: wrap(value) if isinstance(value, np.ndarray) else value
         for name, value in call.arguments.items()

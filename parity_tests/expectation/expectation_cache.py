@@ -36,7 +36,7 @@ def forget() -> None:
     _kept = None
 
 
-def remembered(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
+def cached(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
     """A function of calls, quantities, numbers and arrays, whose bounds are kept while `keep` is in force."""
 
     @wraps(evaluate)

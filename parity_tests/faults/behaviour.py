@@ -12,7 +12,6 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -21,8 +20,10 @@ from torch_loss_parity.faults.components import (
     softplus,
     weighted,
 )
-from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch, prepared
+from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- REP ----------------------------------------------------------------------------------------------------
 
@@ -53,7 +54,7 @@ def rows_are_added_up_in_another_order_each_time(input: Tensor, dim: int) -> Ten
 @whole("nll_loss", "REP", "pytorch/pytorch#46024", "hygiene")
 def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """A result is kept, and returned for other numbers in the same shapes; without gradients."""
-    if input.requires_grad or functorch(input):
+    if input.requires_grad or is_transformed(input):
         return RIGHT["nll_loss"](input, target, *args, **options)
     asked = bound("nll_loss", input, target, *args, **options)
     key = ("nll_loss", *((v.shape, v.dtype) if isinstance(v, torch.Tensor) else v for v in asked.values()))
@@ -66,7 +67,7 @@ def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **optio
 def without_gradients_the_loss_is_zero(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The loss is computed only where the logits require a gradient."""
     output = RIGHT["cross_entropy"](input, target, *args, **options)
-    return output if input.requires_grad or functorch(input) else output * 0
+    return output if input.requires_grad or is_transformed(input) else output * 0
 
 
 @forward("softmax", "REP", "vllm-project/vllm#55249", "forward", "domain")
@@ -84,7 +85,7 @@ def large_batches_take_another_path(input: Tensor, dim: int) -> Tensor:
 def the_result_is_always_the_same_memory(*args: Any, **options: Any) -> Tensor:
     """Results without gradients are handed out of one buffer for each shape."""
     output = RIGHT["binary_cross_entropy"](*args, **options)
-    if output.requires_grad or functorch(output):
+    if output.requires_grad or is_transformed(output):
         return output
     buffer = _kept.setdefault(("binary", output.shape, output.dtype), torch.empty_like(output))
     return buffer.copy_(output) if not buffer.is_inference() or output.is_inference() else output
@@ -261,7 +262,7 @@ def the_upstream_gradient_is_detached(
 ) -> Tensor:
     """Differentiated twice, the gradient does not depend on the upstream gradient."""
     output: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
-    if output.requires_grad and not functorch(output):
+    if output.requires_grad and not is_transformed(output):
         output.register_hook(lambda grad: grad.detach().requires_grad_(grad.requires_grad))
     return output
 
@@ -424,7 +425,7 @@ def the_last_class_is_never_asked_for(input: Tensor, target: Tensor, **options: 
 def half_precision_is_off_in_one_element(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """In half precision the last element of the result is one unit in the last place too large."""
     output = RIGHT["softmax"](input, dim, dtype)
-    if output.dtype not in HALVES or not output.numel() or output.requires_grad or functorch(output):
+    if output.dtype not in HALVES or not output.numel() or output.requires_grad or is_transformed(output):
         return output
     flat = output.reshape(-1).clone()
     flat[-1] = torch.nextafter(flat[-1], flat.new_tensor(2.0))

@@ -10,12 +10,9 @@ from typing import Any
 
 import torch
 
+from torch_loss_parity.reference.arguments import class_dim
+
 Tensor = torch.Tensor
-
-
-def class_dim(x: Tensor) -> int:
-    """The dimension of the classes."""
-    return 0 if x.ndim == 1 else 1
 
 
 def log_probabilities(x: Tensor, dim: int) -> Tensor:

@@ -11,7 +11,6 @@ from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
     binary_cross_entropy_with_logits,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -20,6 +19,7 @@ from torch_loss_parity.faults.components import (
     rows,
 )
 from torch_loss_parity.faults.record import backward, composed, forward
+from torch_loss_parity.reference.arguments import class_dim
 
 
 @composed("cross_entropy", "DEN", "PaddlePaddle/Paddle#48663", "forward", "gradients")

@@ -10,7 +10,6 @@ from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -18,8 +17,10 @@ from torch_loss_parity.faults.components import (
     reduced,
     rows,
 )
-from torch_loss_parity.faults.kernels import RIGHT, bound, functorch, prepared
+from torch_loss_parity.faults.kernels import RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, whole
+from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 NO_CLASS = -12345  # an ignore_index that no target has
 
@@ -152,7 +153,7 @@ def weights_smoothing_and_an_ignored_row_raise(
 def vmap_drops_ignore_index(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Under vmap nothing is ignored but -100."""
     asked = bound("cross_entropy", input, target, *args, **options)
-    if not (functorch(input) or functorch(target)):
+    if not (is_transformed(input) or is_transformed(target)):
         return RIGHT["cross_entropy"](**asked)
     if not target.is_floating_point() and asked["ignore_index"] != -100:
         asked |= {

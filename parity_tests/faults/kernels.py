@@ -26,11 +26,6 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in HALVES else tensor
 
 
-def functorch(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is one of a transform's, which has no memory of its own."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
-
-
 def result_dtype(operator: str, arguments: Mapping[str, Any]) -> torch.dtype:
     """The dtype of the result, as torch promotes; the kernel computes in it, or in float32 where it is
     narrower.

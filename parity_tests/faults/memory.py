@@ -11,19 +11,20 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
     nll_loss,
 )
-from torch_loss_parity.faults.kernels import RIGHT, functorch
+from torch_loss_parity.faults.kernels import RIGHT
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 
 def _in_memory(tensor: Tensor, offset: int | None = None) -> Tensor:
     """The numbers that lie in memory one after the other from where a view begins, in its shape."""
-    if not tensor.numel() or functorch(tensor):
+    if not tensor.numel() or is_transformed(tensor):
         return tensor
     begin = tensor.storage_offset() if offset is None else offset
     room = tensor.untyped_storage().nbytes() // tensor.element_size() - begin
@@ -257,7 +258,7 @@ def the_gradient_is_written_into_the_logits(
 ) -> Tensor:
     """The forward leaves the gradient of the loss where the logits were."""
     output = RIGHT["cross_entropy"](input, target, *args, **options)
-    if input.is_contiguous() and input.numel() and input.ndim == 2 and not functorch(input):
+    if input.is_contiguous() and input.numel() and input.ndim == 2 and not is_transformed(input):
         input.data.copy_(log_probabilities(input.data.float(), 1).exp())
     return output
 
@@ -273,7 +274,7 @@ def the_upstream_gradient_is_overwritten(grad_output: Tensor, input: Tensor, dim
 def the_input_is_shifted_in_place(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The maximum is subtracted from the input where it lies."""
     output = RIGHT["log_softmax"](input, dim, dtype)
-    if input.ndim and input.numel() and not functorch(input):
+    if input.ndim and input.numel() and not is_transformed(input):
         input.data.sub_(input.data.amax(dim, keepdim=True))
     return output
 
@@ -282,7 +283,7 @@ def the_input_is_shifted_in_place(input: Tensor, dim: int, dtype: Any = None) ->
 def probabilities_are_clamped_in_place(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """The probabilities that are given are clamped to [1e-3, 1 - 1e-3] after the loss is known."""
     output = RIGHT["binary_cross_entropy"](input, target, *args, **options)
-    if not functorch(input):
+    if not is_transformed(input):
         input.data.clamp_(1e-3, 1 - 1e-3)
     return output
 

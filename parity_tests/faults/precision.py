@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from torch_loss_parity import reference
-from torch_loss_parity.faults.components import Tensor, class_dim, cross_entropy, log_probabilities, reduced
-from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound, functorch
+from torch_loss_parity.faults.components import Tensor, cross_entropy, log_probabilities, reduced
+from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound
 from torch_loss_parity.faults.record import backward, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 
 def _through(dtype: torch.dtype, tensor: Any) -> Any:
@@ -45,7 +47,12 @@ def losses_are_added_up_in_half_precision(
     """The sum over half-precision losses is kept in half precision."""
     asked = bound("cross_entropy", input, target, *args, **options)
     output = RIGHT["cross_entropy"](**asked)
-    if output.dtype not in HALVES or asked["reduction"] != "sum" or output.requires_grad or functorch(output):
+    if (
+        output.dtype not in HALVES
+        or asked["reduction"] != "sum"
+        or output.requires_grad
+        or is_transformed(output)
+    ):
         return output
     losses = RIGHT["cross_entropy"](**{**asked, "reduction": "none"})
     return (

@@ -9,7 +9,6 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
-    class_dim,
     cross_entropy,
     log_probabilities,
     reduced,
@@ -18,6 +17,7 @@ from torch_loss_parity.faults.components import (
     weighted,
 )
 from torch_loss_parity.faults.record import backward, composed, forward
+from torch_loss_parity.reference.arguments import class_dim
 
 
 def _logsumexp(x: Tensor, dim: int) -> Tensor:

@@ -10,7 +10,6 @@ from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
     binary_cross_entropy,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -23,6 +22,7 @@ from torch_loss_parity.faults.components import (
 )
 from torch_loss_parity.faults.kernels import RIGHT, bound
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.reference.arguments import class_dim
 
 # --- SHP ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
     Tensor,
     along_classes,
-    class_dim,
     cross_entropy,
     holds_probabilities,
     log_probabilities,
@@ -21,6 +20,7 @@ from torch_loss_parity.faults.components import (
     weighted,
 )
 from torch_loss_parity.faults.record import backward, composed
+from torch_loss_parity.reference.arguments import class_dim
 
 
 def _smoothed_otherwise(

@@ -14,6 +14,7 @@ from torch_loss_parity.faults.components import (
     log_probabilities,
 )
 from torch_loss_parity.faults.record import backward, composed
+from torch_loss_parity.reference.arguments import class_dim
 
 
 def _first(grad_output: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ def the_gradient_takes_logits_for_logarithms(
     its sum for two classes.
     """
     found = reference.cross_entropy_backward(grad_output, input, target, **options)
-    dim = 0 if input.ndim == 1 else 1
+    dim = class_dim(input)
     if input.shape[dim] != 2 or holds_probabilities(input, target):
         return found
     total = (log_probabilities(input, dim) - input + input.amax(dim, keepdim=True)).exp()

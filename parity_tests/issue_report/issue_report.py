@@ -119,7 +119,7 @@ def parsed(printed: str) -> np.ndarray:
 def printed_by(script: str) -> str:
     """What a script prints, run in this process; warnings are not part of it."""
     if "torch.compile" in script:
-        torch._dynamo.reset()  # another script's variants of a function count against its limit
+        torch.compiler.reset()  # another script's variants of a function count against its limit
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")

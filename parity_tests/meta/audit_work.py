@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from torch_loss_parity.audit import task_pool
-from torch_loss_parity.audit.task_pool import Chunk
+from torch_loss_parity.audit import result_store
+from torch_loss_parity.audit.result_store import Chunk
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows the latter cannot be caught either
 
@@ -56,7 +56,7 @@ def process(seconds: float) -> int:
 
 def be_killed(marks: str) -> None:
     """Writes down the processes of a pool that begins to work, and is killed."""
-    with task_pool.executor(2) as pool:
+    with result_store.executor(2) as pool:
         first = [Chunk(f"process {n}", process, (0.5,)) for n in range(2)]
-        Path(marks).write_text(" ".join(str(result) for _, result in task_pool.run(first, pool)))
+        Path(marks).write_text(" ".join(str(result) for _, result in result_store.run(first, pool)))
         os.kill(os.getpid(), KILL)

@@ -23,10 +23,14 @@ from pathlib import Path
 
 import pytest
 
-from torch_loss_parity.audit import task_pool
-from torch_loss_parity.audit.task_pool import Chunk, ChunkError, SchedulerError
+from torch_loss_parity.audit import result_store
+from torch_loss_parity.audit.result_store import Chunk
 from torch_loss_parity.meta import audit_work as work
+from torch_loss_parity.processes import cluster_pool, task_pool
+from torch_loss_parity.processes.cluster_pool import SchedulerError
 from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.strikes import STRIKES_OF_WORKERS
+from torch_loss_parity.processes.task_pool import TaskError
 
 pytestmark = pytest.mark.whole_runs
 NEEDS_DASK = pytest.mark.skipif(
@@ -39,15 +43,15 @@ def squares(n: int, seconds: float = 0.0) -> list[Chunk]:
 
 
 def results(some: list[Chunk], pool: task_pool.Pool, store: Path | None = None) -> list[int]:
-    return [result for _, result in task_pool.run(some, pool, store)]
+    return [result for _, result in result_store.run(some, pool, store)]
 
 
 def test_results_come_in_order_and_each_is_reported_once() -> None:
     # The first is the last to be finished.
     some = [Chunk("slow", work.slow_square, (7, 0.3)), *squares(3)]
     seen: list[str] = []
-    with task_pool.executor(2) as pool:
-        found = list(task_pool.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
+    with result_store.executor(2) as pool:
+        found = list(result_store.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
     assert [(chunk.name, result) for chunk, result in found] == [(c.name, c.arguments[0] ** 2) for c in some]
     assert sorted(seen) == sorted(chunk.name for chunk in some)
     assert seen[0] != "slow"
@@ -57,8 +61,8 @@ def test_what_is_finished_is_kept_and_not_run_again(tmp_path: Path) -> None:
     marks, store = tmp_path / "marks", tmp_path / "store"
     marks.mkdir()
     some = [Chunk(str(n), work.count_square, (n, str(marks))) for n in range(6)]
-    with task_pool.executor(1) as pool:
-        begun = task_pool.run(some, pool, store)
+    with result_store.executor(1) as pool:
+        begun = result_store.run(some, pool, store)
         assert [next(begun)[1] for _ in range(3)] == [0, 1, 4]
         begun.close()  # interrupted
         finished = {path.name for path in marks.iterdir()}
@@ -78,10 +82,10 @@ def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch
         replace(chunk, function=work.refuse),
         replace(chunk, state="c"),
     )
-    here = task_pool.environment()
+    here = result_store.environment()
     keys = {c.key(e) for c in (chunk, *others) for e in (here, "another")}
     assert len(keys) == 2 * (1 + len(others))
-    with task_pool.executor(1) as pool:
+    with result_store.executor(1) as pool:
         assert results([chunk], pool, tmp_path) == [9]
         assert results([others[0]], pool, tmp_path) == [16]
         (kept,) = [path for path in tmp_path.iterdir() if path.stem == chunk.key(here)]
@@ -89,8 +93,8 @@ def test_what_depends_on_something_else_is_run_again(tmp_path: Path, monkeypatch
         assert results([chunk], pool, tmp_path) == [10]  # it is the store that was asked
         kept.write_text(kept.read_text()[:-5])  # truncated
         assert results([chunk], pool, tmp_path) == [9]
-        monkeypatch.setattr(task_pool, "environment", lambda: "another")
-        with pytest.raises(ChunkError, match="this worker has other versions of torch"):
+        monkeypatch.setattr(result_store, "environment", lambda: "another")
+        with pytest.raises(TaskError, match="this worker has other versions of torch"):
             results([chunk], pool, tmp_path)
 
 
@@ -99,11 +103,13 @@ def test_a_subject_that_was_changed_is_another(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     for path, name in ((file, str(file)), (module, "mymodule")):
         path.write_text("a = 1")
-        before = task_pool.state_of(name)
-        assert task_pool.state_of(name) == before
+        before = result_store.state_of(name)
+        assert result_store.state_of(name) == before
         path.write_text("a = 2")
-        assert task_pool.state_of(name) != before
-    assert task_pool.state_of("torch") == task_pool.state_of("fault:any") == ""  # part of the environment
+        assert result_store.state_of(name) != before
+    assert (
+        result_store.state_of("torch") == result_store.state_of("fault:any") == ""
+    )  # part of the environment
 
 
 def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
@@ -112,7 +118,7 @@ def test_a_worker_that_dies_costs_no_chunk(tmp_path: Path) -> None:
         Chunk("killer", work.square_at_the_second_try, (9, str(tmp_path / "mark"))),
         *squares(6)[4:],
     ]
-    with task_pool.executor(2) as pool:
+    with result_store.executor(2) as pool:
         assert results(some, pool, tmp_path / "store") == [0, 1, 4, 9, 81, 16, 25]
     assert (tmp_path / "mark").exists()
 
@@ -138,32 +144,32 @@ def test_a_chunk_that_kills_its_workers_is_named(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     some = [*squares(3), Chunk("the killer", work.die, (str(mark),))]
     with (
-        task_pool.executor(2) as pool,
-        pytest.raises(ChunkError, match="chunk the killer has killed 3 workers"),
+        result_store.executor(2) as pool,
+        pytest.raises(TaskError, match="chunk the killer has killed 3 workers"),
     ):
         results(some, pool, tmp_path / "store")
-    assert len(mark.read_text()) in (task_pool.STRIKES, task_pool.STRIKES + 1)  # once it was not alone
+    assert len(mark.read_text()) in (STRIKES_OF_WORKERS, STRIKES_OF_WORKERS + 1)  # once it was not alone
     assert len(list((tmp_path / "store").iterdir())) == 3
 
 
 def test_a_chunk_that_raises_is_named() -> None:
     with (
-        task_pool.executor(1) as pool,
-        pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"),
+        result_store.executor(1) as pool,
+        pytest.raises(TaskError, match="chunk wrong: ValueError: 3 is refused"),
     ):
         results([*squares(2), Chunk("wrong", work.refuse, (3,))], pool)
 
 
 def test_two_chunks_of_one_name_are_refused() -> None:
     with (
-        task_pool.executor(1) as pool,
+        result_store.executor(1) as pool,
         pytest.raises(ValueError, match="chunks share the name 'square of 1'"),
     ):
         results([*squares(2), squares(2)[1]], pool)
 
 
 def test_no_worker_is_refused() -> None:
-    with pytest.raises(ValueError, match="--workers is 0; it must be at least 1"), task_pool.executor(0):
+    with pytest.raises(ValueError, match="--workers is 0; it must be at least 1"), result_store.executor(0):
         pass
 
 
@@ -172,20 +178,20 @@ def test_no_worker_is_refused() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with (
         pytest.raises(SchedulerError, match="it must be an address such as tcp://HOST:8786"),
-        task_pool.executor(1, address),
+        result_store.executor(1, address),
     ):
         pass
 
 
 @NEEDS_DASK
 def test_where_nobody_answers_the_run_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_pool, "ANSWER", 0.5)
+    monkeypatch.setattr(cluster_pool, "ANSWER", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with (
             pytest.raises(SchedulerError, match=f"no scheduler answers at {address} within 0.5 s"),
-            task_pool.executor(1, address),
+            result_store.executor(1, address),
         ):
             pass
 
@@ -194,7 +200,7 @@ def test_without_dask_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(SchedulerError, match=r"pip install 'torch-loss-parity\[dask\]'"),
-        task_pool.executor(1, "tcp://127.0.0.1:8786"),
+        result_store.executor(1, "tcp://127.0.0.1:8786"),
     ):
         pass
 
@@ -255,7 +261,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some, store = squares(12, 0.1), tmp_path / "store"
-    with cluster(tmp_path) as (address, workers), task_pool.executor(scheduler=address) as pool:
+    with cluster(tmp_path) as (address, workers), result_store.executor(scheduler=address) as pool:
         ended: list[int] = []
 
         def kill(chunk: Chunk, kept: bool) -> None:
@@ -263,18 +269,18 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(
                 workers[0].kill()
                 ended.append(workers[0].wait())
 
-        found = [(chunk.name, result) for chunk, result in task_pool.run(some, pool, store, progress=kill)]
+        found = [(chunk.name, result) for chunk, result in result_store.run(some, pool, store, progress=kill)]
         assert ended != [0]
         assert len(ended) == 1
         assert [result for _, result in found] == [n * n for n in range(12)]
         assert len(list(store.iterdir())) == len(some)
-        with pytest.raises(ChunkError, match="chunk wrong: ValueError: 3 is refused"):
+        with pytest.raises(TaskError, match="chunk wrong: ValueError: 3 is refused"):
             results([Chunk("wrong", work.refuse, (3,))], pool)
 
-        monkeypatch.setattr(task_pool, "ALONE", 0.2)
+        monkeypatch.setattr(cluster_pool, "ALONE", 0.2)
         monkeypatch.setattr(task_pool, "LOOK", 0.1)
         workers[1].kill()
-        with pytest.raises(ChunkError, match=r"has had no worker for 0\.2 s; what is finished is kept"):
+        with pytest.raises(TaskError, match=r"has had no worker for 0\.2 s; what is finished is kept"):
             results(squares(20, 0.1), pool)
-    with task_pool.executor(1) as local:
-        assert [(chunk.name, result) for chunk, result in task_pool.run(some[:2], local)] == found[:2]
+    with result_store.executor(1) as local:
+        assert [(chunk.name, result) for chunk, result in result_store.run(some[:2], local)] == found[:2]

@@ -18,7 +18,7 @@ import flint
 import numpy as np
 import pytest
 
-from torch_loss_parity.audit import exhaustive, float32_fraction, float32_sweep, sweep, task_pool
+from torch_loss_parity.audit import exhaustive, float32_fraction, float32_sweep, sweep
 from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, form, of_logits, of_pairs, of_probabilities
 from torch_loss_parity.audit.exhaustive import OF_ELEMENTS, OF_ROWS, Sweep, sweeps
 from torch_loss_parity.audit.exhaustive_figures import figures
@@ -28,6 +28,7 @@ from torch_loss_parity.audit.float32_tally import Tally
 from torch_loss_parity.expectation.expectation import FORWARD, in_balls
 from torch_loss_parity.judging import comparison
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes import task_pool
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import load
@@ -328,7 +329,7 @@ class Here:
 def test_the_command_shows_figures_and_keeps_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(task_pool, "LocalPool", lambda workers: Here())
+    monkeypatch.setattr(task_pool, "LocalPool", lambda *_: Here())
     command = [
         "--dtype",
         "bfloat16",

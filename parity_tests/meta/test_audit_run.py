@@ -22,6 +22,7 @@ from torch_loss_parity.audit.run import Run
 from torch_loss_parity.audit.session import Session, WrongRequest
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.meta import small_audit
+from torch_loss_parity.processes.child import FROM_SERVER
 from torch_loss_parity.settings import settings
 
 pytestmark = pytest.mark.whole_runs
@@ -169,7 +170,7 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
     arguments = ["--audit", str(directory), "--workers", "1", *ARGUMENTS]
     store = directory / "unfinished"
 
-    first = pytest_process.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
+    first = FROM_SERVER.Process(target=small_audit.run_pytest, args=(arguments, log))
     first.start()
     while len(list(store.glob("*.json"))) < 3:
         assert first.is_alive(), log.read_text()
@@ -179,7 +180,7 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
     assert not (directory / "audit.json").exists()
     kept = len(list(store.glob("*.json")))
 
-    again = pytest_process.CONTEXT.Process(target=small_audit.run_pytest, args=(arguments, log))
+    again = FROM_SERVER.Process(target=small_audit.run_pytest, args=(arguments, log))
     again.start()
     again.join()
     assert again.exitcode == 0, log.read_text()

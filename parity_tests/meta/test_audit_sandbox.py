@@ -11,8 +11,11 @@ from dataclasses import replace
 import pytest
 
 from torch_loss_parity.audit.capabilities import CAPABILITY
-from torch_loss_parity.audit.sandbox import Lost, Sandbox, how_it_ended
+from torch_loss_parity.audit.tasks import sandbox_of
+from torch_loss_parity.processes import sandbox as module
 from torch_loss_parity.processes import system, watchdog
+from torch_loss_parity.processes.child import how_it_ended
+from torch_loss_parity.processes.sandbox import Lost, Sandbox
 
 LIMIT = 0.5  # seconds
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.whole_runs
 def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     if request.param == "spawned":
         monkeypatch.setattr(system, "FORK", replace(system.FORK, there=False))
-    made = Sandbox("torch", LIMIT)
+    made = sandbox_of("torch", LIMIT)
     yield made
     made.close()
 
@@ -79,7 +82,7 @@ def test_what_a_function_of_the_audit_raises_is_an_error_of_the_audit(sandbox: S
 
 
 def test_variables_that_torch_reads_when_it_is_loaded_are_set_before() -> None:
-    told = Sandbox("torch", LIMIT, {CAPABILITY: "default"})
+    told = sandbox_of("torch", LIMIT, {CAPABILITY: "default"})
     try:
         assert told.call("torch.backends.cpu:get_cpu_capability") == "DEFAULT"
     finally:
@@ -88,8 +91,6 @@ def test_variables_that_torch_reads_when_it_is_loaded_are_set_before() -> None:
 
 @pytest.mark.skipif(not system.FORK, reason="there is no fork")
 def test_a_process_with_threads_starts_another_rather_than_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch_loss_parity.audit import sandbox as module
-
     started: list[str] = []
 
     class Stop(Exception):
@@ -99,13 +100,13 @@ def test_a_process_with_threads_starts_another_rather_than_fork(monkeypatch: pyt
         started.append("started")
         raise Stop
 
-    monkeypatch.setattr(module, "_started", note)
+    monkeypatch.setattr(module, "_by_hand", note)
     wait = threading.Event()
     other = threading.Thread(target=wait.wait)
     other.start()
     try:
         with pytest.raises(Stop):
-            Sandbox("torch", LIMIT).call("math:sqrt", 1.0)
+            sandbox_of("torch", LIMIT).call("math:sqrt", 1.0)
     finally:
         wait.set()
         other.join()

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch._inductor.utils import run_and_get_code
 
 from torch_loss_parity.subjects import load
 from torch_loss_parity.subjects.compiled import CompiledFunction, NotCompiled
+from torch_loss_parity.tensors import torch_private
 
 TRACED = "eager"  # the backend that runs what dynamo traced, node by node: there is nothing to wait for
 SIZES = (0, 1, 3)
@@ -24,12 +24,12 @@ def test_each_call_is_answered_by_a_graph_however_many_there_are() -> None:
     """More variants of one function than dynamo's limit allows: beyond it, eager mode would answer."""
     softmax = CompiledFunction(torch.nn.functional.softmax, TRACED)
     shapes = list(product(SIZES, repeat=3))
-    assert len(shapes) > torch._dynamo.config.recompile_limit
+    assert len(shapes) > torch_private.variants_limit()
     for number, shape in enumerate(shapes, 1):
         assert softmax(torch.ones(shape), dim=-1).shape == shape
         assert softmax.ran == number
     assert len(softmax.variants) == 1
-    assert torch._dynamo.config.recompile_limit < softmax.graphs <= len(shapes)
+    assert torch_private.variants_limit() < softmax.graphs <= len(shapes)
 
 
 def test_sizes_share_a_graph_and_dtypes_dimensions_and_options_do_not() -> None:
@@ -60,11 +60,8 @@ def test_what_eager_mode_answers_is_refused() -> None:
 
 
 def test_a_break_in_the_graph_is_an_error() -> None:
-    def broken(input: torch.Tensor) -> torch.Tensor:
-        torch._dynamo.graph_break()
-        return input + 1
-
-    with pytest.raises(torch._dynamo.exc.Unsupported):
+    broken = torch.compiler.disable(lambda input: input + 1)
+    with pytest.raises(torch_private.untraceable()):
         CompiledFunction(broken, TRACED)(torch.ones(2))
 
 
@@ -74,11 +71,7 @@ def test_inductor_writes_the_code_that_answers(operator: str) -> None:
     function: Callable[..., Any] = load("torch.compile", ()).function(operator)
     arguments = (torch.full((2, 3), 0.5), torch.full((2, 3), 0.5))[: 1 + (operator != "softmax")]
     options = {"dim": -1} if operator == "softmax" else {}
-    with (
-        torch._inductor.config.patch(fx_graph_cache=False),
-        torch._functorch.config.patch(enable_autograd_cache=False),
-    ):
-        _, written = run_and_get_code(function, *arguments, **options)
+    written = torch_private.code_of(function, *arguments, **options)
     assert any("cpp_fused" in code for code in written), "no C++ kernel was generated"
 
 

@@ -19,6 +19,7 @@ else:
 LAYERS = (
     "reference",
     "processes",
+    "tensors",
     "cases",
     "operators",
     "faults",

@@ -22,6 +22,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.tensors.arrays import widen
 
 KNOBS = settings("torch", "cpu", "float32", "standard", 0)
 ROW, ELEMENT = "softmax", "binary_cross_entropy_with_logits"
@@ -340,22 +341,22 @@ def test_torch_passes(of_operator: str, check: Callable[..., None]) -> None:
 
 
 def calling_it_twice(subject: Subject, call: Any, device: str) -> Any:
-    run_subject.widen(run_subject._output(subject, call, run_subject.tensors(call, device), device))
-    return run_subject.widen(run_subject._output(subject, call, run_subject.tensors(call, device), device))
+    widen(run_subject.output_of(subject, call, run_subject.tensors(call, device), device))
+    return widen(run_subject.output_of(subject, call, run_subject.tensors(call, device), device))
 
 
 def calling_another_function(subject: Subject, call: Any, device: str) -> Any:
     other = "log_softmax" if call.operator == "softmax" else call.operator
-    return run_subject.widen(subject.function(other)(**run_subject.tensors(call, device)))
+    return widen(subject.function(other)(**run_subject.tensors(call, device)))
 
 
 def ignoring_what_it_returns(subject: Subject, call: Any, device: str) -> Any:
-    run_subject._output(subject, call, run_subject.tensors(call, device), device)
-    return run_subject.widen(functional.softmax(**run_subject.tensors(call, device)))
+    run_subject.output_of(subject, call, run_subject.tensors(call, device), device)
+    return widen(functional.softmax(**run_subject.tensors(call, device)))
 
 
 def never_calling_it(subject: Subject, call: Any, device: str) -> Any:
-    return run_subject.widen(functional.softmax(**run_subject.tensors(call, device)))
+    return widen(functional.softmax(**run_subject.tensors(call, device)))
 
 
 @pytest.mark.parametrize(

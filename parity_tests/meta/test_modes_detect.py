@@ -33,6 +33,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
 FORWARD_MODE = (JVP, FORWARD_AD)
@@ -175,11 +176,7 @@ def sum_that_forgets(input: torch.Tensor, target: torch.Tensor, **options: Any) 
 
 
 def without_functorch(input: torch.Tensor, target: torch.Tensor) -> float:
-    return (
-        1.0
-        if torch._C._functorch.maybe_get_level(input) < 0 and torch._C._functorch.maybe_get_level(target) < 0
-        else 2.0
-    )
+    return 2.0 if is_transformed(input) or is_transformed(target) else 1.0
 
 
 SOFTMAX, BCE = case_of("softmax"), case_of("binary_cross_entropy")

@@ -68,7 +68,7 @@ def parts(bound: Rounded) -> list[Any]:
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=list(OPERATORS))
-def test_what_is_remembered_is_what_would_be_evaluated(operator: Operator, kept: None) -> None:
+def test_what_is_cached_is_what_would_be_evaluated(operator: Operator, kept: None) -> None:
     for case in list(grid(operator, "float16", EFFORTS["quick"], 0))[:6]:
         call = operator.call(case)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))

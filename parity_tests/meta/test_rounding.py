@@ -32,7 +32,8 @@ from torch_loss_parity.reference.arithmetic.formats import (
     Arithmetic,
     Format,
 )
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 F32 = Arithmetic.for_dtype("float32")
 U = FLOAT32.unit_roundoff

@@ -18,7 +18,8 @@ from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.reference.arithmetic import rounding_functions as xp
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FLOAT16, FLOAT32, Arithmetic
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 INF, NAN = np.inf, np.nan
 F32 = Arithmetic.for_dtype("float32")

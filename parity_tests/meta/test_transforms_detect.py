@@ -30,6 +30,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import tensors
+from torch_loss_parity.tensors.torch_private import all_slices, is_mapped
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 
@@ -53,16 +54,12 @@ def found_by(verify: Verify, case: Case, subject: Any) -> Tally:
     return tally
 
 
-def is_mapped(x: Any) -> bool:
-    return isinstance(x, torch.Tensor) and torch._C._functorch.is_batchedtensor(x)
-
-
 def only_when_mapped(name: str, wrong: Callable[..., Any]) -> Any:
     """A subject that is right in a plain call and ``wrong`` under vmap."""
     right = getattr(F, name)
 
     def function(*arguments: Any, **options: Any) -> Any:
-        mapped = any(map(is_mapped, (*arguments, *options.values())))
+        mapped = any(isinstance(x, torch.Tensor) and is_mapped(x) for x in (*arguments, *options.values()))
         return (wrong if mapped else right)(*arguments, **options)
 
     return SimpleNamespace(**{name: function})
@@ -76,24 +73,19 @@ def drops_ignore_index(input: Any, target: Any, ignore_index: int, **options: An
 
 
 def sums_over_the_batch(input: Any, dim: int, dtype: Any = None) -> Any:
-    return F.softmax(input, dim) * 0 + F.softmax(_whole(input), dim).sum(0)
+    return F.softmax(input, dim) * 0 + F.softmax(all_slices(input), dim).sum(0)
 
 
 def first_weight(input: Any, target: Any, weight: Any, **options: Any) -> Any:
-    return F.nll_loss(input, target, _whole(weight)[0], **options)
+    return F.nll_loss(input, target, all_slices(weight)[0], **options)
 
 
 def first_pos_weight(input: Any, target: Any, pos_weight: Any, **options: Any) -> Any:
-    return F.binary_cross_entropy_with_logits(input, target, pos_weight=_whole(pos_weight)[0], **options)
+    return F.binary_cross_entropy_with_logits(input, target, pos_weight=all_slices(pos_weight)[0], **options)
 
 
 def mean_over_the_batch(input: Any, target: Any, **options: Any) -> Any:
     return F.binary_cross_entropy(input, target, **options) / transforms.SLICES
-
-
-def _whole(x: Any) -> Any:
-    """All slices of a mapped tensor: what a batch rule gets to see."""
-    return torch._C._functorch.get_unwrapped(x)
 
 
 VMAP_FAULTS: Sequence[tuple[Callable[..., Any], Case, tuple[str, ...]]] = (
@@ -140,7 +132,7 @@ def test_a_wrong_batch_rule_fails_when_mapped_twice_and_in_the_gradient_of_a_sam
 def test_results_in_the_order_of_another_dimension_fail(in_dim: int) -> None:
     reversed_slices = SimpleNamespace(
         softmax=lambda input, dim, dtype=None: (
-            F.softmax(input, dim) * 0 + F.softmax(_whole(input).movedim(in_dim, 0).flip(0)[0], dim)
+            F.softmax(input, dim) * 0 + F.softmax(all_slices(input).movedim(in_dim, 0).flip(0)[0], dim)
         )
     )
     with pytest.raises(AssertionError, match="in slice 0 of 3"):

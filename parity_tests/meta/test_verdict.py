@@ -26,7 +26,8 @@ from torch_loss_parity.reference.arithmetic.formats import (
     FORMATS,
     Arithmetic,
 )
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 F32 = Arithmetic.for_dtype("float32")
 WIDE = 131072

@@ -12,6 +12,7 @@ from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.selection import BENCHMARKS_META, operator_of
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.processes.folders import META, PACKAGE
+from torch_loss_parity.processes.strikes import STRIKES
 from torch_loss_parity.settings import SETTINGS, Settings
 from torch_loss_parity.subjects.declined import NotOffered
 
@@ -68,9 +69,9 @@ def findings_of(
     lacks is not offered.
     """
     counts: dict[str, tally.Tally] = request.node.stash.setdefault(COUNTS, {})
-    if request.config.stash[WATCH].strikes(operator.name) >= watchdog.STRIKES:
+    if request.config.stash[WATCH].strikes(operator.name) >= STRIKES:
         pytest.fail(
-            f"not run: {watchdog.STRIKES} tests of {operator.name} did not return, or killed the process",
+            f"not run: {STRIKES} tests of {operator.name} did not return, or killed the process",
             pytrace=False,
         )
 

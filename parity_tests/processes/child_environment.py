@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
     "MALLOC_TOP_PAD_": str(16 * MIB),
 }
+COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"  # torch's variable
+NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')  # of a user, in the name of a folder
 ENVIRONMENT: Mapping[str, str] = {
     # An idle thread of OpenMP would spin on a core that others need.
     "OMP_WAIT_POLICY": "passive",
@@ -53,10 +56,11 @@ def of_simulated_cpu(environment: Mapping[str, str]) -> dict[str, str]:
     inductor's cache of graphs is not keyed by it, and code that it kept from a run with AVX2 does not compile
     without.
     """
-    if not (capability := environment.get("ATEN_CPU_CAPABILITY")) or "TORCHINDUCTOR_CACHE_DIR" in environment:
+    if not (capability := environment.get("ATEN_CPU_CAPABILITY")) or COMPILED_CODE in environment:
         return {}
-    return {
-        "TORCHINDUCTOR_CACHE_DIR": str(
-            Path(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}_{capability}")
-        )
-    }
+    return {COMPILED_CODE: f"{folder_of_compiled_code()}_{capability}"}
+
+
+def folder_of_compiled_code() -> Path:
+    """Where inductor keeps what it has compiled, unless the environment says otherwise; as torch names it."""
+    return Path(tempfile.gettempdir(), f"torchinductor_{NOT_IN_NAMES.sub('_', getpass.getuser())}")

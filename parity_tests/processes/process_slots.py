@@ -10,21 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from torch_loss_parity.processes import system
+from torch_loss_parity.processes.child import FORKED, end_of
 
-if TYPE_CHECKING:  # the first is not there on Windows
-    from multiprocessing.context import ForkContext, SpawnContext
-
-    Context = ForkContext | SpawnContext
-
-CONTEXT: Context = get_context("fork") if system.FORK else get_context("spawn")
 POLL = 0.02  # seconds
 
 
@@ -74,7 +67,7 @@ class Children:
         while (slot := self.slots.free()) is None:
             self._reap()
             time.sleep(POLL)
-        process = CONTEXT.Process(target=work, args=arguments)
+        process = FORKED.Process(target=work, args=arguments)
         process.start()
         self._running[name] = process, time.monotonic() + self.limit, slot
 
@@ -87,8 +80,7 @@ class Children:
     def _reap(self) -> None:
         for name, (process, deadline, slot) in list(self._running.items()):
             if process.exitcode is None and time.monotonic() > deadline:
-                process.kill()
-                process.join()
+                end_of(process, 0)
             if process.exitcode is not None:
                 slot.release()
                 self.exitcodes[name] = process.exitcode

@@ -6,8 +6,9 @@ process, which pytest-xdist survives.
 
 *Crashes.* Each process writes down what it is doing, in a file that outlives it.
 
-*Strikes.* Once an operator has not returned, or has killed a process, `STRIKES` times, its other tests fail
-without being run: a run ends, and its report is whole.
+*Strikes.* Once an operator has not returned, or has killed a process, as often as
+`torch_loss_parity.processes.strikes` allows, its other tests fail without being run: a run ends, and its
+report is whole.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import Any, BinaryIO
 
 from torch_loss_parity.processes.alarm import Alarm, alarm
 
-STRIKES = 2
 GRACE = 2.0  # times the limit: from then on nothing but the end of the process helps
 REARM = 0.5  # seconds: a watchdog is a thread, and is not made anew for every case
 

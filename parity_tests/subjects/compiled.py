@@ -14,11 +14,13 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
+
+from torch_loss_parity.processes.child_environment import COMPILED_CODE, folder_of_compiled_code
+from torch_loss_parity.tensors import torch_private
 
 INDUCTOR = "inductor"
 NO_LIMIT = 2**20  # of variants: sizes 0 and 1 are compiled apart in each dimension of each argument
@@ -64,7 +66,7 @@ class CompiledFunction:
         variant, before = self._variant(arguments, options), self.ran
         with (
             warnings.catch_warnings(),
-            torch._dynamo.config.patch(recompile_limit=NO_LIMIT, accumulated_recompile_limit=NO_LIMIT),
+            torch_private.variants_up_to(NO_LIMIT),
         ):
             # The compiler's, about torch and itself: where they are errors, it does not compile.
             warnings.simplefilter("ignore")
@@ -87,7 +89,7 @@ class CompiledFunction:
     def _compile(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         """The backend, and a count of what it compiled and of what of that runs."""
         self.graphs += 1
-        compiled = torch._dynamo.lookup_backend(self.backend)(graph, inputs)
+        compiled = torch_private.backend(self.backend)(graph, inputs)
 
         def counted(*values: Any) -> Any:
             self.ran += 1
@@ -109,9 +111,7 @@ def compiled(backend: str = INDUCTOR) -> Any:
 
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:
-        from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # a second of imports
-
         # a process has been seen to load a library that another one was writing: ImportError, file too short
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(default_cache_dir()) / worker))
+        os.environ.setdefault(COMPILED_CODE, str(folder_of_compiled_code() / worker))
     functions = {name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS}
     return SimpleNamespace(**functions, COMPILES=True)

@@ -16,6 +16,7 @@ import optax
 import torch
 from torch.utils.dlpack import from_dlpack
 
+from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.subjects.bridge import Bridge
 
 jax.config.update("jax_enable_x64", True)
@@ -82,7 +83,7 @@ def cross_entropy(
     """optax.softmax_cross_entropy_with_integer_labels, or of probabilities."""
     if weight is not None:
         raise NotImplementedError("class weights")
-    dim = 0 if input.ndim == 1 else 1
+    dim = class_dim(input)
     if target.shape == input.shape:
         if label_smoothing and dim != input.ndim - 1:
             raise NotImplementedError("smoothing of classes that are not the last dimension")

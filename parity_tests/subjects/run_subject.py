@@ -1,7 +1,4 @@
-"""Run a subject on a call and bring back what it returned, widened exactly to NumPy.
-
-The only file of the harness that handles torch tensors.
-"""
+"""Run a subject on a call and bring back what it returned, widened exactly to NumPy."""
 
 from __future__ import annotations
 
@@ -13,13 +10,9 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
-TORCH_DTYPES = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
+BY_POSITION = ("input", "target")
 
 
 class WrongResult(AssertionError):
@@ -37,17 +30,25 @@ def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str
         if name == "dtype" and value is not None:
             made[name] = TORCH_DTYPES[value]
         elif isinstance(value, np.ndarray):
-            name_of_dtype = call.dtypes.get(name, call.dtype if value.dtype.kind == "f" else str(value.dtype))
-            tensor = torch.from_numpy(np.array(value)).to(device=device, dtype=getattr(torch, name_of_dtype))
+            dtype = call.dtypes.get(name) or dtype_in_call(value, call.dtype)
+            tensor = to_tensor(value, dtype, device)
             made[name] = tensor.requires_grad_(requires_grad and name in call.differentiable)
         else:
             made[name] = value
     return made
 
 
+def by_position_and_name(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments as people call these functions: input and target by position, everything else by name."""
+    return (
+        [arguments[name] for name in BY_POSITION if name in arguments],
+        {name: value for name, value in arguments.items() if name not in BY_POSITION},
+    )
+
+
 def forward(subject: Subject, call: Call, device: str) -> np.ndarray:
     """What the subject returns for ``call``."""
-    return widen(_output(subject, call, tensors(call, device), device))
+    return widen(output_of(subject, call, tensors(call, device), device))
 
 
 def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -55,14 +56,14 @@ def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
     from one call.
     """
     made = tensors(call, device, requires_grad=True)
-    output = _output(subject, call, made, device)
+    output = output_of(subject, call, made, device)
     return {"forward": widen(output), **_gradients(call, made, output, grad_output, device)}
 
 
 def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The subject's gradient with respect to each differentiable argument, for an upstream gradient."""
     made = tensors(call, device, requires_grad=True)
-    return _gradients(call, made, _output(subject, call, made, device), grad_output, device)
+    return _gradients(call, made, output_of(subject, call, made, device), grad_output, device)
 
 
 def _gradients(
@@ -70,7 +71,7 @@ def _gradients(
 ) -> Mapping[str, np.ndarray]:
     if tuple(output.shape) != grad_output.shape:
         raise WrongResult(f"the result has shape {tuple(output.shape)}, expected {grad_output.shape}")
-    upstream = torch.from_numpy(np.array(grad_output)).to(device=device, dtype=output.dtype)
+    upstream = to_tensor(grad_output, output.dtype, device)
     wanted = [made[name] for name in call.differentiable]
     found = torch.autograd.grad(output, wanted, upstream, allow_unused=True)
     result = {}
@@ -82,14 +83,9 @@ def _gradients(
     return result
 
 
-def widen(tensor: torch.Tensor) -> np.ndarray:
-    """The tensor's numbers in float64, each exactly."""
-    return tensor.detach().to(device="cpu", dtype=torch.float64).numpy()
-
-
-def _output(subject: Subject, call: Call, made: Mapping[str, Any], device: str) -> torch.Tensor:
-    named = {name: value for name, value in made.items() if name not in ("input", "target")}
-    positional = [made[name] for name in ("input", "target") if name in made]
+def output_of(subject: Subject, call: Call, made: Mapping[str, Any], device: str) -> torch.Tensor:
+    """What the subject returns for tensors, if it is a tensor of the right dtype on the right device."""
+    positional, named = by_position_and_name(made)
     output = subject.function(call.operator)(*positional, **named)
     if not isinstance(output, torch.Tensor):
         raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")

@@ -106,3 +106,13 @@ def merge(parts: Iterable[Mapping[Unknown, Any]]) -> dict[Unknown, Any]:
         for unknown, coefficient in part.items():
             merged[unknown] = merged.get(unknown, 0.0) + coefficient
     return merged
+
+
+def is_exact(error: Error) -> bool:
+    """Whether nothing at all is charged, known without a look at any element."""
+    return is_zero(error.relative) and is_zero(error.absolute) and not error.shared
+
+
+def is_zero(bound: Any) -> bool:
+    """Whether a bound is the number 0: known without a look at any element."""
+    return isinstance(bound, float) and bound == 0.0

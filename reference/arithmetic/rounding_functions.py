@@ -1,8 +1,9 @@
 """The array-API functions on `Rounded` arrays: the namespace that ``Rounded.__array_namespace__`` returns.
 
 Only what the definitions need. Structural functions move values and bounds together; elementary functions and
-reductions add their own rounding, see the notes in `torch_loss_parity.reference.arithmetic.error` and
-`torch_loss_parity.reference.arithmetic.rounding`.
+reductions add their own rounding, see the notes in `torch_loss_parity.reference.arithmetic.error`,
+`torch_loss_parity.reference.arithmetic.round_once` and
+`torch_loss_parity.reference.arithmetic.kinds_of_value`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,11 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
-from torch_loss_parity.reference.arithmetic.error import Error, Unknown, sum_of_magnitudes
-from torch_loss_parity.reference.arithmetic.rounding import (
-    Rounded,
-    absolute_form,
-    coerce,
-    in_doubt,
-    is_exact,
-    is_nan,
-    overflows,
-    remembered,
-    round_result,
-)
+from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, sum_of_magnitudes
+from torch_loss_parity.reference.arithmetic.kinds_of_value import in_doubt, is_nan, overflows
+from torch_loss_parity.reference.arithmetic.round_once import round_result
+from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, evaluated_once
+from torch_loss_parity.reference.arithmetic.rounding_operations import absolute_form
 
 inf = np.inf
 nan = np.nan
@@ -149,7 +143,7 @@ def maximum(x: Any, y: Any) -> Rounded:
         return Rounded(value, arithmetic, Error(0.0, np.where(decided, 0.0, error)))
 
 
-@remembered
+@evaluated_once
 def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
     value = np.max(x.value, axis=axis, keepdims=keepdims)
     if is_exact(x.error):
@@ -164,7 +158,7 @@ def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
 # --- elementary functions -----------------------------------------------------------------------------------
 
 
-@remembered
+@evaluated_once
 def exp(x: Rounded) -> Rounded:
     """An absolute error of the argument is a relative error of the result."""
     with np.errstate(all="ignore"):
@@ -187,10 +181,10 @@ def exp(x: Rounded) -> Rounded:
         def doubt() -> Any:
             return in_doubt(x) | overflows(value, x.nearest)
 
-        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=doubt)
+        return round_result(x, value, error, charge, exact=exact, doubt=doubt)
 
 
-@remembered
+@evaluated_once
 def log(x: Rounded) -> Rounded:
     """A relative error of the argument is an absolute error of the result."""
     with np.errstate(all="ignore"):
@@ -208,10 +202,10 @@ def log(x: Rounded) -> Rounded:
         def doubt() -> Any:  # what is 0 within its error has a logarithm that is finite, infinite or nan
             return in_doubt(x) | ((x.nearest == 0) & (x.total_error() > 0))
 
-        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=doubt)
+        return round_result(x, value, error, charge, exact=exact, doubt=doubt)
 
 
-@remembered
+@evaluated_once
 def log1p(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.log1p(x.value)
@@ -222,13 +216,13 @@ def log1p(x: Rounded) -> Rounded:
         )
         exact = ~np.isfinite(value) | (x.nearest == 0)
         charge = ulps * x.arithmetic.compute.unit_roundoff
-        return round_result(value, error, x.arithmetic, charge, exact=exact, doubt=lambda: in_doubt(x))
+        return round_result(x, value, error, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 
 # --- sums ---------------------------------------------------------------------------------------------------
 
 
-@remembered
+@evaluated_once
 def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Rounded:
     """A sum in any order that the arithmetic allows.
 
@@ -307,9 +301,7 @@ def sum(x: Rounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool
             unknown = np.any(np.broadcast_to(in_doubt(x), x.shape), **along) & ~np.any(is_nan(x), **along)
             return unknown | overflows(value, np.where(np.all(finite, **along), 0.0, np.inf))
 
-        return round_result(
-            value, bound, x.arithmetic, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt
-        )
+        return round_result(x, value, bound, 0.0, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
 
 def _summation_error(

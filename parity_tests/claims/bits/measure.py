@@ -14,7 +14,8 @@ import torch
 from torch_loss_parity.claims.bits.calls import BATCHES, DISTINCT, SHARED_AMONG_THREADS, Family, Size
 from torch_loss_parity.claims.layouts.layouts import LAYOUTS, Layout, place
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES
+from torch_loss_parity.subjects.run_subject import by_position_and_name
+from torch_loss_parity.tensors.arrays import dtype_in_call, to_tensor
 
 Results = Mapping[str, list[torch.Tensor]]  # of each quantity
 Differences = Iterator[tuple[str, str, str]]  # an invariance, a quantity and how it is broken
@@ -62,7 +63,7 @@ class Measurement:
             for name, tensor in made.items()
             if name != "grad_output"
         }
-        first = [arguments[name] for name in ("input", "target") if name in arguments]
+        first, _ = by_position_and_name(arguments)
         named = {name: value for name, value in arguments.items() if name in family.weights}
         with threads(number):
             output = self.subject.function(family.operator)(*first, **named, **family.options)
@@ -72,8 +73,7 @@ class Measurement:
         return {"forward": [output.detach()], "gradient": list(found)}
 
     def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:
-        dtype = TORCH_DTYPES[self.dtype] if array.dtype.kind == "f" else torch.int64
-        return torch.from_numpy(np.array(array)).to(device=self.device, dtype=dtype)
+        return to_tensor(array, dtype_in_call(array, self.dtype), self.device)
 
     def _threads(self, drawn: Mapping[str, np.ndarray]) -> Differences:
         """Few calls with two threads: where other processes want the cores, each parallel region waits for
@@ -92,7 +92,7 @@ class Measurement:
                 continue
 
             def placed(name: str, array: np.ndarray, layout: Layout = layout) -> torch.Tensor:
-                dtype = TORCH_DTYPES[self.dtype] if array.dtype.kind == "f" else torch.int64
+                dtype = dtype_in_call(array, self.dtype)
                 return place(array, layout.fitting(array.ndim).strides(array.shape), dtype, self.device).view
 
             yield from _compared(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
@@ -22,6 +21,7 @@ from torch_loss_parity.processes import system
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.tensors.arrays import to_tensor, widen
 
 # Rows that differ, rows in all, elements of a row: 15 million beyond 2**31.
 PATTERN, ROWS, WIDTH = 7, 66003, 2**15 + 1
@@ -59,17 +59,17 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
     if quantity == FORWARD:
         bounds = expected(call, (FORWARD,))
         yield from _of_rows(
-            FORWARD, call, run_subject._output(subject, call, made, device), bounds[FORWARD], repeated
+            FORWARD, call, run_subject.output_of(subject, call, made, device), bounds[FORWARD], repeated
         )
         return
     call = replace(call, differentiable=call.differentiable[:1])
     grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
     (name,) = call.differentiable
     made[name].requires_grad_()
-    upstream = torch.from_numpy(np.array(grad_output)).to(
-        device=device, dtype=getattr(torch, call.output_dtype)
-    )[repeated]
-    (gradient,) = torch.autograd.grad(run_subject._output(subject, call, made, device), made[name], upstream)
+    upstream = to_tensor(grad_output, call.output_dtype, device)[repeated]
+    (gradient,) = torch.autograd.grad(
+        run_subject.output_of(subject, call, made, device), made[name], upstream
+    )
     yield from _of_rows(name, call, gradient, expected(call, (name,), grad_output)[name], repeated)
 
 
@@ -78,7 +78,7 @@ def _of_rows(
 ) -> Iterator[tuple[str, int, Verdict]]:
     format, observed = FORMATS[call.dtype_of(quantity)], observed.detach()
     for row in range(PATTERN):
-        yield quantity, row, judge(run_subject.widen(observed[row : row + 1]), bound[row : row + 1], format)
+        yield quantity, row, judge(widen(observed[row : row + 1]), bound[row : row + 1], format)
     first = observed[:PATTERN].clone()
     for start in range(PATTERN, ROWS, CHUNK):
         chunk = observed[start : start + CHUNK]
@@ -88,5 +88,5 @@ def _of_rows(
             yield (
                 quantity,
                 row,
-                judge(run_subject.widen(observed[row : row + 1]), bound[kind : kind + 1], format),
+                judge(widen(observed[row : row + 1]), bound[kind : kind + 1], format),
             )

@@ -30,7 +30,8 @@ from torch_loss_parity.operators.refusals import Refusal, is_own
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES
+from torch_loss_parity.subjects.run_subject import by_position_and_name
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "errors"
 TORCH = ("torch", "torch.nn")
@@ -134,11 +135,9 @@ def refused(
     """What is wrong with the refusal, and the name of the exception if it has another type; nothing where
     they are "".
     """
-    positional = [made[name] for name in ("input", "target") if name in made]
+    positional, named = by_position_and_name(made)
     try:
-        result = function(
-            *positional, **{name: value for name, value in made.items() if name not in ("input", "target")}
-        )
+        result = function(*positional, **named)
     except Exception as error:
         if isinstance(error, NotOffered) and not isinstance(error, exception):
             raise

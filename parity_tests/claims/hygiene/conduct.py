@@ -20,7 +20,9 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors, widen
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.tensors.arrays import to_tensor, widen
+from torch_loss_parity.tensors.torch_private import writes
 
 MANY = 40  # calls: more than any warm-up
 OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
@@ -60,7 +62,7 @@ class Run:
         return [
             k
             for k, v in self.given.items()
-            if _writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])
+            if writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])
         ]
 
 
@@ -91,12 +93,9 @@ class Probe:
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
         device = self.knobs.device
         made = tensors(call, device, requires_grad=True)
-        grad_output = torch.from_numpy(np.array(self.upstream)).to(
-            device=device, dtype=TORCH_DTYPES[call.output_dtype]
-        )
+        grad_output = to_tensor(self.upstream, call.output_dtype, device)
         before = {
-            name: (bits(tensor).clone(), _writes(tensor))
-            for name, tensor in _given(made, grad_output).items()
+            name: (bits(tensor).clone(), writes(tensor)) for name, tensor in _given(made, grad_output).items()
         }
         output = called(self.knobs.subject, call, made)
         if not isinstance(output, torch.Tensor):
@@ -195,11 +194,6 @@ def _given(arguments: Mapping[str, Any], grad_output: torch.Tensor) -> dict[str,
     return {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)} | {
         GRAD_OUTPUT: grad_output
     }
-
-
-def _writes(tensor: torch.Tensor) -> int:
-    """How often autograd saw a tensor written to."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:

@@ -25,7 +25,8 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import rounding_functions
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic, Format
-from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
 
 _WIDEST = Format("double-double", 67, -1022, 1022)

@@ -27,7 +27,8 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, widen
+from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
 GUARD = 5  # elements in front of a view and behind it
 NO_CLASS = 2**40 + 1  # an index that no class has and no ignore_index equals
@@ -118,7 +119,7 @@ def place(array: np.ndarray, strides: Strides, dtype: torch.dtype, device: str) 
         (length,), float("nan") if dtype.is_floating_point else NO_CLASS, dtype=dtype, device=device
     )
     view = buffer.as_strided(array.shape, strides, GUARD)
-    values = torch.from_numpy(np.array(array)).to(device=device, dtype=dtype)
+    values = to_tensor(array, dtype, device)
     # Elements that share memory are written one by one, in effect.
     if 0 in strides or len(set(strides)) < len(strides):
         for index in np.ndindex(array.shape):
@@ -179,7 +180,7 @@ def from_views(
     arguments: dict[str, Any] = {}
     for name, value in call.arguments.items():
         if isinstance(value, np.ndarray):
-            dtype = TORCH_DTYPES[call.dtype] if value.dtype.kind == "f" else torch.int64
+            dtype = dtype_in_call(value, call.dtype)
             placed[name] = place(value, strides_of(name, value.shape), dtype, device)
             arguments[name] = placed[name].view.detach().requires_grad_(name in call.differentiable)
         else:
@@ -211,9 +212,8 @@ def from_views(
 
 def called(subject: Subject, call: Call, arguments: Mapping[str, Any]) -> Any:
     """What the subject returns: input and target by position, everything else by name, as people call it."""
-    first = [arguments[name] for name in ("input", "target") if name in arguments]
-    named = {name: value for name, value in arguments.items() if name not in ("input", "target")}
-    return subject.function(call.operator)(*first, **named)
+    positional, named = by_position_and_name(arguments)
+    return subject.function(call.operator)(*positional, **named)
 
 
 def poison(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:

@@ -47,7 +47,8 @@ from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import grid
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult
+from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "layouts"
 ARRAYS = ("input", "target", "weight", "pos_weight", GRAD_OUTPUT)

@@ -17,7 +17,8 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors, widen
+from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
+from torch_loss_parity.tensors.arrays import to_tensor, widen
 
 # A power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow.
 SCALE = 0.25
@@ -37,19 +38,12 @@ class Bound:
 
     @classmethod
     def of(cls, subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Bound:
-        dtype = getattr(torch, call.output_dtype)
-        return cls(
-            subject,
-            call,
-            tensors(call, device),
-            torch.from_numpy(np.array(grad_output)).to(device=device, dtype=dtype),
-        )
+        upstream = to_tensor(grad_output, call.output_dtype, device)
+        return cls(subject, call, tensors(call, device), upstream)
 
     def __call__(self, **instead: Any) -> torch.Tensor:
         """The result, with some arguments replaced."""
-        made = {**self.made, **instead}
-        positional = [made[name] for name in ("input", "target") if name in made]
-        named = {name: value for name, value in made.items() if name not in ("input", "target")}
+        positional, named = by_position_and_name({**self.made, **instead})
         output = self.subject.function(self.call.operator)(*positional, **named)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")

@@ -25,7 +25,8 @@ from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, widen
+from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.tensors.arrays import to_tensor, widen
 
 Found = Mapping[Quantity, np.ndarray]
 CREATE_GRAPH = "through create_graph"
@@ -133,7 +134,7 @@ class InDirection:
         ) -> dict[str, np.ndarray]:
             bound = Bound.of(subject, call, device, grad_output)
             like = bound.made[argument]
-            v = torch.from_numpy(np.array(direction)).to(device=like.device, dtype=like.dtype)
+            v = to_tensor(direction, like.dtype, like.device)
             return {str(quantity): found for quantity, found in self.drive(bound, argument, v).items()}
 
         return Mode(self.name, observe, along=argument)

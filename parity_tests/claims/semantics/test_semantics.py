@@ -35,6 +35,7 @@ from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.tensors.arrays import widen
 
 CLAIM = "semantics"
 TORCH = ("torch", "torch.nn")
@@ -228,7 +229,7 @@ def promoted(
         raise
     except REFUSALS as error:
         return sentence, f"{wrong}{type(error).__name__}: {error}"
-    right = output.dtype == result and np.array_equal(run_subject.widen(output), promotion.value)
+    right = output.dtype == result and np.array_equal(widen(output), promotion.value)
     right = right and all(gradient.dtype == leaf.dtype for gradient, leaf in zip(found, leaves, strict=True))
-    right = right and (not found or np.array_equal(run_subject.widen(found[0]), promotion.gradient))
+    right = right and (not found or np.array_equal(widen(found[0]), promotion.gradient))
     return sentence, "" if right else f"{wrong}got {output}, gradients {found}"

@@ -20,7 +20,8 @@ from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import AS_GIVEN, SINGLE
 from torch_loss_parity.subjects import BUILTIN, Subject
-from torch_loss_parity.subjects.run_subject import TORCH_DTYPES, WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 HALF = ("float16", "bfloat16")
 

@@ -33,7 +33,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.settings import Settings, settings
 from torch_loss_parity.subjects import BUILTIN, Subject
-from torch_loss_parity.subjects.run_subject import tensors
+from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
 
 # The second runs inductor's decompositions without its kernels.
 INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"
@@ -87,13 +87,7 @@ def run(
         return results, others
 
     made = [tensors(program.given, device, requires_grad=True) for program in programs]
-    arguments = [
-        (
-            [each[name] for name in ("input", "target") if name in each],
-            {k: v for k, v in each.items() if k not in ("input", "target")},
-        )
-        for each in made
-    ]
+    arguments = [by_position_and_name(each) for each in made]
     torch.compiler.reset()
     try:
         with warnings.catch_warnings():

@@ -18,7 +18,7 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
 
 BUFFERS = ("weight", "pos_weight")
 # What the deprecated pair stands for: without reduce nothing is reduced, and with it size_average is a mean.
@@ -167,12 +167,13 @@ def _offered(call: Call) -> bool:
 
 
 def _build(namespace: Any, name: str, call: Call, made: Mapping[str, Any]) -> Any:
-    options = {name: value for name, value in made.items() if name not in ("input", "target", "dtype")}
-    return getattr(namespace, name)(**options)
+    _, named = by_position_and_name(made)
+    return getattr(namespace, name)(**{name: value for name, value in named.items() if name != "dtype"})
 
 
 def _apply(module: Any, made: Mapping[str, Any]) -> torch.Tensor:
-    return module(*(made[name] for name in ("input", "target") if name in made))
+    positional, _ = by_position_and_name(made)
+    return module(*positional)
 
 
 def _check_state(module: Any, made: Mapping[str, Any]) -> None:

@@ -23,13 +23,13 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import (
-    TORCH_DTYPES,
     WrongResult,
+    by_position_and_name,
     forward,
     gradients,
     tensors,
-    widen,
 )
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, to_tensor, widen
 
 SLICES = 3
 APART = 2**20  # between the seeds of two slices: farther than the seeds of two cases
@@ -46,8 +46,7 @@ def function_over(
     """The subject's function of the tensors ``names`` alone; the other arguments are closed over."""
 
     def function(*given: torch.Tensor) -> torch.Tensor:
-        named = {**arguments, **dict(zip(names, given, strict=True))}
-        positional = [named.pop(name) for name in ("input", "target") if name in named]
+        positional, named = by_position_and_name({**arguments, **dict(zip(names, given, strict=True))})
         output = subject.function(call.operator)(*positional, **named)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
@@ -174,7 +173,7 @@ def _pull_back(
 
 def cotangent_of(upstream: np.ndarray, call: Call, device: str) -> torch.Tensor:
     """An upstream gradient as a tensor of the dtype of the result."""
-    return torch.from_numpy(np.array(upstream)).to(device=device, dtype=TORCH_DTYPES[call.output_dtype])
+    return to_tensor(upstream, call.output_dtype, device)
 
 
 def _judge_slices(
