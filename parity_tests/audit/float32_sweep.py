@@ -29,7 +29,14 @@ import torch
 
 from torch_loss_parity.audit import doubts
 from torch_loss_parity.audit.certify import Truth, chosen_balls, truths
-from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, Values, form, of_logits, of_probabilities
+from torch_loss_parity.audit.closed_forms import (
+    RELATIVE,
+    Values,
+    form,
+    forms_of,
+    of_logits,
+    of_probabilities,
+)
 from torch_loss_parity.audit.error_cells import FLOOR, HALF, LOWER, cells_of
 from torch_loss_parity.audit.errors import Errors, measured
 from torch_loss_parity.audit.exhaustive import Part, Sweep, sha256
@@ -55,12 +62,22 @@ _TINY = 2.0**-1000
 
 
 def has_closed_form(sweep: Sweep) -> bool:
-    return sweep.dtype == "float32" and (sweep.operator, sweep.target, FORWARD) in FORMS
+    """Whether the result and the gradient of the input have one, and so 2**32 of them can be measured."""
+    forms = (forms_of(sweep.operator, sweep.target, claim) for claim in (FORWARD, "input"))
+    return sweep.dtype == "float32" and all(forms)
 
 
 def closed_forms(sweep: Sweep) -> Callable[[np.ndarray], Values]:
     """What evaluates all closed forms of an operator."""
-    return of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
+    return of_probabilities if sweep.is_of_probabilities else of_logits
+
+
+@cache
+def _passed(sweep: Sweep) -> dict[str, Any]:
+    """The options that are arguments of the call, and no arrays."""
+    arguments, options = sweep.call(0, 1).arguments, sweep.facet.targets[sweep.target].options
+    arrays = [name for name, value in arguments.items() if isinstance(value, np.ndarray)]
+    return {name: value for name, value in options.items() if name in arguments and name not in arrays}
 
 
 def observed_block(
@@ -69,24 +86,11 @@ def observed_block(
     """What the subject returns on a block of float32 numbers, a row for each; and the seconds
     that it took.
     """
-    of_rows = sweep.target == ""
-    if of_rows:
-        zeros = np.zeros_like(x)
-        columns = (
-            (x, zeros, zeros, x)
-            if sweep.operator != "cross_entropy"
-            else (x, zeros, x, zeros, zeros, x, zeros, x)
-        )
-        x = np.stack(columns, axis=1).reshape(-1, 2)
-    input = torch.from_numpy(x).to(device).requires_grad_()
-    others: tuple[Any, ...] = ()
-    options: dict[str, Any] = {"reduction": "none"}
-    if not of_rows:
-        others = (torch.full_like(input, float(sweep.target), requires_grad=False),)
-    elif sweep.operator == "cross_entropy":
-        others = (torch.arange(len(x), device=device) % 2,)
-    else:
-        options = {"dim": 1}
+    target = sweep.facet.targets[sweep.target]
+    placed = sweep.facet.place(x, np.asarray(target.values, dtype=x.dtype))
+    input = torch.from_numpy(placed.pop("input")).to(device).requires_grad_()
+    others = [torch.from_numpy(array).to(device) for array in placed.values()]
+    options = _passed(sweep)
     function = subject.function(sweep.operator)
     began = time.perf_counter()
     with of_the_subject(subject):
@@ -259,7 +263,7 @@ class Claim:
         inputs, columns = numbers // of_each, numbers % of_each
         call, upstream = self.call(inputs)
         values = closed_forms(self.sweep)(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
-        forms = [form(values, name) for name in FORMS[self.sweep.operator, self.sweep.target, self.claim]]
+        forms = [form(values, name) for name in forms_of(self.sweep.operator, self.sweep.target, self.claim)]
         every = np.stack([sign * size for sign, size in forms], axis=1)
         shape = output_shape(call) if self.claim == FORWARD else call.arguments[self.claim].shape
         source = chosen_balls(call, self.claim, upstream, shape)
@@ -395,7 +399,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             observed, taken = observed_block(sweep, load(name, (sweep.operator,)), device, x)
             seconds[name] += taken
             for claim in claims:
-                forms = [form(closed, f) for f in FORMS[sweep.operator, sweep.target, claim]]
+                forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, claim)]
                 tallies[name, claim].add(at, x, observed[claim], forms)
     parts = {}
     for (name, claim), tally in tallies.items():

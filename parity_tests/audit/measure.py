@@ -33,7 +33,7 @@ from torch_loss_parity.audit.axes import (
 from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import Sweep, figures, measure
-from torch_loss_parity.audit.plan import BASE, TELLING
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.audit.record import Axis, Figure, Measures, Missing, Record
 from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
@@ -299,9 +299,8 @@ def _of_sweep(
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each claim and each objective."""
     subject = loaded(conditions.subject)
-    call = OPERATORS[operator].call(
-        OPERATORS[operator].case(dtype, (1, 2), TELLING[operator][0], BASE[operator], 0)
-    )
+    record, of = OPERATORS[operator], audited(operator)
+    call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []
     for claim in (FORWARD, *call.differentiable):
 

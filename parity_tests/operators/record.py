@@ -15,6 +15,8 @@ from typing import Any
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.cases.distributions import Distribution
 from torch_loss_parity.operators.facets import Autocast, Compiled, Domain, Family, Gap, Layouts, Modules
+from torch_loss_parity.operators.facets_audit import Audited
+from torch_loss_parity.operators.facets_workload import Workload
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
@@ -60,6 +62,9 @@ class Operator:
         What is compiled; the first in every dtype.
     sample_inputs : str
         The name among PyTorch's own sample inputs.
+    audit : Audited
+    workload : Workload
+        What the benchmarks time.
     """
 
     name: str
@@ -82,6 +87,8 @@ class Operator:
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
     sample_inputs: str | Gap
+    audit: Audited | Gap
+    workload: Workload | Gap
 
     @property
     def targets_classes(self) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.operators.facets import (
@@ -13,8 +17,19 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows
+from torch_loss_parity.operators.facets_audit import AVERAGED, Audited, EveryNumber, Shortened, Values
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import audits, rows, workloads
 from torch_loss_parity.operators.record import Operator
+
+
+def gradient_of_pairs(values: Values, upstream: np.ndarray) -> tuple[Any, Any]:
+    """p_0 p_1 (g_0 - g_1), and its negative for the second class."""
+    g = upstream.reshape(-1, 2, 2)
+    first = values["product"][:, None] * (g[:, :, 0] - g[:, :, 1])
+    size = np.abs(first)
+    return np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
+
 
 OPERATOR = Operator(
     name="softmax",
@@ -45,4 +60,31 @@ OPERATOR = Operator(
         Compiled((3, 17, 2), "wide", {"dim": 1}),
     ),
     sample_inputs="softmax",
+    audit=Audited(
+        telling=audits.TELLING_LOGITS,
+        scales=audits.SCALES,
+        base=audits.ROWS_BASE,
+        paths=audits.ROWS_PATHS,
+        probabilities=(),
+        shortened=Shortened(holds=lambda call: True, upstream=AVERAGED),
+        every_number=EveryNumber(
+            inputs=audits.PAIRS,
+            place=audits.pairs,
+            targets=audits.target_of_pairs(
+                forward=("sigmoid(x)", "sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)"),
+                gradient=("product", "-product", "product", "-product"),
+            ),
+            gradient=gradient_of_pairs,
+        ),
+    ),
+    workload=Workload(
+        values="normal",
+        options={},
+        variants={},
+        exponentials=(1, 0),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.nothing,
+        scipy="softmax",
+    ),
 )
