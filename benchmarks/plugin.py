@@ -35,6 +35,8 @@ from torch_loss_parity.benchmarks.matrix import (
 )
 from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
 from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.benchmarks.workload import not_timed
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
@@ -154,6 +156,7 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         timed=timed,
         cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
+        not_timed=not_timed(knobs.operators or OPERATORS),
         not_offered=refused,
         allocator=config.stash[ALLOCATOR],
     )
@@ -161,12 +164,14 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     run = config.stash[RUN]
+    without = [f"benchmarks: no workload: {what}" for what in run.not_timed]
     if not run.timed:
-        return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times"]
+        return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times", *without]
     return [
         f"benchmarks: {len(run.cells)} cells, {run.threads} threads, caches "
         f"{'emptied' if run.cold else 'warm'}, memory {run.allocator}",
         "benchmarks: their tests of themselves, benchmarks/meta, are left out of a run that times",
+        *without,
     ]
 
 
