@@ -28,6 +28,10 @@ def shape_name(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), *names[-1:]])
+
+
 @dataclass(frozen=True)
 class Cell:
     """What one test measures."""
@@ -102,7 +106,7 @@ EFFORTS: Mapping[str, Effort] = {
         limit=48,
         left_out=(
             f"all shapes but {shape_name(SQUARE)}, all dtypes but {WORKHORSE}",
-            f"forward apart from backward, but {' and '.join(UNREDUCED)} without torch.compile",
+            f"forward apart from backward, but {_listed(UNREDUCED)} without torch.compile",
             "class weights, smoothing, class probabilities",
             "scaling with rows and classes",
         ),
@@ -123,7 +127,7 @@ EFFORTS: Mapping[str, Effort] = {
         rounds=(11, 61),
         limit=270,
         left_out=(
-            f"{' and '.join(BY_ELEMENT)} at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing "
+            f"{_listed(BY_ELEMENT)} at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing "
             f"to them",
             f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
             f"float16, float64 but forward+backward of torch, and in float64 of numpy, at "

@@ -116,7 +116,7 @@ def traffic(work: Work, mode: str, shape: tuple[int, ...], dtype: str) -> Traffi
     return Traffic(operand + beside + result, whole + result)
 
 
-def _works() -> Iterator[Work]:
+def works() -> Iterator[Work]:
     """The operators, and then their variants."""
     timed = {
         name: record.workload for name, record in OPERATORS.items() if not isinstance(record.workload, Gap)
@@ -134,6 +134,6 @@ def not_timed(operators: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{name}: {facet.why}" for name, facet in facets.items() if isinstance(facet, Gap))
 
 
-WORKS: Mapping[str, Work] = {work.name: work for work in _works()}
+WORKS: Mapping[str, Work] = {work.name: work for work in works()}
 PLAIN = tuple(name for name, work in WORKS.items() if name == work.operator)
 VARIANTS = tuple(name for name in WORKS if name not in PLAIN)

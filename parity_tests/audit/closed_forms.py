@@ -87,7 +87,7 @@ def has_pairs(operator: str, claim: str) -> bool:
 
 def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan
-    where x is nan or inf. It has a row for each x.
+    where x is nan or the record says that it is undefined. It has a row for each x.
 
     It is evaluated in what ``x`` is, float64 or double-double. The gradient of a loss of each pair is linear
     in its upstream gradient; that of other results is in the record of the operator.
@@ -96,7 +96,9 @@ def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> 
     facet = every_number(operator)
     assert not isinstance(facet, Gap)
     with np.errstate(all="ignore"):
-        values = of_logits(np.where(x == np.inf, np.nan, x))
+        for undefined in facet.undefined_at:
+            x = np.where(x == undefined, np.nan, x)
+        values = of_logits(x)
         if claim != FORWARD and not isinstance(facet.gradient, Gap):
             assert upstream is not None
             value, size = facet.gradient(values, upstream)

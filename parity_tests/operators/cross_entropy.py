@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from torch_loss_parity import reference
@@ -156,6 +157,7 @@ OPERATOR = Operator(
             inputs=audits.PAIRS,
             place=audits.pairs_and_classes,
             targets={"": Target(values=(), options={"reduction": "none"}, forms=FORMS_OF_PAIRS)},
+            undefined_at=(inf,),
             gradient=Gap("a row has one upstream gradient: its gradient is the closed forms times that"),
         ),
     ),

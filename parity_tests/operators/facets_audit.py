@@ -83,6 +83,8 @@ class EveryNumber:
         number comes one after the other.
     targets : mapping of str to Target
         By name; an empty name where no target is chosen.
+    undefined_at : tuple of float
+        The infinite numbers at which the results of their pairs are nan.
     gradient : callable or Gap
         The gradient of the pairs (x, 0) and (0, x) in closed form, for any upstream gradient: takes the
         values of the closed forms and the upstream gradient, a pair a row, and returns the gradient and
@@ -92,6 +94,7 @@ class EveryNumber:
     inputs: str
     place: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
     targets: Mapping[str, Target]
+    undefined_at: tuple[float, ...]
     gradient: Callable[[Values, np.ndarray], tuple[Any, Any]] | Gap
 
 

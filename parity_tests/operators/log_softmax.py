@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ OPERATOR = Operator(
                 forward=("-softplus(-x)", "-softplus(x)", "-softplus(x)", "-softplus(-x)"),
                 gradient=("sigmoid(-x)", "-sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
             ),
+            undefined_at=(inf,),
             gradient=gradient_of_pairs,
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ OPERATOR = Operator(
                 forward=("sigmoid(x)", "sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)"),
                 gradient=("product", "-product", "product", "-product"),
             ),
+            undefined_at=(inf,),
             gradient=gradient_of_pairs,
         ),
     ),

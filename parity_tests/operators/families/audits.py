@@ -82,5 +82,6 @@ def every_element(inputs: str, zero: tuple[str, str], one: tuple[str, str]) -> E
             "1": Target(values=(1.0,), options=hard, forms=forms["1"]),
             "soft": Target(values=(0.1, 0.5, 0.9), options=ELEMENTS_BASE, forms=_SOFT),
         },
+        undefined_at=(),
         gradient=Gap("elements have no pairs: they are evaluated as any other call is"),
     )
