@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
 from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
 from torch_loss_parity.expectation import expectation
-from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.operators import DTYPES, Gap
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name
 
@@ -123,6 +124,13 @@ def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
     return step
 
 
+def of_torch(work: Work) -> Callable[..., Any]:
+    """The function of torch, where the record of the operator has it."""
+    module, _, name = work.record.function.rpartition(".")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
+
+
 def written_out(seen_as: Callable[[Any], Any]) -> Maker:
     """The steps of the reference: the definition, and the derivative beside it, which begins from the inputs.
 
@@ -165,7 +173,9 @@ def _numpy(tensor: torch.Tensor) -> Any:
 def on_scipy(work: Work, mode: str, buffers: Buffers) -> Step:
     import scipy.special
 
-    function = getattr(scipy.special, work.operator)
+    name = work.facet.scipy
+    assert not isinstance(name, Gap), name.why
+    function = getattr(scipy.special, name)
     inputs = [(_numpy(each["input"]), each["dim"]) for each in buffers.arguments]
     return Step(
         lambda i: i, lambda i: function(inputs[i][0], axis=inputs[i][1]), lambda output: {RESULT: output}
@@ -173,8 +183,8 @@ def on_scipy(work: Work, mode: str, buffers: Buffers) -> Step:
 
 
 def _scipy_lacks(work: Work, mode: str) -> str:
-    if work.operator not in ("softmax", "log_softmax"):
-        return f"scipy.special has no {work.operator}"
+    if isinstance(work.facet.scipy, Gap):
+        return work.facet.scipy.why
     return "" if mode == FORWARD else "scipy.special has no gradients"
 
 
@@ -194,15 +204,13 @@ PATHS: Mapping[str, Path] = {
         Path(
             BASELINE,
             "torch.nn.functional, eager: one fused kernel, or a few",
-            differentiated(lambda work: getattr(torch.nn.functional, work.operator)),
+            differentiated(of_torch),
             judged_as="torch",
         ),
         Path(
             "compile",
             "torch.nn.functional under torch.compile with inductor, for the shape at hand",
-            differentiated(
-                lambda work: torch.compile(getattr(torch.nn.functional, work.operator), dynamic=False)
-            ),
+            differentiated(lambda work: torch.compile(of_torch(work), dynamic=False)),
             judged_as="torch",
             judged_under=f"{UNDER_COMPILE} with {INDUCTOR}",
             compiles=True,

@@ -33,6 +33,8 @@ from torch_loss_parity.benchmarks.matrix import (
 from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.timed_run import CELL, Timed
+from torch_loss_parity.benchmarks.workload import not_timed
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
@@ -151,6 +153,7 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
         timed=timed,
         cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
+        not_timed=not_timed(knobs.operators or OPERATORS),
         not_offered=refused,
         allocator=config.stash[ALLOCATOR],
     )
@@ -158,12 +161,14 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     run = config.stash[RUN]
+    without = [f"benchmarks: no workload: {what}" for what in run.not_timed]
     if not run.timed:
-        return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times"]
+        return ["benchmarks: each path is checked, none is timed; `pytest benchmarks` times", *without]
     return [
         f"benchmarks: {len(run.cells)} cells, {run.threads} threads, caches "
         f"{'emptied' if run.cold else 'warm'}, memory {run.allocator}",
         "benchmarks: their tests of themselves, benchmarks/meta, are left out of a run that times",
+        *without,
     ]
 
 
@@ -191,8 +196,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     run = config.stash[RUN]
     by_id = {_id(cell): cell for cell in run.cells}
     for item in items:
-        if item.path == HERE / MODULE and (callspec := getattr(item, "callspec", None)):
-            item.stash[CELL] = cell = by_id[callspec.id]
+        name = getattr(getattr(item, "callspec", None), "id", "")
+        if (
+            item.path == HERE / MODULE and name in by_id
+        ):  # none where nothing is chosen: pytest skips the test
+            item.stash[CELL] = cell = by_id[name]
             group = f"{cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}"
             item.add_marker(pytest.mark.benchmark(group=group, timer=Clock(run.device)))
     if run.timed:

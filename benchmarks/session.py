@@ -64,6 +64,8 @@ class Benchmarks:
 
     Attributes
     ----------
+    not_timed : tuple of str
+        The operators that were asked for and have no workload, each with the reason.
     quotients : dict
         Torch's time over the path's in each round, by group and path.
     started : float
@@ -80,6 +82,7 @@ class Benchmarks:
     timed: bool
     cells: tuple[Cell, ...] = ()
     left_out: tuple[str, ...] = ()
+    not_timed: tuple[str, ...] = ()
     allocator: str = allocator.AS_IT_IS
     results: list[Result] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)

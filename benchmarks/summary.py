@@ -91,6 +91,8 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         )
     for reason, count in (+run.not_offered).items():
         yield f"not offered in {count} cells: {reason}"
+    for what in run.not_timed:
+        yield f"no workload: {what}"
     for sentence in run.left_out:
         yield f"left out at this effort: {sentence}"
     for group, members in groupby(run.not_begun, key=lambda cell: cell.group):

@@ -28,6 +28,7 @@ from torch_loss_parity.expectation.expectation import certified, expected
 from torch_loss_parity.judging.judge import settle
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -173,7 +174,7 @@ class Truth:
 
 def _adds_rows(call: Call) -> bool:
     """Whether an entry of the ledger may speak of how the total over the rows is kept."""
-    return call.operator in ("nll_loss", "cross_entropy") and call.facts.get("target", "indices") == "indices"
+    return OPERATORS[call.operator].targets_classes and call.facts.get("target", "indices") == "indices"
 
 
 def rows_of(bound: Rounded, rows: np.ndarray | None) -> Rounded:

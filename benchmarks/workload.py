@@ -11,24 +11,27 @@ Note [What must move]
                             writes the gradient of the input
         forward + backward  reads input, target and upstream gradient, writes result and gradient
 
-    nll_loss looks at one element of a row, so it reads one cache line of each. Its gradient does not depend
-    on its input.
+    What looks at one element of a row reads one cache line of each; and where the gradient does not depend on
+    the input, backward reads the target in its place. That is said by the record of an operator, under
+    `Workload`; what an operator does not have to move is said there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators import OPERATORS, Gap, Operator
+from torch_loss_parity.operators.facets_workload import INPUT, ONE_OF_A_ROW, Workload
 
 FORWARD, BACKWARD, TRAINING = "forward", "backward", "forward+backward"
 MODES = (FORWARD, BACKWARD, TRAINING)
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-INDEX = 8  # bytes of a class index
 CACHE_LINE = 64  # bytes: the least that is fetched
 
 
@@ -42,18 +45,12 @@ class Work:
         As it is shown: the operator, and the options that change its path.
     operator : str
         A name in `torch_loss_parity.operators.OPERATORS`.
-    values : str
-        The distribution of ``input``, a name in `torch_loss_parity.cases.distributions`.
     options : mapping
         The options of a case that are not the operator's first.
-    exponentials : (float, float)
-        Transcendental functions for each element, forward and backward: exp, log and log1p count one each.
     """
 
     name: str
     operator: str
-    values: str
-    exponentials: tuple[float, float]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,17 +58,24 @@ class Work:
         return OPERATORS[self.operator]
 
     @property
+    def facet(self) -> Workload:
+        """What the record says."""
+        facet = self.record.workload
+        assert not isinstance(facet, Gap), f"{self.operator} is not timed: {facet.why}"
+        return facet
+
+    @property
     def by_element(self) -> bool:
         """Whether every element is its own row: then only the number of elements matters, not the shape."""
-        return not self.record.targets_classes and "target" in self.record.options
+        return not self.record.family.has_rows
 
     def case(self, dtype: str, shape: tuple[int, ...], seed: int) -> Case:
         """A case of this work, its loss the mean over a batch, as in training."""
         mean = {"reduction": "mean"} if "reduction" in self.record.options else {}
-        return self.record.case(dtype, shape, self.values, mean | dict(self.options), seed)
+        return self.record.case(dtype, shape, self.facet.values, mean | dict(self.options), seed)
 
     def transcendental(self, mode: str) -> float:
-        forward, backward = self.exponentials
+        forward, backward = self.facet.exponentials
         return {FORWARD: forward, BACKWARD: backward, TRAINING: forward + backward}[mode]
 
 
@@ -97,56 +101,39 @@ def traffic(work: Work, mode: str, shape: tuple[int, ...], dtype: str) -> Traffi
     """
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}; choose from {', '.join(MODES)}")
-    item = ITEMSIZE[dtype]
+    item, facet = ITEMSIZE[dtype], work.facet
     (rows, classes), whole = shape, prod(shape) * item
-    operand = rows * min(CACHE_LINE, classes * item) if work.operator == "nll_loss" else whole
+    operand = rows * min(CACHE_LINE, classes * item) if facet.reads == ONE_OF_A_ROW else whole
     option = work.case(dtype, shape, 0).option
-    target = 0
-    if work.record.targets_classes:
-        target = rows * INDEX if option.get("target", "indices") == "indices" else whole
-    elif "target" in option:
-        target = whole
-    weight = classes * item if option.get("weight") and work.record.targets_classes else 0
-    # The mean, or as much as the input; the same for the gradient from above.
-    result = item if "reduction" in option else whole
-    read = target + weight
+    beside = facet.beside(shape, option, item)
+    # The mean, or what the shape of the input makes; the same for the gradient from above.
+    input = np.broadcast_to(np.float64(0), shape)
+    result = prod(work.record.result_shape({**option, "input": input})) * item
     if mode == FORWARD:
-        return Traffic(operand + read, result)
-    if work.operator == "nll_loss":  # its gradient is a matrix of zeros, but for one element in each row
-        return Traffic(
-            read + result + (operand if mode == TRAINING else 0), whole + (result if mode == TRAINING else 0)
-        )
+        return Traffic(operand + beside, result)
     if mode == BACKWARD:
-        return Traffic(operand + result, whole)
-    return Traffic(operand + read + result, whole + result)
+        return Traffic((operand if facet.gradient_from == INPUT else beside) + result, whole)
+    return Traffic(operand + beside + result, whole + result)
 
 
-WORKS: Mapping[str, Work] = {
-    work.name: work
-    for work in (
-        Work("softmax", "softmax", "normal", (1, 0)),
-        Work("log_softmax", "log_softmax", "normal", (1, 1)),
-        Work("nll_loss", "nll_loss", "log_probabilities", (0, 0)),
-        Work("cross_entropy", "cross_entropy", "normal", (1, 1)),
-        Work(
-            "binary_cross_entropy",
-            "binary_cross_entropy",
-            "uniform_probabilities",
-            (2, 0),
-            {"target": "soft"},
-        ),
-        Work(
-            "binary_cross_entropy_with_logits",
-            "binary_cross_entropy_with_logits",
-            "normal",
-            (2, 1),
-            {"target": "soft"},
-        ),
-        Work("nll_loss, weight", "nll_loss", "log_probabilities", (0, 0), {"weight": "positive"}),
-        Work("cross_entropy, weight", "cross_entropy", "normal", (1, 1), {"weight": "positive"}),
-        Work("cross_entropy, smoothing", "cross_entropy", "normal", (1, 1), {"label_smoothing": 0.1}),
-        Work("cross_entropy, probabilities", "cross_entropy", "normal", (1, 1), {"target": "probabilities"}),
-    )
-}
+def works() -> Iterator[Work]:
+    """The operators, and then their variants."""
+    timed = {
+        name: record.workload for name, record in OPERATORS.items() if not isinstance(record.workload, Gap)
+    }
+    for name, facet in timed.items():
+        yield Work(name, name, facet.options)
+    for name, facet in timed.items():
+        for variant, options in facet.variants.items():
+            yield Work(f"{name}, {variant}", name, {**facet.options, **options})
+
+
+def not_timed(operators: Iterable[str]) -> tuple[str, ...]:
+    """Which of these operators have no workload, each with the reason."""
+    facets = {name: OPERATORS[name].workload for name in operators}
+    return tuple(f"{name}: {facet.why}" for name, facet in facets.items() if isinstance(facet, Gap))
+
+
+WORKS: Mapping[str, Work] = {work.name: work for work in works()}
 PLAIN = tuple(name for name, work in WORKS.items() if name == work.operator)
 VARIANTS = tuple(name for name in WORKS if name not in PLAIN)

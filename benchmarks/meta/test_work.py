@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -18,9 +19,11 @@ from torch_loss_parity.benchmarks.workload import (
     TRAINING,
     WORKS,
     Traffic,
+    not_timed,
     traffic,
+    works,
 )
-from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators import DTYPES, OPERATORS, Gap
 
 N = 2048 * 1024  # elements
 
@@ -126,6 +129,15 @@ def test_cells_that_share_inputs_follow_each_other(effort: str) -> None:
     assert len(list(groupby(inputs))) == len(set(inputs))
     groups = [cell.group for cell in ordered]
     assert len(list(groupby(groups))) == len(set(groups))
+
+
+def test_an_operator_without_a_workload_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "nobody has written it down"
+    without = replace(OPERATORS["nll_loss"], workload=Gap(why))
+    monkeypatch.setitem(OPERATORS, "nll_loss", without)
+    assert not_timed(OPERATORS) == (f"nll_loss: {why}",)
+    assert not_timed(["softmax"]) == ()
+    assert [work.name for work in works()] == [name for name in WORKS if "nll_loss" not in name]
 
 
 @pytest.mark.parametrize("text", ["", "3", "3x", "axb", "1x7", "-1x8", "2x3x4"])

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from torch_loss_parity.audit.plan import BASE, TELLING
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.audit.record import Axis
-from torch_loss_parity.audit.single_row import class_axis
+from torch_loss_parity.audit.single_row import OF_ROWS, class_axis
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.bits.measure import threads
 from torch_loss_parity.claims.layouts.layouts import TRANSPOSED, from_views
@@ -31,7 +31,8 @@ Results = Mapping[str, np.ndarray]
 
 def case_of(operator: str, dtype: str, seed: int) -> Case:
     """What goes both ways."""
-    return OPERATORS[operator].case(dtype, SHAPE, TELLING[operator][0], BASE[operator], seed)
+    measured = audited(operator)
+    return OPERATORS[operator].case(dtype, SHAPE, measured.telling[0], measured.base, seed)
 
 
 def drawn(case: Case) -> tuple[Call, np.ndarray]:
@@ -67,7 +68,7 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
 
         rows = {
             name: taken(value)
-            if isinstance(value, np.ndarray) and not (name == "weight" and class_axis(call) is not None)
+            if isinstance(value, np.ndarray) and (name in OF_ROWS or class_axis(call) is None)
             else value
             for name, value in call.arguments.items()
         }

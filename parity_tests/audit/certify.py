@@ -10,10 +10,10 @@ Note [Filter first]
     `torch_loss_parity.audit.doubts`.
 
 Note [Rows in balls]
-    Of a batch only the rows that hold a chosen element are evaluated, and of a row of softmax, log_softmax
-    and cross_entropy the elements that were not chosen are put together where they are equal, as 16 bits make
-    them: m equal logits x weigh as much in every sum as one logit x + log m. The definitions and the
-    derivatives are evaluated as they are, on shorter rows.
+    Of a batch only the rows that hold a chosen element are evaluated; and where the record says `Shortened`,
+    the elements of a row that were not chosen are put together where they are equal, as 16 bits make them: m
+    equal logits x weigh as much in every sum as one logit x + log m. The definitions and the derivatives are
+    evaluated as they are, on shorter rows.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from zlib import crc32
 import flint
 import numpy as np
 
+from torch_loss_parity.audit.operator_facets import audited
+from torch_loss_parity.audit.single_row import class_axis
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, enclosed, in_balls
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, Gap
+from torch_loss_parity.operators.facets_audit import AVERAGED, Shortened
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Arithmetic, Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -41,7 +44,6 @@ EXTENDED = Format(
 )
 IN_DOUBLE_DOUBLE = Arithmetic(compute=EXTENDED, storage=EXTENDED, flushes_subnormals=False)
 HIGHEST = 4096  # bits; what they do not tell from zero is zero
-ROWS = ("softmax", "log_softmax")
 LONG = 64  # a row that may be worth shortening
 HELD = 2**19  # balls that are kept, in case more elements of their rows or of the result are asked for
 
@@ -198,20 +200,25 @@ def chosen_balls(
                 found[position] = flint.arb(line[column])
         return found
 
-    if call.operator in ROWS and shape:
-        return of_rows
-    if call.arguments.get("reduction") != "none":
-        return whole
+    if OPERATORS[call.operator].family.has_rows:
+        return of_rows if _has_rows_alone(call, claim) and shape else whole
+    return of_elements if call.arguments.get("reduction", "none") == "none" else whole
+
+
+def _has_rows_alone(call: Call, claim: str) -> bool:
+    """Whether each row of a result, or of a gradient, follows from its own row of the input."""
+    if call.arguments.get("reduction", "none") != "none":
+        return False
     if not OPERATORS[call.operator].targets_classes:
-        return of_elements
-    plain = (
-        call.operator == "cross_entropy" and _names_classes(call) and not call.arguments["label_smoothing"]
-    )
-    return of_rows if plain and claim in (FORWARD, "input") and call.arguments["input"].ndim > 1 else whole
+        return True
+    named = claim in (FORWARD, "input") and call.arguments["input"].ndim > 1
+    return named and _shortened_as(call) is not None
 
 
-def _names_classes(call: Call) -> bool:
-    return call.arguments["target"].dtype.kind != "f"
+def _shortened_as(call: Call) -> Shortened | None:
+    """How a row of the call may be shortened, if it may."""
+    shortened = audited(call.operator).shortened
+    return None if isinstance(shortened, Gap) or not shortened.holds(call) else shortened
 
 
 def elements(call: Call, indices: np.ndarray) -> Call:
@@ -231,21 +238,17 @@ def alone(
     and where it is there.
     """
     indices = np.asarray([index])
-    if call.operator not in ROWS and not OPERATORS[call.operator].targets_classes:
+    if not OPERATORS[call.operator].family.has_rows:
         return (
             elements(call, indices),
             None if grad_output is None else grad_output.reshape(-1)[indices],
             (0,),
         )
-    shape = call.arguments["input"].shape
-    row, column = _places(
-        call,
-        claim,
-        shape if call.operator in ROWS or claim != FORWARD else _without(shape, _along(call)),
-        indices,
-    )
+    input = call.arguments["input"]
+    shape = OPERATORS[call.operator].result_shape(call.arguments) if claim == FORWARD else input.shape
+    row, column = _places(call, claim, shape, indices)
     part, g = several(call, grad_output, row)
-    return part, g, (0,) if call.operator not in ROWS and claim == FORWARD else (0, int(column[0]))
+    return part, g, (0,) if len(shape) < input.ndim else (0, int(column[0]))
 
 
 def several(call: Call, grad_output: np.ndarray | None, rows: np.ndarray) -> tuple[Call, np.ndarray | None]:
@@ -254,26 +257,30 @@ def several(call: Call, grad_output: np.ndarray | None, rows: np.ndarray) -> tup
     input = arguments["input"]
     place = np.unravel_index(rows, _without(input.shape, axis))
     changed: dict[str, Any] = {"input": np.moveaxis(input, axis, -1)[place]}
-    if call.operator in ROWS:
+    if "dim" in arguments:
         changed["dim"] = 1
-        upstream = None if grad_output is None else np.moveaxis(grad_output, axis, -1)[place]
-    else:
+    if OPERATORS[call.operator].targets_classes:
         changed["target"] = arguments["target"][place]
-        upstream = None if grad_output is None else grad_output[place]
+    upstream = grad_output
+    if grad_output is not None:  # as large as the input, or one for each row
+        each = grad_output if grad_output.ndim < input.ndim else np.moveaxis(grad_output, axis, -1)
+        upstream = each[place]
     return replace(call, arguments={**arguments, **changed}), upstream
 
 
 def _repeats(call: Call, row: int) -> bool:
     """Whether a row is worth shortening."""
     input, axis = call.arguments["input"], _along(call)
-    if input.shape[axis] < LONG:
+    if _shortened_as(call) is None or input.shape[axis] < LONG:
         return False
     x = np.moveaxis(input, axis, -1)[np.unravel_index(row, _without(input.shape, axis))]
     return 2 * len(np.unique(x)) <= len(x)
 
 
 def _along(call: Call) -> int:
-    return 1 if call.operator not in ROWS else call.arguments["dim"] % call.arguments["input"].ndim
+    axis = class_axis(call)
+    assert axis is not None, "elements have no rows"
+    return axis
 
 
 def _places(
@@ -296,13 +303,13 @@ def _short_row(
     x = arguments["input"][0]
     if call.arguments.get("dtype"):  # the input is converted
         x = FORMATS[call.output_dtype].round(x)
-    if call.operator in ROWS:
-        chosen = np.unique(columns)
-        # log_softmax adds up the upstream gradient as it is, softmax weighs it with the probability of all
-        # that were put together.
-        x, g = _shortened(
-            x, None if upstream is None else upstream[0], chosen, bits, averaged=call.operator == "softmax"
-        )
+    if not OPERATORS[call.operator].targets_classes:
+        shortened, chosen = _shortened_as(call), np.unique(columns)
+        averaged = shortened is not None and shortened.upstream == AVERAGED
+        of_row = None if upstream is None else upstream[0]
+        of_numbers = of_row is not None and of_row.ndim > 0  # not one for the whole row
+        x, g = _shortened(x, of_row if of_numbers else None, chosen, bits, averaged)
+        g = g if of_numbers else of_row
         return (
             replace(call, arguments=arguments | {"input": x, "dim": 0}),
             g,

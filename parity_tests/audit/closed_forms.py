@@ -24,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.audit.operator_facets import every_number, targets_of
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.reference.arithmetic.double_double import FUNCTION_ROUNDOFF, DoubleDouble
 from torch_loss_parity.reference.binary_cross_entropy import LOG_CLAMP, SMALLEST_VARIANCE
 
@@ -62,28 +64,6 @@ def of_probabilities(x: np.ndarray) -> Values:
         }
 
 
-# The elements of a result that belong to one input, each a closed form with its sign.
-FORMS: Mapping[tuple[str, str, str], tuple[str, ...]] = {
-    ("binary_cross_entropy_with_logits", "0", FORWARD): ("softplus(x)",),
-    ("binary_cross_entropy_with_logits", "1", FORWARD): ("softplus(-x)",),
-    ("binary_cross_entropy_with_logits", "0", "input"): ("sigmoid(x)",),
-    ("binary_cross_entropy_with_logits", "1", "input"): ("-sigmoid(-x)",),
-    ("binary_cross_entropy", "0", FORWARD): ("-log(1-x)",),
-    ("binary_cross_entropy", "1", FORWARD): ("-log(x)",),
-    ("binary_cross_entropy", "0", "input"): ("x/variance",),
-    ("binary_cross_entropy", "1", "input"): ("-(1-x)/variance",),
-    ("softmax", "", FORWARD): ("sigmoid(x)", "sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)"),
-    ("softmax", "", "input"): ("product", "-product", "product", "-product"),
-    ("log_softmax", "", FORWARD): ("-softplus(-x)", "-softplus(x)", "-softplus(x)", "-softplus(-x)"),
-    ("log_softmax", "", "input"): ("sigmoid(-x)", "-sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
-    ("cross_entropy", "", FORWARD): ("softplus(-x)", "softplus(x)", "softplus(x)", "softplus(-x)"),
-    ("cross_entropy", "", "input"): (
-        *("-sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
-        *("-sigmoid(x)", "sigmoid(x)", "sigmoid(-x)", "-sigmoid(-x)"),
-    ),
-}
-
-
 def form(values: Values, name: str) -> tuple[float, Any]:
     """The sign and the size of a closed form."""
     if name in values:
@@ -91,42 +71,45 @@ def form(values: Values, name: str) -> tuple[float, Any]:
     return -1.0, values[name.removeprefix("-")]
 
 
+def forms_of(operator: str, target: str, claim: str) -> tuple[str, ...]:
+    """The closed forms of the elements that belong to one number, by name; none if the record has none."""
+    chosen = targets_of(operator).get(target)
+    return () if chosen is None or isinstance(chosen.forms, Gap) else chosen.forms.get(claim, ())
+
+
+def has_pairs(operator: str, claim: str) -> bool:
+    """Whether a result of the pairs (x, 0) and (0, x) has a closed form, for any upstream gradient."""
+    record, facet = OPERATORS[operator], every_number(operator)
+    if not record.family.has_rows or isinstance(facet, Gap) or not forms_of(operator, "", claim):
+        return False
+    return claim == FORWARD or record.targets_classes or not isinstance(facet.gradient, Gap)
+
+
 def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan
-    where x is nan or inf.
+    where x is nan or the record says that it is undefined. It has a row for each x.
 
-    It is evaluated in what ``x`` is, float64 or double-double.
-
-    With p = sigmoid, the gradients are p_0 p_1 (g_0 - g_1) for softmax and g_0 p_1 - g_1 p_0 for log_softmax,
-    where the two products may cancel, and their negatives for the second class; for cross_entropy g times
-    that for an upstream gradient of 1.
+    It is evaluated in what ``x`` is, float64 or double-double. The gradient of a loss of each pair is linear
+    in its upstream gradient; that of other results is in the record of the operator.
     """
     unit_roundoff = FUNCTION_ROUNDOFF if isinstance(x, DoubleDouble) else 2.0**-53
+    facet = every_number(operator)
+    assert not isinstance(facet, Gap)
     with np.errstate(all="ignore"):
-        values = of_logits(np.where(x == np.inf, np.nan, x))
-        if claim == FORWARD or operator == "cross_entropy":
-            signed = [form(values, name) for name in FORMS[operator, "", claim]]
+        for undefined in facet.undefined_at:
+            x = np.where(x == undefined, np.nan, x)
+        values = of_logits(x)
+        if claim != FORWARD and not isinstance(facet.gradient, Gap):
+            assert upstream is not None
+            value, size = facet.gradient(values, upstream)
+        else:
+            signed = [form(values, name) for name in forms_of(operator, "", claim)]
             value = np.stack([sign * size for sign, size in signed], axis=1)
             if claim != FORWARD:
                 assert upstream is not None
                 value = value.reshape(-1, 2) * upstream[:, None]
             size = np.abs(value)
-        else:
-            assert upstream is not None
-            g = upstream.reshape(-1, 2, 2)
-            if operator == "softmax":
-                first = values["product"][:, None] * (g[:, :, 0] - g[:, :, 1])
-                size = np.abs(first)
-            else:
-                of_x, of_zero = values["sigmoid(x)"], values["sigmoid(-x)"]
-                own, other = np.stack([of_zero, of_x], axis=1), np.stack([of_x, of_zero], axis=1)
-                first, size = (
-                    g[:, :, 0] * own - g[:, :, 1] * other,
-                    np.abs(g[:, :, 0] * own) + np.abs(g[:, :, 1] * other),
-                )
-            value, size = np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
         # Of the difference and the products with the upstream gradient three roundings at most.
         bound = (size * ((ROUNDOFFS + 4) * unit_roundoff) + 2.0**-1070).astype(np.float64)
         error = np.where(np.isfinite(value), bound, 0.0)
-    shape = (-1,) if operator == "cross_entropy" and claim == FORWARD else (-1, 2)
-    return value.reshape(shape), error.reshape(shape)
+    return value.reshape(len(x), -1), error.reshape(len(x), -1)

@@ -1,11 +1,11 @@
 """Every input there is: what is exhausted, and how a part of it is measured.
 
 Note [What is exhausted]
-    Of the operators of elements, every logit, or every probability in [0, 1], with the targets 0 and 1 and
-    some between. Of those of rows, every pair (x, 0) and (0, x), as a vectorised loop need not treat both
-    places alike; of cross_entropy with either target. The gradients are those for an upstream gradient of 1,
-    of 1 and 0 for the two classes of a row (the gradient of softmax is blind to a constant), and for random
-    ones, which are a hash of the element's number.
+    What the record of an operator says under `EveryNumber`. Of elements, every logit, or every probability in
+    [0, 1], with the targets 0 and 1 and some between. Of rows, every pair (x, 0) and (0, x), as a vectorised
+    loop need not treat both places alike; with either class, if there are classes to name. The gradients are
+    those for an upstream gradient of 1, of 1 and 0 for the two classes of a row (the gradient of softmax is
+    blind to a constant), and for random ones, which are a hash of the element's number.
 
     Inputs are numbered by their bit patterns, and elements by inputs: the elements that belong to one input
     come one after the other. So a part is a range of patterns, and an element is found again from its number
@@ -15,21 +15,21 @@ Note [What is exhausted]
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from torch_loss_parity.audit.operator_facets import audited, every_number, targets_of
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.operators import OPERATORS, Gap
+from torch_loss_parity.operators.facets_audit import EveryNumber
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
-TARGETS: Mapping[str, tuple[float, ...]] = {"0": (0.0,), "1": (1.0,), "soft": (0.1, 0.5, 0.9)}
-OF_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-OF_ROWS = ("softmax", "log_softmax", "cross_entropy")
 UPSTREAM = ("1", "random")
 # The pattern of 1: those up to it are the numbers in [0, 1].
 ONE = {"float16": 0x3C00, "bfloat16": 0x3F80, "float32": 0x3F800000}
@@ -43,7 +43,7 @@ class Sweep:
     ----------
     operator, dtype : str
     target : str
-        A key of `TARGETS` for the operators of elements; else empty.
+        A name among the targets that the record has for every number.
     seed : int
         Of the random upstream gradient.
     """
@@ -57,10 +57,20 @@ class Sweep:
     def patterns(self) -> int:
         """The number of inputs."""
         return (
-            ONE[self.dtype] + 1
-            if self.operator == "binary_cross_entropy"
-            else 2 ** (16 if self.dtype != "float32" else 32)
+            ONE[self.dtype] + 1 if self.is_of_probabilities else 2 ** (16 if self.dtype != "float32" else 32)
         )
+
+    @property
+    def facet(self) -> EveryNumber:
+        """What the record says."""
+        facet = every_number(self.operator)
+        assert not isinstance(facet, Gap), f"{self.operator}: {facet.why}"
+        return facet
+
+    @property
+    def is_of_probabilities(self) -> bool:
+        """Whether the inputs are numbers of [0, 1]."""
+        return "input" in audited(self.operator).probabilities
 
     @property
     def name(self) -> str:
@@ -69,12 +79,7 @@ class Sweep:
     @property
     def what(self) -> str:
         """The inputs in words."""
-        kind = "probability" if self.operator == "binary_cross_entropy" else "logit"
-        return (
-            f"every {self.dtype} {kind}"
-            if self.operator in OF_ELEMENTS
-            else (f"every {self.dtype} x in (x, 0) and (0, x)")
-        )
+        return f"every {self.dtype} {self.facet.inputs}"
 
     def inputs(self, first: int, count: int) -> np.ndarray:
         """The numbers with these patterns, widened."""
@@ -97,52 +102,13 @@ class Sweep:
 
     def call_on(self, x: np.ndarray) -> Call:
         """The operator on these inputs."""
-        facts: dict[str, Any] = {
-            "reduction": "none",
-            "last_dim": True,
-            "values": self.what,
-            "weight": None,
-            "pos_weight": None,
-        }
-        if self.operator in OF_ELEMENTS:
-            targets = FORMATS[self.dtype].round(np.asarray(TARGETS[self.target]))
-            arguments: dict[str, Any] = {
-                "input": np.repeat(x, len(targets)),
-                "target": np.tile(targets, len(x)),
-                "weight": None,
-                "reduction": "none",
-            }
-            if self.operator == "binary_cross_entropy_with_logits":
-                arguments["pos_weight"] = None
-            facts["target"] = "soft" if self.target == "soft" else "hard"
-            return Call(self.operator, arguments, self.dtype, self.dtype, ("input", "target"), facts)
-        zeros = np.zeros_like(x)
-        if self.operator != "cross_entropy":
-            pairs = np.stack([x, zeros, zeros, x], axis=1).reshape(-1, 2)
-            return Call(
-                self.operator,
-                {"input": pairs, "dim": 1, "dtype": None},
-                self.dtype,
-                self.dtype,
-                ("input",),
-                facts | {"dim": 1},
-            )
-        pairs = np.stack([x, zeros, x, zeros, zeros, x, zeros, x], axis=1).reshape(-1, 2)
-        arguments = {
-            "input": pairs,
-            "target": np.tile([0, 1], len(pairs) // 2),
-            "weight": None,
-            "ignore_index": -100,
-        }
-        arguments |= {"reduction": "none", "label_smoothing": 0.0}
-        return Call(
-            self.operator,
-            arguments,
-            self.dtype,
-            self.dtype,
-            ("input",),
-            facts | {"target": "indices", "label_smoothing": 0.0},
-        )
+        record, target = OPERATORS[self.operator], self.facet.targets[self.target]
+        values = FORMATS[self.dtype].round(np.asarray(target.values, dtype=np.float64))
+        placed = self.facet.place(x, values)
+        smallest = (1, 2) if record.family.has_rows else (1,)  # what is drawn is replaced
+        drawn = record.call(record.case(self.dtype, smallest, next(iter(record.values)), target.options, 0))
+        arguments = {name: placed.get(name, value) for name, value in drawn.arguments.items()}
+        return replace(drawn, arguments=arguments, facts={**drawn.facts, "values": self.what})
 
     def grad_output(self, kind: str, call: Call, first: int) -> np.ndarray:
         """An upstream gradient for the call on the inputs from ``first`` on; see Note [What is exhausted]."""
@@ -158,9 +124,14 @@ class Sweep:
 
     def of_each(self, claim: str) -> int:
         """How many elements of a result belong to one input."""
-        if self.operator in OF_ELEMENTS:
-            return len(TARGETS[self.target])
-        return {"softmax": 4, "log_softmax": 4}.get(self.operator, 4 if claim == FORWARD else 8)
+        return _of_each(self.operator, self.dtype, self.target)[claim]
+
+
+@cache
+def _of_each(operator: str, dtype: str, target: str) -> Mapping[str, int]:
+    call = Sweep(operator, dtype, target).call_on(np.zeros(1))
+    sizes = {name: call.arguments[name].size for name in call.differentiable}
+    return {FORWARD: prod(output_shape(call)), **sizes}
 
 
 def _hashed(number: np.ndarray, key: int) -> np.ndarray:
@@ -177,14 +148,13 @@ def sweeps(operators: Sequence[str], dtypes: Sequence[str], seed: int = 0) -> li
     return [
         Sweep(operator, dtype, target, seed)
         for operator in operators
-        if operator in OF_ELEMENTS + OF_ROWS
         for dtype in dtypes
         if dtype in ONE
-        for target in (TARGETS if operator in OF_ELEMENTS else ("",))
+        for target in targets_of(operator)
     ]
 
 
 def claims(sweep: Sweep) -> list[tuple[str, str]]:
     """The results of a sweep: each claim, and the kind of upstream gradient."""
-    gradients = ("input", "target") if sweep.operator in OF_ELEMENTS else ("input",)
+    gradients = sweep.call_on(np.zeros(1)).differentiable
     return [(FORWARD, ""), *((claim, kind) for kind in UPSTREAM for claim in gradients)]

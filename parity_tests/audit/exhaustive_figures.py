@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.audit.certify import alone, truths
-from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, claims
+from torch_loss_parity.audit.exhaustive import Sweep, claims
 from torch_loss_parity.audit.exhaustive_parts import Part, sha256
 from torch_loss_parity.audit.record import Figure, Worst
-from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.audit.single_row import extent
+from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -29,6 +30,7 @@ def figures(
         else sha256(*(result["inputs"].encode() for result in results))
     )
     subject = load(subject_name, (sweep.operator,))
+    rows, classes = extent(sweep.call_on(np.zeros(1)))
     made = []
     for claim, kind in claims(sweep):
         added: dict[str, Part] = {}
@@ -48,14 +50,10 @@ def figures(
                 dtype=sweep.dtype,
                 claim=claim,
                 how="exhaustive",
-                classes=2 if sweep.operator in OF_ROWS else 0,
-                rows=sweep.patterns
-                * sweep.of_each(FORWARD)
-                // (2 if sweep.operator in ("softmax", "log_softmax") else 1),
+                classes=classes,
+                rows=sweep.patterns * rows,
                 values=sweep.what,
-                logit_range=2 * FORMATS[sweep.dtype].largest
-                if sweep.operator != "binary_cross_entropy"
-                else 1.0,
+                logit_range=1.0 if sweep.is_of_probabilities else 2 * FORMATS[sweep.dtype].largest,
                 options={name: value for name, value in options.items() if value},
                 inputs=inputs,
                 subject=added[subject_name].measures(),

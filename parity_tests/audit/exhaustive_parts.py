@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from torch_loss_parity.audit.certify import Evaluation, Truth, chosen_balls, key_of, truths
-from torch_loss_parity.audit.closed_forms import of_pairs
+from torch_loss_parity.audit.closed_forms import has_pairs, of_pairs
 from torch_loss_parity.audit.errors import Errors
-from torch_loss_parity.audit.exhaustive import OF_ROWS, UPSTREAM, Sweep, claims
+from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, claims
 from torch_loss_parity.audit.record import Measures, Record, Size
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import load, run_subject
@@ -126,20 +126,21 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
 
 
 def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarray | None) -> dict[str, Truth]:
-    """The true values of a range; those of rows in closed form: log(1 + e^-x) is lost in the sum over a row,
+    """The true values of a range; those of pairs in closed form: log(1 + e^-x) is lost in the sum over a row,
     and would go to balls.
     """
-    if sweep.operator not in OF_ROWS:
-        return truths(call, wanted, upstream)
-    x = call.arguments["input"].reshape(
-        -1, 2 * sweep.of_each(FORWARD) // (1 if sweep.operator == "cross_entropy" else 2)
-    )[:, 0]
+    closed = [claim for claim in wanted if has_pairs(sweep.operator, claim)]
+    made = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
+    if not closed:
+        return made
+    numbers = call.arguments["input"].size // sweep.of_each("input")
+    x = call.arguments["input"].reshape(numbers, -1)[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         wide = DoubleDouble.of(x)
-    made = {}
-    for claim in wanted:
-        value, error = of_pairs(sweep.operator, x, claim, upstream)
-        second = Evaluation(*of_pairs(sweep.operator, wide, claim, upstream))
-        source, key = chosen_balls(call, claim, upstream, value.shape), key_of(call, claim, upstream)
-        made[claim] = Truth(value, error, FORMATS[sweep.dtype], source, second, key)
+    for claim in closed:
+        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
+        evaluated = [of_pairs(sweep.operator, each, claim, upstream) for each in (x, wide)]
+        first, second = (Evaluation(value.reshape(shape), error.reshape(shape)) for value, error in evaluated)
+        source, key = chosen_balls(call, claim, upstream, shape), key_of(call, claim, upstream)
+        made[claim] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
     return made

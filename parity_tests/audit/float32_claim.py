@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from torch_loss_parity.audit.certify import Truth, chosen_balls, truths
-from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, Values, form, of_logits, of_probabilities
+from torch_loss_parity.audit.closed_forms import (
+    RELATIVE,
+    Values,
+    form,
+    forms_of,
+    of_logits,
+    of_probabilities,
+)
 from torch_loss_parity.audit.errors import Errors, measured
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.intervals import Intervals
@@ -22,12 +29,14 @@ from torch_loss_parity.subjects import Subject
 
 
 def has_closed_form(sweep: Sweep) -> bool:
-    return sweep.dtype == "float32" and (sweep.operator, sweep.target, FORWARD) in FORMS
+    """Whether the result and the gradient of the input have one, and so 2**32 of them can be measured."""
+    forms = (forms_of(sweep.operator, sweep.target, claim) for claim in (FORWARD, "input"))
+    return sweep.dtype == "float32" and all(forms)
 
 
 def closed_forms(sweep: Sweep) -> Callable[[np.ndarray], Values]:
     """What evaluates all closed forms of an operator."""
-    return of_probabilities if sweep.operator == "binary_cross_entropy" else of_logits
+    return of_probabilities if sweep.is_of_probabilities else of_logits
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Claim:
         inputs, columns = numbers // of_each, numbers % of_each
         call, upstream = self.call(inputs)
         values = closed_forms(self.sweep)(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
-        forms = [form(values, name) for name in FORMS[self.sweep.operator, self.sweep.target, self.claim]]
+        forms = [form(values, name) for name in forms_of(self.sweep.operator, self.sweep.target, self.claim)]
         every = np.stack([sign * size for sign, size in forms], axis=1)
         shape = output_shape(call) if self.claim == FORWARD else call.arguments[self.claim].shape
         source = chosen_balls(call, self.claim, upstream, shape)

@@ -11,6 +11,7 @@ Note [What blocks decide]
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 from zlib import crc32
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from torch_loss_parity.audit import doubts
-from torch_loss_parity.audit.closed_forms import FORMS, RELATIVE, form
+from torch_loss_parity.audit.closed_forms import RELATIVE, form, forms_of
 from torch_loss_parity.audit.error_cells import HALF, cells_of
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import Sweep
@@ -32,30 +33,25 @@ from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 
+@cache
+def _passed(sweep: Sweep) -> dict[str, Any]:
+    """The options that are arguments of the call, and no arrays."""
+    arguments, options = sweep.call(0, 1).arguments, sweep.facet.targets[sweep.target].options
+    arrays = [name for name, value in arguments.items() if isinstance(value, np.ndarray)]
+    return {name: value for name, value in options.items() if name in arguments and name not in arrays}
+
+
 def observed_block(
     sweep: Sweep, subject: Subject, device: str, x: np.ndarray
 ) -> tuple[dict[str, np.ndarray], float]:
     """What the subject returns on a block of float32 numbers, a row for each; and the seconds
     that it took.
     """
-    of_rows = sweep.target == ""
-    if of_rows:
-        zeros = np.zeros_like(x)
-        columns = (
-            (x, zeros, zeros, x)
-            if sweep.operator != "cross_entropy"
-            else (x, zeros, x, zeros, zeros, x, zeros, x)
-        )
-        x = np.stack(columns, axis=1).reshape(-1, 2)
-    input = torch.from_numpy(x).to(device).requires_grad_()
-    others: tuple[Any, ...] = ()
-    options: dict[str, Any] = {"reduction": "none"}
-    if not of_rows:
-        others = (torch.full_like(input, float(sweep.target), requires_grad=False),)
-    elif sweep.operator == "cross_entropy":
-        others = (torch.arange(len(x), device=device) % 2,)
-    else:
-        options = {"dim": 1}
+    target = sweep.facet.targets[sweep.target]
+    placed = sweep.facet.place(x, np.asarray(target.values, dtype=x.dtype))
+    input = torch.from_numpy(placed.pop("input")).to(device).requires_grad_()
+    others = [torch.from_numpy(array).to(device) for array in placed.values()]
+    options = _passed(sweep)
     function = subject.function(sweep.operator)
     began = time.perf_counter()
     with of_the_subject(subject):
@@ -94,7 +90,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             observed, taken = observed_block(sweep, load(name, (sweep.operator,)), device, x)
             seconds[name] += taken
             for claim in claims:
-                forms = [form(closed, f) for f in FORMS[sweep.operator, sweep.target, claim]]
+                forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, claim)]
                 tallies[name, claim].add(at, x, observed[claim], forms)
     parts = {}
     for (name, claim), tally in tallies.items():

@@ -14,8 +14,8 @@ from torch_loss_parity.audit.axes import (
 )
 from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.audit.part import Conditions, Part, attempted, loaded
-from torch_loss_parity.audit.plan import BASE, TELLING
 from torch_loss_parity.audit.record import Figure, Measures
 from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
@@ -174,9 +174,8 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each claim and each objective."""
     subject = loaded(conditions.subject)
-    call = OPERATORS[operator].call(
-        OPERATORS[operator].case(dtype, (1, 2), TELLING[operator][0], BASE[operator], 0)
-    )
+    record, of = OPERATORS[operator], audited(operator)
+    call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []
     for claim in (FORWARD, *call.differentiable):
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 from torch_loss_parity.audit.capabilities import capabilities
-from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.exhaustive import Sweep, sweeps
 from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.operator_facets import audited, gaps, is_audited
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
@@ -24,8 +24,6 @@ from torch_loss_parity.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
 USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches
-# From rows that are nearly equal to those with one winner.
-SCALES = tuple(f"normal_times_{scale:g}" for scale in (1e-3, 1.0, 1e2, 1e4))
 Cell = tuple[str, str]  # operator and dtype
 COMPILED = "torch.compile"  # the subject of which this is no axis
 SWEPT, SWEPT_TOGETHER = 2**32, 2**22  # inputs of float32: of a sweep, and of one unit
@@ -113,51 +111,6 @@ EXTENTS: Mapping[str, Extent] = {
     ),
 }
 
-# The distributions that are met at every length where only some are, the most telling first.
-TELLING: Mapping[str, tuple[str, ...]] = {
-    "softmax": ("normal", "wide", "one_dominant"),
-    "log_softmax": ("normal", "wide", "one_dominant"),
-    "nll_loss": ("log_probabilities", "integers", "any_sign"),
-    "cross_entropy": ("normal", "wide", "one_dominant"),
-    "binary_cross_entropy": ("uniform_probabilities", "confident_probabilities", "boundary_probabilities"),
-    "binary_cross_entropy_with_logits": ("normal", "wide", "nearly_equal"),
-}
-# What is measured at every length, and then the options that choose another path.
-BASE: Mapping[str, Mapping[str, Any]] = {
-    "softmax": {"dim": -1},
-    "log_softmax": {"dim": -1},
-    "nll_loss": {"reduction": "none"},
-    "cross_entropy": {"reduction": "none"},
-    "binary_cross_entropy": {"reduction": "none", "target": "soft"},
-    "binary_cross_entropy_with_logits": {"reduction": "none", "target": "soft"},
-}
-_OF_ROWS: tuple[Mapping[str, Any], ...] = ({"dim": 0}, {"dim": -1, "dtype": "float32"})
-_OF_ELEMENTS: tuple[Mapping[str, Any], ...] = (
-    {"reduction": "none", "target": "hard"},
-    {"reduction": "none", "target": "soft", "weight": "full"},
-    {"reduction": "mean", "target": "soft"},
-)
-PATHS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "softmax": _OF_ROWS,
-    "log_softmax": _OF_ROWS,
-    "nll_loss": (
-        {"reduction": "none", "weight": "positive"},
-        {"reduction": "mean", "weight": "positive", "ignored": "some"},
-    ),
-    "cross_entropy": (
-        {"reduction": "none", "weight": "positive"},
-        {"reduction": "none", "label_smoothing": 0.1},
-        {"reduction": "none", "target": "probabilities"},
-        {"reduction": "mean", "weight": "positive", "ignored": "some"},
-        {"reduction": "mean", "target": "probabilities", "weight": "positive", "label_smoothing": 0.1},
-    ),
-    "binary_cross_entropy": _OF_ELEMENTS,
-    "binary_cross_entropy_with_logits": (
-        *_OF_ELEMENTS,
-        {"reduction": "none", "target": "soft", "pos_weight": "last dimension"},
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -195,25 +148,20 @@ class Unit:
     weight: float = field(default=1.0, compare=False)
 
 
-def of_elements(operator: Operator) -> bool:
-    """Whether elements stand for themselves: there are no rows."""
-    return operator.name.startswith("binary")
-
-
 def distributions_of(operator: Operator) -> tuple[str, ...]:
-    """The distributions of an audit: those of the random claims, and a range of scales where the operator has
-    rows of logits.
+    """The distributions of an audit: those of the random claims, and a range of scales where the record has
+    one.
     """
-    scales = SCALES if operator.name in ("softmax", "log_softmax", "cross_entropy") else ()
-    return (*operator.values, *scales)
+    return (*operator.values, *audited(operator.name).scales)
 
 
 def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator[Case]:
     """What is drawn and measured of an operator in a dtype."""
-    base, telling = BASE[operator.name], TELLING[operator.name]
+    measured = audited(operator.name)
+    base, telling = measured.base, measured.telling
     every = distributions_of(operator) if extent.usual is None else telling[: extent.usual]
     met = every if extent.everywhere is None else telling[: extent.everywhere]
-    if of_elements(operator):
+    if not operator.family.has_rows:
         for number in extent.elements:
             for values in every if number == extent.elements[-1] else met:
                 yield operator.case(dtype, (number,), values, base, seed)
@@ -225,7 +173,7 @@ def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator
             for values in every if classes == USUAL else met:
                 yield operator.case(dtype, (rows, classes), values, base, seed)
         usual = (extent.rows[USUAL], USUAL)
-    for options in PATHS[operator.name]:
+    for options in measured.paths:
         if options.get("dtype") and DTYPES.index(options["dtype"]) <= DTYPES.index(dtype):
             continue  # no other dtype than the input's, or one that holds less
         shape = usual[::-1] if options.get("dim") == 0 else usual
@@ -233,7 +181,7 @@ def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator
             yield operator.case(dtype, shape, values, options, seed)
     if "reduction" in operator.options:
         for rows in extent.batches:
-            shape = (rows,) if of_elements(operator) else (rows, SHORT)
+            shape = (rows, SHORT) if operator.family.has_rows else (rows,)
             yield operator.case(dtype, shape, telling[0], {**base, "reduction": "mean"}, seed)
 
 
@@ -278,10 +226,8 @@ def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]
                 weight=2.0**18,
             )
         elif extent.sweeps and has_closed_form(sweep):
-            every, together = (
-                min(sweep.patterns, SWEPT),
-                SWEPT_TOGETHER // (4 if sweep.operator in OF_ROWS else 1),
-            )
+            has_rows = OPERATORS[operator].family.has_rows
+            every, together = min(sweep.patterns, SWEPT), SWEPT_TOGETHER // (4 if has_rows else 1)
             for first in range(0, every, together):
                 count = min(together, every - first)
                 yield Unit(
@@ -306,9 +252,11 @@ class Planned:
 
 
 def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
-    """What is done for the chosen operators and dtypes."""
+    """What is done for the chosen operators and dtypes; operators that are not audited are named."""
     extent, on_cpu = EXTENTS[knobs.effort_name], knobs.device == "cpu"
-    missing = list(left(extent, knobs)) if cells else []
+    missing = list(gaps(operator for operator, _ in cells))
+    cells = [cell for cell in cells if is_audited(cell[0])]
+    missing += left(extent, knobs) if cells else []
     units: list[Unit] = []
     if knobs.subject.name != COMPILED:
         together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}

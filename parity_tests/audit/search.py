@@ -26,10 +26,10 @@ from zlib import crc32
 
 import numpy as np
 
-from torch_loss_parity.audit.plan import BASE, of_elements
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import of_the_subject
+from torch_loss_parity.judging.judge import of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 from torch_loss_parity.subjects import Subject, run_subject
@@ -40,8 +40,6 @@ LENGTHS = (2, 10, 3, 33)  # of the rows that are drawn
 LONGEST = 48  # a row that is found shall be printed
 SAMPLED = 4  # one in so many evaluations is drawn
 RESIZED = 8  # one generation in so many has other lengths
-# Within [0, 1].
-PROBABILITIES = {"binary_cross_entropy": ("input", "target"), "binary_cross_entropy_with_logits": ("target",)}
 OBJECTIVES = ("ulps", "error / allowed")
 
 Row = Mapping[str, np.ndarray]  # of each argument, and of grad_output, what one row has of it
@@ -103,8 +101,9 @@ class Search:
     def call(self, rows: list[Row]) -> tuple[Call, np.ndarray]:
         """Rows of one length as a call, and its upstream gradient."""
         operator = OPERATORS[self.operator]
-        shape = (len(rows),) if of_elements(operator) else (len(rows), rows[0]["input"].size)
-        case = operator.case(self.dtype, shape, next(iter(operator.values)), BASE[self.operator], self.seed)
+        shape = (len(rows), rows[0]["input"].size) if operator.family.has_rows else (len(rows),)
+        values, base = next(iter(operator.values)), audited(self.operator).base
+        case = operator.case(self.dtype, shape, values, base, self.seed)
         drawn = operator.call(case)
         stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         arguments = {name: stacked.get(name, value) for name, value in drawn.arguments.items()}
@@ -124,18 +123,17 @@ class Search:
         while self.left > 0:
             length = LENGTHS[turn // len(operator.values) % len(LENGTHS)]
             number = min(GENERATION, self.left)
-            shape = (number,) if of_elements(operator) else (number, length)
+            shape = (number, length) if operator.family.has_rows else (number,)
             case = operator.case(
                 self.dtype,
                 shape,
                 list(operator.values)[turn % len(operator.values)],
-                BASE[self.operator],
+                audited(self.operator).base,
                 self.seed + turn,
             )
             call = operator.call(case)
-            results = call.arguments["target"].shape if operator.targets_classes else shape
             given = {name: value for name, value in call.arguments.items() if isinstance(value, np.ndarray)}
-            given["grad_output"] = self.format.round(self.rng.normal(0, 1, results))
+            given["grad_output"] = self.format.round(self.rng.normal(0, 1, output_shape(call)))
             rows: list[Row] = [{name: value[i] for name, value in given.items()} for i in range(number)]
             yield from zip(self._score(rows), rows, strict=True)
             turn += 1
@@ -148,7 +146,7 @@ class Search:
             generation += 1
             number = min(GENERATION, self.left)
             bred = [self._child([row for _, row in parents]) for _ in range(number)]
-            resized = generation % RESIZED == 0 and not of_elements(OPERATORS[self.operator])
+            resized = generation % RESIZED == 0 and OPERATORS[self.operator].family.has_rows
             if resized:
                 length = int(np.clip(parents[0][1]["input"].size + self.rng.choice([-1, 1]), 2, LONGEST))
                 bred = [self._resized(row, length) for row in bred]
@@ -203,7 +201,7 @@ class Search:
         """Numbers of the format, in the domain; infinities stay."""
         low, high = (
             (0.0, 1.0)
-            if name in PROBABILITIES.get(self.operator, ())
+            if name in audited(self.operator).probabilities
             else (-self.format.largest / 64, self.format.largest / 64)
         )
         return self.format.round(np.where(np.isfinite(values), np.clip(values, low, high), values))

@@ -13,15 +13,13 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS
 
+OF_ROWS = ("input", "target")  # of these each row, or element, has its own
+
 
 def class_axis(call: Call) -> int | None:
     """The axis along which the rows of ``input`` lie; None where elements stand for themselves."""
-    dims = call.arguments["input"].ndim
-    if "dim" in call.arguments:
-        return call.arguments["dim"] % max(dims, 1)
-    if OPERATORS[call.operator].targets_classes:
-        return 0 if dims == 1 else 1
-    return None
+    axis = OPERATORS[call.operator].family.axis(call.arguments)
+    return None if axis is None else axis % max(call.arguments["input"].ndim, 1)
 
 
 def extent(call: Call) -> tuple[int, int]:
@@ -49,18 +47,17 @@ def alone(
     """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the
     index there.
 
-    None where the element belongs to all rows: to a reduced loss, or to the gradient of a weight that they
-    share.
+    None where the element belongs to all rows: to a reduced loss, or to the gradient of what they share.
     """
     x, axis = call.arguments["input"], class_axis(call)
     if (
         call.arguments.get("reduction", "none") != "none"
         or x.ndim != (1 if axis is None else 2)
-        or claim == "weight"
+        or claim not in (FORWARD, *OF_ROWS)
     ):
         return None
     along = 0 if axis is None else 1 - axis  # what rows are stacked along
-    if axis is None or (claim == FORWARD and OPERATORS[call.operator].targets_classes):
+    if axis is None or (claim == FORWARD and len(index) < x.ndim):
         place = index[0]
         at: tuple[int, ...] = (0,)
     else:
@@ -72,9 +69,11 @@ def alone(
             return array
         return np.take(array, [place], axis=along if array.ndim == x.ndim else 0)
 
-    weights = {name: value for name, value in call.arguments.items() if name in ("weight", "pos_weight")}
-    shared = {
-        name for name, value in weights.items() if value is None or axis is not None or value.shape != x.shape
+    def is_shared(name: str, value: Any) -> bool:
+        """Weights of classes are shared by rows, those that broadcast by elements."""
+        return name not in OF_ROWS and (value is None or axis is not None or np.shape(value) != x.shape)
+
+    arguments = {
+        name: value if is_shared(name, value) else taken(value) for name, value in call.arguments.items()
     }
-    arguments = {name: value if name in shared else taken(value) for name, value in call.arguments.items()}
     return replace(call, arguments=arguments), taken(grad_output), at

@@ -18,16 +18,17 @@ from typing import Any
 from tqdm import tqdm
 
 from torch_loss_parity.audit import exhaustive_figures, exhaustive_parts, float32_sweep
-from torch_loss_parity.audit.exhaustive import OF_ROWS, Sweep, sweeps
+from torch_loss_parity.audit.exhaustive import Sweep, sweeps
 from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.operator_facets import gaps
 from torch_loss_parity.audit.record import Figure, Missing
 from torch_loss_parity.audit.result_store import Chunk, executor, run, state_of
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.processes.cluster_pool import SchedulerError
 from torch_loss_parity.processes.task_pool import TaskError
 from torch_loss_parity.settings import WrongOption, settings
 
-OF_ELEMENTS_AT_ONCE, OF_ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
+ELEMENTS_AT_ONCE, ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 
 
 def planned(
@@ -40,9 +41,14 @@ def planned(
         if sweep.dtype != "float32" or (thorough and has_closed_form(sweep)):
             chosen.append(sweep)
         else:
-            why = "soft targets of float32 are not exhausted" if thorough else "left to --effort thorough"
+            why = _without_closed_form(sweep) if thorough else "left to --effort thorough"
             missing.append(Missing(what=f"{sweep.name}: {sweep.what}", why=why))
     return chosen, missing
+
+
+def _without_closed_form(sweep: Sweep) -> str:
+    forms = sweep.facet.targets[sweep.target].forms
+    return forms.why if isinstance(forms, Gap) else "not both result and gradient have a closed form"
 
 
 def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
@@ -52,7 +58,7 @@ def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
         return [
             Chunk(sweep.name, exhaustive_parts.measure, (sweep, 0, sweep.patterns, subject, device), state)
         ]
-    at_once = OF_ROWS_AT_ONCE if sweep.operator in OF_ROWS else OF_ELEMENTS_AT_ONCE
+    at_once = ROWS_AT_ONCE if OPERATORS[sweep.operator].family.has_rows else ELEMENTS_AT_ONCE
     return [
         Chunk(
             f"{sweep.name} {first:#010x}",
@@ -79,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--operator",
-        default="binary_cross_entropy_with_logits",
-        help=f"one or more of {', '.join(OPERATORS)}",
+        help=f"one or more of {', '.join(OPERATORS)} (default: all that have every number tried)",
     )
     parser.add_argument("--dtype", default="float32", help="one or more of float16, bfloat16, float32")
     parser.add_argument("--subject", default="torch")
@@ -105,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         knobs = settings(
             given.subject, given.device, given.dtype, "thorough", given.seed, operator=given.operator
         )
-        planned_sweeps, missing = planned(knobs.operators, knobs.dtypes, thorough=True, seed=given.seed)
+        operators = knobs.operators or tuple(OPERATORS)
+        planned_sweeps, missing = planned(operators, knobs.dtypes, thorough=True, seed=given.seed)
+        missing += gaps(operators)
         with executor(given.workers, given.scheduler) as pool:
             for sweep in planned_sweeps:
                 chunks = chunks_of(sweep, given.subject, given.device)

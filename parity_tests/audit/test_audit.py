@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from torch_loss_parity.audit.run import Run
-from torch_loss_parity.operators import Operator
+from torch_loss_parity.operators import Gap, Operator
 
 SHOWN = 5
 
@@ -16,6 +16,8 @@ def test_audit(operator: Operator, dtype: str, audit: Run) -> None:
     """Every figure is within the derived bound, or known to diverge, and the subject returned what it was
     asked for.
     """
+    if isinstance(operator.audit, Gap):
+        pytest.skip(f"not audited: {operator.audit.why}")
     part = audit.of((operator.name, dtype))
     if not audit.knobs.subject.offers(operator.name):
         pytest.skip(f"not offered: {audit.knobs.subject.name} has no {operator.name}")

@@ -17,6 +17,7 @@ import torch
 
 from torch_loss_parity.audit.certify import truths
 from torch_loss_parity.audit.errors import Errors
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import WrongOption, settings
@@ -29,8 +30,7 @@ def measured(
     """Seconds of this process for the truth and for the errors of one forward result, and the errors."""
     knobs = settings("torch", "cpu", dtype, "standard", seed, operator=operator)
     record = OPERATORS[operator]
-    options = {"dim": 1} if "dim" in record.options else {"reduction": "none"}
-    call = record.call(record.case(dtype, shape, values, options, seed))
+    call = record.call(record.case(dtype, shape, values, audited(operator).base, seed))
     observed = run_subject.forward(knobs.subject, call, "cpu")
     allowed = expected(call, (FORWARD,))[FORWARD]  # the verdict has it anyway
     began = time.process_time()

@@ -21,7 +21,15 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements, elements_refusals, elements_semantics
+from torch_loss_parity.operators.facets_audit import Audited
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import (
+    audits,
+    elements,
+    elements_refusals,
+    elements_semantics,
+    workloads,
+)
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import REDUCTION, Operator, as_given, of_input
 from torch_loss_parity.operators.refusals import NOT_REAL, WHOLE, Refusal, X, of_another_dtype, refusal
@@ -160,4 +168,27 @@ OPERATOR = Operator(
         Compiled((17,), "boundary_probabilities", {"reduction": "none", "target": "hard"}),
     ),
     sample_inputs="nn.functional.binary_cross_entropy",
+    audit=Audited(
+        telling=("uniform_probabilities", "confident_probabilities", "boundary_probabilities"),
+        scales=(),
+        base=audits.ELEMENTS_BASE,
+        paths=audits.ELEMENTS_PATHS,
+        probabilities=("input", "target"),
+        shortened=Gap("there are no rows"),
+        every_number=audits.every_element(
+            "probability",
+            zero=("-log(1-x)", "x/variance"),
+            one=("-log(x)", "-(1-x)/variance"),
+        ),
+    ),
+    workload=Workload(
+        values="uniform_probabilities",
+        options={"target": "soft"},
+        variants={},
+        exponentials=(2, 0),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.target,
+        scipy=Gap("scipy.special has no binary_cross_entropy"),
+    ),
 )

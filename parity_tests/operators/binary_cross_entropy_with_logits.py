@@ -18,7 +18,9 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements, elements_refusals
+from torch_loss_parity.operators.facets_audit import Audited
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import audits, elements, elements_refusals, workloads
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
 from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
@@ -102,4 +104,30 @@ OPERATOR = Operator(
         Compiled((33,), "wide", {"reduction": "none", "target": "hard"}),
     ),
     sample_inputs="nn.functional.binary_cross_entropy_with_logits",
+    audit=Audited(
+        telling=("normal", "wide", "nearly_equal"),
+        scales=(),
+        base=audits.ELEMENTS_BASE,
+        paths=(
+            *audits.ELEMENTS_PATHS,
+            {"reduction": "none", "target": "soft", "pos_weight": "last dimension"},
+        ),
+        probabilities=("target",),
+        shortened=Gap("there are no rows"),
+        every_number=audits.every_element(
+            "logit",
+            zero=("softplus(x)", "sigmoid(x)"),
+            one=("softplus(-x)", "-sigmoid(-x)"),
+        ),
+    ),
+    workload=Workload(
+        values="normal",
+        options={"target": "soft"},
+        variants={},
+        exponentials=(2, 1),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.target,
+        scipy=Gap("scipy.special has no binary_cross_entropy_with_logits"),
+    ),
 )

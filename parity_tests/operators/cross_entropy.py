@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
-from torch_loss_parity.cases.case import Case
+from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.operators import cross_entropy_refusals, cross_entropy_semantics
 from torch_loss_parity.operators.facets import (
     SINGLE,
@@ -19,7 +20,9 @@ from torch_loss_parity.operators.facets import (
     Options,
     Shape,
 )
-from torch_loss_parity.operators.families import classes
+from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Target
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import audits, classes, workloads
 from torch_loss_parity.operators.families.drawing import VOCABULARY, real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
@@ -67,6 +70,21 @@ def output_dtype(case: Case) -> str:
     if case.option["target"] == "probabilities":
         return promoted(case.dtype, *dtypes_of(case).values())
     return case.dtype
+
+
+# Of (x, 0) and then (0, x), each with the first and then the second class.
+FORMS_OF_PAIRS = {
+    "forward": ("softplus(-x)", "softplus(x)", "softplus(x)", "softplus(-x)"),
+    "input": (
+        *("-sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
+        *("-sigmoid(x)", "sigmoid(x)", "sigmoid(-x)", "-sigmoid(-x)"),
+    ),
+}
+
+
+def is_of_one_class(call: Call) -> bool:
+    """Whether a loss is the log-probability of one class: of class indices, not smoothed."""
+    return call.arguments["target"].dtype.kind != "f" and not call.arguments["label_smoothing"]
 
 
 OPERATOR = Operator(
@@ -126,4 +144,39 @@ OPERATOR = Operator(
         Compiled((4, 5), "few_survivors", {"ignored": "all"}),
     ),
     sample_inputs="nn.functional.cross_entropy",
+    audit=Audited(
+        telling=audits.TELLING_LOGITS,
+        scales=audits.SCALES,
+        base=audits.CLASSES_BASE,
+        paths=(
+            audits.WEIGHTED,
+            {"reduction": "none", "label_smoothing": 0.1},
+            {"reduction": "none", "target": "probabilities"},
+            audits.WEIGHTED_MEAN,
+            {"reduction": "mean", "weight": "positive", **PROBABILITIES},
+        ),
+        probabilities=(),
+        shortened=Shortened(holds=is_of_one_class, upstream=SUMMED),
+        every_number=EveryNumber(
+            inputs=audits.PAIRS,
+            place=audits.pairs_and_classes,
+            targets={"": Target(values=(), options={"reduction": "none"}, forms=FORMS_OF_PAIRS)},
+            undefined_at=(inf,),
+            gradient=Gap("a row has one upstream gradient: its gradient is the closed forms times that"),
+        ),
+    ),
+    workload=Workload(
+        values="normal",
+        options={},
+        variants={
+            "weight": {"weight": "positive"},
+            "smoothing": {"label_smoothing": 0.1},
+            "probabilities": {"target": "probabilities"},
+        },
+        exponentials=(1, 1),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.target_and_class_weights,
+        scipy=Gap("scipy.special has no cross_entropy"),
+    ),
 )

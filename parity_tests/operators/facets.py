@@ -49,6 +49,8 @@ class Family:
         itself).
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
+    has_rows : bool
+        Whether numbers belong together in rows; if not, each element stands for itself.
     regions : callable
         The stretches of the domain of an operator of the family, in the order in which they run.
     square : tuple of options
@@ -67,6 +69,7 @@ class Family:
 
     name: str
     targets_classes: bool
+    has_rows: bool
     regions: Callable[[Operator], Iterator[Region]]
     square: tuple[Options, ...]
     shared: tuple[Shape, str]

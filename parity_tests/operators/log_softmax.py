@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
+from typing import Any
 
-from numpy import inf
+import numpy as np
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
@@ -18,7 +20,9 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows, rows_refusals, rows_semantics
+from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Values
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import audits, rows, rows_refusals, rows_semantics, workloads
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
 
@@ -44,6 +48,16 @@ def semantics() -> Iterator[Row]:
         gradient=[[-1.0, 1.0]],
         upstream=1.0,
     )
+
+
+def gradient_of_pairs(values: Values, upstream: np.ndarray) -> tuple[Any, Any]:
+    """g_0 p_1 - g_1 p_0, where the two products may cancel, and its negative for the second class."""
+    g = upstream.reshape(-1, 2, 2)
+    of_x, of_zero = values["sigmoid(x)"], values["sigmoid(-x)"]
+    own = g[:, :, 0] * np.stack([of_zero, of_x], axis=1)
+    other = g[:, :, 1] * np.stack([of_x, of_zero], axis=1)
+    first, size = own - other, np.abs(own) + np.abs(other)
+    return np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
 
 
 OPERATOR = Operator(
@@ -86,4 +100,33 @@ OPERATOR = Operator(
         Compiled((4, 33), "wide", {"dim": -1}),
     ),
     sample_inputs="log_softmax",
+    audit=Audited(
+        telling=audits.TELLING_LOGITS,
+        scales=audits.SCALES,
+        base=audits.ROWS_BASE,
+        paths=audits.ROWS_PATHS,
+        probabilities=(),
+        # It adds up the upstream gradient as it is.
+        shortened=Shortened(holds=lambda call: True, upstream=SUMMED),
+        every_number=EveryNumber(
+            inputs=audits.PAIRS,
+            place=audits.pairs,
+            targets=audits.target_of_pairs(
+                forward=("-softplus(-x)", "-softplus(x)", "-softplus(x)", "-softplus(-x)"),
+                gradient=("sigmoid(-x)", "-sigmoid(-x)", "sigmoid(x)", "-sigmoid(x)"),
+            ),
+            undefined_at=(inf,),
+            gradient=gradient_of_pairs,
+        ),
+    ),
+    workload=Workload(
+        values="normal",
+        options={},
+        variants={},
+        exponentials=(1, 1),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.nothing,
+        scipy="log_softmax",
+    ),
 )

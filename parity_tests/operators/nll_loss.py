@@ -20,7 +20,15 @@ from torch_loss_parity.operators.facets import (
     Modules,
     Options,
 )
-from torch_loss_parity.operators.families import classes, classes_refusals, classes_semantics
+from torch_loss_parity.operators.facets_audit import Audited
+from torch_loss_parity.operators.facets_workload import ONE_OF_A_ROW, TARGET, Workload
+from torch_loss_parity.operators.families import (
+    audits,
+    classes,
+    classes_refusals,
+    classes_semantics,
+    workloads,
+)
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
@@ -135,4 +143,23 @@ OPERATOR = Operator(
         Compiled((2, 3, 5), "log_probabilities", {"reduction": "none", "ignored": "some", "ignore_index": 0}),
     ),
     sample_inputs="nn.functional.nll_loss",
+    audit=Audited(
+        telling=("log_probabilities", "integers", "any_sign"),
+        scales=(),
+        base=audits.CLASSES_BASE,
+        paths=(audits.WEIGHTED, audits.WEIGHTED_MEAN),
+        probabilities=(),
+        shortened=Gap("a row is one number of it: there is nothing to put together"),
+        every_number=Gap("a result is a number of the input itself, negated"),
+    ),
+    workload=Workload(
+        values="log_probabilities",
+        options={},
+        variants={"weight": {"weight": "positive"}},
+        exponentials=(0, 0),
+        reads=ONE_OF_A_ROW,
+        gradient_from=TARGET,
+        beside=workloads.target_and_class_weights,
+        scipy=Gap("scipy.special has no nll_loss"),
+    ),
 )

@@ -24,6 +24,8 @@ from torch_loss_parity.operators.facets import (
     Modules,
     lies_last,
 )
+from torch_loss_parity.operators.facets_audit import Audited
+from torch_loss_parity.operators.facets_workload import Workload
 from torch_loss_parity.operators.refusals import Refusal
 from torch_loss_parity.operators.semantics import Promotion, Row
 
@@ -77,6 +79,9 @@ class Operator:
         What is compiled; the first in every dtype.
     sample_inputs : str
         The name among PyTorch's own sample inputs.
+    audit : Audited
+    workload : Workload
+        What the benchmarks time.
     """
 
     name: str
@@ -102,6 +107,8 @@ class Operator:
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
     sample_inputs: str | Gap
+    audit: Audited | Gap
+    workload: Workload | Gap
 
     @property
     def targets_classes(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf, nan
+from typing import Any
 
-from numpy import inf, nan
+import numpy as np
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
@@ -17,7 +19,9 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows, rows_refusals, rows_semantics
+from torch_loss_parity.operators.facets_audit import AVERAGED, Audited, EveryNumber, Shortened, Values
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import audits, rows, rows_refusals, rows_semantics, workloads
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
 
@@ -39,6 +43,14 @@ def semantics() -> Iterator[Row]:
     yield row("half the largest numbers do not overflow", **rows_semantics.FAR, value=[[1.0, 0.0]])
     sentence = "the largest numbers -> 1 and 0"
     yield row(sentence, **rows_semantics.FARTHEST, value=[[1.0, 0.0]], gradient=0.0)
+
+
+def gradient_of_pairs(values: Values, upstream: np.ndarray) -> tuple[Any, Any]:
+    """p_0 p_1 (g_0 - g_1), and its negative for the second class."""
+    g = upstream.reshape(-1, 2, 2)
+    first = values["product"][:, None] * (g[:, :, 0] - g[:, :, 1])
+    size = np.abs(first)
+    return np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
 
 
 OPERATOR = Operator(
@@ -81,4 +93,32 @@ OPERATOR = Operator(
         Compiled((3, 17, 2), "wide", {"dim": 1}),
     ),
     sample_inputs="softmax",
+    audit=Audited(
+        telling=audits.TELLING_LOGITS,
+        scales=audits.SCALES,
+        base=audits.ROWS_BASE,
+        paths=audits.ROWS_PATHS,
+        probabilities=(),
+        shortened=Shortened(holds=lambda call: True, upstream=AVERAGED),
+        every_number=EveryNumber(
+            inputs=audits.PAIRS,
+            place=audits.pairs,
+            targets=audits.target_of_pairs(
+                forward=("sigmoid(x)", "sigmoid(-x)", "sigmoid(-x)", "sigmoid(x)"),
+                gradient=("product", "-product", "product", "-product"),
+            ),
+            undefined_at=(inf,),
+            gradient=gradient_of_pairs,
+        ),
+    ),
+    workload=Workload(
+        values="normal",
+        options={},
+        variants={},
+        exponentials=(1, 0),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.nothing,
+        scipy="softmax",
+    ),
 )

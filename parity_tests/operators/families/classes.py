@@ -159,6 +159,7 @@ def regions(operator: Operator) -> Iterator[Region]:
 CLASSES = Family(
     name="classes",
     targets_classes=True,
+    has_rows=True,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "positive"},

@@ -153,6 +153,7 @@ def regions(operator: Operator) -> Iterator[Region]:
 ELEMENTS = Family(
     name="elements",
     targets_classes=False,
+    has_rows=False,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},

@@ -141,6 +141,7 @@ def regions(operator: Operator) -> Iterator[Region]:
 ROWS = Family(
     name="rows",
     targets_classes=False,
+    has_rows=True,
     regions=regions,
     square=({"dim": 0}, {"dim": 1}, {"dim": -2}),
     shared=((5, 4), ""),
