@@ -16,7 +16,7 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements
+from torch_loss_parity.operators.families import elements, identities
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import promoted
@@ -73,6 +73,7 @@ OPERATOR = Operator(
             for (shape, options), kind in zip(elements.VIEWS, POS_WEIGHTS, strict=True)
         ),
     ),
+    identities=identities.of_elements("plain", "pos_weight", of_logits=True),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="BCEWithLogitsLoss", of_images=Gap("each element stands for itself")),
     compiled=(

@@ -18,7 +18,7 @@ from torch_loss_parity.operators.facets import (
     Options,
     Shape,
 )
-from torch_loss_parity.operators.families import classes
+from torch_loss_parity.operators.families import classes, identities
 from torch_loss_parity.operators.families.drawing import VOCABULARY, real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
@@ -112,6 +112,7 @@ OPERATOR = Operator(
             ((2, 5, 3, 2), {**PROBABILITIES, "reduction": "mean", "weight": "positive"}),
         ),
     ),
+    identities=identities.of_classes("plain", "smoothed", "probabilities", of_logits=True),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="CrossEntropyLoss", of_images=Gap("torch.nn has no CrossEntropyLoss2d")),
     compiled=(

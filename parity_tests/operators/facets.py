@@ -41,6 +41,10 @@ class Family:
         itself).
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
+    acts_on_elements : bool
+        Whether each element of an unreduced result depends on the same element of its arguments alone.
+    along_dim : bool
+        Whether the argument ``dim`` says where rows lie.
     regions : callable
         The stretches of the domain of an operator of the family, in the order in which they run.
     square : tuple of options
@@ -57,6 +61,8 @@ class Family:
 
     name: str
     targets_classes: bool
+    acts_on_elements: bool
+    along_dim: bool
     regions: Callable[[Operator], Iterator[Region]]
     square: tuple[Options, ...]
     shared: tuple[Shape, str]
@@ -133,6 +139,31 @@ class Layouts:
 
     result: str
     views: tuple[tuple[Shape, Options], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """The inputs on which identities of an operator are tried; see `torch_loss_parity.claims.identities`.
+
+    Attributes
+    ----------
+    draw : callable
+        Makes what an identity is composed of: ``input``, ``options`` and ``grad`` at least, with a
+        ``target``, weights and permutations where there are any. Takes a generator, a dtype, a shape, and
+        a value of each of ``options``.
+    shapes, large_shapes : tuple of shape
+        Of the input; the large ones for thorough effort.
+    options : mapping of str to tuple
+        What is drawn for one comparison and not for another.
+    exceptions : mapping of str to str
+        The identities of its family that the operator does not obey, and why.
+    """
+
+    draw: Callable[..., dict[str, Any]]
+    shapes: tuple[Shape, ...]
+    large_shapes: tuple[Shape, ...]
+    options: Mapping[str, tuple[Any, ...]]
+    exceptions: Mapping[str, str]
 
 
 AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"

@@ -16,7 +16,7 @@ from torch_loss_parity.operators.facets import (
     Modules,
     Options,
 )
-from torch_loss_parity.operators.families import classes
+from torch_loss_parity.operators.families import classes, identities
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
@@ -60,6 +60,7 @@ OPERATOR = Operator(
         copies={"forward": 1, "gradients": 2},
     ),
     layouts=Layouts(result="contiguous", views=(*classes.VIEWS, ((0, 4), {"reduction": "sum"}))),
+    identities=identities.of_classes("plain", of_logits=False),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="NLLLoss", of_images="NLLLoss2d"),
     compiled=(

@@ -14,7 +14,16 @@ from typing import Any
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.cases.distributions import Distribution
-from torch_loss_parity.operators.facets import Autocast, Compiled, Domain, Family, Gap, Layouts, Modules
+from torch_loss_parity.operators.facets import (
+    Autocast,
+    Compiled,
+    Domain,
+    Family,
+    Gap,
+    Identities,
+    Layouts,
+    Modules,
+)
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
@@ -54,6 +63,8 @@ class Operator:
         Class counts around powers of two, a vocabulary, long reductions along every dimension, many rows.
     domain : Domain
     layouts : Layouts
+    identities : Identities
+        The inputs of identities.
     autocast : Autocast
     modules : Modules
     compiled : tuple of Compiled
@@ -78,6 +89,7 @@ class Operator:
     sizes: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
     domain: Domain
     layouts: Layouts
+    identities: Identities | Gap
     autocast: Autocast | Gap
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
@@ -87,6 +99,11 @@ class Operator:
     def targets_classes(self) -> bool:
         """Whether the second dimension (the only one of a 1-D input) holds classes that targets name."""
         return self.family.targets_classes
+
+    @property
+    def acts_on_elements(self) -> bool:
+        """Whether each element of an unreduced result depends on the same element of its arguments alone."""
+        return self.family.acts_on_elements
 
     def case(
         self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int

@@ -13,7 +13,7 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import rows
+from torch_loss_parity.operators.families import identities, rows
 from torch_loss_parity.operators.record import Operator
 
 OPERATOR = Operator(
@@ -38,6 +38,7 @@ OPERATOR = Operator(
         copies={"forward": 2, "gradients": 4},
     ),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
+    identities=identities.of_rows(),
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="Softmax", of_images="Softmax2d"),
     compiled=(

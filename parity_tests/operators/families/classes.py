@@ -154,6 +154,8 @@ def regions(operator: Operator) -> Iterator[Region]:
 CLASSES = Family(
     name="classes",
     targets_classes=True,
+    acts_on_elements=False,
+    along_dim=False,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "positive"},

@@ -148,6 +148,8 @@ def regions(operator: Operator) -> Iterator[Region]:
 ELEMENTS = Family(
     name="elements",
     targets_classes=False,
+    acts_on_elements=True,
+    along_dim=False,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},

@@ -134,6 +134,8 @@ def regions(operator: Operator) -> Iterator[Region]:
 ROWS = Family(
     name="rows",
     targets_classes=False,
+    acts_on_elements=False,
+    along_dim=True,
     regions=regions,
     square=({"dim": 0}, {"dim": 1}, {"dim": -2}),
     shared=((5, 4), ""),
