@@ -14,7 +14,7 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements, identities
+from torch_loss_parity.operators.families import bits, elements, identities
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, of_input
 
@@ -44,6 +44,7 @@ OPERATOR = Operator(
     ),
     layouts=Layouts(result="kept", views=elements.VIEWS),
     identities=identities.of_elements("plain", of_logits=False),
+    bits=bits.of_elements(bits.probabilities, weights=("weight",)),
     autocast=Autocast(cpu=SINGLE, cuda=REFUSED),  # its gradient does not fit float16
     modules=Modules(name="BCELoss", of_images=Gap("each element stands for itself")),
     compiled=(

@@ -16,7 +16,7 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import elements, identities
+from torch_loss_parity.operators.families import bits, elements, identities
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import promoted
@@ -74,6 +74,7 @@ OPERATOR = Operator(
         ),
     ),
     identities=identities.of_elements("plain", "pos_weight", of_logits=True),
+    bits=bits.of_elements(bits.logits, weights=("weight", "pos_weight")),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="BCEWithLogitsLoss", of_images=Gap("each element stands for itself")),
     compiled=(

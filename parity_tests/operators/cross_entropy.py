@@ -18,7 +18,7 @@ from torch_loss_parity.operators.facets import (
     Options,
     Shape,
 )
-from torch_loss_parity.operators.families import classes, identities
+from torch_loss_parity.operators.families import bits, classes, identities
 from torch_loss_parity.operators.families.drawing import VOCABULARY, real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
@@ -113,6 +113,12 @@ OPERATOR = Operator(
         ),
     ),
     identities=identities.of_classes("plain", "smoothed", "probabilities", of_logits=True),
+    bits=(
+        *bits.of_classes(bits.logits, of="of indices, "),
+        *bits.of_classes(
+            bits.logits, target="probabilities", of="of probabilities, ", options={"label_smoothing": 0.1}
+        ),
+    ),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="CrossEntropyLoss", of_images=Gap("torch.nn has no CrossEntropyLoss2d")),
     compiled=(

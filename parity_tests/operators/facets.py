@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.cases.distributions import Distribution
 
@@ -164,6 +166,41 @@ class Identities:
     large_shapes: tuple[Shape, ...]
     options: Mapping[str, tuple[Any, ...]]
     exceptions: Mapping[str, str]
+
+
+DrawShape = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitCalls:
+    """Calls of an operator that differ in their size alone, and whose bits are compared.
+
+    Attributes
+    ----------
+    where : str
+        Where the rows lie, or what is reduced: completes the operator's name to the name of a row of the
+        table.
+    shape : callable
+        Of the input, from the number and the length of rows.
+    batch : int or None
+        The dimension along which rows are stacked; None if they are reduced to one number.
+    input : callable
+        Draws the input of a shape.
+    target : str
+        "indices", "probabilities" (one for each element of the input) or "", for none.
+    weights : tuple of str
+        Weights along the row, which all rows share.
+    options : mapping
+        The operator's own.
+    """
+
+    where: str
+    shape: Callable[[int, int], Shape]
+    batch: int | None
+    input: DrawShape
+    target: str
+    weights: tuple[str, ...]
+    options: Options
 
 
 AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"

@@ -16,7 +16,7 @@ from torch_loss_parity.operators.facets import (
     Modules,
     Options,
 )
-from torch_loss_parity.operators.families import classes, identities
+from torch_loss_parity.operators.families import bits, classes, identities
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
@@ -61,6 +61,7 @@ OPERATOR = Operator(
     ),
     layouts=Layouts(result="contiguous", views=(*classes.VIEWS, ((0, 4), {"reduction": "sum"}))),
     identities=identities.of_classes("plain", of_logits=False),
+    bits=bits.of_classes(bits.log_probabilities),
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="NLLLoss", of_images="NLLLoss2d"),
     compiled=(

@@ -16,6 +16,7 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.cases.distributions import Distribution
 from torch_loss_parity.operators.facets import (
     Autocast,
+    BitCalls,
     Compiled,
     Domain,
     Family,
@@ -65,6 +66,8 @@ class Operator:
     layouts : Layouts
     identities : Identities
         The inputs of identities.
+    bits : tuple of BitCalls
+        The calls whose bits are compared.
     autocast : Autocast
     modules : Modules
     compiled : tuple of Compiled
@@ -90,6 +93,7 @@ class Operator:
     domain: Domain
     layouts: Layouts
     identities: Identities | Gap
+    bits: tuple[BitCalls, ...] | Gap
     autocast: Autocast | Gap
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap

@@ -13,7 +13,7 @@ from torch_loss_parity.operators.facets import (
     Layouts,
     Modules,
 )
-from torch_loss_parity.operators.families import identities, rows
+from torch_loss_parity.operators.families import bits, identities, rows
 from torch_loss_parity.operators.record import Operator
 
 OPERATOR = Operator(
@@ -39,6 +39,7 @@ OPERATOR = Operator(
     ),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
     identities=identities.of_rows(),
+    bits=bits.of_rows(bits.logits),
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="Softmax", of_images="Softmax2d"),
     compiled=(
