@@ -39,8 +39,6 @@ from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, store
 from torch_loss_parity.reference.reduction import reduce
 
-ACT_ON_ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -97,7 +95,7 @@ def double_backward(call: Call, along: str, by: str) -> Claim:
     """
     if by == "grad_output":
         return Claim(along)
-    return Claim(by, along) if call.operator in ACT_ON_ELEMENTS else Claim(along, by)
+    return Claim(by, along) if OPERATORS[call.operator].acts_on_elements else Claim(along, by)
 
 
 @remembered
@@ -154,7 +152,7 @@ def _evaluate(
 
 def jvp(operator: str, along: str, direction: Any, arguments: Mapping[str, Any]) -> Any:
     """The derivative of the forward result along ``direction`` of one argument."""
-    if operator in ACT_ON_ELEMENTS:
+    if OPERATORS[operator].acts_on_elements:
         xp = namespace(input=arguments["input"])
         each = dict(arguments) | {"reduction": "none"}
         gradients = OPERATORS[operator].backward(xp.ones_like(arguments["input"]), **each)

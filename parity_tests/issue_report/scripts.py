@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.expectation.second_order import ACT_ON_ELEMENTS, Claim, is_second_order
+from torch_loss_parity.expectation.second_order import Claim, is_second_order
 from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
 
 Lines = Iterator[str]
 
@@ -84,7 +85,7 @@ def _first_and_second(operator: str, claim: Claim) -> tuple[str, str]:
     """
     if not claim.of:
         return claim.along, "grad_output"
-    return (claim.of, claim.along) if operator in ACT_ON_ELEMENTS else (claim.along, claim.of)
+    return (claim.of, claim.along) if OPERATORS[operator].acts_on_elements else (claim.along, claim.of)
 
 
 def _create_graph(operator: str, claim: Claim, call: str) -> Lines:

@@ -57,7 +57,7 @@ def cases_of(name: str) -> Iterator[Case]:
     for case in grid(operator, "float32", EFFORTS["quick"], 5):
         shape = case.shape if 0 < prod(case.shape) < 128 else (2,) * len(case.shape)
         smooth = {"dtype": None, "ignored": "some"} | (
-            {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+            {"target": "soft"} if operator.acts_on_elements else {}
         )
         option = {k: smooth.get(k, v) if v != "none" else v for k, v in case.option.items()}
         made = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
@@ -134,7 +134,7 @@ def test_mean_value_theorem(name: str) -> None:
             assert holds, f"{claim} of {described}"
 
 
-@pytest.mark.parametrize("name", second_order.ACT_ON_ELEMENTS)
+@pytest.mark.parametrize("name", [name for name in OPERATORS if OPERATORS[name].acts_on_elements])
 def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(name: str) -> None:
     """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away
     from the clamps.

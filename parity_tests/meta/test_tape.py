@@ -43,7 +43,7 @@ def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
         shape = case.shape if 0 < prod(case.shape) < 64 else (2,) * len(case.shape)
         options = {**case.option, "dtype": None} if "dtype" in case.option else {**case.option}
         options |= {"ignored": "some"} if "ignored" in options else {}
-        options |= {"target": "soft"} if name in second_order.ACT_ON_ELEMENTS else {}
+        options |= {"target": "soft"} if operator.acts_on_elements else {}
         made = operator.case("float32", shape, SMOOTH.get(name, "normal"), options, case.seed)
         call = operator.call(made)
         with np.errstate(all="ignore"):
