@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from torch_loss_parity import reference
 from torch_loss_parity.cases import distributions
 from torch_loss_parity.operators.facets import (
@@ -13,10 +17,29 @@ from torch_loss_parity.operators.facets import (
     Gap,
     Layouts,
     Modules,
+    Rewritten,
 )
 from torch_loss_parity.operators.families import bits, elements, identities
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, of_input
+
+
+def rewritten(dtype: str) -> Iterator[Rewritten]:
+    """What compilers have got wrong: the loss of a sigmoid, without its clamp."""
+    # tensorflow#118313. These are 0 and 1 to the last bit, whatever the dtype.
+    certain = {
+        "input": np.asarray([0.0, 0.0, 1.0, 1.0]),
+        "target": np.asarray([0.0, 1.0, 0.0, 1.0]),
+        "weight": None,
+        "reduction": "none",
+    }
+    yield Rewritten(
+        name="binary_cross_entropy of a sigmoid",
+        judged=certain,
+        given={**certain, "input": np.asarray([-1000.0, -1000.0, 1000.0, 1000.0])},
+        before=lambda x: x.sigmoid(),
+    )
+
 
 OPERATOR = Operator(
     name="binary_cross_entropy",
@@ -45,6 +68,8 @@ OPERATOR = Operator(
     layouts=Layouts(result="kept", views=elements.VIEWS),
     identities=identities.of_elements("plain", of_logits=False),
     bits=bits.of_elements(bits.probabilities, weights=("weight",)),
+    rewritten=rewritten,
+    clamps=True,
     autocast=Autocast(cpu=SINGLE, cuda=REFUSED),  # its gradient does not fit float16
     modules=Modules(name="BCELoss", of_images=Gap("each element stands for itself")),
     compiled=(

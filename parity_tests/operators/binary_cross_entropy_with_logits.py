@@ -75,6 +75,8 @@ OPERATOR = Operator(
     ),
     identities=identities.of_elements("plain", "pos_weight", of_logits=True),
     bits=bits.of_elements(bits.logits, weights=("weight", "pos_weight")),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="BCEWithLogitsLoss", of_images=Gap("each element stands for itself")),
     compiled=(

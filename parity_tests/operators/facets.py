@@ -240,4 +240,31 @@ class Compiled:
     options: Options
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """A call behind a rewrite that a compiler has got wrong: what a compiled function does around it.
+
+    Attributes
+    ----------
+    name : str
+    judged : mapping
+        The arguments that reach the operator, in the order of its signature.
+    given : mapping
+        Those that the compiled function is given.
+    before : callable, optional
+        What it does to the input first.
+    summed : bool
+        Whether it adds up the result along the last dimension.
+    beside : callable, optional
+        What it makes of input and result besides, and returns too.
+    """
+
+    name: str
+    judged: Options
+    given: Options
+    before: Callable[..., Any] | None = None
+    summed: bool = False
+    beside: Callable[..., Any] | None = None
+
+
 Draw = Callable[[Case], dict[str, Any]]

@@ -41,6 +41,8 @@ OPERATOR = Operator(
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
     identities=identities.of_rows(),
     bits=bits.of_rows(bits.logits),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="LogSoftmax", of_images=Gap("torch.nn has no LogSoftmax2d")),
     compiled=(

@@ -12,6 +12,7 @@ from torch_loss_parity.operators.facets import (
     Autocast,
     Compiled,
     Domain,
+    Gap,
     Layouts,
     Modules,
     Options,
@@ -62,6 +63,8 @@ OPERATOR = Operator(
     layouts=Layouts(result="contiguous", views=(*classes.VIEWS, ((0, 4), {"reduction": "sum"}))),
     identities=identities.of_classes("plain", of_logits=False),
     bits=bits.of_classes(bits.log_probabilities),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="NLLLoss", of_images="NLLLoss2d"),
     compiled=(

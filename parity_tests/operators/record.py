@@ -8,7 +8,7 @@ Note [Facets]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch_loss_parity.operators.facets import (
     Identities,
     Layouts,
     Modules,
+    Rewritten,
 )
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -68,6 +69,11 @@ class Operator:
         The inputs of identities.
     bits : tuple of BitCalls
         The calls whose bits are compared.
+    rewritten : callable
+        The calls behind rewrites that compilers have got wrong, for a dtype.
+    clamps : bool
+        Whether the definition clamps what may be infinite: its derivative line by line is then another one
+        there than the closed form.
     autocast : Autocast
     modules : Modules
     compiled : tuple of Compiled
@@ -94,6 +100,8 @@ class Operator:
     layouts: Layouts
     identities: Identities | Gap
     bits: tuple[BitCalls, ...] | Gap
+    rewritten: Callable[[str], Iterator[Rewritten]] | Gap
+    clamps: bool
     autocast: Autocast | Gap
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
@@ -164,3 +172,16 @@ def facts(case: Case) -> dict[str, Any]:
         "values": case.values,
         "last_dim": dim is None or not case.shape or dim % len(case.shape) == len(case.shape) - 1,
     }
+
+
+def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as `Operator.differentiable` knows the options of a case: of an array, whether
+    there is one, and of a target its kind.
+    """
+    target = arguments.get("target")
+    probabilities = hasattr(target, "dtype") and target.dtype.kind not in "biu"  # balls are objects
+    options = {
+        name: value is not None if value is None or hasattr(value, "dtype") else value
+        for name, value in arguments.items()
+    }
+    return options | {"target": "probabilities" if probabilities else "indices"}
