@@ -64,7 +64,7 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
     bound.apply_defaults()
     arguments = {name: _plain(value) for name, value in bound.arguments.items()}
-    options = options_of(arguments)
+    options = options_of(record, arguments)
     dims, dim = sample.input.ndim, arguments.get("dim")
     facts = {
         "reduction": arguments.get("reduction"),

@@ -32,7 +32,7 @@ class Gradients(NamedTuple):
 def backward(operator: str, grad_output: Any, **arguments: Any) -> Gradients:
     """Reverse mode."""
     record = OPERATORS[operator]
-    wanted = record.differentiable(options_of(arguments))
+    wanted = record.differentiable(options_of(record, arguments))
     taped = {
         name: Taped(value, variable=name in wanted) if hasattr(value, "shape") else value
         for name, value in arguments.items()

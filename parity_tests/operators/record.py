@@ -174,14 +174,15 @@ def facts(case: Case) -> dict[str, Any]:
     }
 
 
-def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(operator: Operator, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as `Operator.differentiable` knows the options of a case: of an array, whether
-    there is one, and of a target its kind.
+    there is one, and of a target its kind. What is left out is as the first value of its option says.
     """
-    target = arguments.get("target")
-    probabilities = hasattr(target, "dtype") and target.dtype.kind not in "biu"  # balls are objects
-    options = {
+    dtype = getattr(arguments.get("target"), "dtype", None)
+    indices = dtype is None or dtype.kind in "biu"  # arrays of balls hold objects
+    given = {
         name: value is not None if value is None or hasattr(value, "dtype") else value
         for name, value in arguments.items()
     }
-    return options | {"target": "probabilities" if probabilities else "indices"}
+    left_out = {name: allowed[0] for name, allowed in operator.options.items()}
+    return left_out | given | {"target": "indices" if indices else "probabilities"}
