@@ -20,6 +20,9 @@ from typing import Any
 
 import torch
 
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects.builtin import function_of
+
 INDUCTOR = "inductor"
 NO_LIMIT = 2**20  # of variants: sizes 0 and 1 are compiled apart in each dimension of each argument
 # What `_traced` calls: each copy of it has its own.
@@ -41,7 +44,7 @@ class CompiledFunction:
     Attributes
     ----------
     function : callable
-        Of torch.nn.functional.
+        Of torch.
     backend : str
         Of torch.compile.
     graphs, ran : int
@@ -104,14 +107,14 @@ def _kind(value: Any) -> Any:
 
 
 def compiled(backend: str = INDUCTOR) -> Any:
-    """Every operator of torch.nn.functional, compiled."""
-    from torch_loss_parity.operators import OPERATORS
-
+    """The function of torch for every operator, compiled."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:
         from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # a second of imports
 
         # a process has been seen to load a library that another one was writing: ImportError, file too short
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(default_cache_dir()) / worker))
-    functions = {name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS}
+    functions = {
+        name: CompiledFunction(function_of(operator), backend) for name, operator in OPERATORS.items()
+    }
     return SimpleNamespace(**functions, COMPILES=True)
