@@ -22,6 +22,7 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.operators import OPERATORS, Gap
+from torch_loss_parity.operators.record import options_of
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.declined import NotOffered
@@ -63,22 +64,16 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
     bound.apply_defaults()
     arguments = {name: _plain(value) for name, value in bound.arguments.items()}
-    target = arguments.get("target")
-    probabilities = isinstance(target, np.ndarray) and target.dtype.kind == "f"
-    options = {**arguments, "target": "probabilities" if probabilities else "indices"}
-    differentiable = record.differentiable({k: _option(v) for k, v in options.items()})
+    options = options_of(record, arguments)
     dims, dim = sample.input.ndim, arguments.get("dim")
     facts = {
         "reduction": arguments.get("reduction"),
-        "target": "probabilities" if probabilities else "indices",
+        "target": options["target"],
         "last_dim": dim is None or dims == 0 or dim % dims == dims - 1,
     }
-    return Call(operator, arguments, dtype, arguments.get("dtype") or dtype, differentiable, facts)
-
-
-def _option(value: Any) -> Any:
-    """An argument as an option of a case: whether there is an array, not which."""
-    return value is not None if value is None or isinstance(value, np.ndarray) else value
+    return Call(
+        operator, arguments, dtype, arguments.get("dtype") or dtype, record.differentiable(options), facts
+    )
 
 
 def _plain(value: Any) -> Any:

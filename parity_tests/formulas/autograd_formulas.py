@@ -2,22 +2,23 @@
 than the closed forms.
 
 The definition on `Taped` arrays is its own reverse mode. A derivative of second order is the directional
-derivative of that, on dual numbers.
+derivative of that, on dual numbers. There are three formulas of every operator, which the ledger calls
+``<operator>_by_autograd_backward``, ``_twice`` and ``_along``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
-from torch_loss_parity import reference
-from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.record import options_of
 from torch_loss_parity.reference.arithmetic.dual import Dual, multiplied_at_kinks, tangent_of
 from torch_loss_parity.reference.arithmetic.tape import Taped, pull_back
 
-VARIABLES = ("input", "target", "weight")
+BY_AUTOGRAD = "_by_autograd_"
 
 
 class Gradients(NamedTuple):
@@ -28,95 +29,62 @@ class Gradients(NamedTuple):
     weight: Any = None
 
 
-def _gradients(operator: str, grad_output: Any, arguments: dict[str, Any]) -> Gradients:
-    real = {
-        name
-        for name in VARIABLES
-        if hasattr(arguments.get(name), "dtype") and arguments[name].dtype.kind not in "biu"
-    }
-    if operator != "cross_entropy" or "target" not in real:
-        real.discard("weight")  # which torch does not differentiate
+def backward(operator: str, grad_output: Any, **arguments: Any) -> Gradients:
+    """Reverse mode."""
+    record = OPERATORS[operator]
+    wanted = record.differentiable(options_of(record, arguments))
     taped = {
-        name: Taped(value, variable=name in real) if hasattr(value, "shape") else value
+        name: Taped(value, variable=name in wanted) if hasattr(value, "shape") else value
         for name, value in arguments.items()
     }
-    output = getattr(reference, operator)(**taped)
-    return Gradients(
-        **pull_back(output, grad_output, {name: taped[name] for name in VARIABLES if name in real})
-    )
+    output = record.forward(**taped)
+    return Gradients(**pull_back(output, grad_output, {name: taped[name] for name in wanted}))
 
 
-def _backward(operator: str) -> Callable[..., Gradients]:
-    def backward(grad_output: Any, **arguments: Any) -> Gradients:
-        return _gradients(operator, grad_output, arguments)
-
-    return backward
-
-
-def _twice(operator: str) -> Callable[..., Any]:
+def twice(operator: str, quantity: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
     """Reverse over reverse; `torch_loss_parity.expectation.second_order.double_backward` says what is
     differentiated by what.
     """
-
-    def twice(quantity: Quantity, direction: Any, grad_output: Any, **arguments: Any) -> Any:
-        asked = (quantity.along, quantity.of)
-        outer = {
-            name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value
-            for name, value in arguments.items()
-        }
-        upstream = Taped(grad_output, variable=True)
-        if not quantity.of:
-            first, second = quantity.along, upstream
-        elif OPERATORS[operator].acts_on_elements:
-            first, second = quantity.of, outer[quantity.along]
-        else:
-            first, second = quantity.along, outer[quantity.of]
-        gradient = getattr(_gradients(operator, upstream, outer), first)
-        found = pull_back(gradient, direction, {"second": second})["second"]
-        return second.inner.zeros_like(second.value) if found is None else found
-
-    return twice
+    asked = (quantity.along, quantity.of)
+    outer = {
+        name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value
+        for name, value in arguments.items()
+    }
+    upstream = Taped(grad_output, variable=True)
+    if not quantity.of:
+        first, second = quantity.along, upstream
+    elif OPERATORS[operator].acts_on_elements:
+        first, second = quantity.of, outer[quantity.along]
+    else:
+        first, second = quantity.along, outer[quantity.of]
+    gradient = getattr(backward(operator, upstream, **outer), first)
+    found = pull_back(gradient, direction, {"second": second})["second"]
+    return second.inner.zeros_like(second.value) if found is None else found
 
 
-def _along(operator: str) -> Callable[..., Any]:
-    """The result's derivative as `_twice` has it, but where a clamp meets what is infinite; a gradient's in
+def along(operator: str, quantity: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
+    """The result's derivative as `twice` has it, but where a clamp meets what is infinite; a gradient's in
     forward mode over reverse.
     """
-
-    def along(quantity: Quantity, direction: Any, grad_output: Any, **arguments: Any) -> Any:
-        clamps = operator == "binary_cross_entropy"
-        if not quantity.of and not clamps:
-            return _twice(operator)(quantity, direction, grad_output, **arguments)
-        duals = {
-            name: Dual(value, direction if name == quantity.along else None)
-            if hasattr(value, "shape")
-            else value
-            for name, value in arguments.items()
-        }
-        with multiplied_at_kinks() if clamps else nullcontext():
-            if not quantity.of:
-                return tangent_of(getattr(reference, operator)(**duals))
-            return tangent_of(getattr(_gradients(operator, Dual(grad_output), duals), quantity.of))
-
-    return along
+    clamps = OPERATORS[operator].clamps
+    if not quantity.of and not clamps:
+        return twice(operator, quantity, direction, grad_output, **arguments)
+    duals = {
+        name: Dual(value, direction if name == quantity.along else None) if hasattr(value, "shape") else value
+        for name, value in arguments.items()
+    }
+    with multiplied_at_kinks() if clamps else nullcontext():
+        if not quantity.of:
+            return tangent_of(OPERATORS[operator].forward(**duals))
+        return tangent_of(getattr(backward(operator, Dual(grad_output), **duals), quantity.of))
 
 
-softmax_by_autograd_backward = _backward("softmax")
-log_softmax_by_autograd_backward = _backward("log_softmax")
-nll_loss_by_autograd_backward = _backward("nll_loss")
-cross_entropy_by_autograd_backward = _backward("cross_entropy")
-binary_cross_entropy_by_autograd_backward = _backward("binary_cross_entropy")
-binary_cross_entropy_with_logits_by_autograd_backward = _backward("binary_cross_entropy_with_logits")
+WAYS: Mapping[str, Callable[..., Any]] = {"backward": backward, "twice": twice, "along": along}
 
-softmax_by_autograd_twice = _twice("softmax")
-log_softmax_by_autograd_twice = _twice("log_softmax")
-nll_loss_by_autograd_twice = _twice("nll_loss")
-cross_entropy_by_autograd_twice = _twice("cross_entropy")
-binary_cross_entropy_by_autograd_twice = _twice("binary_cross_entropy")
-binary_cross_entropy_with_logits_by_autograd_twice = _twice("binary_cross_entropy_with_logits")
-softmax_by_autograd_along = _along("softmax")
-log_softmax_by_autograd_along = _along("log_softmax")
-nll_loss_by_autograd_along = _along("nll_loss")
-cross_entropy_by_autograd_along = _along("cross_entropy")
-binary_cross_entropy_by_autograd_along = _along("binary_cross_entropy")
-binary_cross_entropy_with_logits_by_autograd_along = _along("binary_cross_entropy_with_logits")
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """The formula that the ledger calls by ``name``: that of an operator, in one of `WAYS`."""
+    operator, _, way = name.partition(BY_AUTOGRAD)
+    if operator not in OPERATORS or way not in WAYS:
+        raise AttributeError(f"module {__name__!r} has no formula {name!r}")
+    return partial(WAYS[way], operator)

@@ -78,7 +78,7 @@ def script(finding: Finding, subject: Subject, device: str) -> str:
     arrays = {name: value for name, value in call.arguments.items() if isinstance(value, np.ndarray)}
     if finding.grad_output is not None:
         arrays["grad_output"] = finding.grad_output
-    lines = ["import torch", subject.imports]
+    lines = ["import torch", subject.import_of(call.operator)]
     if sum(array.size for array in arrays.values()) <= INLINE or finding.case is None:
         lines += [
             f"{name} = {_literal(array, _dtype_of(call, name), device)}" for name, array in arrays.items()

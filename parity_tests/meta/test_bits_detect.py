@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch_loss_parity.claims.bits import bits
 from torch_loss_parity.claims.bits import test_bits as claim
 from torch_loss_parity.claims.bits.bits import Row
-from torch_loss_parity.claims.bits.calls import FAMILIES, INVARIANCES, SIZES
+from torch_loss_parity.claims.bits.calls import INVARIANCES, SIZES, families_of
 from torch_loss_parity.claims.bits.measure import Measurement, threads
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
@@ -29,7 +29,8 @@ from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
 
 KNOBS = settings("torch", "cpu", "float32", "standard", 0)
-FAMILY = next(family for family in FAMILIES if family.name == "log_softmax along the last dim")
+LOG_SOFTMAX = OPERATORS["log_softmax"]
+FAMILY = next(each for each in families_of(LOG_SOFTMAX) if each.name == "log_softmax along the last dim")
 HOLDS: Mapping[str, Row] = {name: {"holds": list(INVARIANCES)} for name in ("forward", "gradient")}
 FEW = {probe: sizes[:3] for probe, sizes in SIZES.items()}
 OFF = 1 + 2.0**-20
@@ -179,8 +180,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("# how to read it\n")
     monkeypatch.setattr(bits, "PATH", path)
     monkeypatch.setattr(bits, "table", lambda: bits.read(path))
-    monkeypatch.setattr(bits, "FAMILIES", (FAMILY,))
-    monkeypatch.setattr(claim, "FAMILIES", (FAMILY,))
+    for module in (bits, claim):
+        monkeypatch.setattr(module, "families_of", lambda operator: (FAMILY,) * (operator is LOG_SOFTMAX))
     return path
 
 

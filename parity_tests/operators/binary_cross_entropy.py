@@ -20,14 +20,17 @@ from torch_loss_parity.operators.facets import (
     Gap,
     Layouts,
     Modules,
+    Rewritten,
 )
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
 from torch_loss_parity.operators.families import (
     audits,
+    bits,
     elements,
     elements_refusals,
     elements_semantics,
+    identities,
     workloads,
 )
 from torch_loss_parity.operators.families.tables import mixed
@@ -133,6 +136,23 @@ def _holding(outside: Callable[[Format], float]) -> Callable[[Format], np.ndarra
     return lambda format: np.asarray([[0.25, outside(format), 0.75], [2.0, 0.25, 0.5]])
 
 
+def rewritten(dtype: str) -> Iterator[Rewritten]:
+    """What compilers have got wrong: the loss of a sigmoid, without its clamp."""
+    # tensorflow#118313. These are 0 and 1 to the last bit, whatever the dtype.
+    certain = {
+        "input": np.asarray([0.0, 0.0, 1.0, 1.0]),
+        "target": np.asarray([0.0, 1.0, 0.0, 1.0]),
+        "weight": None,
+        "reduction": "none",
+    }
+    yield Rewritten(
+        name="binary_cross_entropy of a sigmoid",
+        judged=certain,
+        given={**certain, "input": np.asarray([-1000.0, -1000.0, 1000.0, 1000.0])},
+        before=lambda x: x.sigmoid(),
+    )
+
+
 OPERATOR = Operator(
     name="binary_cross_entropy",
     family=elements.ELEMENTS,
@@ -161,6 +181,10 @@ OPERATOR = Operator(
     promotions=Gap("a target of another dtype is refused"),
     refusals=tuple(refusals()),
     layouts=Layouts(result="kept", views=elements.VIEWS),
+    identities=identities.of_elements("plain", of_logits=False),
+    bits=bits.of_elements(bits.probabilities, weights=("weight",)),
+    rewritten=rewritten,
+    clamps=True,
     autocast=Autocast(cpu=SINGLE, cuda=REFUSED),  # its gradient does not fit float16
     modules=Modules(name="BCELoss", of_images=Gap("each element stands for itself")),
     compiled=(

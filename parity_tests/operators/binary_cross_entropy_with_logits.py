@@ -20,7 +20,14 @@ from torch_loss_parity.operators.facets import (
 )
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import audits, elements, elements_refusals, workloads
+from torch_loss_parity.operators.families import (
+    audits,
+    bits,
+    elements,
+    elements_refusals,
+    identities,
+    workloads,
+)
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
 from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
@@ -97,6 +104,10 @@ OPERATOR = Operator(
             for (shape, options), kind in zip(elements.VIEWS, POS_WEIGHTS, strict=True)
         ),
     ),
+    identities=identities.of_elements("plain", "pos_weight", of_logits=True),
+    bits=bits.of_elements(bits.logits, weights=("weight", "pos_weight")),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="BCEWithLogitsLoss", of_images=Gap("each element stands for itself")),
     compiled=(

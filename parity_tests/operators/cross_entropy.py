@@ -22,7 +22,7 @@ from torch_loss_parity.operators.facets import (
 )
 from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Target
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import audits, classes, workloads
+from torch_loss_parity.operators.families import audits, bits, classes, identities, workloads
 from torch_loss_parity.operators.families.drawing import VOCABULARY, real
 from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
@@ -134,6 +134,15 @@ OPERATOR = Operator(
             ((2, 5, 3, 2), {**PROBABILITIES, "reduction": "mean", "weight": "positive"}),
         ),
     ),
+    identities=identities.of_classes("plain", "smoothed", "probabilities", of_logits=True),
+    bits=(
+        *bits.of_classes(bits.logits, of="of indices, "),
+        *bits.of_classes(
+            bits.logits, target="probabilities", of="of probabilities, ", options={"label_smoothing": 0.1}
+        ),
+    ),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="CrossEntropyLoss", of_images=Gap("torch.nn has no CrossEntropyLoss2d")),
     compiled=(

@@ -51,6 +51,10 @@ class Family:
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
     has_rows : bool
         Whether numbers belong together in rows; if not, each element stands for itself.
+    acts_on_elements : bool
+        Whether each element of an unreduced result depends on the same element of its arguments alone.
+    along_dim : bool
+        Whether the argument ``dim`` says where rows lie.
     regions : callable
         The stretches of the domain of an operator of the family, in the order in which they run.
     square : tuple of options
@@ -70,6 +74,8 @@ class Family:
     name: str
     targets_classes: bool
     has_rows: bool
+    acts_on_elements: bool
+    along_dim: bool
     regions: Callable[[Operator], Iterator[Region]]
     square: tuple[Options, ...]
     shared: tuple[Shape, str]
@@ -149,6 +155,66 @@ class Layouts:
     views: tuple[tuple[Shape, Options], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """The inputs on which identities of an operator are tried; see `torch_loss_parity.claims.identities`.
+
+    Attributes
+    ----------
+    draw : callable
+        Makes what an identity is composed of: ``input``, ``options`` and ``grad`` at least, with a
+        ``target``, weights and permutations where there are any. Takes a generator, a dtype, a shape, and
+        a value of each of ``options``.
+    shapes, large_shapes : tuple of shape
+        Of the input; the large ones for thorough effort.
+    options : mapping of str to tuple
+        What is drawn for one comparison and not for another.
+    exceptions : mapping of str to str
+        The identities of its family that the operator does not obey, and why.
+    """
+
+    draw: Callable[..., dict[str, Any]]
+    shapes: tuple[Shape, ...]
+    large_shapes: tuple[Shape, ...]
+    options: Mapping[str, tuple[Any, ...]]
+    exceptions: Mapping[str, str]
+
+
+DrawShape = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitCalls:
+    """Calls of an operator that differ in their size alone, and whose bits are compared.
+
+    Attributes
+    ----------
+    where : str
+        Where the rows lie, or what is reduced: completes the operator's name to the name of a row of the
+        table.
+    shape : callable
+        Of the input, from the number and the length of rows.
+    batch : int or None
+        The dimension along which rows are stacked; None if they are reduced to one number.
+    input : callable
+        Draws the input of a shape.
+    target : str
+        "indices", "probabilities" (one for each element of the input) or "", for none.
+    weights : tuple of str
+        Weights along the row, which all rows share.
+    options : mapping
+        The operator's own.
+    """
+
+    where: str
+    shape: Callable[[int, int], Shape]
+    batch: int | None
+    input: DrawShape
+    target: str
+    weights: tuple[str, ...]
+    options: Options
+
+
 AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
 
 
@@ -184,6 +250,33 @@ class Compiled:
     shape: Shape
     values: str
     options: Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """A call behind a rewrite that a compiler has got wrong: what a compiled function does around it.
+
+    Attributes
+    ----------
+    name : str
+    judged : mapping
+        The arguments that reach the operator, in the order of its signature.
+    given : mapping
+        Those that the compiled function is given.
+    before : callable, optional
+        What it does to the input first.
+    summed : bool
+        Whether it adds up the result along the last dimension.
+    beside : callable, optional
+        What it makes of input and result besides, and returns too.
+    """
+
+    name: str
+    judged: Options
+    given: Options
+    before: Callable[..., Any] | None = None
+    summed: bool = False
+    beside: Callable[..., Any] | None = None
 
 
 Draw = Callable[[Case], dict[str, Any]]

@@ -22,7 +22,15 @@ from torch_loss_parity.operators.facets import (
 )
 from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Values
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import audits, rows, rows_refusals, rows_semantics, workloads
+from torch_loss_parity.operators.families import (
+    audits,
+    bits,
+    identities,
+    rows,
+    rows_refusals,
+    rows_semantics,
+    workloads,
+)
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
 
@@ -93,6 +101,10 @@ OPERATOR = Operator(
     ),
     refusals=tuple(rows_refusals.refusals()),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
+    identities=identities.of_rows(),
+    bits=bits.of_rows(bits.logits),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="LogSoftmax", of_images=Gap("torch.nn has no LogSoftmax2d")),
     compiled=(

@@ -24,9 +24,11 @@ from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import ONE_OF_A_ROW, TARGET, Workload
 from torch_loss_parity.operators.families import (
     audits,
+    bits,
     classes,
     classes_refusals,
     classes_semantics,
+    identities,
     workloads,
 )
 from torch_loss_parity.operators.families.drawing import real
@@ -136,6 +138,10 @@ OPERATOR = Operator(
     promotions=Gap("a target holds integers, and a weight of another dtype is refused"),
     refusals=tuple(refusals()),
     layouts=Layouts(result="contiguous", views=(*classes.VIEWS, ((0, 4), {"reduction": "sum"}))),
+    identities=identities.of_classes("plain", of_logits=False),
+    bits=bits.of_classes(bits.log_probabilities),
+    rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
+    clamps=False,
     autocast=Autocast(cpu=SINGLE, cuda=SINGLE),
     modules=Modules(name="NLLLoss", of_images="NLLLoss2d"),
     compiled=(

@@ -8,7 +8,7 @@ Note [Facets]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,15 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.cases.distributions import Distribution
 from torch_loss_parity.operators.facets import (
     Autocast,
+    BitCalls,
     Compiled,
     Domain,
     Family,
     Gap,
+    Identities,
     Layouts,
     Modules,
+    Rewritten,
     lies_last,
 )
 from torch_loss_parity.operators.facets_audit import Audited
@@ -73,6 +76,15 @@ class Operator:
     refusals : tuple of Refusal
         Malformed arguments.
     layouts : Layouts
+    identities : Identities
+        The inputs of identities.
+    bits : tuple of BitCalls
+        The calls whose bits are compared.
+    rewritten : callable
+        The calls behind rewrites that compilers have got wrong, for a dtype.
+    clamps : bool
+        Whether the definition clamps what may be infinite: its derivative line by line is then another one
+        there than the closed form.
     autocast : Autocast
     modules : Modules
     compiled : tuple of Compiled
@@ -103,6 +115,10 @@ class Operator:
     promotions: tuple[Promotion, ...] | Gap = field(repr=False)
     refusals: tuple[Refusal, ...] | Gap = field(repr=False)
     layouts: Layouts
+    identities: Identities | Gap
+    bits: tuple[BitCalls, ...] | Gap
+    rewritten: Callable[[str], Iterator[Rewritten]] | Gap
+    clamps: bool
     autocast: Autocast | Gap
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
@@ -118,7 +134,7 @@ class Operator:
     @property
     def acts_on_elements(self) -> bool:
         """Whether each element of an unreduced result depends on the same element of its arguments alone."""
-        return self.family.name == "elements"
+        return self.family.acts_on_elements
 
     def case(
         self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int
@@ -171,3 +187,17 @@ def facts(case: Case) -> dict[str, Any]:
     lie.
     """
     return dict(case.option) | {"values": case.values, "last_dim": lies_last(case.option, case.shape)}
+
+
+def options_of(operator: Operator, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as `Operator.differentiable` knows the options of a case: of an array, whether
+    there is one, and of a target its kind. What is left out is as the first value of its option says.
+    """
+    dtype = getattr(arguments.get("target"), "dtype", None)
+    indices = dtype is None or dtype.kind in "biu"  # arrays of balls hold objects
+    given = {
+        name: value is not None if value is None or hasattr(value, "dtype") else value
+        for name, value in arguments.items()
+    }
+    left_out = {name: allowed[0] for name, allowed in operator.options.items()}
+    return left_out | given | {"target": "indices" if indices else "probabilities"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, nan
 from typing import Any
 
@@ -18,12 +18,22 @@ from torch_loss_parity.operators.facets import (
     Domain,
     Layouts,
     Modules,
+    Rewritten,
 )
 from torch_loss_parity.operators.facets_audit import AVERAGED, Audited, EveryNumber, Shortened, Values
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import audits, rows, rows_refusals, rows_semantics, workloads
+from torch_loss_parity.operators.families import (
+    audits,
+    bits,
+    identities,
+    rows,
+    rows_refusals,
+    rows_semantics,
+    workloads,
+)
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
 
 def semantics() -> Iterator[Row]:
@@ -51,6 +61,39 @@ def gradient_of_pairs(values: Values, upstream: np.ndarray) -> tuple[Any, Any]:
     first = values["product"][:, None] * (g[:, :, 0] - g[:, :, 1])
     size = np.abs(first)
     return np.stack([first, -first], axis=2), np.stack([size, size], axis=2)
+
+
+def rewritten(dtype: str) -> Iterator[Rewritten]:
+    """What compilers have got wrong: a softmax of scaled logits, its sum, and beside another result."""
+    plain = {"dim": -1, "dtype": None}
+    logits = np.asarray([[0.0, 100.0, 3.0], [-1.0, -2.0, -1.5], [1.0, 1.0, -1.0], [-np.inf, 2.0, 0.0]])
+    for scale in (1e14, -10.0) if dtype != "float16" else (100.3, -10.0):
+        # pytorch#163932 and #161150, asi#2886: a shift before the scale, or fused with it, overflows. The
+        # product, rounded, is the input; its gaps are so wide that whoever does not round it gets the same.
+        yield Rewritten(
+            name=f"softmax of logits * {scale:g}",
+            judged={"input": FORMATS[dtype].round(logits * scale), **plain},
+            given={"input": logits, **plain},
+            before=_times(scale),
+        )
+    # pytorch#189787: the sum is folded to 1, also where a row is nan.
+    rows = np.asarray([[0.0, 1.0, 2.0], [np.nan, 0.0, 0.0], [-np.inf, -np.inf, -np.inf], [np.inf, 0.0, 0.0]])
+    arguments = {"input": rows, **plain}
+    yield Rewritten(name="softmax, summed", judged=arguments, given=arguments, summed=True)
+    # pytorch#114225: another result of the same function changes this one.
+    drawn = np.random.Generator(np.random.Philox(1)).normal(0, 3, (5, 17))
+    arguments = {"input": FORMATS[dtype].round(drawn), **plain}
+    yield Rewritten(name="softmax beside torch.cat", judged=arguments, given=arguments, beside=_concatenate)
+
+
+def _times(scale: float) -> Callable[[Any], Any]:
+    return lambda x: x * scale
+
+
+def _concatenate(x: Any, y: Any) -> Any:
+    import torch  # which the records do without
+
+    return torch.cat([x, y])
 
 
 OPERATOR = Operator(
@@ -86,6 +129,10 @@ OPERATOR = Operator(
     ),
     refusals=tuple(rows_refusals.refusals()),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),
+    identities=identities.of_rows(),
+    bits=bits.of_rows(bits.logits),
+    rewritten=rewritten,
+    clamps=False,
     autocast=Autocast(cpu=AS_GIVEN, cuda=SINGLE),
     modules=Modules(name="Softmax", of_images="Softmax2d"),
     compiled=(

@@ -39,6 +39,11 @@ class Subject:
     namespace: Any
     imports: str
 
+    def import_of(self, operator: str) -> str:
+        """The line that a script begins with that calls ``operator``."""
+        by_operator = IMPORTS.get(self.name)
+        return by_operator(operator) if by_operator else self.imports
+
     @property
     def compiles(self) -> bool:
         """Whether a case costs a compilation, so that a run is to have few of them; a subject says so by
@@ -85,6 +90,9 @@ BUILTIN = {
     ),
     "reference": ("from torch_loss_parity import reference as subject", builtin.definitions),
 }
+
+# Where the line depends on the operator: torch and the reference have some elsewhere than others.
+IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
 
 
 def load(name: str, operators: tuple[str, ...]) -> Subject:

@@ -12,11 +12,48 @@ from typing import Any
 import torch
 
 from torch_loss_parity import reference
+from torch_loss_parity.operators import OPERATORS, Gap, Operator
+
+
+def function_of(operator: Operator) -> Callable[..., Any]:
+    """The function of torch that a record names.
+
+    Raises
+    ------
+    AttributeError
+        If torch has none of that name.
+    """
+    found: Any = torch
+    for part in operator.function.removeprefix("torch.").split("."):
+        found = getattr(found, part)
+    function: Callable[..., Any] = found
+    return function
 
 
 def functional() -> Any:
-    """torch.nn.functional as it is."""
-    return torch.nn.functional
+    """torch.nn.functional as it is, with the functions of operators that torch has elsewhere."""
+    elsewhere = {
+        name: function_of(operator)
+        for name, operator in OPERATORS.items()
+        if operator.function != f"torch.nn.functional.{name}"
+    }
+    return SimpleNamespace(**{**vars(torch.nn.functional), **elsewhere}) if elsewhere else torch.nn.functional
+
+
+def import_of_function(operator: str) -> str:
+    """The line of a script, after ``import torch``, that makes ``subject`` hold the function of torch."""
+    function = OPERATORS[operator].function
+    module, _, name = function.rpartition(".")
+    if name == operator:
+        return f"import {module} as subject"
+    return f"from types import SimpleNamespace; subject = SimpleNamespace({operator}={function})"
+
+
+def import_of_definition(operator: str) -> str:
+    """The line of a script that makes ``subject`` hold the definition."""
+    if hasattr(reference, operator):
+        return "from torch_loss_parity import reference as subject"
+    return "from torch_loss_parity.subjects.builtin import definitions; subject = definitions()"
 
 
 def definitions() -> Any:
@@ -41,42 +78,37 @@ def definitions() -> Any:
 
         return call
 
-    names = ("softmax", "log_softmax", "nll_loss", "cross_entropy")
-    binary = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     return SimpleNamespace(
-        **{name: getattr(reference, name) for name in names},
-        **{name: of_one_dtype(getattr(reference, name)) for name in binary},
+        **{
+            name: of_one_dtype(operator.forward) if operator.acts_on_elements else operator.forward
+            for name, operator in OPERATORS.items()
+        }
     )
 
 
 def modules() -> Any:
-    """The modules of torch.nn, called as functions. Softmax and LogSoftmax know no ``dtype``."""
+    """The modules of torch.nn, called as functions; those of rows know no ``dtype``."""
 
-    def softmax(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
-        return torch.nn.Softmax(dim)(input if dtype is None else input.to(dtype))
+    def of_rows(module: Callable[..., Any]) -> Callable[..., Any]:
+        def call(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+            output: torch.Tensor = module(dim)(input if dtype is None else input.to(dtype))
+            return output
 
-    def log_softmax(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
-        return torch.nn.LogSoftmax(dim)(input if dtype is None else input.to(dtype))
+        return call
 
-    def nll_loss(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-        return torch.nn.NLLLoss(**options)(input, target)
+    def of_targets(module: Callable[..., Any]) -> Callable[..., Any]:
+        def call(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+            output: torch.Tensor = module(**options)(input, target)
+            return output
 
-    def cross_entropy(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-        return torch.nn.CrossEntropyLoss(**options)(input, target)
+        return call
 
-    def binary_cross_entropy(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-        return torch.nn.BCELoss(**options)(input, target)
-
-    def binary_cross_entropy_with_logits(
-        input: torch.Tensor, target: torch.Tensor, **options: Any
-    ) -> torch.Tensor:
-        return torch.nn.BCEWithLogitsLoss(**options)(input, target)
-
-    return SimpleNamespace(
-        softmax=softmax,
-        log_softmax=log_softmax,
-        nll_loss=nll_loss,
-        cross_entropy=cross_entropy,
-        binary_cross_entropy=binary_cross_entropy,
-        binary_cross_entropy_with_logits=binary_cross_entropy_with_logits,
-    )
+    functions = {}
+    for name, operator in OPERATORS.items():
+        if not isinstance(operator.modules, Gap):
+            function = (of_rows if operator.family.along_dim else of_targets)(
+                getattr(torch.nn, operator.modules.name)
+            )
+            function.__name__ = name
+            functions[name] = function
+    return SimpleNamespace(**functions)

@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes.child_environment import COMPILED_CODE, folder_of_compiled_code
+from torch_loss_parity.subjects.builtin import function_of
 from torch_loss_parity.tensors import torch_private
 
 INDUCTOR = "inductor"
@@ -43,7 +45,7 @@ class CompiledFunction:
     Attributes
     ----------
     function : callable
-        Of torch.nn.functional.
+        Of torch.
     backend : str
         Of torch.compile.
     graphs, ran : int
@@ -106,12 +108,12 @@ def _kind(value: Any) -> Any:
 
 
 def compiled(backend: str = INDUCTOR) -> Any:
-    """Every operator of torch.nn.functional, compiled."""
-    from torch_loss_parity.operators import OPERATORS
-
+    """The function of torch for every operator, compiled."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:
         # a process has been seen to load a library that another one was writing: ImportError, file too short
         os.environ.setdefault(COMPILED_CODE, str(folder_of_compiled_code() / worker))
-    functions = {name: CompiledFunction(getattr(torch.nn.functional, name), backend) for name in OPERATORS}
+    functions = {
+        name: CompiledFunction(function_of(operator), backend) for name, operator in OPERATORS.items()
+    }
     return SimpleNamespace(**functions, COMPILES=True)

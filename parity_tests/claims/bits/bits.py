@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.claims.bits.calls import FAMILIES, INVARIANCES, PROBE, QUANTITIES, SIZES, Size
+from torch_loss_parity.claims.bits.calls import INVARIANCES, PROBE, QUANTITIES, SIZES, Size, families_of
 from torch_loss_parity.claims.bits.measure import Measurement
 from torch_loss_parity.ledger.environment import Environment, here
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -95,9 +95,8 @@ def table() -> Table:
 def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
     """The part of the table for a subject here."""
     part: dict[str, dict[str, Row]] = {}
-    for family in FAMILIES:
-        if not subject.offers(family.operator):
-            continue
+    offered = (operator for operator in OPERATORS.values() if subject.offers(operator.name))
+    for family in (family for operator in offered for family in families_of(operator)):
         rows: dict[str, dict[str, Any]] = {quantity: {"holds": []} for quantity in QUANTITIES}
         for probe in dict.fromkeys(PROBE[name] for name in family.invariances):
             for dtype in DTYPES:

@@ -64,9 +64,9 @@ class Measurement:
             if name != "grad_output"
         }
         first, _ = by_position_and_name(arguments)
-        named = {name: value for name, value in arguments.items() if name in family.weights}
+        named = {name: value for name, value in arguments.items() if name in family.calls.weights}
         with threads(number):
-            output = self.subject.function(family.operator)(*first, **named, **family.options)
+            output = self.subject.function(family.operator.name)(*first, **named, **family.calls.options)
             if not wanted:
                 return {"forward": [output.detach()]}
             found = torch.autograd.grad(output, [arguments[name] for name in wanted], made["grad_output"])
@@ -138,8 +138,8 @@ class Measurement:
                             yield invariance, quantity, f"a row {where} and in position {at} of {len(rows)}"
 
     def _axis(self, result: torch.Tensor) -> int:
-        assert self.family.batch is not None
-        return min(self.family.batch, result.dim() - 1)
+        assert self.family.calls.batch is not None
+        return min(self.family.calls.batch, result.dim() - 1)
 
     def _row(self, results: Results, at: int) -> Results:
         return {

@@ -42,7 +42,7 @@ def memory_free(device: str) -> float:
 
 def huge_case(operator: Operator, dtype: str, seed: int) -> Case:
     """The rows that are repeated."""
-    options = {"dim": 1} if "dim" in operator.options else {"reduction": "none"}
+    options = {"dim": 1} if operator.family.along_dim else {"reduction": "none"}
     return operator.case(dtype, (PATTERN, WIDTH), next(iter(operator.values)), options, seed)
 
 

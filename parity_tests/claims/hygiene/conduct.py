@@ -25,6 +25,7 @@ from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
 
 MANY = 40  # calls: more than any warm-up
+WRONG: Mapping[str, Any] = {"dim": 99, "reduction": "nonsense"}
 OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ((6, 7), {"reduction": "none", "weight": "positive", "dim": -1, "target": "soft", "ignored": "some"}),
     ((2, 5, 3), {"reduction": "mean", "dim": 1, "label_smoothing": 0.1, "target": "probabilities"}),
@@ -268,9 +269,9 @@ def the_same_memory(probe: Probe) -> None:
 def an_error(probe: Probe) -> None:
     """A call that fails in its arguments, and one that fails in its backward pass."""
     arguments = dict(tensors(probe.call, probe.knobs.device))
-    wrong: dict[str, Any] = (
-        {"dim": 99} if "dim" in arguments else {"target": arguments["target"][:1], "reduction": "nonsense"}
-    )
+    wrong = {name: value for name, value in WRONG.items() if name in arguments}
+    if isinstance(arguments.get("target"), torch.Tensor):
+        wrong["target"] = arguments["target"][:1]
     with suppress(Exception):
         called(probe.knobs.subject, probe.call, arguments | wrong)
     run = probe.start()

@@ -1,11 +1,22 @@
 """Identities that need no reference: relations between results of the same operators, each with a bound that
 is derived.
 
-`IDENTITIES` holds them all, a record each. An identity is written once and evaluated twice: by the subject,
+`identities` gives them all, a record each. An identity is written once and evaluated twice: by the subject,
 and by the definitions in the rounding arithmetic, which says how far rounding may drive its two sides apart.
 """
 
-from torch_loss_parity.claims.identities import of_classes, of_elements, of_losses, of_rows
-from torch_loss_parity.claims.identities.record import IDENTITIES, Identity, Variant
+from __future__ import annotations
 
-__all__ = ["IDENTITIES", "Identity", "Variant", "of_classes", "of_elements", "of_losses", "of_rows"]
+from functools import cache
+
+from torch_loss_parity.claims.identities import of_classes, of_elements, of_losses, of_rows
+from torch_loss_parity.claims.identities.record import Identity, Variant, of_module
+
+__all__ = ["Identity", "Variant", "identities", "of_classes", "of_elements", "of_losses", "of_rows"]
+
+
+@cache
+def identities() -> tuple[Identity, ...]:
+    """Every identity, in the order in which they are tried."""
+    modules = (of_rows, of_classes, of_elements, of_losses)
+    return tuple(identity for module in modules for identity in of_module(module))

@@ -40,6 +40,8 @@ class Functions:
 
     Attributes
     ----------
+    this_family : Family
+        Of that operator.
     dtype : str
         Of the tensors.
     xp : module
@@ -50,6 +52,7 @@ class Functions:
 
     def __init__(self, this: str, dtype: str) -> None:
         self.this_operator, self.dtype = this, dtype
+        self.this_family = OPERATORS[this].family
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         base = name.removesuffix(BACKWARD)
@@ -193,16 +196,16 @@ def _call(
     operator: str, dtype: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *differentiable: str
 ) -> Call:
     """One call, with the facts that a condition of the ledger may ask for."""
-    names = _parameters(operator)
+    names, family = _parameters(operator), OPERATORS[operator].family
     named = dict(zip(names, arguments, strict=False)) | {
         name: value for name, value in options.items() if value is not None
     }
     facts = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
-    if "target" in named and OPERATORS[operator].targets_classes:
+    if family.targets_classes:
         facts["target"] = (
             "probabilities" if tuple(named["target"].shape) == tuple(named["input"].shape) else "indices"
         )
     facts |= {"reduction": named.get("reduction", "mean")} if "reduction" in names else {}
-    if "dim" in named:
+    if family.along_dim:
         facts["last_dim"] = named["dim"] % named["input"].ndim == named["input"].ndim - 1
     return Call(operator, named, dtype, named.get("dtype", dtype), differentiable, facts)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.inputs import CLASSES, IGNORED, SMOOTHING
 from torch_loss_parity.claims.identities.of_rows import reordered
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators.families.classes import CLASSES
+from torch_loss_parity.operators.families.identities import IGNORED, SMOOTHING
 
 INPUT = "input"
 
@@ -166,7 +167,7 @@ def shift_of_log_probabilities(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.this_backward(x.grad, shifted, x.target, **x.options), gradient
 
 
-@identity("classes in another order", *CLASSES)
+@identity("classes in another order", CLASSES)
 def order_of_classes(f: Any, x: Any) -> Iterator[Pair]:
     input = reordered(f, x.input, x.classes)
     if x.target.shape == x.input.shape:
@@ -191,7 +192,7 @@ def gradient_rows_sum_to_the_weight(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.xp.sum(gradient, axis=1) * denominators(x)[0], x.grad * -x.used
 
 
-@identity("positions are rows", *CLASSES, shapes=((3, 4, 5), (2, 8, 3)))
+@identity("positions are rows", CLASSES, shapes=((3, 4, 5), (2, 8, 3)))
 def positions(f: Any, x: Any) -> Iterator[Pair]:
     """(N, C, d) is (N d, C) in another order, and (C) is (1, C)."""
     n, classes, positions = x.input.shape
@@ -220,9 +221,15 @@ def positions(f: Any, x: Any) -> Iterator[Pair]:
     yield FORWARD, single, alone[0] if each else alone
 
 
-@identity("a class weight of 2 is every row of the class "
-          "twice", *CLASSES, weighted=(False,), kind=("plain",), reduction=("mean", "sum"),
-          shapes=((6, 8), (9, 2)))  # fmt: skip
+@identity(
+    "a class weight of 2 is every row of the class twice",
+    CLASSES,
+    takes=("weight",),
+    weighted=(False,),
+    kind=("plain",),
+    reduction=("mean", "sum"),
+    shapes=((6, 8), (9, 2)),
+)
 def whole_weights(f: Any, x: Any) -> Iterator[Pair]:
     weight = 1.0 + np.arange(x.input.shape[1]) % 2
     times = np.where(x.target == IGNORED, 0, weight[np.maximum(x.target, 0)]).astype(int)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.inputs import ELEMENTS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators.families.elements import ELEMENTS
 
 INPUT, TARGET = "input", "target"
 
@@ -49,7 +49,7 @@ def mirrored_probabilities(f: Any, x: Any) -> Iterator[Pair]:
             yield of, f.this_backward(x.grad, x.input, target, of=of, **x.options), -mirrored
 
 
-@identity("the loss is linear in the target", *ELEMENTS, reduction=("none",))
+@identity("the loss is linear in the target", ELEMENTS, reduction=("none",))
 def linear_in_the_target(f: Any, x: Any) -> Iterator[Pair]:
     """And its gradient with respect to the target is the loss for 1 less the loss for 0."""
     zeros, ones = (f.given(np.full(x.input.shape, t)) for t in (0.0, 1.0))
@@ -68,7 +68,7 @@ def linear_in_the_target(f: Any, x: Any) -> Iterator[Pair]:
     )
 
 
-@identity("a weight multiplies each loss", *ELEMENTS, weighted=(True,), reduction=("none",))
+@identity("a weight multiplies each loss", ELEMENTS, weighted=(True,), reduction=("none",))
 def weight_of_each(f: Any, x: Any) -> Iterator[Pair]:
     without = {name: value for name, value in x.options.items() if name != "weight"}
     yield FORWARD, f.this(x.input, x.target, **x.options), f.this(x.input, x.target, **without) * x.weight
@@ -77,7 +77,7 @@ def weight_of_each(f: Any, x: Any) -> Iterator[Pair]:
         yield of, f.this_backward(x.grad, x.input, x.target, of=of, **x.options), gradient * x.weight
 
 
-@identity("a weight that broadcasts = the same expanded", *ELEMENTS)
+@identity("a weight that broadcasts = the same expanded", ELEMENTS)
 def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
     names = ("weight",) if f.this_operator == "binary_cross_entropy" else ("weight", "pos_weight")
     for of_one in (np.s_[0], np.s_[..., :1]):  # without the first dimension; with one weight along the last

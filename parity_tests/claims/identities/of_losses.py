@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.inputs import CLASSES, ELEMENTS, IGNORED, LOSSES, ROWS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators.families.classes import CLASSES
+from torch_loss_parity.operators.families.elements import ELEMENTS
+from torch_loss_parity.operators.families.identities import IGNORED
+from torch_loss_parity.operators.families.rows import ROWS
 
 INPUT = "input"
+LOSSES = (CLASSES, ELEMENTS)
 
 
 def arguments(x: Any) -> tuple[Any, ...]:
@@ -20,7 +24,7 @@ def arguments(x: Any) -> tuple[Any, ...]:
 
 def selected(f: Any, x: Any, rows: np.ndarray) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments and options for the given rows; weights of elements go with them."""
-    names = ("weight", "pos_weight") if f.this_operator in ELEMENTS else ()
+    names = ("weight", "pos_weight") if f.this_family.acts_on_elements else ()
     options = {name: value[rows] if name in names else value for name, value in x.options.items()}
     return (x.input[rows], x.target[rows]), options
 
@@ -32,7 +36,7 @@ def upstream_of(x: Any, rows: np.ndarray) -> Any:
 # --- upstream gradients -------------------------------------------------------------------------------------
 
 
-@identity("the gradient is linear in the upstream gradient", *ROWS, *LOSSES)
+@identity("the gradient is linear in the upstream gradient", ROWS, *LOSSES)
 def linear_in_the_upstream_gradient(f: Any, x: Any) -> Iterator[Pair]:
     def gradient(upstream: Any) -> Any:
         return f.this_backward(upstream, *arguments(x), **x.options)
@@ -104,15 +108,7 @@ def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
 @identity("losses are at least 0", *LOSSES)
 def at_least_zero(f: Any, x: Any) -> Iterator[Pair]:
     """Also those of what is likeliest, which are close to 0."""
-    if f.this_operator in ELEMENTS:
-        likeliest = np.where(
-            x.drawn.input > (0.5 if f.this_operator == "binary_cross_entropy" else 0.0), 1.0, 0.0
-        )
-    elif x.target.shape == x.input.shape:
-        likeliest = np.where(x.drawn.input == np.max(x.drawn.input, axis=1, keepdims=True), 1.0, 0.0)
-    else:
-        likeliest = np.where(x.target == IGNORED, IGNORED, np.argmax(x.drawn.input, axis=1))
-    for target in (x.target, f.given(likeliest)):
+    for target in (x.target, x.likeliest):
         result = f.this(x.input, target, **x.options)
         yield FORWARD, f.xp.maximum(-result, f.xp.zeros_like(result)), 0.0
 
@@ -120,7 +116,7 @@ def at_least_zero(f: Any, x: Any) -> Iterator[Pair]:
 # --- weights ------------------------------------------------------------------------------------------------
 
 
-@identity("weights of 1 are no weights", *LOSSES, weighted=(False,))
+@identity("weights of 1 are no weights", *LOSSES, takes=("weight",), weighted=(False,))
 def weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
     ones = f.given(np.ones_like(x.drawn.weight))
     yield FORWARD, f.this(*arguments(x), **x.options, weight=ones), f.this(*arguments(x), **x.options)
@@ -128,15 +124,14 @@ def weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.this_backward(x.grad, *arguments(x), **x.options, weight=ones), gradient
 
 
-@identity("weights times 4", *LOSSES, weighted=(True,))
+@identity("weights times 4", *LOSSES, takes=("weight",), weighted=(True,))
 def scaled_weights(f: Any, x: Any) -> Iterator[Pair]:
     """A mean over index targets divides by the weights, and stays what it is; everything else is 4 times as
     large.
     """
     scaled = x.options | {"weight": x.options["weight"] * 4}
-    divides = (
-        f.this_operator in CLASSES and x.target.shape != x.input.shape and x.options["reduction"] == "mean"
-    )
+    indices = f.this_family.targets_classes and x.target.shape != x.input.shape
+    divides = indices and x.options["reduction"] == "mean"
     factor = 1 if divides else 4
     yield FORWARD, f.this(*arguments(x), **scaled), f.this(*arguments(x), **x.options) * factor
     gradient = f.this_backward(x.grad, *arguments(x), **x.options)
@@ -146,7 +141,7 @@ def scaled_weights(f: Any, x: Any) -> Iterator[Pair]:
 # --- ignored rows -------------------------------------------------------------------------------------------
 
 
-@identity("an ignored row changes nothing", *CLASSES, kind=("plain", "smoothed"))
+@identity("an ignored row changes nothing", CLASSES, takes=("ignore_index",), kind=("plain", "smoothed"))
 def ignored_row(f: Any, x: Any) -> Iterator[Pair]:
     n = x.input.shape[0]
     rows = np.append(np.arange(n), 0)  # the first row once more, and ignored
@@ -162,14 +157,19 @@ def ignored_row(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, gradient[n:], 0.0
 
 
-@identity("all rows ignored: mean is nan, sum is 0, the gradient is 0", *CLASSES, kind=("plain", "smoothed"))
+@identity(
+    "all rows ignored: mean is nan, sum is 0, the gradient is 0",
+    CLASSES,
+    takes=("ignore_index",),
+    kind=("plain", "smoothed"),
+)
 def all_ignored(f: Any, x: Any) -> Iterator[Pair]:
     target = np.full_like(x.target, IGNORED)
     yield FORWARD, f.this(x.input, target, **x.options), np.nan if x.options["reduction"] == "mean" else 0.0
     yield INPUT, f.this_backward(x.grad, x.input, target, **x.options), 0.0
 
 
-@identity("another ignore_index", *CLASSES, kind=("plain", "smoothed"))
+@identity("another ignore_index", CLASSES, takes=("ignore_index",), kind=("plain", "smoothed"))
 def another_ignore_index(f: Any, x: Any) -> Iterator[Pair]:
     """255 is no class; 0 is one, and its rows are then ignored."""
     for index, target in (

@@ -1,4 +1,4 @@
-"""Identities of softmax and log_softmax, along dim 1."""
+"""Identities of rows along dim 1: of the family, and of softmax and log_softmax by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.inputs import ROWS
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators.families.rows import ROWS
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 
 INPUT = "input"
@@ -51,13 +51,13 @@ def at_most_zero(f: Any, x: Any) -> Iterator[Pair]:
     yield FORWARD, f.xp.maximum(y, f.xp.zeros_like(y)), 0.0
 
 
-@identity("a shift of a row changes nothing", *ROWS)
+@identity("a shift of a row changes nothing", "softmax", "log_softmax")
 def shift(f: Any, x: Any) -> Iterator[Pair]:
     yield FORWARD, f.this(x.input + x.shift, dim=1), f.this(x.input, dim=1)
     yield INPUT, f.this_backward(x.grad, x.input + x.shift, dim=1), f.this_backward(x.grad, x.input, dim=1)
 
 
-@identity("classes in another order", *ROWS)
+@identity("classes in another order", "softmax", "log_softmax")
 def order_of_classes(f: Any, x: Any) -> Iterator[Pair]:
     input, grad = reordered(f, x.input, x.classes), reordered(f, x.grad, x.classes)
     yield FORWARD, f.this(input, dim=1), reordered(f, f.this(x.input, dim=1), x.classes)
@@ -68,14 +68,14 @@ def order_of_classes(f: Any, x: Any) -> Iterator[Pair]:
     )
 
 
-@identity("rows in another order", *ROWS)
+@identity("rows in another order", ROWS)
 def order_of_rows(f: Any, x: Any) -> Iterator[Pair]:
     input, grad = x.input[x.rows], x.grad[x.rows]
     yield FORWARD, f.this(input, dim=1), f.this(x.input, dim=1)[x.rows]
     yield INPUT, f.this_backward(grad, input, dim=1), f.this_backward(x.grad, x.input, dim=1)[x.rows]
 
 
-@identity("rows that are there twice", *ROWS)
+@identity("rows that are there twice", ROWS)
 def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
     n = x.input.shape[0]
     twice = np.concatenate([np.arange(n), np.arange(n)[::-1]])
@@ -87,37 +87,74 @@ def duplicated_rows(f: Any, x: Any) -> Iterator[Pair]:
     )
 
 
-@identity("classes that are there twice share the probability", *ROWS)
-def duplicated_classes(f: Any, x: Any) -> Iterator[Pair]:
-    n = x.input.shape[1]
-    doubled, grad = (
-        f.given(np.concatenate([drawn, drawn], axis=1)) for drawn in (x.drawn.input, x.drawn.grad)
+# --- classes that are there twice, or not at all ------------------------------------------------------------
+
+TWICE = "classes that are there twice share the probability"
+MASKED = "a class at -inf is no class"
+
+
+def doubled(f: Any, x: Any) -> tuple[Any, Any]:
+    """The logits with each class there twice, and the upstream gradient for both."""
+    input, grad = (f.given(np.concatenate([each, each], axis=1)) for each in (x.drawn.input, x.drawn.grad))
+    return input, grad
+
+
+def masked(f: Any, x: Any) -> tuple[Any, Any]:
+    """The logits with one class more, at -inf, and the upstream gradient with 0 for it."""
+    pairs = ((x.drawn.input, -np.inf), (x.drawn.grad, 0.0))
+    input, grad = (
+        f.given(np.concatenate([array, np.full_like(array[:, :1], more)], axis=1)) for array, more in pairs
     )
-    both = f.this(doubled, dim=1)
-    alone = f.this(x.input, dim=1)
-    alone = alone - np.log(DoubleDouble.of(2.0)) if f.this_operator == "log_softmax" else alone / 2
+    return input, grad
+
+
+@identity(TWICE, "softmax")
+def half_the_probability(f: Any, x: Any) -> Iterator[Pair]:
+    n, (input, grad) = x.input.shape[1], doubled(f, x)
+    both, alone = f.softmax(input, dim=1), f.softmax(x.input, dim=1) / 2
     yield FORWARD, both[:, :n], alone
     yield FORWARD, both[:, n:], alone
     # of the sum of both halves' gradients, each half has one
-    gradients = f.this_backward(grad, doubled, dim=1)
-    share = 1 if f.this_operator == "log_softmax" else 2
-    yield INPUT, gradients[:, :n] * share, f.this_backward(x.grad, x.input, dim=1)
+    gradients = f.softmax_backward(grad, input, dim=1)
+    yield INPUT, gradients[:, :n] * 2, f.softmax_backward(x.grad, x.input, dim=1)
 
 
-@identity("a class at -inf is no class", *ROWS)
+@identity(TWICE, "log_softmax")
+def logarithm_of_half_the_probability(f: Any, x: Any) -> Iterator[Pair]:
+    n, (input, grad) = x.input.shape[1], doubled(f, x)
+    both, alone = f.log_softmax(input, dim=1), f.log_softmax(x.input, dim=1) - np.log(DoubleDouble.of(2.0))
+    yield FORWARD, both[:, :n], alone
+    yield FORWARD, both[:, n:], alone
+    gradients = f.log_softmax_backward(grad, input, dim=1)
+    yield INPUT, gradients[:, :n], f.log_softmax_backward(x.grad, x.input, dim=1)
+
+
+@identity(MASKED, "softmax")
 def masked_class(f: Any, x: Any) -> Iterator[Pair]:
-    n = x.input.shape[1]
-    masked = np.concatenate([x.drawn.input, np.full_like(x.drawn.input[:, :1], -np.inf)], axis=1)
-    result, without = f.this(f.given(masked), dim=1), f.this(x.input, dim=1)
-    yield FORWARD, result[:, :n], without
-    yield FORWARD, result[:, n:], -np.inf if f.this_operator == "log_softmax" else 0.0
-    upstream = np.concatenate([x.drawn.grad, np.zeros_like(x.drawn.grad[:, :1])], axis=1)
-    gradient = f.this_backward(f.given(upstream), f.given(masked), dim=1)
-    yield INPUT, gradient[:, :n], f.this_backward(x.grad, x.input, dim=1)
+    n, (input, grad) = x.input.shape[1], masked(f, x)
+    result = f.softmax(input, dim=1)
+    yield FORWARD, result[:, :n], f.softmax(x.input, dim=1)
+    yield FORWARD, result[:, n:], 0.0
+    gradient = f.softmax_backward(grad, input, dim=1)
+    yield INPUT, gradient[:, :n], f.softmax_backward(x.grad, x.input, dim=1)
     yield INPUT, gradient[:, n:], 0.0
 
 
-@identity("rows of the gradient sum to 0", *ROWS)
+@identity(MASKED, "log_softmax")
+def logarithm_of_a_masked_class(f: Any, x: Any) -> Iterator[Pair]:
+    n, (input, grad) = x.input.shape[1], masked(f, x)
+    result = f.log_softmax(input, dim=1)
+    yield FORWARD, result[:, :n], f.log_softmax(x.input, dim=1)
+    yield FORWARD, result[:, n:], -np.inf
+    gradient = f.log_softmax_backward(grad, input, dim=1)
+    yield INPUT, gradient[:, :n], f.log_softmax_backward(x.grad, x.input, dim=1)
+    yield INPUT, gradient[:, n:], 0.0
+
+
+# --- gradients, and the argument dtype ----------------------------------------------------------------------
+
+
+@identity("rows of the gradient sum to 0", "softmax", "log_softmax")
 def gradient_rows_sum_to_zero(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.xp.sum(f.this_backward(x.grad, x.input, dim=1), axis=1, keepdims=True), 0.0
 
@@ -128,7 +165,7 @@ def constant_upstream(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.softmax_backward(constant, x.input, dim=1), 0.0
 
 
-@identity("dtype= is converting first", *ROWS)
+@identity("dtype= is converting first", ROWS, takes=("dtype",))
 def dtype_argument(f: Any, x: Any) -> Iterator[Pair]:
     for dtype in ("float32", "float64"):
         converted = f.in_dtype(dtype)

@@ -1,5 +1,8 @@
 """One record an identity: its name, the operators it speaks of, and the composition that yields what must
 agree.
+
+An identity speaks of operators by name, as an equation does, or of a family. Which inputs it is tried on is a
+facet of the operator.
 """
 
 from __future__ import annotations
@@ -9,15 +12,15 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from torch_loss_parity.claims.identities.compositions import Functions
-from torch_loss_parity.claims.identities.inputs import INPUTS, LARGE_SHAPES, OPTIONS, SHAPES
-from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, Operator
+from torch_loss_parity.operators.facets import Family, Identities, Options, Shape
 from torch_loss_parity.operators.sampling import hand
 
 Pair = tuple[str, Any, Any]
@@ -30,8 +33,8 @@ Compose = Callable[[Any, Any], Iterator[Pair]]
 class Variant:
     """The options of one comparison, the shape of the input, and the seed of every number."""
 
-    options: Mapping[str, Any]
-    shape: tuple[int, ...]
+    options: Options
+    shape: Shape
     seed: int
 
     def __str__(self) -> str:
@@ -47,24 +50,44 @@ class Identity:
     ----------
     name : str
         The identity as a sentence or an equation.
-    operators : tuple of str
-        For each of them it is checked, and counted.
+    of : tuple of str and Family
+        What it speaks of: operators by name, and all of a family.
+    takes : tuple of str
+        Options that an operator must have.
     needs : tuple of str
         What else it is composed of.
     compose : callable
         Takes functions and inputs and yields pairs.
     options : mapping of str to tuple
-        The values of an operator's options to which the identity is restricted.
+        The values of an operator's options to which the identity is restricted: of those of its facet
+        ``identities``.
     shapes : tuple
         The shapes to which it is restricted, if to any.
     """
 
     name: str
-    operators: tuple[str, ...]
+    of: tuple[str | Family, ...]
+    takes: tuple[str, ...]
     needs: tuple[str, ...]
     compose: Compose
     options: Mapping[str, tuple[Any, ...]]
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[Shape, ...]
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators for each of which it is checked, and counted."""
+        return tuple(operator.name for operator in OPERATORS.values() if self.speaks_of(operator))
+
+    def speaks_of(self, operator: Operator) -> bool:
+        """Whether it is an identity of ``operator``, on inputs that the operator's record draws."""
+        facet, families = operator.identities, [each.name for each in self.of if isinstance(each, Family)]
+        if isinstance(facet, Gap) or self.name in facet.exceptions:
+            return False
+        return (
+            (operator.name in self.of or operator.family.name in families)
+            and set(self.takes) <= set(operator.options)
+            and all(set(values) & set(facet.options.get(name, ())) for name, values in self.options.items())
+        )
 
     @property
     def source(self) -> str:
@@ -78,14 +101,15 @@ class Identity:
         At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort
         has one variant; thorough all options with all, in every shape, large ones too.
         """
+        inputs = inputs_of(operator)
         allowed = {
             name: [v for v in values if v in self.options.get(name, values)]
-            for name, values in OPTIONS[operator].items()
+            for name, values in inputs.options.items()
         }
         rows = list(enumerate(dict(zip(allowed, row, strict=True)) for row in product(*allowed.values())))
-        shapes = self.shapes or SHAPES[operator]
+        shapes = self.shapes or inputs.shapes
         if effort == "thorough":
-            shapes = self.shapes or (*shapes, *LARGE_SHAPES[operator])
+            shapes = self.shapes or (*shapes, *inputs.large_shapes)
             yield from (
                 Variant(options, shape, seed + number) for number, options in rows for shape in shapes
             )
@@ -98,7 +122,7 @@ class Identity:
     def draw(self, operator: str, dtype: str, variant: Variant) -> dict[str, Any]:
         """The inputs of one variant, the same on every machine."""
         rng = np.random.Generator(np.random.Philox(crc32(f"{operator} {self.name} {variant}".encode())))
-        return INPUTS[operator](rng, operator, dtype, variant.shape, **variant.options)
+        return inputs_of(operator).draw(rng, dtype, variant.shape, **variant.options)
 
     def pairs(self, functions: Functions, inputs: Mapping[str, Any]) -> list[Pair]:
         """The identity in the arithmetic of ``functions``.
@@ -111,6 +135,20 @@ class Identity:
                     functions, SimpleNamespace(**_given(functions, inputs), drawn=SimpleNamespace(**inputs))
                 )
             )
+
+
+def inputs_of(operator: str) -> Identities:
+    """The inputs of identities of an operator.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    facet = OPERATORS[operator].identities
+    if isinstance(facet, Gap):
+        raise ValueError(f"there are no identities of {operator}: {facet.why}")
+    return facet
 
 
 def _every_pair(rows: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
@@ -139,20 +177,18 @@ def _given(functions: Functions, value: Any) -> Any:
     )
 
 
-IDENTITIES: list[Identity] = []
-
-
 def identity(
     name: str,
-    *operators: str,
+    *of: str | Family,
+    takes: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
-    shapes: tuple[tuple[int, ...], ...] = (),
+    shapes: tuple[Shape, ...] = (),
     **options: tuple[Any, ...],
-) -> Callable[[Compose], Compose]:
-    """Record the decorated composition."""
+) -> Callable[[Compose], Identity]:
+    """The identity that the decorated composition states."""
+    return lambda compose: Identity(name, of, takes, needs, compose, options, shapes)
 
-    def record(compose: Compose) -> Compose:
-        IDENTITIES.append(Identity(name, operators, needs, compose, options, shapes))
-        return compose
 
-    return record
+def of_module(module: ModuleType) -> tuple[Identity, ...]:
+    """The identities that a module states, in the order in which they stand there."""
+    return tuple(value for value in vars(module).values() if isinstance(value, Identity))

@@ -16,13 +16,14 @@ import argparse
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
-from torch_loss_parity.claims.transforms.compiled_calls import Program, programs_of, rewritten
+from torch_loss_parity.claims.transforms.compiled_calls import Program, programs_of, rewritten_of
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
@@ -138,7 +139,7 @@ def judge_programs(
     for program, observed in zip(programs, results, strict=True):
         call, where = program.call, f"in {program.name!r}"
         if program.summed:
-            bound = expected(call, (FORWARD,), function=_summed_softmax)[FORWARD]
+            bound = expected(call, (FORWARD,), function=partial(_summed, call.operator))[FORWARD]
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
             yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
             continue
@@ -153,9 +154,9 @@ def judge_programs(
             yield replace(finding, where=where)
 
 
-def _summed_softmax(input: Any, dim: int) -> Any:
-    probabilities = OPERATORS["softmax"].forward(input, dim)
-    return probabilities.__array_namespace__().sum(probabilities, axis=-1)
+def _summed(operator: str, **arguments: Any) -> Any:
+    result = OPERATORS[operator].forward(**arguments)
+    return result.__array_namespace__().sum(result, axis=-1)
 
 
 # --- both scores --------------------------------------------------------------------------------------------
@@ -185,8 +186,7 @@ def chosen(knobs: Settings, backend: str) -> list[Program]:
                 for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)
             ]
         if full:
-            names = {operator.name for operator in offered}
-            found += [program for program in rewritten(dtype) if program.call.operator in names]
+            found += [program for operator in offered for program in rewritten_of(operator, dtype)]
     return found
 
 

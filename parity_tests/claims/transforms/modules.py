@@ -81,7 +81,7 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
     ) -> Mapping[str, np.ndarray]:
         made = tensors(call, device)
         name = of_images(call)
-        if "dim" in call.arguments:  # which the class knows
+        if OPERATORS[call.operator].family.along_dim:  # the class knows which
             module = getattr(namespace, name)()
         else:
             with _expecting(FutureWarning, f"`{name}` has been deprecated"):
@@ -92,7 +92,7 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         ndim = call.arguments["input"].ndim
         if not of_images(call):
             return False
-        if "dim" in call.arguments:
+        if OPERATORS[call.operator].family.along_dim:
             return ndim in (3, 4) and call.arguments["dim"] % ndim == ndim - 3 and _offered(call)
         return ndim == 4
 

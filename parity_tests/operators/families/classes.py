@@ -160,6 +160,8 @@ CLASSES = Family(
     name="classes",
     targets_classes=True,
     has_rows=True,
+    acts_on_elements=False,
+    along_dim=False,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "positive"},

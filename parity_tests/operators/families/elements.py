@@ -154,6 +154,8 @@ ELEMENTS = Family(
     name="elements",
     targets_classes=False,
     has_rows=False,
+    acts_on_elements=True,
+    along_dim=False,
     regions=regions,
     square=(
         {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},

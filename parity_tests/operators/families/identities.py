@@ -1,4 +1,4 @@
-"""Inputs on which no identity is blind.
+"""Inputs of identities on which none of them is blind.
 
 Neither side vanishes and nothing is equal by chance: rows differ, upstream gradients and weights are not
 constant, some rows are ignored. Numbers lie on grids that every dtype holds, so that what an identity does to
@@ -7,37 +7,34 @@ its inputs (a shift, a sum of two, 1 - t) is exact: the two sides speak of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.operators.facets import Identities, Shape
+from torch_loss_parity.operators.record import REDUCTION
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
-REDUCTION = ("mean", "sum", "none")
-ROWS = ("softmax", "log_softmax")
-CLASSES = ("nll_loss", "cross_entropy")
-ELEMENTS = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-LOSSES = (*CLASSES, *ELEMENTS)
 IGNORED = -100
 SMOOTHING = 0.25  # a power of two, as the numbers of classes: smoothed targets are numbers of every dtype
 
 
-def _upstream(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _upstream(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """Never a constant, never 0; the sum of two is a number of every dtype."""
     return np.asarray(rng.integers(8, 64, shape) * rng.choice([-1.0, 1.0], shape) / 32)
 
 
-def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _weights(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return np.asarray(rng.integers(32, 256, shape) / 128)
 
 
-def _upstream_gradients(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Any]:
+def _upstream_gradients(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     grad, other = _upstream(rng, shape), _upstream(rng, shape)
     return {"grad": grad, "other_grad": np.where(other == -grad, 2 * other, other)}
 
 
-def _logits(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _logits(rng: np.random.Generator, dtype: str, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Logits below 16, and a shift for each row that is added to them exactly, and is large: exp of it
     overflows in the widest format a dtype is computed in, but for float64, where the sum would lose all
     digits."""
@@ -50,10 +47,8 @@ def _logits(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> tup
     return logits, shift
 
 
-def _rows(
-    rng: np.random.Generator, operator: str, dtype: str, shape: tuple[int, ...], *, sample: int
-) -> dict[str, Any]:
-    """For softmax and log_softmax along dim 1: logits, the first row with a clear winner."""
+def _rows(rng: np.random.Generator, dtype: str, shape: Shape, *, sample: int) -> dict[str, Any]:
+    """Rows along dim 1: logits, the first row with a clear winner."""
     logits, shift = _logits(rng, dtype, shape)
     logits[0, shape[1] // 2] = 15.0
     return {
@@ -68,22 +63,21 @@ def _rows(
 
 def _classes(
     rng: np.random.Generator,
-    operator: str,
     dtype: str,
-    shape: tuple[int, ...],
+    shape: Shape,
     *,
+    of_logits: bool,
     reduction: str,
     weighted: bool,
     kind: str,
 ) -> dict[str, Any]:
-    """For nll_loss and cross_entropy: targets of the kind, class weights, the last row ignored and others
-    with it.
+    """Rows of classes: targets of the kind, class weights, the last row ignored and others with it.
 
     ``used`` is the weight that the loss of each row has in a weighted mean.
     """
-    logits, shift = _logits(rng, dtype, shape)
-    if operator == "nll_loss":
-        logits, shift = -np.abs(logits) - 0.5, -np.abs(shift)
+    input, shift = _logits(rng, dtype, shape)
+    if not of_logits:
+        input, shift = -np.abs(input) - 0.5, -np.abs(shift)
     classes, of_rows = shape[1], (shape[0], *shape[2:])
     indices = rng.integers(0, classes, of_rows)
     indices[0], indices[1] = classes - 1, 0
@@ -99,9 +93,14 @@ def _classes(
         np.expand_dims(indices, 1) == np.arange(classes).reshape((-1,) + (1,) * (len(shape) - 2))
     ) & ~np.expand_dims(ignored, 1)
     used = np.where(ignored | (kind == "probabilities"), ~ignored * 1.0, weight[indices] if weighted else 1.0)
+    if kind == "probabilities":
+        target, likeliest = probabilities, (input == np.max(input, axis=1, keepdims=True)).astype(np.float64)
+    else:
+        target, likeliest = (np.where(ignored, IGNORED, i) for i in (indices, np.argmax(input, axis=1)))
     return {
-        "input": logits,
-        "target": probabilities if kind == "probabilities" else np.where(ignored, IGNORED, indices),
+        "input": input,
+        "target": target,
+        "likeliest": likeliest,
         "hot": hot.astype(np.float64),
         "weight": weight,
         "shift": shift,
@@ -118,27 +117,26 @@ def _classes(
 
 def _elements(
     rng: np.random.Generator,
-    operator: str,
     dtype: str,
-    shape: tuple[int, ...],
+    shape: Shape,
     *,
+    of_logits: bool,
     reduction: str,
     weighted: bool,
     kind: str,
 ) -> dict[str, Any]:
-    """For the binary losses: logits or probabilities, targets from 0 to 1 with both ends, weights of
-    elements.
-    """
-    with_logits = operator == "binary_cross_entropy_with_logits"
+    """Elements: logits or probabilities, targets from 0 to 1 with both ends, weights of elements."""
     logits = np.clip(np.rint(rng.normal(0, 2, shape) * 16), -112, 112) / 16 + 2.0**-5
     probabilities = rng.integers(1, 256, shape) / 256
     logits.flat[2:4], probabilities.flat[2:4] = (-7.0, 7.0), (1 / 256, 255 / 256)  # some are confident
     target = rng.integers(0, 65, shape) / 64
     target.flat[:2] = 0.0, 1.0
     weight, pos_weight = _weights(rng, shape), _weights(rng, shape)
+    input, even = (logits, 0.0) if of_logits else (probabilities, 0.5)
     return {
-        "input": logits if with_logits else probabilities,
+        "input": input,
         "target": target,
+        "likeliest": (input > even).astype(np.float64),
         "hard": rng.permutation(target.size).reshape(shape) % 2.0,
         "weight": weight,
         "pos_weight": pos_weight,
@@ -152,28 +150,38 @@ def _elements(
     }
 
 
-INPUTS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    **dict.fromkeys(ROWS, _rows),
-    **dict.fromkeys(CLASSES, _classes),
-    **dict.fromkeys(ELEMENTS, _elements),
-}
-SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
-    **dict.fromkeys(ROWS, ((4, 7), (3, 5, 2), (2, 33))),
-    **dict.fromkeys(CLASSES, ((6, 8), (3, 4, 5), (9, 2))),
-    **dict.fromkeys(ELEMENTS, ((4, 5), (3, 4, 2), (17,))),
-}
-# For thorough effort; the numbers of classes are powers of two.
-LARGE_SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
-    **dict.fromkeys(ROWS, ((3, 1025), (64, 10, 3))),
-    **dict.fromkeys(CLASSES, ((4, 64), (128, 16))),
-    **dict.fromkeys(ELEMENTS, ((2049,), (64, 33))),
-}
-_LOSS_OPTIONS: dict[str, tuple[Any, ...]] = {"reduction": REDUCTION, "weighted": (True, False)}
-OPTIONS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
-    "softmax": {"sample": tuple(range(4))},
-    "log_softmax": {"sample": tuple(range(4))},
-    "nll_loss": _LOSS_OPTIONS | {"kind": ("plain",)},
-    "cross_entropy": _LOSS_OPTIONS | {"kind": ("plain", "smoothed", "probabilities")},
-    "binary_cross_entropy": _LOSS_OPTIONS | {"kind": ("plain",)},
-    "binary_cross_entropy_with_logits": _LOSS_OPTIONS | {"kind": ("plain", "pos_weight")},
-}
+def of_rows() -> Identities:
+    """The inputs of an operator of rows."""
+    return Identities(
+        draw=_rows,
+        shapes=((4, 7), (3, 5, 2), (2, 33)),
+        large_shapes=((3, 1025), (64, 10, 3)),
+        options={"sample": tuple(range(4))},
+        exceptions={},
+    )
+
+
+def of_classes(*kinds: str, of_logits: bool) -> Identities:
+    """The inputs of an operator of rows of classes, whose numbers are powers of two; ``kinds`` of targets are
+    "plain" (indices), "smoothed" and "probabilities".
+    """
+    return Identities(
+        draw=partial(_classes, of_logits=of_logits),
+        shapes=((6, 8), (3, 4, 5), (9, 2)),
+        large_shapes=((4, 64), (128, 16)),
+        options={"reduction": REDUCTION, "weighted": (True, False), "kind": kinds},
+        exceptions={},
+    )
+
+
+def of_elements(*kinds: str, of_logits: bool) -> Identities:
+    """The inputs of an operator of elements, logits or probabilities; ``kinds`` are "plain" and
+    "pos_weight".
+    """
+    return Identities(
+        draw=partial(_elements, of_logits=of_logits),
+        shapes=((4, 5), (3, 4, 2), (17,)),
+        large_shapes=((2049,), (64, 33)),
+        options={"reduction": REDUCTION, "weighted": (True, False), "kind": kinds},
+        exceptions={},
+    )
