@@ -16,6 +16,7 @@ from torch_loss_parity.faults import (
     upstream_gradient,
 )
 from torch_loss_parity.faults.record import FAULTS, KINDS, Fault
+from torch_loss_parity.operators import ADDED
 
 __all__ = [
     "FAULTS",
@@ -31,3 +32,6 @@ __all__ = [
     "targets",
     "upstream_gradient",
 ]
+
+for module in ADDED:
+    getattr(module, "faults", lambda: None)()

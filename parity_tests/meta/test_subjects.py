@@ -54,9 +54,9 @@ def softmax(input, dim, dtype=None):
 HANGING = """
 import sys
 from pathlib import Path
-from torch_loss_parity import watch
+from torch_loss_parity.processes import watchdog
 
-watching = watch.start(Path(sys.argv[1]), "main", 0.2)
+watching = watchdog.start(Path(sys.argv[1]), "main", 0.2)
 watching.begin(operator="softmax")
 watching.doing("a case")
 sum(range(10**15))
@@ -67,7 +67,7 @@ def run(directory: Path, environment: Environment, source: str, *options: str) -
     """pytest on a subject of this source; its exit code and what it printed."""
     subject = directory / "their_kernels.py"
     subject.write_text(source)
-    files = [f"parity_tests/test_{claim}.py" for claim in ("forward", "gradients")]
+    files = [f"parity_tests/claims/test_{claim}.py" for claim in ("forward", "gradients")]
     command = [
         sys.executable,
         "-m",

@@ -2,14 +2,15 @@
 
 Adding an operator is a definition in `torch_loss_parity.reference`, a module here, and its faults. A module
 elsewhere is added by naming its file in the environment variable ``TORCH_LOSS_PARITY_OPERATORS`` (several
-are separated as those of ``PATH`` are): processes that a run starts find it there too.
+are separated as those of ``PATH`` are): processes that a run starts find it there too. Such a module may have
+a function ``faults``, which plants its faults.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +60,7 @@ def _elsewhere(paths: str) -> list[ModuleType]:
     return modules
 
 
-def _records(modules: list[ModuleType]) -> dict[str, Operator]:
+def _records(modules: Sequence[ModuleType]) -> dict[str, Operator]:
     records: dict[str, Operator] = {}
     for record in (module.OPERATOR for module in modules):
         if record.name in records:
@@ -68,4 +69,5 @@ def _records(modules: list[ModuleType]) -> dict[str, Operator]:
     return records
 
 
-OPERATORS: Mapping[str, Operator] = _records([*MODULES, *_elsewhere(os.environ.get(ELSEWHERE, ""))])
+ADDED = tuple(_elsewhere(os.environ.get(ELSEWHERE, "")))  # modules from elsewhere
+OPERATORS: Mapping[str, Operator] = _records([*MODULES, *ADDED])

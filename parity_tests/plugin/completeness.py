@@ -64,7 +64,8 @@ def _narrowed(config: pytest.Config) -> bool:
     option = config.option
     single = any("::" in str(argument) for argument in config.args)
     chosen = option.keyword or option.markexpr or getattr(option, "lf", False) or option.deselect
-    return bool(single or chosen or option.maxfail or option.collectonly)
+    other = getattr(option, "audit", None) or option.collectonly  # no claims are tested
+    return bool(single or chosen or option.maxfail or other)
 
 
 def _kinds_of(config: pytest.Config) -> list[str]:

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from packaging.version import Version
 
+from torch_loss_parity.processes.child_environment import COMPILED_CODE
+
 CPUINFO = Path("/proc/cpuinfo")
 IMPLEMENTERS = {
     "0x41": "ARM",
@@ -131,5 +133,8 @@ def fingerprint(device: str) -> str:
 
 
 def variables(prefixes: Sequence[str]) -> dict[str, str]:
-    """The environment variables whose names begin so."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(tuple(prefixes))}
+    """The environment variables whose names begin so, but for where compiled code lies: torch sets that
+    itself as soon as it compiles, and no figure depends on it.
+    """
+    given = {name: value for name, value in sorted(os.environ.items()) if name.startswith(tuple(prefixes))}
+    return {name: value for name, value in given.items() if name != COMPILED_CODE}

@@ -236,12 +236,13 @@ def test_size_average_and_reduce_warn_and_mean_a_reduction(
 ) -> None:
     of_torch_alone(knobs, "size_average and reduce")
     verify, values = verify_in_modes(modules.legacy_modes()), list(operator.values)
+    weighted = {"weight": operator.options["weight"][1]} if "weight" in operator.options else {}
     cases = [
         operator.case(
             dtype,
             (4, 5),
-            values[number],
-            {"reduction": reduction, "weight": operator.options["weight"][1]},
+            values[number % len(values)],
+            {"reduction": reduction, **weighted},
             knobs.seed,
         )
         for number, reduction in enumerate(REDUCTION[: 1 if knobs.effort_name == "quick" else None])
