@@ -4,39 +4,51 @@
 
     verify(my_cross_entropy, "cross_entropy", dtypes=["float32", "bfloat16"], device="cuda")
 
-in the manner of torch.autograd.gradcheck. The tests that run are those of ``pytest parity_tests --subject
+in the manner of torch.autograd.gradcheck. The checks that run are those of ``pytest parity_tests --subject
 ...``, but for those of torch's transforms, of identities between operators and of bits.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from torch_loss_parity.claims import test_forward, test_gradients
-from torch_loss_parity.claims.domain import test_domain
-from torch_loss_parity.claims.errors import test_errors
-from torch_loss_parity.claims.hygiene import test_hygiene
-from torch_loss_parity.claims.layouts import test_layouts
-from torch_loss_parity.claims.modes import test_modes
-from torch_loss_parity.claims.semantics import test_semantics
+from torch_loss_parity.claims import accuracy
+from torch_loss_parity.claims.checks import Check, RowCheck, TallyOf
+from torch_loss_parity.claims.domain import checks as domain
+from torch_loss_parity.claims.errors import checks as errors
+from torch_loss_parity.claims.hygiene import checks as hygiene
+from torch_loss_parity.claims.layouts import checks as layouts
+from torch_loss_parity.claims.modes import checks as modes
+from torch_loss_parity.claims.semantics import checks as semantics
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.settings import Settings, WrongOption, settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
 
-CLAIMS = ("forward", "gradients", "semantics", "errors", "domain", "hygiene", "layouts", "modes")
-_OF_DTYPE = (test_forward, test_gradients, test_domain, test_hygiene, test_layouts, test_modes)
-_ARGUMENTS = {"operator", "dtype", "knobs", "findings"}
-Test = Callable[[Callable[[str], Tally]], None]
+# What each kind of claim asks of an operator, in one dtype or of one row in several.
+OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {
+    "forward": partial(accuracy.checks_of, "forward"),
+    "gradients": partial(accuracy.checks_of, "gradients"),
+    "domain": domain.checks_of,
+    "hygiene": hygiene.checks_of,
+    "layouts": layouts.checks_of,
+    "modes": modes.checks_of,
+}
+OF_ROW: Mapping[str, Callable[[Operator], tuple[RowCheck, ...]]] = {
+    "semantics": semantics.checks_of,
+    "errors": errors.checks_of,
+}
+CLAIMS = tuple(kind for kind in KINDS if kind in OF_DTYPE or kind in OF_ROW)
+Test = Callable[[TallyOf], None]
 
 
 class VerificationError(AssertionError):
@@ -165,33 +177,17 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
 
 
 def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterator[Test]:
-    """The tests of the claims, as functions of what gives the tally of a dtype."""
+    """The checks of the claims, as functions of what gives the tally of a dtype."""
 
-    def of_dtype(test: Callable[..., None], dtype: str, **more: Any) -> Test:
-        return lambda of: test(operator=operator, dtype=dtype, knobs=knobs, findings=of(dtype), **more)
+    def in_dtype(check: Check, dtype: str) -> Test:
+        return lambda of: check(operator, dtype, knobs, of(dtype))
 
-    def of_row(test: Callable[..., None], **more: Any) -> Test:
-        return lambda of: test(
-            operator=operator, dtypes=list(knobs.dtypes), knobs=knobs, findings_of=of, **more
-        )
+    def of_row(check: RowCheck) -> Test:
+        return lambda of: check(operator, knobs.dtypes, knobs, of)
 
-    for module in _OF_DTYPE:
-        if module.__name__.rpartition("test_")[2] not in claims:
-            continue
-        for dtype in knobs.dtypes:
-            for name, test in vars(module).items():
-                if (
-                    name.startswith("test_")
-                    and callable(test)
-                    and set(inspect.signature(test).parameters) == _ARGUMENTS
-                ):
-                    yield of_dtype(test, dtype)
-            if module is test_domain:
-                regions = (region for of, region in test_domain.REGIONS if of is operator)
-                yield from (of_dtype(test_domain.test_domain, dtype, region=region) for region in regions)
-    if "semantics" in claims:
-        yield from (of_row(test_semantics.test_semantics, row=row) for row in each(operator.semantics))
-    if "errors" in claims:
-        yield from (
-            of_row(test_errors.test_errors, refusal=refusal) for refusal in test_errors.asked(operator)
-        )
+    for kind, checks_of in OF_DTYPE.items():
+        if kind in claims:
+            yield from (in_dtype(check, dtype) for dtype in knobs.dtypes for check in checks_of(operator))
+    for kind, rows_of in OF_ROW.items():
+        if kind in claims:
+            yield from (of_row(check) for check in rows_of(operator))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.claims.test_sample_inputs import samples
+from torch_loss_parity.claims.sample_inputs import samples
 
 # In half precision torch itself is off by so much that the kernels without a fault are rejected too.
 DTYPES = (torch.float32, torch.float64)

@@ -7,102 +7,18 @@ extra) and takes seconds: one test does.
 
 from __future__ import annotations
 
-import inspect
-import random
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.claims.sample_inputs import as_call, judged, samples
 from torch_loss_parity.judging import tally
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.judging.report import explain
-from torch_loss_parity.operators import OPERATORS, Gap
-from torch_loss_parity.operators.record import options_of
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.declined import NotOffered
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 from torch_loss_parity.tensors.torch_private import operators_tested
-
-NAMES = {
-    operator.sample_inputs: name
-    for name, operator in OPERATORS.items()
-    if not isinstance(operator.sample_inputs, Gap)
-}
-
-
-def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> list[tuple[str, Any]]:
-    """PyTorch's samples for each operator; every variant of an operator is met.
-
-    They are drawn from the generators that all share, whose state depends on what ran before: it is set here,
-    and put back.
-    """
-    made, state = [], random.getstate()
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        for info in operators_tested():
-            if info.name in NAMES:
-                # Without the wrapper that walks the stack.
-                drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)
-                made += [(NAMES[info.name], sample) for sample in drawn]
-    random.setstate(state)
-    return made
-
-
-def as_call(operator: str, sample: Any, dtype: str) -> Call:
-    """A sample as a call: arguments by name in the order of the signature, what is left out at
-    its default.
-    """
-    record = OPERATORS[operator]
-    signature = inspect.signature(record.forward)
-    bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
-    bound.apply_defaults()
-    arguments = {name: _plain(value) for name, value in bound.arguments.items()}
-    options = options_of(record, arguments)
-    dims, dim = sample.input.ndim, arguments.get("dim")
-    facts = {
-        "reduction": arguments.get("reduction"),
-        "target": options["target"],
-        "last_dim": dim is None or dims == 0 or dim % dims == dims - 1,
-    }
-    return Call(
-        operator, arguments, dtype, arguments.get("dtype") or dtype, record.differentiable(options), facts
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return widen(value) if value.dtype.is_floating_point else value.numpy()
-    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
-
-
-def judged(call: Call, knobs: Settings, rng: np.random.Generator) -> Iterator[Finding]:
-    """The forward result and every gradient of one call."""
-    subject, device = knobs.subject, knobs.device
-    bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_quantity(
-        subject,
-        device,
-        None,
-        call,
-        FORWARD,
-        run_subject.forward(subject, call, device),
-        bound,
-        None,
-        certify=True,
-    )
-    grad_output = grad_output_of(call, output_shape(call), rng)
-    observed = run_subject.gradients(subject, call, device, grad_output)
-    for quantity, bound in expected(call, call.differentiable, grad_output).items():
-        yield judge_quantity(
-            subject, device, None, call, quantity, observed[quantity], bound, grad_output, certify=True
-        )
 
 
 def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) -> None:

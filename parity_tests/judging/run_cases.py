@@ -9,7 +9,8 @@ from torch_loss_parity.cases.case import Case
 from torch_loss_parity.judging.finding import Finding, recorded
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.sampling import for_each_random_case, random_cases
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
@@ -66,3 +67,32 @@ def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally, explai
     for finding in judged(case, verify, knobs, tally):
         if not finding.verdict.passes:
             raise AssertionError(explain(finding, knobs.subject, knobs.device))
+
+
+def check_random_cases(
+    operator: Operator,
+    dtype: str,
+    verify: Verify,
+    knobs: Settings,
+    tally: Tally,
+    explain: Explain = explain,
+    *,
+    name: str,
+    one_in: int = 1,
+    longest: int | None = None,
+) -> None:
+    """Judge random cases that follow from the seed and ``name``, and fail with the smallest that fails.
+
+    There is one for ``one_in`` of those that the effort asks for, with rows of at most ``longest``.
+    """
+
+    def check(case: Case) -> None:
+        check_case(case, verify, knobs, tally, explain)
+
+    for_each_random_case(
+        random_cases(operator, dtype, min(knobs.effort.longest, longest or knobs.effort.longest)),
+        check,
+        examples=-(-knobs.effort.random_cases // one_in),
+        base_seed=knobs.seed,
+        name=f"{name} {operator.name} {dtype}",
+    )

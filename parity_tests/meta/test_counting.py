@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.campaign import seeds
-from torch_loss_parity.claims.test_sample_inputs import as_call, judged, samples
+from torch_loss_parity.claims.sample_inputs import as_call, judged, samples
 from torch_loss_parity.issue_report.issue_report import main as upstream
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
 from torch_loss_parity.plugin import completeness

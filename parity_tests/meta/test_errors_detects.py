@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from torch_loss_parity.claims.errors import test_errors as errors
+from torch_loss_parity.claims.errors import checks as errors
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -203,7 +203,7 @@ def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_
 def run(operator: str, row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
     tally = Tally(operator, "float32")
     knobs = Settings(subject, device, DTYPES, "standard", 0)
-    errors.test_errors(OPERATORS[operator], ["float32"], row, knobs, lambda dtype: tally)
+    errors.row_is_refused(OPERATORS[operator], ["float32"], knobs, lambda dtype: tally, refusal=row)
     return tally
 
 

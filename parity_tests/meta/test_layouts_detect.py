@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.claims.layouts import test_layouts as claim
+from torch_loss_parity.claims.layouts import checks
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
@@ -26,8 +26,8 @@ from torch_loss_parity.subjects import Subject
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = (
-    claim.test_views_give_the_right_results,
-    claim.test_views_whose_elements_share_memory_give_the_right_results,
+    checks.views_give_the_right_results,
+    checks.views_whose_elements_share_memory_give_the_right_results,
 )
 Change = Callable[[torch.Tensor], torch.Tensor]
 
@@ -58,7 +58,7 @@ def checked(operator: str, function: Callable[..., Any], check: Callable[..., No
 
 
 def passes_an_ordinary_test(operator: str, function: Callable[..., Any]) -> bool:
-    case: Case = next(claim.cases(OPERATORS[operator], "float32", KNOBS))
+    case: Case = next(checks.cases(OPERATORS[operator], "float32", KNOBS))
     claims = (verify_forward, verify_gradients)
     return all(
         finding.verdict.passes for verify in claims for finding in verify(planted(operator, function), case)
@@ -283,7 +283,7 @@ def test_another_layout_of_the_result_is_news() -> None:
     softmax = OPERATORS["softmax"]
     otherwise = replace(softmax, layouts=replace(softmax.layouts, result="kept"))
     tally = Tally("softmax", "float32")
-    claim.test_the_result_lies_in_memory_as_recorded(otherwise, "float32", KNOBS, tally)
+    checks.the_result_lies_in_memory_as_recorded(otherwise, "float32", KNOBS, tally)
     assert tally.news
     assert all("edit the layouts of parity_tests/operators/softmax.py" in news["text"] for news in tally.news)
 

@@ -4,7 +4,7 @@ does there.
 Every row of the facet ``semantics`` of an operator's record on NumPy and on torch, in float64: shape and
 kinds (nan, inf, -inf, finite) are those of the definition in rounding arithmetic, finite elements differ by
 what evaluating these lines in float64 may cost, and what the row states comes out exactly.
-`torch_loss_parity.claims.semantics.test_semantics` asks the same of torch, and of any subject, in every
+`torch_loss_parity.claims.semantics.checks` asks the same of torch, and of any subject, in every
 dtype.
 """
 
@@ -19,7 +19,7 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.claims.semantics.test_semantics import stated
+from torch_loss_parity.claims.semantics.checks import stated
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.facets import each

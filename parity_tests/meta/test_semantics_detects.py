@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from torch_loss_parity.claims.semantics import test_semantics as semantics
+from torch_loss_parity.claims.semantics import checks as semantics
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each

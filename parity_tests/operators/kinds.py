@@ -36,5 +36,5 @@ FACET_OF = {
 
 def gap(operator: Operator, kind: str) -> Gap | None:
     """Why an operator has no cases of a kind; None where it has some."""
-    facet = getattr(operator, FACET_OF[kind], None) if kind in FACET_OF else None
+    facet = getattr(operator, FACET_OF[kind]) if kind in FACET_OF else None
     return facet if isinstance(facet, Gap) else None

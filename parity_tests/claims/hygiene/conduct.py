@@ -72,8 +72,8 @@ class Probe:
     """A call of a subject that can be run again and again."""
 
     case: Case
-    knobs: Settings
-    findings: Tally
+    settings: Settings
+    tally: Tally
 
     @cached_property
     def call(self) -> Call:
@@ -92,13 +92,13 @@ class Probe:
         differentiable one unless given.
         """
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
-        device = self.knobs.device
+        device = self.settings.device
         made = tensors(call, device, requires_grad=True)
         grad_output = to_tensor(self.upstream, call.output_dtype, device)
         before = {
             name: (bits(tensor).clone(), writes(tensor)) for name, tensor in _given(made, grad_output).items()
         }
-        output = called(self.knobs.subject, call, made)
+        output = called(self.settings.subject, call, made)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
         return Run(made, grad_output, output, before)
@@ -106,7 +106,7 @@ class Probe:
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
-        with of_the_subject(self.knobs.subject):
+        with of_the_subject(self.settings.subject):
             found = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
@@ -140,7 +140,7 @@ class Probe:
     @property
     def with_other_values(self) -> Probe:
         """The same shapes and options with other numbers."""
-        return Probe(replace(self.case, seed=self.case.seed + 1000), self.knobs, self.findings)
+        return Probe(replace(self.case, seed=self.case.seed + 1000), self.settings, self.tally)
 
     def agrees(self, results: Mapping[str, torch.Tensor], what: str, *, exactly: bool = True) -> None:
         """Count and compare results with those of the first run.
@@ -161,7 +161,7 @@ class Probe:
         for quantity, result in results.items():
             same = result.shape == self.first[quantity].shape and result.dtype == self.first[quantity].dtype
             same = same and torch.equal(bits(result), bits(self.first[quantity]))
-            self.findings.count(same or not exactly or not self.repeatable)
+            self.tally.count(same or not exactly or not self.repeatable)
             name = "result" if quantity == FORWARD else f"gradient with respect to {quantity}"
             if same:
                 continue
@@ -174,10 +174,10 @@ class Probe:
 
     def judge(self, quantity: str, result: torch.Tensor, what: str) -> None:
         """Fail unless a result is right within the derived bound."""
-        knobs, upstream = self.knobs, None if quantity == FORWARD else self.upstream
+        settings, upstream = self.settings, None if quantity == FORWARD else self.upstream
         finding = judge_quantity(
-            knobs.subject,
-            knobs.device,
+            settings.subject,
+            settings.device,
             self.case,
             self.call,
             quantity,
@@ -186,9 +186,9 @@ class Probe:
             upstream,
             mode=what,
         )
-        self.findings.add(finding)
+        self.tally.add(finding)
         if not finding.verdict.passes:
-            raise WrongResult(explain(finding, knobs.subject, knobs.device))
+            raise WrongResult(explain(finding, settings.subject, settings.device))
 
 
 def _given(arguments: Mapping[str, Any], grad_output: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -205,19 +205,19 @@ def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:
     return f"element {list(where)} was {a[where]!r} and is {b[where]!r}"
 
 
-def probes(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
+def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
     """A few small calls: without reduction, a mean of rows in the middle, a sum."""
     values = next(iter(operator.values))
     made = []
     for number, (shape, options) in enumerate(OPTIONS):
         made.append(
             Probe(
-                operator.case(dtype, shape, values, _offered(operator, options), knobs.seed + number),
-                knobs,
-                findings,
+                operator.case(dtype, shape, values, _offered(operator, options), settings.seed + number),
+                settings,
+                tally,
             )
         )
-    return made[:1] if knobs.effort_name == "quick" else made
+    return made[:1] if settings.effort_name == "quick" else made
 
 
 def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,15 +225,15 @@ def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value in operator.options.get(name, ())}
 
 
-def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> list[Probe]:
+def of_all_values(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
     """The first of the small calls with every distribution: of values that are clamped, infinite or equal
     too.
     """
     shape, options = OPTIONS[0]
     chosen = _offered(operator, options)
-    names = [*operator.values, *operator.domain.values][:: 4 if knobs.effort_name == "quick" else 1]
+    names = [*operator.values, *operator.domain.values][:: 4 if settings.effort_name == "quick" else 1]
     return [
-        Probe(operator.case(dtype, shape, values, chosen, knobs.seed), knobs, findings) for values in names
+        Probe(operator.case(dtype, shape, values, chosen, settings.seed), settings, tally) for values in names
     ]
 
 
@@ -241,7 +241,7 @@ def of_all_values(operator: Operator, dtype: str, knobs: Settings, findings: Tal
 
 
 def _other(probe: Probe, **changes: Any) -> None:
-    Probe(replace(probe.case, **changes), probe.knobs, Tally("", "")).run()
+    Probe(replace(probe.case, **changes), probe.settings, Tally("", "")).run()
 
 
 def other_values(probe: Probe) -> None:
@@ -257,23 +257,23 @@ def the_same_memory(probe: Probe) -> None:
     """Other numbers written into the tensors of an earlier call."""
     other = probe.with_other_values
     run = probe.start()
-    fresh = tensors(other.call, probe.knobs.device)
+    fresh = tensors(other.call, probe.settings.device)
     with torch.no_grad():
         for name, tensor in run.arguments.items():
             if isinstance(tensor, torch.Tensor):
                 tensor.copy_(fresh[name])
-        output = called(probe.knobs.subject, probe.call, run.arguments)
+        output = called(probe.settings.subject, probe.call, run.arguments)
     other.judge(FORWARD, output, "from tensors that held other numbers in an earlier call")
 
 
 def an_error(probe: Probe) -> None:
     """A call that fails in its arguments, and one that fails in its backward pass."""
-    arguments = dict(tensors(probe.call, probe.knobs.device))
+    arguments = dict(tensors(probe.call, probe.settings.device))
     wrong = {name: value for name, value in WRONG.items() if name in arguments}
     if isinstance(arguments.get("target"), torch.Tensor):
         wrong["target"] = arguments["target"][:1]
     with suppress(Exception):
-        called(probe.knobs.subject, probe.call, arguments | wrong)
+        called(probe.settings.subject, probe.call, arguments | wrong)
     run = probe.start()
     run.grad_output = run.grad_output.new_zeros(7, 7, 7)
     with suppress(Exception):

@@ -8,305 +8,36 @@ are checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.claims.layouts.layouts import (
-    APART,
-    CHANNELS_LAST,
-    GRAD_OUTPUT,
-    LAYOUTS,
-    OFFSET,
-    PADDED,
-    ROTATED,
-    SHARED,
-    STRIDED,
-    TRANSPOSED,
-    Layout,
-    called,
-    from_views,
-    place,
-    shared,
-)
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
-from torch_loss_parity.judging.judge_modes import verify_in_modes
-from torch_loss_parity.judging.mode import Mode
-from torch_loss_parity.judging.run_cases import check_cases
+from torch_loss_parity.claims.layouts import checks
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.sampling import grid
+from torch_loss_parity.operators import Operator
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES
-
-CLAIM = "layouts"
-ARRAYS = ("input", "target", "weight", "pos_weight", GRAD_OUTPUT)
-Choice = Callable[[str, int], Layout]  # of an argument and its number of dimensions
-
-Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
-
-# Of what shares memory: the script of a failure spells such arrays out.
-MIXED: Mapping[str, Mapping[str, Layout]] = {
-    "of all kinds": {
-        "input": TRANSPOSED,
-        "target": STRIDED,
-        "weight": OFFSET,
-        "pos_weight": PADDED,
-        GRAD_OUTPUT: ROTATED,
-    },
-    "of all other kinds": {
-        "input": PADDED,
-        "target": CHANNELS_LAST,
-        "weight": STRIDED,
-        "pos_weight": TRANSPOSED,
-        GRAD_OUTPUT: APART,
-    },
-}
-
-
-def choices() -> Iterator[tuple[str, Choice, Callable[[Call], bool]]]:
-    """Which layout each argument has: all the same, one of them strided, and each another one."""
-
-    def of_all(layout: Layout) -> Choice:
-        return lambda name, dims: layout.fitting(dims)
-
-    def of_one(argument: str) -> Choice:
-        return lambda name, dims: APART.fitting(dims) if name == argument else OFFSET
-
-    def of_each(layouts: Mapping[str, Layout]) -> Choice:
-        return lambda name, dims: layouts[name].fitting(dims)
-
-    def at_least(least: int) -> Callable[[Call], bool]:
-        return lambda call: call.arguments["input"].ndim >= least
-
-    for layout in LAYOUTS:
-        yield f"from {layout.name} views", of_all(layout), at_least(layout.least)
-    for argument in ARRAYS:
-        yield f"from a strided {argument}", of_one(argument), partial(_has_strides, argument=argument)
-    for name, layouts in MIXED.items():
-        yield f"from views {name}", of_each(layouts), at_least(2)
-
-
-def _has_strides(call: Call, argument: str) -> bool:
-    if argument == GRAD_OUTPUT:
-        return len(output_shape(call)) > 0
-    return isinstance(value := call.arguments.get(argument), np.ndarray) and value.ndim > 0
-
-
-def mode(name: str, choice: Choice, applies: Callable[[Call], bool], findings: Tally) -> Mode:
-    """Views in these layouts, as a mode; what is not a matter of numbers and is recorded in the ledger is
-    counted there.
-    """
-
-    def observe(
-        subject: Subject, call: Call, device: str, grad_output: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
-        dims = call.arguments["input"].ndim
-        strides = from_views(
-            subject, call, device, grad_output, lambda name, shape: choice(name, len(shape)).strides(shape)
-        )
-        sentence = f"{dims}-D {choice('input', dims).name} input"
-        return recorded_or_right(
-            strides, subject, device, call, f"{call.operator} {name}", sentence, findings
-        )
-
-    return Mode(name, observe, applies)
-
-
-def recorded_or_right(
-    results: Iterator[tuple[str, np.ndarray]],
-    subject: Subject,
-    device: str,
-    call: Call,
-    what: str,
-    sentence: str,
-    findings: Tally,
-) -> Mapping[str, np.ndarray]:
-    """The results; those that there are, where the ledger records that the rest cannot be had.
-
-    Raises
-    ------
-    WrongResult
-        If a call fails that is not recorded.
-    """
-    entry = ledger.shortfall(subject.name, device, CLAIM, call.operator, call.dtype, sentence)
-    found: dict[str, np.ndarray] = {}
-    try:
-        found.update(results)  # what came before an error stays
-    except Exception as error:
-        if entry is None:
-            raise WrongResult(
-                f"{what} ({sentence}), {call.dtype}, {described(call)}: {type(error).__name__}: {error}"
-            ) from error
-        findings.diverge(entry.id)
-    else:
-        if entry is not None:
-            findings.tell(
-                verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device)
-            )
-    return found
-
-
-def described(call: Call) -> str:
-    return ", ".join(
-        f"{k} {v.shape}" if isinstance(v, np.ndarray) else f"{k}={v}"
-        for k, v in call.arguments.items()
-        if v is not None
-    )
-
-
-def cases(operator: Operator, dtype: str, knobs: Settings) -> Iterator[Case]:
-    values = list(operator.values)
-    for number, (shape, options) in enumerate(operator.layouts.views):
-        if knobs.effort_name == "quick" and number not in (1, 3):
-            continue
-        yield operator.case(dtype, shape, values[number % len(values)], options, knobs.seed + number)
-    if knobs.effort_name == "thorough":
-        yield from grid(operator, dtype, knobs.effort, knobs.seed)
 
 
 def test_views_give_the_right_results(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    modes = [mode(name, choice, applies, findings) for name, choice, applies in choices()]
-    check_cases(cases(operator, dtype, knobs), verify_in_modes(modes), knobs, findings)
+    checks.views_give_the_right_results(operator, dtype, knobs, findings)
 
 
 def test_views_whose_elements_share_memory_give_the_right_results(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    groups = (ARRAYS, (GRAD_OUTPUT,), ("input",), ("target", "weight", "pos_weight"))[
-        : 2 if knobs.effort_name == "quick" else None
-    ]
-
-    def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
-        for sharing, strides_of in SHARED.items():
-            for names in groups:
-                yield from _verify_shared(
-                    subject, case, device, certify, findings, sharing, names, strides_of
-                )
-
-    shape, weight = operator.family.shared
-    options: list[Mapping[str, Any]] = [
-        {
-            "reduction": "none",
-            "weight": weight,
-            "pos_weight": "full",
-            "target": "soft",
-        },
-        {"reduction": "mean", "target": "probabilities", "label_smoothing": 0.1, "dim": 0},
-    ]
-    chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
-    # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
-    made = [operator.case(dtype, shape, next(iter(operator.values)), each, knobs.seed) for each in chosen]
-    check_cases(made[:1] if knobs.effort_name == "quick" else made, verify, knobs, findings)
-
-
-def _verify_shared(
-    subject: Subject,
-    case: Case,
-    device: str,
-    certify: bool,
-    findings: Tally,
-    sharing: str,
-    names: tuple[str, ...],
-    strides_of: Callable[[tuple[int, ...]], tuple[int, ...]],
-) -> Iterator[Finding]:
-    call = OPERATORS[case.operator].call(case)
-    present = [name for name in names if _has_strides(call, name)]
-    if not present or (names != ARRAYS and len(present) == sum(_has_strides(call, name) for name in ARRAYS)):
-        return
-    drawn = grad_output_of(call, output_shape(call), case.generator("grad_output"))
-    call, grad_output = shared(call, drawn, names, strides_of)
-
-    def strides(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return strides_of(shape) if name in names else OFFSET.strides(shape)
-
-    mode = f"from {sharing} {' and '.join(present)}"
-    results = from_views(subject, call, device, grad_output, strides)
-    observed = recorded_or_right(
-        results,
-        subject,
-        device,
-        call,
-        f"{call.operator} {mode}",
-        f"{call.arguments['input'].ndim}-D {sharing} input",
-        findings,
-    )
-    bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
-    for quantity, result in observed.items():
-        upstream = None if quantity == FORWARD else grad_output
-        yield judge_quantity(
-            subject,
-            device,
-            case,
-            call,
-            quantity,
-            result,
-            bounds[quantity],
-            upstream,
-            certify=certify,
-            mode=mode,
-        )
+    checks.views_whose_elements_share_memory_give_the_right_results(operator, dtype, knobs, findings)
 
 
 def test_the_result_lies_in_memory_as_recorded(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    """torch documents no layout of a result; that it changes is worth knowing, so it is recorded in
-    the operator's record.
-    """
-    if knobs.subject.name not in ("torch", "torch.nn") or knobs.device != "cpu":
-        pytest.skip(
-            f"the layout of results is recorded for torch on cpu; {knobs.subject.name} on "
-            f"{knobs.device} may have its own"
-        )
-    for number, (shape, options) in enumerate(
-        operator.layouts.views[:: 3 if knobs.effort_name == "quick" else 1]
-    ):
-        chosen = {name: value for name, value in options.items() if name not in ("weight", "pos_weight")} | {
-            "reduction": "none"
-        }
-        case = operator.case(dtype, shape, next(iter(operator.values)), chosen, number)
-        call = replace(operator.call(case), differentiable=())
-        for layout in LAYOUTS:
-            if len(shape) < layout.least:
-                continue
-            views = {
-                name: place(value, layout.strides(value.shape), TORCH_DTYPES[call.dtype], "cpu").view
-                if isinstance(value, np.ndarray) and value.dtype.kind == "f"
-                else torch.from_numpy(value)
-                if isinstance(value, np.ndarray)
-                else TORCH_DTYPES.get(value, value)
-                for name, value in call.arguments.items()
-            }
-            output = called(knobs.subject, call, views)
-            kept = operator.layouts.result == "kept"
-            like = torch.empty_like(views["input"]) if kept else torch.empty(output.shape)
-            wanted = like.stride() if output.numel() else output.stride()
-            findings.count()
-            if output.stride() != wanted:
-                text = (
-                    f"the result of {operator.name} from {layout.name} views of {shape} has strides "
-                    f"{output.stride()}, recorded are "
-                    f"{wanted}: {operator.layouts.result}. If that is intended, edit the layouts of "
-                    f"parity_tests/operators/{operator.name}.py."
-                )
-                recorded = verified.is_recorded(knobs.device)
-                findings.tell(
-                    News("layouts", operator.name, f"{dtype}: {layout.name} views of {shape}", text, recorded)
-                )
+    checks.the_result_lies_in_memory_as_recorded(operator, dtype, knobs, findings)
 
 
 @pytest.mark.parametrize(

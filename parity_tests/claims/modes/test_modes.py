@@ -13,69 +13,39 @@ from collections.abc import Callable
 
 import pytest
 
-from torch_loss_parity.cases.case import Case
-from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
-from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain, verify_second_order
+from torch_loss_parity.claims.modes import checks
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain
 from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.judging.judge_modes import judge_modes, verify_in_modes
-from torch_loss_parity.judging.run_cases import check_case, check_cases
+from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.operators import DTYPES, Operator
-from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases
+from torch_loss_parity.operators import Operator
 from torch_loss_parity.settings import Settings
-
-verify_first_order = verify_in_modes(FIRST_ORDER)
-# One random case for so many of a plain claim: each is judged in a handful of modes.
-RANDOM_SHARE, SECOND_SHARE = 3, 5
-LONGEST = 40
-
-
-def pairs(operator: Operator, dtype: str, knobs: Settings, every: int = 1) -> list[Case]:
-    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``,
-    others for each dtype.
-    """
-    thorough = knobs.effort_name == "thorough"
-    cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], knobs.seed))
-    step = 1 if thorough else every * (3 if knobs.effort_name == "quick" else 1)
-    return cases[DTYPES.index(dtype) % min(step, len(cases)) :: step]
 
 
 def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    for_each_random_case(
-        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
-        lambda case: check_case(case, verify_first_order, knobs, findings),
-        examples=-(-knobs.effort.random_cases // RANDOM_SHARE),
-        base_seed=knobs.seed,
-        name=f"modes {operator.name} {dtype}",
-    )
+    checks.gradients_in_random_cases(operator, dtype, knobs, findings)
 
 
 def test_gradients_in_every_pair_of_options(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, knobs), verify_first_order, knobs, findings)
+    checks.gradients_in_every_pair_of_options(operator, dtype, knobs, findings)
 
 
 def test_second_order_in_random_cases(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    for_each_random_case(
-        random_cases(operator, dtype, min(knobs.effort.longest, LONGEST)),
-        lambda case: check_case(case, verify_second_order, knobs, findings, explain),
-        examples=-(-knobs.effort.random_cases // SECOND_SHARE),
-        base_seed=knobs.seed,
-        name=f"second order {operator.name} {dtype}",
-    )
+    checks.second_order_in_random_cases(operator, dtype, knobs, findings)
 
 
 def test_second_order_in_every_pair_of_options(
     operator: Operator, dtype: str, knobs: Settings, findings: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, knobs, every=2), verify_second_order, knobs, findings, explain)
+    checks.second_order_in_every_pair_of_options(operator, dtype, knobs, findings)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

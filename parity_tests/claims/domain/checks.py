@@ -1,0 +1,86 @@
+"""Checks of the domain: results and gradients of long, thin, empty, extreme and mixed arguments."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from torch_loss_parity.claims.checks import Check
+from torch_loss_parity.claims.domain import int32_overflow
+from torch_loss_parity.claims.domain.regions import cases_of, regions
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.run_cases import check_cases
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import Operator
+from torch_loss_parity.operators.facets import Region
+from torch_loss_parity.operators.sampling import LARGE, sizes
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import run_subject
+
+verify_both = verify_in_modes([Mode("", run_subject.results)])  # one call gives the result and its gradients
+
+
+def region_stays_within_the_bound(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally, *, region: Region
+) -> None:
+    """Every case of a region, forward and gradients; at quick effort none of a large one."""
+    if settings.effort_name == "quick" and region.elements >= LARGE:
+        pytest.skip(
+            f"quick effort leaves out {region.name} of {operator.name}: {region.elements} elements and more"
+        )
+    check_cases(cases_of(region, operator, dtype, settings), verify_both, settings, tally)
+
+
+def sizes_of_the_record(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    """Widths around powers of two in every dtype; shared by the dtypes, a vocabulary, long reductions along
+    every dim, exact sums.
+    """
+    check_cases(
+        sizes(operator, dtype, settings.effort, settings.seed, settings.dtypes), verify_both, settings, tally
+    )
+
+
+def more_elements_than_a_32_bit_index_counts(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    free = int32_overflow.memory_free(settings.device)
+    needed = {
+        quantity: int32_overflow.memory_needed(operator.name, dtype, quantity)
+        for quantity in (FORWARD, "gradients")
+    }
+    if settings.effort_name != "thorough":
+        pytest.skip(
+            f"{int32_overflow.ROWS} x {int32_overflow.WIDTH} elements are for thorough effort: minutes, and "
+            f"{needed[FORWARD]:.0f} GiB of memory"
+        )
+    for quantity in (quantity for quantity, size in needed.items() if size <= free):
+        for name, row, verdict in int32_overflow.verdicts(
+            settings.subject,
+            int32_overflow.huge_case(operator, dtype, settings.seed),
+            quantity,
+            settings.device,
+        ):
+            tally.count(verdict.passes)
+            assert verdict.passes, (
+                f"{name}, row {row} of {int32_overflow.ROWS} x {int32_overflow.WIDTH}: {verdict}"
+            )
+    left_out = ", ".join(
+        f"{quantity} needs {size:.0f} GiB" for quantity, size in needed.items() if size > free
+    )
+    if left_out:
+        pytest.skip(
+            f"of {int32_overflow.ROWS} x {int32_overflow.WIDTH} elements, {left_out} of memory; "
+            f"{free:.0f} GiB are free"
+        )
+
+
+def checks_of(operator: Operator) -> tuple[Check, ...]:
+    """Sizes, then as many regions as the operator has."""
+    return (
+        sizes_of_the_record,
+        more_elements_than_a_32_bit_index_counts,
+        *(partial(region_stays_within_the_bound, region=region) for region in regions(operator.name)),
+    )

@@ -1,0 +1,231 @@
+"""Checks of hygiene: each runs the probes of `torch_loss_parity.claims.hygiene.conduct` and compares bits.
+
+Only where another computation is a legitimate choice (without gradients, or with fewer of them) are other
+bits judged by the bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from torch_loss_parity.claims.checks import Check
+from torch_loss_parity.claims.hygiene.conduct import BETWEEN, MODES, Run, of_all_values, probes
+from torch_loss_parity.claims.layouts.layouts import bits, poison
+from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.judge import verify_forward, verify_gradients
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject, run_subject
+
+
+def what_is_given_stays_as_it_is(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient;
+    whatever the values are.
+    """
+    for probe in [
+        *probes(operator, dtype, settings, tally),
+        *of_all_values(operator, dtype, settings, tally),
+    ]:
+        run = probe.start()
+        for after in ("forward", "backward"):
+            if after == "backward":
+                probe.finish(run)
+            changed = run.changed()
+            tally.count(not changed)
+            assert not changed, f"{probe.case}: the {after} pass wrote into {', '.join(changed)}"
+
+
+def results_share_memory_with_nothing(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns
+    neither here. What needs no gradient is asked for first: a result of its own is easiest to spare there."""
+    for probe in probes(operator, dtype, settings, tally):
+        earlier, run = probe.start(()), probe.start(())
+        shared = _memory(earlier.output) == _memory(run.output)
+        tally.count(not shared)
+        assert not shared, f"{probe.case}: without gradients, two results lie in the same memory"
+    strict = settings.subject.name in ("torch", "torch.nn") and settings.device == "cpu"
+    for probe in probes(operator, dtype, settings, tally):
+        earlier, run = probe.run(), probe.run()
+        given = {
+            f"{name} of {which} call": v
+            for which, r in (("this", run), ("an earlier", earlier))
+            for name, v in r.given.items()
+        }
+        before = {
+            f"{_name(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
+        }
+        for quantity, result in run.results.items():
+            siblings = {_name(other): v for other, v in run.results.items() if other != quantity}
+            legitimate = (
+                {*map(_name, run.gradients), "grad_output of this call"}
+                if quantity != FORWARD and not strict
+                else set()
+            )
+            others = given | before | siblings
+            sharing = [
+                name
+                for name, other in others.items()
+                if _memory(other) == _memory(result) and name not in legitimate
+            ]
+            tally.count(not sharing)
+            assert not sharing, f"{probe.case}: {_name(quantity)} lies in the memory of {', '.join(sharing)}"
+
+
+def results_stay_when_everything_else_is_overwritten(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    for probe in probes(operator, dtype, settings, tally):
+        without = probe.start(())
+        before = {FORWARD: bits(without.output).clone()}
+        for quantity, result in probe.with_other_values.start(()).results.items():
+            probe.with_other_values.judge(
+                quantity, result, "after a call with other numbers, without gradients"
+            )
+        _unchanged(probe.case, without, before, "a second call without gradients", tally)
+        run = probe.run()
+        kept = {name: bits(result).clone() for name, result in run.results.items()}
+        probe.with_other_values.run()
+        _unchanged(probe.case, run, kept, "a second call", tally)
+        for tensor in run.given.values():
+            tensor.detach().fill_(1)
+        _unchanged(probe.case, run, kept, "overwriting the arguments and the upstream gradient", tally)
+
+
+def a_backward_pass_can_be_repeated(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    for probe in probes(operator, dtype, settings, tally):
+        run = probe.start()
+        for what in ("of a backward pass that retains its graph", "of its repetition"):
+            probe.agrees(probe.finish(run, retain_graph=True).gradients, what)
+
+
+def each_claim_calls_the_subject_once_and_judges_what_it_returns(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    """What the subject's function returns, negated on its way, gives negated results: nothing else can have
+    computed them.
+    """
+    for probe in probes(operator, dtype, settings, tally):
+        plain = run_subject.forward(settings.subject, probe.call, settings.device)
+        gradients = run_subject.gradients(settings.subject, probe.call, settings.device, probe.upstream)
+        calls, subject = _counting(settings.subject, torch.neg)
+        negated = run_subject.forward(subject, probe.call, settings.device)
+        negated_gradients = run_subject.gradients(subject, probe.call, settings.device, probe.upstream)
+        assert calls == {operator.name: 2}, f"forward and gradients made the calls {dict(calls)}"
+        pairs = [(plain, negated), *((gradients[name], negated_gradients[name]) for name in gradients)]
+        if probe.repeatable:
+            assert all(np.array_equal(-one, other, equal_nan=True) for one, other in pairs), (
+                "the result does not come from the subject"
+            )
+        for verify in (verify_forward, verify_gradients):
+            calls, subject = _counting(settings.subject, lambda result: result)
+            list(verify(subject, probe.case, settings.device))
+            tally.count(calls == {operator.name: 1})
+            assert calls == {operator.name: 1}, f"{verify.__name__} made the calls {dict(calls)}"
+
+
+def nothing_depends_on_what_ran_before(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    for probe in probes(operator, dtype, settings, tally):
+        for what, happens in BETWEEN.items():
+            before = probe.first
+            happens(probe)
+            poison(probe.upstream.shape, before[FORWARD].dtype, settings.device)
+            probe.agrees(probe.run().results, what)
+
+
+def nothing_depends_on_the_order_of_calls(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    others = [
+        probes(other, dtype, settings, tally)[0]
+        for other in OPERATORS.values()
+        if settings.subject.offers(other.name)
+    ]
+    made = probes(operator, dtype, settings, tally) + others
+    for probe in made:
+        assert probe.first
+    for probe in reversed(made):
+        probe.agrees(probe.run().results, "in reverse order")
+    runs = [(probe, probe.start()) for probe in made]
+    for probe, run in runs[::2] + runs[1::2]:
+        probe.agrees(probe.finish(run).results, "of calls whose backward passes come later, in another order")
+
+
+def results_are_right_with_and_without_gradients(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    for probe in probes(operator, dtype, settings, tally):
+        for what, mode in MODES.items():
+            for wanted in ((), probe.call.differentiable):
+                with mode():
+                    output = probe.start(wanted).output
+                required = bool(wanted) and mode is MODES["with gradients enabled"]
+                assert output.requires_grad == required, (
+                    f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}"
+                )
+                probe.agrees(
+                    {FORWARD: output},
+                    f"{what}, {'with' if wanted else 'without'} requires_grad",
+                    exactly=False,
+                )
+        for name in probe.call.differentiable:
+            probe.agrees(probe.run((name,)).results, f"where only {name} requires a gradient", exactly=False)
+
+
+def _memory(tensor: torch.Tensor) -> object:
+    """Where a tensor's storage lies; an empty one lies nowhere."""
+    return tensor.untyped_storage().data_ptr() or object()
+
+
+def _name(quantity: str) -> str:
+    return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
+
+
+def _unchanged(case: object, run: Run, kept: dict[str, torch.Tensor], what: str, tally: Tally) -> None:
+    for name, result in run.results.items():
+        same = torch.equal(bits(result), kept[name])
+        tally.count(same)
+        assert same, f"{case}: {what} changed {_name(name)}"
+
+
+def _counting(subject: Subject, change: Callable[[Any], Any]) -> tuple[Counter[str], Subject]:
+    """A subject that counts its calls by name and changes what it returns."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        def function(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return change(subject.function(name)(*args, **options))
+
+        return function
+
+    offered = {name: counted(name) for name in OPERATORS if subject.offers(name)}
+    return calls, replace(subject, namespace=SimpleNamespace(**offered))
+
+
+CHECKS: tuple[Check, ...] = (
+    what_is_given_stays_as_it_is,
+    results_share_memory_with_nothing,
+    results_stay_when_everything_else_is_overwritten,
+    a_backward_pass_can_be_repeated,
+    each_claim_calls_the_subject_once_and_judges_what_it_returns,
+    nothing_depends_on_what_ran_before,
+    nothing_depends_on_the_order_of_calls,
+    results_are_right_with_and_without_gradients,
+)
+
+
+def checks_of(operator: Operator) -> tuple[Check, ...]:
+    """The same for every operator."""
+    return CHECKS

@@ -1,0 +1,81 @@
+"""Checks of modes: a derivative is the same however torch is asked for it, of first and of second order."""
+
+from __future__ import annotations
+
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.claims.checks import Check
+from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
+from torch_loss_parity.claims.modes.second_order import explain, verify_second_order
+from torch_loss_parity.judging.judge_modes import verify_in_modes
+from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.operators import DTYPES, Operator
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.settings import Settings
+
+verify_first_order = verify_in_modes(FIRST_ORDER)
+# One random case for so many of a plain claim: each is judged in a handful of modes.
+RANDOM_SHARE, SECOND_SHARE = 3, 5
+LONGEST = 40
+
+
+def pairs(operator: Operator, dtype: str, settings: Settings, every: int = 1) -> list[Case]:
+    """Cases in which every pair of options meets, and at thorough effort every three; else one of ``every``,
+    others for each dtype.
+    """
+    thorough = settings.effort_name == "thorough"
+    cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], settings.seed))
+    step = 1 if thorough else every * (3 if settings.effort_name == "quick" else 1)
+    return cases[DTYPES.index(dtype) % min(step, len(cases)) :: step]
+
+
+def gradients_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    check_random_cases(
+        operator,
+        dtype,
+        verify_first_order,
+        settings,
+        tally,
+        name="modes",
+        one_in=RANDOM_SHARE,
+        longest=LONGEST,
+    )
+
+
+def gradients_in_every_pair_of_options(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    check_cases(pairs(operator, dtype, settings), verify_first_order, settings, tally)
+
+
+def second_order_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    check_random_cases(
+        operator,
+        dtype,
+        verify_second_order,
+        settings,
+        tally,
+        explain,
+        name="second order",
+        one_in=SECOND_SHARE,
+        longest=LONGEST,
+    )
+
+
+def second_order_in_every_pair_of_options(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally, explain)
+
+
+CHECKS: tuple[Check, ...] = (
+    gradients_in_random_cases,
+    gradients_in_every_pair_of_options,
+    second_order_in_random_cases,
+    second_order_in_every_pair_of_options,
+)
+
+
+def checks_of(operator: Operator) -> tuple[Check, ...]:
+    """The same for every operator."""
+    return CHECKS

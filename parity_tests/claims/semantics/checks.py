@@ -1,0 +1,212 @@
+"""Checks of special values and semantics: a row of an operator's record, or a promotion, in some dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from packaging.version import Version
+
+from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.judge import Finding, judge_quantity
+from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.operators import Operator
+from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.semantics import Promotion, Row
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.tensors.arrays import widen
+
+CLAIM = "semantics"
+TORCH = ("torch", "torch.nn")
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
+
+
+def chosen(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:
+    """The rows of an operator that this effort runs, each with the dtypes that it runs in."""
+    turn = 0
+    for row in rows:
+        allowed = [dtype for dtype in dtypes if dtype in row.dtypes]
+        if effort == "quick" and row.about_shape:
+            continue
+        if allowed and (effort == "quick" or (effort == "standard" and row.about_shape)):
+            allowed = [allowed[turn % len(allowed)]]
+            turn += 1
+        if allowed:
+            yield row, allowed
+
+
+def row_holds(
+    operator: Operator, dtypes: Sequence[str], settings: Settings, tally_of: TallyOf, *, row: Row
+) -> None:
+    """Results and gradients are what the definition and the row say, or the ledger has it otherwise."""
+    if row.torch_alone and settings.subject.name not in TORCH:
+        pytest.skip("what torch does where an argument is left out, which is deprecated; nobody else has to")
+    if Version(torch.__version__) < Version(row.since):
+        pytest.skip(f"torch {torch.__version__} is older than {row.since}, the oldest that is known to do so")
+    for dtype in dtypes:
+        tally = tally_of(dtype)
+        problem = ask(settings.subject, settings.device, operator, row, dtype, tally)
+        settle(problem, settings, operator, dtype, row.sentence, tally)
+        if problem:  # recorded
+            tally.count()
+
+
+def settle(
+    problem: str, settings: Settings, operator: Operator, dtype: str, sentence: str, tally: Tally
+) -> None:
+    """Fail for a problem, unless the ledger records it; that there is none where it records one is news."""
+    known = ledger.shortfall(settings.subject.name, settings.device, CLAIM, operator.name, dtype, sentence)
+    if known is None:
+        assert not problem, problem
+    elif problem:
+        tally.diverge(known.id)
+    else:
+        right = "it is as it should be"
+        tally.tell(
+            verified.no_longer_falls_short(known.id, operator.name, dtype, sentence, settings.device, right)
+        )
+
+
+def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str, tally: Tally) -> str:
+    """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
+    call, spelt_out = row.call(operator, dtype), row.call(operator, dtype, spelt_out=True)
+    bounds = expected(spelt_out, (FORWARD,))
+    grad_output = row.grad_output(bounds[FORWARD].value.shape)
+    bounds |= expected(spelt_out, call.differentiable, grad_output)
+    try:
+        found = {
+            FORWARD: run_subject.forward(subject, call, device),
+            **run_subject.gradients(subject, call, device, grad_output),
+        }
+    except NotOffered:  # a RuntimeError too, as NotImplementedError is
+        raise
+    except (*REFUSALS, run_subject.WrongResult) as error:
+        return (
+            f"{operator.name} of {subject.name} on {device}, {dtype}: {row.sentence}: "
+            f"{type(error).__name__}: {error}"
+        )
+    problems = []
+    for quantity, observed in found.items():
+        upstream = None if quantity == FORWARD else grad_output
+        finding = judge_quantity(
+            subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
+        )
+        wrong = disagreement(
+            finding, observed, bounds[quantity], stated(row, dtype, quantity, grad_output, bounds[quantity])
+        )
+        if not wrong:
+            tally.add(finding)
+        elif not finding.verdict.passes:
+            wrong = explain(finding, subject, device)
+        problems += [f"{row.sentence}: {wrong}"] if wrong else []
+    return "\n".join(problems)
+
+
+def stated(row: Row, dtype: str, quantity: str, grad_output: np.ndarray, bound: Rounded) -> np.ndarray | None:
+    """What the row says of a quantity, of a gradient times the upstream gradient; None where it is silent."""
+    said: Mapping[str, Any] = row.stated(dtype)
+    if quantity not in said:
+        return None
+    number = np.asarray(said[quantity], dtype=np.float64)
+    if quantity != FORWARD:
+        shape = bound.value.shape
+        rows = (
+            grad_output
+            if grad_output.ndim in (0, len(shape))
+            else np.expand_dims(grad_output, min(1, len(shape) - 1))
+        )
+        with np.errstate(invalid="ignore"):
+            number = np.broadcast_to(number, shape) * rows
+    return np.broadcast_to(number, bound.value.shape)
+
+
+def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: np.ndarray | None) -> str:
+    """What is wrong with a result; nothing where it is ""."""
+    verdict, quantity = (
+        finding.verdict,
+        "the result" if finding.quantity == FORWARD else (f"the gradient with respect to {finding.quantity}"),
+    )
+    format = FORMATS[finding.call.output_dtype if finding.quantity == FORWARD else finding.call.dtype]
+    if said is not None:
+        said = format.round(said)
+        definition = judge(said, bound, format)
+        if not definition.passes:
+            return f"the row says that {quantity} is {said}, the definition {bound.value}"
+    if not verdict.passes:
+        return f"{quantity} is {observed}, expected {bound.value}"
+    if finding.strict.undecided and not finding.divergence:
+        if said is None:
+            return (
+                f"no bound holds for {quantity}, {bound.value}: the row must state it, or say in which "
+                f"dtypes "
+                f"it makes sense"
+            )
+        if not np.array_equal(observed, said, equal_nan=True):
+            return f"{quantity} is {observed}, the row says {said}"
+    return ""
+
+
+def result_has_the_promoted_dtype(
+    operator: Operator, dtypes: Sequence[str], settings: Settings, tally_of: TallyOf, *, promotion: Promotion
+) -> None:
+    """With arguments of two dtypes the result has the one that they promote to, and each gradient that of its
+    argument.
+    """
+    for dtype, other in product(dtypes, promotion.others):
+        if other != dtype:
+            sentence, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
+            settle(problem, settings, operator, dtype, sentence, tally_of(dtype))
+            tally_of(dtype).count()
+
+
+def promoted(
+    subject: Subject, device: str, operator: Operator, promotion: Promotion, dtype: str, other: str
+) -> tuple[str, str]:
+    """What is asked, and what is wrong."""
+    own = {
+        name: getattr(torch, other if name == promotion.other else dtype)
+        for name in ("input", "target", "weight")
+    }
+    made: dict[str, Any] = {
+        name: torch.tensor(value, dtype=own[name], device=device) if isinstance(value, list) else value
+        for name, value in promotion.arguments.items()
+    }
+    result = torch.promote_types(own["input"], own[promotion.other])
+    if "dtype" in made:
+        made["dtype"] = result = getattr(torch, dtype)
+    sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
+    wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
+    leaves = [
+        made[name].requires_grad_()
+        for name in ("input", "target")
+        if name in made and own[name].is_floating_point
+    ]
+    try:
+        output = subject.function(operator.name)(**made)
+        found = torch.autograd.grad(output.sum(), leaves) if leaves else ()
+    except NotOffered:
+        raise
+    except REFUSALS as error:
+        return sentence, f"{wrong}{type(error).__name__}: {error}"
+    right = output.dtype == result and np.array_equal(widen(output), promotion.value)
+    right = right and all(gradient.dtype == leaf.dtype for gradient, leaf in zip(found, leaves, strict=True))
+    right = right and (not found or np.array_equal(widen(found[0]), promotion.gradient))
+    return sentence, "" if right else f"{wrong}got {output}, gradients {found}"
+
+
+def checks_of(operator: Operator) -> tuple[RowCheck, ...]:
+    """One for each row."""
+    return tuple(partial(row_holds, row=row) for row in each(operator.semantics))
