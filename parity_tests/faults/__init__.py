@@ -6,6 +6,7 @@ of them.
 
 from torch_loss_parity.faults import (
     behaviour,
+    blind_spots,
     denominators,
     ignoring,
     memory,
@@ -23,6 +24,7 @@ __all__ = [
     "KINDS",
     "Fault",
     "behaviour",
+    "blind_spots",
     "denominators",
     "ignoring",
     "memory",

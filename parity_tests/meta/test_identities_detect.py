@@ -23,6 +23,7 @@ from torch_loss_parity.expectation import expectation_cache
 from torch_loss_parity.judging.judge import CLOSE
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.meta import planted_identities as planted
+from torch_loss_parity.meta import planted_identities_of_elements as planted_elements
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -147,18 +148,18 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
         ("the loss is what its gradients add up to",),
     ),
     (
-        planted.mean_over_weights,
+        planted_elements.mean_over_weights,
         ELEMENTS,
         ("sum and mean are those of the losses", "micro-batches add up", "weights times 4"),
     ),
-    (planted.epsilon_in_the_logarithms, ELEMENTS, ("losses are at least 0",)),
-    (planted.epsilon_in_the_logarithms, (LOGITS,), ("binary_cross_entropy of the sigmoid",)),
-    (planted.epsilon_for_one, (LOGITS,), ("the other class: -x and 1 - t",)),
-    (planted.epsilon_for_one, (BINARY,), ("the other class: 1 - x and 1 - t",)),
-    (planted.hard_targets, ELEMENTS, ("the loss is linear in the target",)),
-    (planted.one_weight_for_all, ELEMENTS, ("a weight that broadcasts = the same expanded",)),
-    (planted.pos_weight_added, (LOGITS,), ("pos_weight of 1 is none",)),
-    (planted.pos_weight_of_negatives, (LOGITS,), ("pos_weight is the weight of positives",)),
+    (planted_elements.epsilon_in_the_logarithms, ELEMENTS, ("losses are at least 0",)),
+    (planted_elements.epsilon_in_the_logarithms, (LOGITS,), ("binary_cross_entropy of the sigmoid",)),
+    (planted_elements.epsilon_for_one, (LOGITS,), ("the other class: -x and 1 - t",)),
+    (planted_elements.epsilon_for_one, (BINARY,), ("the other class: 1 - x and 1 - t",)),
+    (planted_elements.hard_targets, ELEMENTS, ("the loss is linear in the target",)),
+    (planted_elements.one_weight_for_all, ELEMENTS, ("a weight that broadcasts = the same expanded",)),
+    (planted_elements.pos_weight_added, (LOGITS,), ("pos_weight of 1 is none",)),
+    (planted_elements.pos_weight_of_negatives, (LOGITS,), ("pos_weight is the weight of positives",)),
 )
 CELLS = [
     (fault, operator, name) for fault, operators, names in FAULTS for operator in operators for name in names
