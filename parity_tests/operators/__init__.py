@@ -18,6 +18,7 @@ from torch_loss_parity.operators import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     log_softmax,
+    logsumexp,
     nll_loss,
     softmax,
 )
@@ -35,6 +36,7 @@ MODULES = (
     cross_entropy,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    logsumexp,
 )
 
 
