@@ -178,13 +178,14 @@ def a_masked_number_makes_the_gradient_nan(
     return torch.where(masked, torch.full_like(found, torch.nan), found)
 
 
-@backward("logsumexp", "SHP", "tinygrad/tinygrad#14268", "gradients", "domain")
+@backward("logsumexp", "SHP", "tinygrad/tinygrad#14268", "domain", "semantics")
 def the_upstream_gradient_of_square_rows_is_turned(
     grad_output: Tensor, input: Tensor, dim: Dims, keepdim: bool
 ) -> Tensor:
-    """Without keepdim the upstream gradient is broadcast along the last dimension, where that fits."""
-    axes = normalized_dims(dim, input.ndim)
-    if keepdim or input.ndim != 2 or axes != (1,) or input.shape[0] != input.shape[1]:
+    """Without keepdim the upstream gradient is broadcast as if the first dimension had been summed, where
+    that fits.
+    """
+    if keepdim or not input.ndim or input.shape[1:] != grad_output.shape:
         return reference.logsumexp_backward(grad_output, input, dim, keepdim)
     ones = torch.ones_like(grad_output)
     return grad_output * reference.logsumexp_backward(ones, input, dim, keepdim)

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects.builtin import function_of
+
 Function = Callable[..., Any]
 EPSILON = 2.0**-7
 
@@ -32,7 +35,7 @@ def with_backward(x: torch.Tensor, change: Function) -> torch.Tensor:
 def clipped_upstream(operator: str) -> Function:
     """The upstream gradient is clipped to [-1, 1]."""
     return lambda *arguments, **options: with_backward(
-        getattr(F, operator)(*arguments, **options), lambda g: g.clamp(-1, 1)
+        function_of(OPERATORS[operator])(*arguments, **options), lambda g: g.clamp(-1, 1)
     )
 
 

@@ -72,8 +72,8 @@ def semantics() -> Iterator[Row]:
     yield from rows_semantics.shapes()
     shape: Shape
     for shape in ((2, 3), (2, 3, 4), (2, 0), (2, 3, 0)):
-        last = len(shape) - 1
-        for dims in ((0,), (0, -1), (-1, 0), tuple(range(last)), tuple(range(last + 1))):
+        several = ((0,), (0, -1), (-1, 0), tuple(range(len(shape) - 1)), tuple(range(len(shape))))
+        for dims in dict.fromkeys(several):
             for keepdim in (False, True):
                 sentence = f"shape {shape}, dims {dims}" + ", kept" * keepdim
                 yield row(sentence, input=reals(*shape), dim=dims, keepdim=keepdim, about_shape=True)
@@ -136,12 +136,16 @@ def _special() -> Iterator[Row]:
 def refusals() -> Iterator[Refusal]:
     """What logsumexp refuses."""
     yield from rows_refusals.out_of_range()
-    yield from rows_refusals.no_integers(1.0, "1", True, None, (1.0,), (True,), (0, None))
-    for dims in ((0, 2), (-3, 0)):
-        words = f"dim is {dims[0] if dims[0] else dims[1]} | between -2 and 1"
+    yield from rows_refusals.no_integers(1.0, "1", True, None)
+    for within in ((1.0,), (True,), (0, None)):
+        words = f"dim is {within[-1]!r} | integer"
+        yield refusal(f"dims {within}", TypeError, words, X, dim=within)
+    for outside, dims in ((2, (0, 2)), (-3, (-3, 0))):
+        words = f"dim is {outside} | between -2 and 1"
         yield refusal(f"dims {dims} of 2 dimensions", IndexError, words, X, dim=dims)
-    for dims in ((0, 0), (1, -1), (0, 1, 0)):
-        yield refusal(f"dims {dims}", RuntimeError, f"dim is {dims} | each dimension once", X, dim=dims)
+    repeated: tuple[tuple[int, ...], ...] = ((0, 0), (1, -1), (0, 1, 0))
+    for twice in repeated:
+        yield refusal(f"dims {twice}", RuntimeError, f"dim is {twice} | each dimension once", X, dim=twice)
     yield refusal("dims (0, -1) of 0", RuntimeError, "dim is (0, -1) | once", X[0, 0], dim=(0, -1))
     yield refusal(
         "no dim",
