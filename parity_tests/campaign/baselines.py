@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from torch_loss_parity.claims.sample_inputs import samples
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects.builtin import function_of
 
 # In half precision torch itself is off by so much that the kernels without a fault are rejected too.
 DTYPES = (torch.float32, torch.float64)
@@ -28,7 +30,7 @@ def _expected(operator: str, dtype: torch.dtype) -> tuple[tuple[torch.Tensor, li
     """torch's result for each sample, and the gradients of its sum."""
     made = []
     for sample in map(_fresh, _samples(operator, dtype)):
-        result = getattr(torch.nn.functional, operator)(sample.input, *sample.args, **sample.kwargs)
+        result = function_of(OPERATORS[operator])(sample.input, *sample.args, **sample.kwargs)
         if _tensors(sample) and result.requires_grad:
             result.sum().backward()
         made.append(

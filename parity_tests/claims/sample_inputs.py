@@ -14,6 +14,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
 from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
+from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import options_of
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
@@ -56,11 +57,10 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     bound.apply_defaults()
     arguments = {name: _plain(value) for name, value in bound.arguments.items()}
     options = options_of(record, arguments)
-    dims, dim = sample.input.ndim, arguments.get("dim")
     facts = {
         "reduction": arguments.get("reduction"),
         "target": options["target"],
-        "last_dim": dim is None or dims == 0 or dim % dims == dims - 1,
+        "last_dim": lies_last(arguments, tuple(sample.input.shape)),
     }
     return Call(
         operator, arguments, dtype, arguments.get("dtype") or dtype, record.differentiable(options), facts

@@ -26,9 +26,11 @@ def _counted(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-softmax = _counted(RIGHT["softmax"])
-log_softmax = _counted(RIGHT["log_softmax"])
-nll_loss = _counted(RIGHT["nll_loss"])
-cross_entropy = _counted(RIGHT["cross_entropy"])
-binary_cross_entropy = _counted(RIGHT["binary_cross_entropy"])
-binary_cross_entropy_with_logits = _counted(RIGHT["binary_cross_entropy_with_logits"])
+_COUNTED = {name: _counted(kernel) for name, kernel in RIGHT.items()}
+
+
+def __getattr__(name: str) -> Any:
+    """The kernel of an operator."""
+    if name not in _COUNTED:
+        raise AttributeError(f"{__name__} has no {name}")
+    return _COUNTED[name]

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity import reference
 from torch_loss_parity.faults.components import WITHOUT_A_FAULT
+from torch_loss_parity.operators import OPERATORS
 
 Forward = Callable[..., torch.Tensor]
 HALVES = (torch.float16, torch.bfloat16)
@@ -65,13 +65,13 @@ def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
 
 @cache
 def _signature(operator: str) -> inspect.Signature:
-    return inspect.signature(getattr(reference, operator))
+    return inspect.signature(OPERATORS[operator].forward)
 
 
 def refuse(operator: str, arguments: Mapping[str, Any]) -> None:
     """Raise what the definition raises for malformed arguments."""
     with torch.no_grad():
-        getattr(reference, operator)(**arguments)
+        OPERATORS[operator].forward(**arguments)
 
 
 def kernel(
@@ -87,8 +87,8 @@ def kernel(
     backward : callable, optional
         Takes the upstream gradient first, and returns what the reference's ``..._backward`` returns.
     """
-    compute: Forward = forward or getattr(reference, operator)
-    differentiate: Callable[..., Any] = backward or getattr(reference, f"{operator}_backward")
+    compute: Forward = forward or OPERATORS[operator].forward
+    differentiate: Callable[..., Any] = backward or OPERATORS[operator].backward
 
     class Kernel(torch.autograd.Function):
         @staticmethod
@@ -138,11 +138,11 @@ def composed(operator: str, faulty: Forward) -> Forward:
     whole = WITHOUT_A_FAULT[operator]
 
     def forward(**arguments: Any) -> torch.Tensor:
-        right: torch.Tensor = getattr(reference, operator)(**arguments)
+        right: torch.Tensor = OPERATORS[operator].forward(**arguments)
         return _planted(right, faulty(**arguments), whole(**arguments))
 
     def backward(grad_output: torch.Tensor, **arguments: Any) -> Any:
-        found = getattr(reference, f"{operator}_backward")(grad_output, **arguments)
+        found = OPERATORS[operator].backward(grad_output, **arguments)
         right = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
         names = [name for name, gradient in right.items() if gradient is not None]
         wrong, base = (
@@ -197,14 +197,4 @@ def differentiable(operator: str, forward: Forward) -> Forward:
     return function
 
 
-RIGHT: Mapping[str, Forward] = {
-    name: kernel(name)
-    for name in (
-        "softmax",
-        "log_softmax",
-        "nll_loss",
-        "cross_entropy",
-        "binary_cross_entropy",
-        "binary_cross_entropy_with_logits",
-    )
-}
+RIGHT: Mapping[str, Forward] = {name: kernel(name) for name in OPERATORS}

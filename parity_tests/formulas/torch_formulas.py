@@ -19,6 +19,7 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
     softplus,
 )
 from torch_loss_parity.reference.cross_entropy import CrossEntropyGradients
+from torch_loss_parity.reference.logsumexp import logsumexp
 from torch_loss_parity.reference.nll_loss import (
     NllLossGradients,
     classes_along,
@@ -178,6 +179,21 @@ def nll_loss_multiplied_backward(
     hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
     zeros = xp.zeros_like(input)
     return NllLossGradients(xp.where(hit & counted, zeros - 1, zeros) * xp.where(counted, g, zeros))
+
+
+def logsumexp_kept(input: Any, dim: int | tuple[int, ...]) -> Any:
+    """The result y of logsumexp, to broadcast against the input."""
+    return logsumexp(input, dim, keepdim=True)
+
+
+def logsumexp_from_result_backward(
+    grad_output: Any, input: Any, dim: int | tuple[int, ...], keepdim: bool = False
+) -> Any:
+    """g exp(x - y) from the result y: its rounding error, |y| units of roundoff, becomes a relative error of
+    the gradient.
+    """
+    xp, y = namespace(input=input), logsumexp_kept(input, dim)
+    return xp.reshape(grad_output, y.shape) * xp.exp(input - y)
 
 
 def cross_entropy_in_order(

@@ -29,14 +29,16 @@ def scripts_of(entry: Divergence, quantity: str, dtype: str) -> Iterator[tuple[s
     given = {name: recorded.pop(name) for name in ("grad_output", "direction") if name in recorded}
     result_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
     del recorded["claim"]
-    lines = ["import torch", "from torch.nn import functional as F", ""]
+    function = OPERATORS[entry.operators[0]].function.replace("torch.nn.functional.", "F.")
+    imported = ["from torch.nn import functional as F"] if function.startswith("F.") else []
+    lines = ["import torch", *imported, ""]
     for name, value in recorded.items():
         if isinstance(value, list):
             real = any(isinstance(x, float) for x in np.asarray(value).reshape(-1).tolist())
             kind = f", dtype=torch.{dtypes.get(name, dtype)}" if real or name in dtypes else ""
             lines.append(f"{name} = torch.tensor({value}{kind})")
     arguments = ", ".join(f"{name}={_argument(name, value)}" for name, value in recorded.items())
-    call = f"F.{entry.operators[0]}({arguments})"
+    call = f"{function}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
     asked = Quantity.parse(quantity)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.meta.planted_function import EPSILON, Function
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects.builtin import function_of
 
 
 class _Backward(torch.autograd.Function):
@@ -30,7 +32,7 @@ def with_backward(x: torch.Tensor, change: Function) -> torch.Tensor:
 def clipped_upstream(operator: str) -> Function:
     """The upstream gradient is clipped to [-1, 1]."""
     return lambda *arguments, **options: with_backward(
-        getattr(F, operator)(*arguments, **options), lambda g: g.clamp(-1, 1)
+        function_of(OPERATORS[operator])(*arguments, **options), lambda g: g.clamp(-1, 1)
     )
 
 

@@ -24,18 +24,21 @@ from torch_loss_parity.judging.judge import CLOSE
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.meta import planted_identities as planted
 from torch_loss_parity.meta import planted_identities_of_elements as planted_elements
+from torch_loss_parity.meta import planted_logsumexp as of_sums
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.builtin import function_of
 
 ROWS, CLASSES, ELEMENTS = (
     tuple(name for name, operator in OPERATORS.items() if operator.family.name == family)
     for family in ("rows", "classes", "elements")
 )
 LOSSES = (*CLASSES, *ELEMENTS)
+NORMALISED, SUMS = ("softmax", "log_softmax"), ("logsumexp",)
 LOGITS = "binary_cross_entropy_with_logits"
 BINARY = "binary_cross_entropy"
 
@@ -44,16 +47,22 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
     (planted.clipped_upstream, (*ROWS, *LOSSES), ("the gradient is linear in the upstream gradient",)),
     (
         planted.last_class_not_summed,
-        ROWS,
+        NORMALISED,
         ("classes in another order", "classes that are there twice share the probability"),
     ),
     (planted.last_class_not_summed, ("softmax",), ("rows sum to 1",)),
-    (planted.sum_of_the_row_before, ROWS, ("rows in another order", "rows that are there twice")),
-    (planted.not_shifted, ROWS, ("a shift of a row changes nothing",)),
-    (planted.masked_to_zero, ROWS, ("a class at -inf is no class",)),
-    (planted.sum_of_gradient_forgotten, ROWS, ("rows of the gradient sum to 0",)),
+    (planted.sum_of_the_row_before, NORMALISED, ("rows in another order", "rows that are there twice")),
+    (planted.not_shifted, NORMALISED, ("a shift of a row changes nothing",)),
+    (planted.masked_to_zero, NORMALISED, ("a class at -inf is no class",)),
+    (planted.sum_of_gradient_forgotten, NORMALISED, ("rows of the gradient sum to 0",)),
     (planted.sum_of_gradient_forgotten, ("softmax",), ("a constant upstream gradient has gradient 0",)),
-    (planted.result_converted, ROWS, ("dtype= is converting first",)),
+    (planted.result_converted, NORMALISED, ("dtype= is converting first",)),
+    (of_sums.last_not_summed, SUMS, ("classes in another order", "classes that are there twice add log 2")),
+    (of_sums.shift_of_the_row_before, SUMS, ("rows in another order", "rows that are there twice")),
+    (of_sums.sum_not_shifted, SUMS, ("a shift of a row is added to the result",)),
+    (of_sums.summed_with_zero_for_masked, SUMS, ("a class at -inf is no class",)),
+    (of_sums.gradient_halved, SUMS, ("rows of the gradient sum to the upstream gradient",)),
+    (of_sums.sum_with_epsilon, SUMS, ("log_softmax is the difference to logsumexp",)),
     (
         planted.log_softmax_with_epsilon,
         ("log_softmax",),
@@ -185,7 +194,7 @@ def counted_for(identity: Identity, operator: str) -> str:
 def wrong_subject(fault: Callable[..., Any], operator: str) -> Subject:
     """torch.nn.functional with the fault in one operator; what differs by operator is made for it."""
     function = fault(operator) if fault.__code__.co_varnames[0] == "operator" else fault
-    functions = {name: getattr(F, name) for name in OPERATORS} | {operator: function}
+    functions = {name: function_of(record) for name, record in OPERATORS.items()} | {operator: function}
     return Subject("planted", SimpleNamespace(**functions), "")
 
 

@@ -22,7 +22,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.settings import settings
-from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects import Subject, builtin
 
 KNOBS = settings("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = (
@@ -38,7 +38,7 @@ def honest(operator: str) -> Callable[..., Any]:
     """
     if operator == "nll_loss":
         return lambda input, *args, **options: functional.nll_loss(input.contiguous(), *args, **options)
-    return getattr(functional, operator)
+    return builtin.function_of(OPERATORS[operator])
 
 
 def planted(operator: str, function: Callable[..., Any]) -> Subject:

@@ -19,6 +19,7 @@ from torch_loss_parity.operators import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     log_softmax,
+    logsumexp,
     nll_loss,
     softmax,
 )
@@ -36,6 +37,7 @@ MODULES = (
     cross_entropy,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    logsumexp,
 )
 
 

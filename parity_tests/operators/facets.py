@@ -282,7 +282,15 @@ class Rewritten:
 Draw = Callable[[Case], dict[str, Any]]
 
 
+def dims_of(dim: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    """The dimensions that an argument ``dim`` names, one or several, counted from the front."""
+    named = (dim,) if isinstance(dim, int) else dim
+    return tuple(each % max(ndim, 1) for each in named)
+
+
 def lies_last(options: Options, shape: Shape) -> bool:
-    """Whether rows lie along the last dimension, for a condition in the ledger."""
+    """Whether rows lie along the last dimension, or along several and that is one of them, for a condition in
+    the ledger.
+    """
     dim = options.get("dim")
-    return dim is None or not shape or dim % len(shape) == len(shape) - 1
+    return dim is None or not shape or len(shape) - 1 in dims_of(dim, len(shape))

@@ -22,6 +22,7 @@ from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.reference.arithmetic import rounding_functions
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic, Format
@@ -207,5 +208,5 @@ def _call(
         )
     facts |= {"reduction": named.get("reduction", "mean")} if "reduction" in names else {}
     if family.along_dim:
-        facts["last_dim"] = named["dim"] % named["input"].ndim == named["input"].ndim - 1
+        facts["last_dim"] = lies_last(named, tuple(named["input"].shape))
     return Call(operator, named, dtype, named.get("dtype", dtype), differentiable, facts)

@@ -1,4 +1,4 @@
-"""Identities of rows along dim 1: of the family, and of softmax and log_softmax by name."""
+"""Identities of rows along dim 1: of the family, and of softmax, log_softmax and logsumexp by name."""
 
 from __future__ import annotations
 
@@ -55,6 +55,30 @@ def at_most_zero(f: Any, x: Any) -> Iterator[Pair]:
 def shift(f: Any, x: Any) -> Iterator[Pair]:
     yield FORWARD, f.this(x.input + x.shift, dim=1), f.this(x.input, dim=1)
     yield INPUT, f.this_backward(x.grad, x.input + x.shift, dim=1), f.this_backward(x.grad, x.input, dim=1)
+
+
+@identity("a shift of a row is added to the result", "logsumexp")
+def shift_of_the_result(f: Any, x: Any) -> Iterator[Pair]:
+    shifted = f.logsumexp(x.input + x.shift, dim=1, keepdim=True)
+    yield FORWARD, shifted, f.logsumexp(x.input, dim=1, keepdim=True) + x.shift
+    gradient = f.logsumexp_backward(x.grad, x.input + x.shift, dim=1)
+    yield INPUT, gradient, f.logsumexp_backward(x.grad, x.input, dim=1)
+
+
+@identity("log_softmax is the difference to logsumexp", "logsumexp", needs=("softmax", "log_softmax"))
+def difference_to_logsumexp(f: Any, x: Any) -> Iterator[Pair]:
+    result = f.logsumexp(x.input, dim=1, keepdim=True)
+    yield FORWARD, x.input - f.log_softmax(x.input, dim=1), result + x.input * 0
+    each = f.given(np.expand_dims(x.drawn.grad, 1))
+    yield INPUT, f.logsumexp_backward(x.grad, x.input, dim=1), f.softmax(x.input, dim=1) * each
+
+
+@identity("classes in another order", "logsumexp")
+def order_of_summands(f: Any, x: Any) -> Iterator[Pair]:
+    input = reordered(f, x.input, x.classes)
+    yield FORWARD, f.logsumexp(input, dim=1), f.logsumexp(x.input, dim=1)
+    gradient = reordered(f, f.logsumexp_backward(x.grad, x.input, dim=1), x.classes)
+    yield INPUT, f.logsumexp_backward(x.grad, input, dim=1), gradient
 
 
 @identity("classes in another order", "softmax", "log_softmax")
@@ -151,12 +175,35 @@ def logarithm_of_a_masked_class(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, gradient[:, n:], 0.0
 
 
+@identity("classes that are there twice add log 2", "logsumexp")
+def twice_the_sum(f: Any, x: Any) -> Iterator[Pair]:
+    n, input = x.input.shape[1], f.given(np.concatenate([x.drawn.input] * 2, axis=1))
+    yield FORWARD, f.logsumexp(input, dim=1), f.logsumexp(x.input, dim=1) + np.log(DoubleDouble.of(2.0))
+    halves = f.logsumexp_backward(x.grad, input, dim=1)
+    yield INPUT, halves[:, :n] * 2, f.logsumexp_backward(x.grad, x.input, dim=1)
+
+
+@identity(MASKED, "logsumexp")
+def sum_without_a_masked_class(f: Any, x: Any) -> Iterator[Pair]:
+    n, none = x.input.shape[1], np.full_like(x.drawn.input[:, :1], -np.inf)
+    input = f.given(np.concatenate([x.drawn.input, none], axis=1))
+    yield FORWARD, f.logsumexp(input, dim=1), f.logsumexp(x.input, dim=1)
+    gradient = f.logsumexp_backward(x.grad, input, dim=1)
+    yield INPUT, gradient[:, :n], f.logsumexp_backward(x.grad, x.input, dim=1)
+    yield INPUT, gradient[:, n:], 0.0
+
+
 # --- gradients, and the argument dtype ----------------------------------------------------------------------
 
 
 @identity("rows of the gradient sum to 0", "softmax", "log_softmax")
 def gradient_rows_sum_to_zero(f: Any, x: Any) -> Iterator[Pair]:
     yield INPUT, f.xp.sum(f.this_backward(x.grad, x.input, dim=1), axis=1, keepdims=True), 0.0
+
+
+@identity("rows of the gradient sum to the upstream gradient", "logsumexp")
+def gradient_rows_sum_to_the_upstream(f: Any, x: Any) -> Iterator[Pair]:
+    yield INPUT, f.xp.sum(f.logsumexp_backward(x.grad, x.input, dim=1), axis=1), x.grad
 
 
 @identity("a constant upstream gradient has gradient 0", "softmax")

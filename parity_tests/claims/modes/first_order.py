@@ -16,6 +16,7 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import dims_of
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
 from torch_loss_parity.tensors.arrays import to_tensor, widen
@@ -172,7 +173,7 @@ def splits(call: Call) -> bool:
     if len(shape) < 2 or shape[0] < 2 or 0 in shape or "weight" in call.differentiable:
         return False
     if "dim" in arguments:
-        return bool(arguments["dim"] % len(shape) != 0)
+        return 0 not in dims_of(arguments["dim"], len(shape))
     if arguments["reduction"] == "mean":
         indices = OPERATORS[call.operator].targets_classes and arguments["target"].dtype.kind != "f"
         counted = not indices or (

@@ -26,6 +26,10 @@ from torch_loss_parity.formulas.torch_second_order.classes import (
     cross_entropy_double_backward,
     cross_entropy_jvp,
 )
+from torch_loss_parity.formulas.torch_second_order.logsumexp import (
+    logsumexp_double_backward,
+    logsumexp_forward_mode,
+)
 from torch_loss_parity.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
     log_softmax_jvp,
@@ -49,6 +53,8 @@ __all__ = [
     "cross_entropy_jvp",
     "log_softmax_double_backward",
     "log_softmax_jvp",
+    "logsumexp_double_backward",
+    "logsumexp_forward_mode",
     "softmax_double_backward",
     "softmax_jvp",
 ]

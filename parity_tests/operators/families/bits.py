@@ -40,8 +40,14 @@ def _skip(rng: np.random.Generator, shape: Shape) -> None:
     logits(rng, shape)
 
 
-def of_rows(input: DrawShape) -> tuple[BitCalls, ...]:
-    """Calls along each dimension."""
+def of_rows(input: DrawShape, *, options: Options | None = None) -> tuple[BitCalls, ...]:
+    """Calls along each dimension.
+
+    Parameters
+    ----------
+    options : mapping, optional
+        Of every call. What is reduced keeps its dimension: rows are stacked in the result as in the input.
+    """
     placed = (
         ("along the last dim", flat, 0, -1),
         ("along the first dim", across, 1, 0),
@@ -49,7 +55,13 @@ def of_rows(input: DrawShape) -> tuple[BitCalls, ...]:
     )
     return tuple(
         BitCalls(
-            where=where, shape=shape, batch=batch, input=input, target="", weights=(), options={"dim": dim}
+            where=where,
+            shape=shape,
+            batch=batch,
+            input=input,
+            target="",
+            weights=(),
+            options={"dim": dim, **(options or {})},
         )
         for where, shape, batch, dim in placed
     )

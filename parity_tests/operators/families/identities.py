@@ -47,14 +47,18 @@ def _logits(rng: np.random.Generator, dtype: str, shape: Shape) -> tuple[np.ndar
     return logits, shift
 
 
-def _rows(rng: np.random.Generator, dtype: str, shape: Shape, *, sample: int) -> dict[str, Any]:
-    """Rows along dim 1: logits, the first row with a clear winner."""
+def _rows(
+    rng: np.random.Generator, dtype: str, shape: Shape, *, reduced: bool, sample: int
+) -> dict[str, Any]:
+    """Rows along dim 1: logits, the first row with a clear winner; upstream gradients of each element, or of
+    each row.
+    """
     logits, shift = _logits(rng, dtype, shape)
     logits[0, shape[1] // 2] = 15.0
     return {
         "input": logits,
         "shift": shift,
-        **_upstream_gradients(rng, shape),
+        **_upstream_gradients(rng, (shape[0], *shape[2:]) if reduced else shape),
         "classes": rng.permutation(shape[1]),
         "rows": rng.permutation(shape[0]),
         "options": {"dim": 1},
@@ -150,10 +154,10 @@ def _elements(
     }
 
 
-def of_rows() -> Identities:
-    """The inputs of an operator of rows."""
+def of_rows(*, reduced: bool = False) -> Identities:
+    """The inputs of an operator of rows, whose result is as large as its input, or one number a row."""
     return Identities(
-        draw=_rows,
+        draw=partial(_rows, reduced=reduced),
         shapes=((4, 7), (3, 5, 2), (2, 33)),
         large_shapes=((3, 1025), (64, 10, 3)),
         options={"sample": tuple(range(4))},

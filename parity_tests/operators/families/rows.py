@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.operators.facets import Family, Gap, Options, Region, Shape
+from torch_loss_parity.operators.facets import Family, Gap, Options, Region, Shape, dims_of
 from torch_loss_parity.operators.families.drawing import AROUND_POWERS, VOCABULARY, real
 from torch_loss_parity.operators.families.tables import (
     AROUND,
@@ -61,18 +62,35 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
 
 def draw(case: Case) -> dict[str, Any]:
     """The input and the options."""
-    dim = case.option["dim"]
-    return {
-        "input": real(case, "input", case.values, case.shape, dim),
-        "dim": dim,
-        "dtype": case.option["dtype"],
-    }
+    return {"input": draw_input(case), "dim": case.option["dim"], "dtype": case.option["dtype"]}
+
+
+def draw_input(case: Case) -> np.ndarray:
+    """The input. A row that lies along several dimensions is drawn as one along the last, which has as many
+    elements.
+    """
+    dim, shape = case.option["dim"], case.shape
+    if isinstance(dim, int) or not shape:
+        return real(case, "input", case.values, shape, dim if isinstance(dim, int) else 0)
+    along = dims_of(dim, len(shape))
+    moved = [axis for axis in range(len(shape)) if axis not in along] + list(along)
+    kept, row = [[shape[axis] for axis in part] for part in (moved[: -len(along)], along)]
+    drawn = real(case, "input", case.values, (*kept, prod(row)), -1)
+    return np.ascontiguousarray(np.moveaxis(drawn.reshape(*kept, *row), range(len(shape)), moved))
 
 
 def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
-    """A dimension that the shape has."""
+    """Dimensions that the shape has, each of them once."""
     dims = max(len(shape), 1)
-    return options | {"dim": options["dim"] % dims - (dims if options["dim"] < 0 else 0)}
+
+    def own(dim: int) -> int:
+        return dim % dims - (dims if dim < 0 else 0)
+
+    asked = options["dim"]
+    if isinstance(asked, int):
+        return options | {"dim": own(asked)}
+    each = {dim % dims: own(dim) for dim in asked}
+    return options | {"dim": tuple(each.values())}
 
 
 def differentiable(option: Options) -> tuple[str, ...]:
@@ -90,8 +108,17 @@ def result_shape(arguments: Options) -> Shape:
 
 
 def axis(arguments: Options) -> int | None:
-    """The dimension that is asked for."""
-    return int(arguments["dim"])
+    """The dimension that is asked for.
+
+    Raises
+    ------
+    ValueError
+        If there are several.
+    """
+    dims = dims_of(arguments["dim"], arguments["input"].ndim)
+    if len(dims) > 1:
+        raise ValueError(f"rows lie along {arguments['dim']}, which is no one dimension")
+    return dims[0]
 
 
 def target_kind(target: np.ndarray) -> str:
@@ -136,6 +163,10 @@ def regions(operator: Operator) -> Iterator[Region]:
     yield region("a hundred thousand rows", many, dealt_out=True)
     special = [(shape, {"dim": dim}) for shape, dim in _SPECIAL]
     yield region(EXTREME, special, values=list(operator.domain.values), dealt_out=True)
+    several = [{"dim": dim} for dim in operator.options["dim"] if isinstance(dim, tuple)]
+    if several:
+        shapes = every_shape(2, False)
+        yield Region("every shape of two dimensions and more, along several", shapes, several, dealt_out=True)
 
 
 ROWS = Family(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
 
 
 def refusals() -> Iterator[Refusal]:
-    """What every operator of the family refuses."""
-    yield from _dims()
+    """What every operator refuses whose rows lie along one dimension."""
+    yield from out_of_range()
+    yield from no_integers(1.0, "1", (0,), True)
+    yield refusal(
+        "dim None",
+        TypeError,
+        "dim is None | integer",
+        X,
+        dim=None,
+        definition_alone="torch chooses a dimension, with a warning: see the semantics of rows",
+    )
     yield from no_real_input(dim=1)
     yield refusal(
         "a dtype that is not real",
@@ -21,7 +31,8 @@ def refusals() -> Iterator[Refusal]:
     )
 
 
-def _dims() -> Iterator[Refusal]:
+def out_of_range() -> Iterator[Refusal]:
+    """Dimensions that the input does not have."""
     for dim in (2, -3, 2**31):
         words = f"dim is {dim} | between -2 and 1"
         yield refusal(f"dim {dim} of 2 dimensions", IndexError, words, X, dim=dim)
@@ -29,15 +40,11 @@ def _dims() -> Iterator[Refusal]:
     for dim in (1, -2):
         words = f"dim is {dim} | between -1 and 0"
         yield refusal(f"dim {dim} of 0 dimensions", IndexError, words, X[0, 0], dim=dim)
-    for wrong in (1.0, "1", (0,), True):
+
+
+def no_integers(*values: Any) -> Iterator[Refusal]:
+    """What is no dimension."""
+    for wrong in values:
         since = "2.13" if wrong == "1" else "2.8"  # before, a name of a dimension, and a RuntimeError
         words = f"dim is {wrong!r} | integer"
         yield refusal(f"dim {wrong!r}", TypeError, words, X, dim=wrong, since=since)
-    yield refusal(
-        "dim None",
-        TypeError,
-        "dim is None | integer",
-        X,
-        dim=None,
-        definition_alone="torch chooses a dimension, with a warning: see the semantics of rows",
-    )

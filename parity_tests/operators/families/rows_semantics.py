@@ -32,11 +32,8 @@ FARTHEST: dict[str, Any] = {"input": lambda format: [[format.largest, -format.la
 
 
 def semantics() -> Iterator[Row]:
-    """What is true of every operator of the family."""
-    shape: Shape
-    for shape in ((3,), (2, 3), (2, 3, 4), (2, 3, 2, 2), (0, 3), (2, 0), (0,), (2, 3, 0)):
-        for dim in range(-len(shape), len(shape)):
-            yield row(f"shape {shape}, dim {dim}", input=reals(*shape), dim=dim, about_shape=True)
+    """What is true of every operator whose result has the shape of its input."""
+    yield from shapes()
     for shape, dim in DIMS_OF_TORCH:
         sentence = f"no dim given, shape {shape} -> dim {dim}"
         yield row(sentence, input=reals(*shape), dim=None, stands_for={"dim": dim})
@@ -46,6 +43,14 @@ def semantics() -> Iterator[Row]:
     for wide in ("float32", "float64"):
         sentence = f"dtype {wide} -> the result in it, the gradient in the input's"
         yield row(sentence, input=reals(2, 3), dim=1, dtype=wide)
+
+
+def shapes() -> Iterator[Row]:
+    """Every dimension of shapes, empty ones among them."""
+    shape: Shape
+    for shape in ((3,), (2, 3), (2, 3, 4), (2, 3, 2, 2), (0, 3), (2, 0), (0,), (2, 3, 0)):
+        for dim in range(-len(shape), len(shape)):
+            yield row(f"shape {shape}, dim {dim}", input=reals(*shape), dim=dim, about_shape=True)
 
 
 def one_class(value: float) -> Iterator[Row]:
