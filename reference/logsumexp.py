@@ -62,7 +62,7 @@ def logsumexp(input: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> 
     shift = _shift(xp, input, axes)
     total = xp.sum(xp.exp(input - shift), axis=axes, keepdims=True)
     nothing = any(input.shape[axis] == 0 for axis in axes)
-    result = xp.zeros_like(total) - math.inf if nothing else xp.log(total) + shift
+    result = total - math.inf if nothing else xp.log(total) + shift  # total is 0 there
     return result if keepdim else xp.reshape(result, _reduced(input.shape, axes))
 
 
