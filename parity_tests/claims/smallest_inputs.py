@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging import report
 from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
@@ -32,8 +34,38 @@ def smallest_input(
     return call, grad_output, None if direction is None else np.asarray(direction, dtype=np.float64)
 
 
+def judged(
+    entry: Divergence,
+    call: Call,
+    quantity: str,
+    observed: np.ndarray,
+    grad_output: np.ndarray | None,
+    knobs: Settings,
+    mode: str = "",
+) -> Finding:
+    """The certified verdict on what a subject made of a smallest input; the entry alone may explain it."""
+    bound = expected(call, (quantity,), grad_output)[quantity]
+    return judge_quantity(
+        knobs.subject,
+        knobs.device,
+        None,
+        call,
+        quantity,
+        observed,
+        bound,
+        grad_output,
+        entries=(entry,),
+        certify=True,
+        mode=mode,
+    )
+
+
 def skip_unless_in_force(entry: Divergence, knobs: Settings) -> None:
-    """Skip the test of an entry that does not speak of the subject, the device and the installed torch."""
+    """Skip the test of an entry that does not speak of the subject, the device and the installed torch, or
+    whose operator the subject does not offer.
+    """
+    if not knobs.subject.offers(operator := entry.operators[0]):
+        pytest.skip(f"not offered: {knobs.subject.name} has no {operator}")
     if not entry.in_force(knobs.subject.name, knobs.device):
         pytest.skip(
             f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "

@@ -10,10 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
-from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.claims.smallest_inputs import (
+    check_divergence,
+    judged,
+    skip_unless_in_force,
+    smallest_input,
+)
+from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
@@ -53,17 +57,5 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     else:
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
         observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[quantity]
-    bound = expected(call, (quantity,), grad_output)[quantity]
-    finding = judge_quantity(
-        knobs.subject,
-        knobs.device,
-        None,
-        call,
-        quantity,
-        observed,
-        bound,
-        grad_output,
-        entries=(entry,),
-        certify=True,
-    )
+    finding = judged(entry, call, quantity, observed, grad_output, knobs)
     check_divergence(entry, [finding], f"{quantity}, {of_dtype}", knobs, tell, diverged)

@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from torch_loss_parity.claims.smallest_inputs import skip_unless_in_force
 from torch_loss_parity.formulas import torch_second_order
 from torch_loss_parity.ledger import files, ledger, schema
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.settings import settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -257,3 +259,11 @@ def test_files_are_read_as_utf_8_whatever_the_locale(copy: Path) -> None:
         [sys.executable, "-c", script, str(copy)], env=environment, capture_output=True, text=True, check=True
     )
     assert found.stdout == "'O\\xf9 '\n"
+
+
+def test_an_entry_whose_operator_is_not_offered_is_skipped_by_name() -> None:
+    knobs = settings("torch.nn", "cpu", "float32", "quick", 0)
+    entries = {entry.operators[0]: entry for entry in ledger.entries_of("torch.nn")}
+    with pytest.raises(pytest.skip.Exception, match=r"not offered: torch\.nn has no logsumexp"):
+        skip_unless_in_force(entries["logsumexp"], knobs)
+    skip_unless_in_force(entries["softmax"], knobs)

@@ -17,13 +17,17 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
+from torch_loss_parity.claims.smallest_inputs import (
+    check_divergence,
+    judged,
+    skip_unless_in_force,
+    smallest_input,
+)
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
-from torch_loss_parity.expectation.expectation import FORWARD, expected
-from torch_loss_parity.judging.judge import judge_quantity
+from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
@@ -326,20 +330,7 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     observed = transforms.under_vjp(
         knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
     )[quantity]
-    bound = expected(call, (quantity,), grad_output)[quantity]
-    finding = judge_quantity(
-        knobs.subject,
-        knobs.device,
-        None,
-        call,
-        quantity,
-        observed,
-        bound,
-        grad_output,
-        entries=(entry,),
-        certify=True,
-        mode=transforms.VJP,
-    )
+    finding = judged(entry, call, quantity, observed, grad_output, knobs, transforms.VJP)
     place = f"{transforms.VJP}: {quantity}, {of_dtype}"
     check_divergence(entry, [finding], place, knobs, tell, diverged)
 
