@@ -117,6 +117,27 @@ def test_a_dtype_without_a_case_fails_beyond_quick_effort(
     assert code == pytest.ExitCode.OK, output
 
 
+def test_a_skip_hides_no_operator_unless_the_whole_kind_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        completeness, "files_of_claims", lambda kinds: [tmp_path / f"test_{kind}.py" for kind in kinds]
+    )
+    body = """
+        import pytest
+        def test_it(operator, dtype, findings):
+            if operator.name != "{}":
+                pytest.skip("a reason")
+            findings.count()
+    """
+    options = ("--dtype", "float32", "--operator", "softmax,nll_loss")
+    code, output = run(tmp_path, body.format("softmax"), *options, name="test_forward.py")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "FAIL: no case was run for forward: nll_loss" in output
+    code, output = run(tmp_path, body.format("nobody"), *options, name="test_forward.py")
+    assert code == pytest.ExitCode.OK, output
+
+
 def test_a_gap_says_why_and_is_printed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a Gap says why"):
         Gap(" ")

@@ -3,8 +3,9 @@
 Note [No silent gaps]
     A kind is run where its file of tests is among those that pytest was given. Then each of the run's
     operators must have had a case of it; or its record has a `Gap` in place of what the kind needs; or the
-    subject declined; or a test was skipped, which has a reason. Anything else is a failure: an operator that
-    a table forgot would otherwise pass untested. At standard effort and beyond the same holds of each dtype.
+    subject declined; or the whole kind was skipped, for all operators alike, which has a reason. Anything
+    else is a failure: an operator that a table forgot would otherwise pass untested. At standard effort and
+    beyond the same holds of each dtype.
     A run that was narrowed (``-k``, ``-m``, single tests) says nothing about what it left out.
 """
 
@@ -42,10 +43,13 @@ def missing(
         return []
     settings = config.stash[SETTINGS]
     counted = tally.coverage(tallies)
+    met = {kind for cell in counted.values() for kind, cases in cell.items() if cases}
     lines = []
     for kind in _kinds_of(config):
         for name in settings.operators or OPERATORS:
-            if gap(OPERATORS[name], kind) or left_out & {(name, kind), ("", kind)}:
+            if gap(OPERATORS[name], kind):
+                continue
+            if kind not in met and left_out & {(name, kind), ("", kind)}:
                 continue
             without = [dtype for dtype in settings.dtypes if not counted.get((name, dtype), {}).get(kind)]
             if len(without) == len(settings.dtypes):
@@ -75,8 +79,8 @@ def _kinds_of(config: pytest.Config) -> list[str]:
     def is_given(path: Path) -> bool:
         return any(folder in (path, *path.parents) for folder in given)
 
-    files = {kind: files_of_claims([kind]) for kind in KINDS}
-    return [kind for kind, paths in files.items() if paths and all(map(is_given, paths))]
+    files = {tally.claim_of(str(path)): path for path in files_of_claims(KINDS)}
+    return [kind for kind in KINDS if kind in files and is_given(files[kind])]
 
 
 def gaps(config: pytest.Config) -> list[str]:

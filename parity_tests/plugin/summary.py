@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,11 @@ class Summary:
             count.count(False)
             self.tallies.append(count.as_property())
 
-    @property
+    @cached_property
     def missing(self) -> list[str]:
-        """The kinds of claim of which an operator had no case, though nothing says why."""
+        """The kinds of claim of which an operator had no case, though nothing says why; asked for when all
+        tests have reported.
+        """
         return completeness.missing(self.config, self.tallies, self.left_out)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
