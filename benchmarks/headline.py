@@ -14,8 +14,6 @@ from torch_loss_parity.benchmarks.summary import times
 from torch_loss_parity.benchmarks.workload import PLAIN, TRAINING
 from torch_loss_parity.reports.formatting import figure
 
-OPERAND = 2**20  # elements: below, a call costs more than moving its bytes
-
 
 def telling(results: Sequence[Result]) -> list[Result]:
     """The training steps of the plain operators on one shape and dtype: the largest shape that torch has most

@@ -140,7 +140,7 @@ def test_mean_value_theorem(name: str) -> None:
             assert holds, f"{quantity} of {described}"
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if OPERATORS[name].acts_on_elements])
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(name: str) -> None:
     """`second_order.jvp` takes the closed-form gradient there; the definition on Duals says the same, away
     from the clamps.

@@ -15,8 +15,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from torch_loss_parity.claims.hygiene import conduct
-from torch_loss_parity.claims.hygiene import test_hygiene as claim
+from torch_loss_parity.claims.hygiene import checks, conduct
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
@@ -250,15 +249,15 @@ def no_target_gradient_on_its_own(x: torch.Tensor, target: torch.Tensor, **optio
 
 
 GIVEN, MEMORY, STAYS = (
-    claim.test_what_is_given_stays_as_it_is,
-    claim.test_results_share_memory_with_nothing,
-    claim.test_results_stay_when_everything_else_is_overwritten,
+    checks.what_is_given_stays_as_it_is,
+    checks.results_share_memory_with_nothing,
+    checks.results_stay_when_everything_else_is_overwritten,
 )
 REPEATED, HISTORY, ORDER, MODES = (
-    claim.test_a_backward_pass_can_be_repeated,
-    claim.test_nothing_depends_on_what_ran_before,
-    claim.test_nothing_depends_on_the_order_of_calls,
-    claim.test_results_are_right_with_and_without_gradients,
+    checks.a_backward_pass_can_be_repeated,
+    checks.nothing_depends_on_what_ran_before,
+    checks.nothing_depends_on_the_order_of_calls,
+    checks.results_are_right_with_and_without_gradients,
 )
 FAULTS: list[tuple[Function, Callable[..., None], tuple[str, ...]]] = [
     (writing_into_the_input, GIVEN, (ROW, ELEMENT)),
@@ -297,7 +296,7 @@ CHECKS = (
     HISTORY,
     ORDER,
     MODES,
-    claim.test_each_claim_calls_the_subject_once_and_judges_what_it_returns,
+    checks.each_claim_calls_the_subject_once_and_judges_what_it_returns,
 )
 
 

@@ -36,7 +36,6 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
-FORWARD_MODE = (JVP, FORWARD_AD)
 
 
 def subject(**functions: Callable[..., Any]) -> Subject:

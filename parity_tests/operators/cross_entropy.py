@@ -23,8 +23,8 @@ from torch_loss_parity.operators.facets import (
 from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Target
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
 from torch_loss_parity.operators.families import audits, bits, classes, identities, workloads
-from torch_loss_parity.operators.families.drawing import VOCABULARY, real
-from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.families.drawing import real
+from torch_loss_parity.operators.families.tables import VOCABULARY, mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import promoted
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from torch_loss_parity.cases.case import Case
 from torch_loss_parity.cases.distributions import Distribution
 
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ class Family:
         itself).
     targets_classes : bool
         Whether the second dimension (the only one of a 1-D input) holds classes that targets name.
-    has_rows : bool
-        Whether numbers belong together in rows; if not, each element stands for itself.
     acts_on_elements : bool
         Whether each element of an unreduced result depends on the same element of its arguments alone.
     along_dim : bool
@@ -73,7 +70,6 @@ class Family:
 
     name: str
     targets_classes: bool
-    has_rows: bool
     acts_on_elements: bool
     along_dim: bool
     regions: Callable[[Operator], Iterator[Region]]
@@ -82,6 +78,11 @@ class Family:
     mapped: tuple[Shape, ...]
     axis: Callable[[Mapping[str, Any]], int | None]
     target_kind: Callable[[np.ndarray], str]
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether numbers belong together in rows; if not, each element stands for itself."""
+        return not self.acts_on_elements
 
 
 @dataclass(frozen=True)
@@ -277,9 +278,6 @@ class Rewritten:
     before: Callable[..., Any] | None = None
     summed: bool = False
     beside: Callable[..., Any] | None = None
-
-
-Draw = Callable[[Case], dict[str, Any]]
 
 
 def dims_of(dim: int | Sequence[int], ndim: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ that they are tried in. What depends on the format, as its largest number does, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 if TYPE_CHECKING:
     from torch_loss_parity.operators.record import Operator
 
-ByFormat = Callable[[Format], Any]
 GIVEN = "given"
 
 

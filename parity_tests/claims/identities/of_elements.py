@@ -9,6 +9,7 @@ import numpy as np
 
 from torch_loss_parity.claims.identities.record import Pair, identity
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.families.elements import ELEMENTS
 
 INPUT, TARGET = "input", "target"
@@ -79,7 +80,8 @@ def weight_of_each(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("a weight that broadcasts = the same expanded", ELEMENTS)
 def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
-    names = ("weight",) if f.this_operator == "binary_cross_entropy" else ("weight", "pos_weight")
+    options = OPERATORS[f.this_operator].options
+    names = [name for name in ("weight", "pos_weight") if name in options]
     for of_one in (np.s_[0], np.s_[..., :1]):  # without the first dimension; with one weight along the last
         small = {name: np.asarray(getattr(x.drawn, name)[of_one]) for name in names}
         expanded = {name: np.broadcast_to(value, x.input.shape).copy() for name, value in small.items()}

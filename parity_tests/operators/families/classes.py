@@ -10,17 +10,19 @@ import numpy as np
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.cases.distributions import EXTREME_WEIGHTS
 from torch_loss_parity.operators.facets import Family, Options, Region, Shape
-from torch_loss_parity.operators.families.drawing import AROUND_POWERS, VOCABULARY, real
-from torch_loss_parity.operators.families.drawing import MANY_ROWS as MANY
+from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import (
     AROUND,
+    AROUND_SOME_POWERS,
     EVERY_SHAPE,
     EVERY_WIDTH,
     EXTREME,
+    LONG_REDUCTION,
     LONG_SHAPES,
     MANY_ROWS,
     REDUCED,
     VOCABULARIES,
+    VOCABULARY,
     WIDE,
     WIDTHS,
     every_shape,
@@ -67,12 +69,12 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
 def sizes(exact: str) -> tuple[tuple[Shape, Options], ...]:
     """Class counts and long reductions; ``exact`` is a distribution whose losses are integers."""
     return (
-        *(((3, n), {}) for n in AROUND_POWERS),
+        *(((3, n), {}) for n in AROUND_SOME_POWERS),
         ((1, VOCABULARY), {}),
         ((1, VOCABULARY // 8, 2), {}),
-        ((MANY // 4, 3), {"reduction": "sum", "weight": "positive"}),
-        ((MANY, 2), {"values": exact}),
-        ((MANY, 2), {"values": exact, "reduction": "sum"}),
+        ((LONG_REDUCTION // 4, 3), {"reduction": "sum", "weight": "positive"}),
+        ((LONG_REDUCTION, 2), {"values": exact}),
+        ((LONG_REDUCTION, 2), {"values": exact, "reduction": "sum"}),
     )
 
 
@@ -159,7 +161,6 @@ def regions(operator: Operator) -> Iterator[Region]:
 CLASSES = Family(
     name="classes",
     targets_classes=True,
-    has_rows=True,
     acts_on_elements=False,
     along_dim=False,
     regions=regions,

@@ -9,10 +9,6 @@ from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators.record import dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 
-# What every family meets: lengths around powers of two, a vocabulary, many rows.
-AROUND_POWERS = tuple(2**k + d for k in (3, 5, 7, 8, 10) for d in (-1, 0, 1))
-VOCABULARY, MANY_ROWS = 131072, 65536
-
 
 def real(case: Case, name: str, values: str, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
     """Numbers of the argument's dtype; a finite one beyond its largest number becomes that."""

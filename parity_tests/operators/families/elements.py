@@ -10,13 +10,14 @@ import numpy as np
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.cases.distributions import EXTREME_WEIGHTS
 from torch_loss_parity.operators.facets import Family, Options, Region, Shape
-from torch_loss_parity.operators.families.drawing import AROUND_POWERS, real
-from torch_loss_parity.operators.families.drawing import MANY_ROWS as MANY
+from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import (
     AROUND,
+    AROUND_SOME_POWERS,
     EVERY_SHAPE,
     EVERY_WIDTH,
     EXTREME,
+    LONG_REDUCTION,
     LONG_SHAPES,
     MANY_ROWS,
     REDUCED,
@@ -106,9 +107,9 @@ def differentiable(option: Options) -> tuple[str, ...]:
 def sizes(exact: str) -> tuple[tuple[Shape, Options], ...]:
     """Lengths around powers of two, and long reductions of a distribution whose losses are integers."""
     return (
-        *(((n,), {}) for n in AROUND_POWERS),
-        ((MANY,), {"values": exact}),
-        ((MANY,), {"values": exact, "reduction": "sum"}),
+        *(((n,), {}) for n in AROUND_SOME_POWERS),
+        ((LONG_REDUCTION,), {"values": exact}),
+        ((LONG_REDUCTION,), {"values": exact, "reduction": "sum"}),
     )
 
 
@@ -153,7 +154,6 @@ def regions(operator: Operator) -> Iterator[Region]:
 ELEMENTS = Family(
     name="elements",
     targets_classes=False,
-    has_rows=False,
     acts_on_elements=True,
     along_dim=False,
     regions=regions,

@@ -1,4 +1,4 @@
-"""Shapes and widths that the regions of every family are made of."""
+"""Shapes and widths that sizes and regions of every family are made of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 from torch_loss_parity.operators.facets import Options, Region, Shape
 
+# The sizes of a record: lengths around some powers of two, a vocabulary, a long reduction.
+AROUND_SOME_POWERS = tuple(2**k + d for k in (3, 5, 7, 8, 10) for d in (-1, 0, 1))
+VOCABULARY, LONG_REDUCTION = 131072, 65536
+# The regions of the domain.
 WIDTHS = range(1, 301)
 AROUND_POWERS = tuple(2**k + d for k in range(1, 11) for d in (-1, 0, 1))
 WIDE = tuple(n for n in AROUND_POWERS if n > WIDTHS[-1])
