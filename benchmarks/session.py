@@ -1,4 +1,4 @@
-"""What one run of the benchmarks holds: the knobs, the inputs that cells share, and what was found."""
+"""What one run of the benchmarks holds: the settings, the inputs that cells share, and what was found."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
-from torch_loss_parity.settings import Settings, WrongOption, settings
+from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
 
@@ -134,13 +134,13 @@ def verify(
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    asked = settings("torch", device, ",".join(dtypes), effort, seed)
+    asked = Settings.of("torch", device, ",".join(dtypes), effort, seed)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
     subject = Subject(name, SimpleNamespace(**{operator: function}), imports)
-    knobs = Settings(subject, asked.device, asked.dtypes, effort, seed)
+    settings = Settings(subject, asked.device, asked.dtypes, effort, seed)
     verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in asked.dtypes}
-    for test in _tests(OPERATORS[operator], knobs, claims):
+    for test in _tests(OPERATORS[operator], settings, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]
     verified.rows, verified.not_offered = (
@@ -176,18 +176,18 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
                 counts[dtype].count(False)
 
 
-def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterator[Test]:
+def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[Test]:
     """The checks of the claims, as functions of what gives the tally of a dtype."""
 
     def in_dtype(check: Check, dtype: str) -> Test:
-        return lambda of: check(operator, dtype, knobs, of(dtype))
+        return lambda of: check(operator, dtype, settings, of(dtype))
 
     def of_row(check: RowCheck) -> Test:
-        return lambda of: check(operator, knobs.dtypes, knobs, of)
+        return lambda of: check(operator, settings.dtypes, settings, of)
 
     for kind, checks_of in OF_DTYPE.items():
         if kind in claims:
-            yield from (in_dtype(check, dtype) for dtype in knobs.dtypes for check in checks_of(operator))
+            yield from (in_dtype(check, dtype) for dtype in settings.dtypes for check in checks_of(operator))
     for kind, rows_of in OF_ROW.items():
         if kind in claims:
             yield from (of_row(check) for check in rows_of(operator))

@@ -1,4 +1,4 @@
-"""The knobs of a run, checked: what the pytest options mean."""
+"""The settings of a run, checked: what the pytest options mean."""
 
 from __future__ import annotations
 
@@ -37,42 +37,43 @@ class Settings:
     def effort(self) -> Effort:
         return EFFORTS[self.effort_name]
 
+    @classmethod
+    def of(
+        cls,
+        subject: str,
+        device: str,
+        dtype: str,
+        effort: str,
+        seed: int,
+        time_limit: float | None = None,
+        operator: str | None = None,
+    ) -> Settings:
+        """Check the options and load the subject.
+
+        Raises
+        ------
+        WrongOption
+            If the dtype, the operator, the effort or the device is unknown, the device is not there, or no
+            time is allowed.
+        SubjectError
+            If the subject cannot be put under test.
+        """
+        dtypes = tuple(part.strip() for part in dtype.split(","))
+        for name in dtypes:
+            _among("--dtype", name, DTYPES)
+        _among("--effort", effort, EFFORTS)
+        operators = tuple(part.strip() for part in operator.split(",")) if operator else ()
+        for name in operators:
+            _among("--operator", name, OPERATORS)
+        if time_limit is not None and not time_limit > 0:
+            raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
+        loaded = load(subject, tuple(OPERATORS))
+        if time_limit is None:
+            time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
+        return cls(loaded, _device(device), dtypes, effort, seed, time_limit, operators)
+
 
 SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps them
-
-
-def settings(
-    subject: str,
-    device: str,
-    dtype: str,
-    effort: str,
-    seed: int,
-    time_limit: float | None = None,
-    operator: str | None = None,
-) -> Settings:
-    """Check the options and load the subject.
-
-    Raises
-    ------
-    WrongOption
-        If the dtype, the operator, the effort or the device is unknown, the device is not there, or no time
-        is allowed.
-    SubjectError
-        If the subject cannot be put under test.
-    """
-    dtypes = tuple(part.strip() for part in dtype.split(","))
-    for name in dtypes:
-        _among("--dtype", name, DTYPES)
-    _among("--effort", effort, EFFORTS)
-    operators = tuple(part.strip() for part in operator.split(",")) if operator else ()
-    for name in operators:
-        _among("--operator", name, OPERATORS)
-    if time_limit is not None and not time_limit > 0:
-        raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
-    loaded = load(subject, tuple(OPERATORS))
-    if time_limit is None:
-        time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
-    return Settings(loaded, _device(device), dtypes, effort, seed, time_limit, operators)
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:

@@ -35,7 +35,7 @@ class Run:
 
     Parameters
     ----------
-    knobs : Settings
+    settings : Settings
     cells : sequence of (operator, dtype)
         What was asked for; of those that pytest was told to leave out, none.
     directory : Path
@@ -47,7 +47,7 @@ class Run:
         Called with each unit that is finished, and whether an earlier run had finished it.
     """
 
-    knobs: Settings
+    settings: Settings
     cells: Sequence[plan.Cell]
     directory: Path
     workers: int
@@ -61,13 +61,17 @@ class Run:
     _began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.offered = [cell for cell in self.cells if self.knobs.subject.offers(cell[0])]
-        planned = plan.planned(self.offered, self.knobs)
+        self.offered = [cell for cell in self.cells if self.settings.subject.offers(cell[0])]
+        planned = plan.planned(self.offered, self.settings)
         self.units = {unit.name: unit for unit in planned.units}
         self.left_out = planned.missing
-        knobs = self.knobs
+        settings = self.settings
         self._conditions = Conditions(
-            knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject)
+            settings.subject.name,
+            settings.device,
+            settings.seed,
+            settings.time_limit,
+            source(settings.subject),
         )
 
     @property
@@ -119,31 +123,31 @@ class Run:
         """What was found, and what was not."""
         sums = [part for cell in self.offered for part in self._summed(cell)]
         found = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
-        knobs, asked = self.knobs, self.knobs.operators or tuple(OPERATORS)
+        settings, asked = self.settings, self.settings.operators or tuple(OPERATORS)
         missing = list(self.left_out) + list(found.missing)
         missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
         for operator in asked:
-            if not knobs.subject.offers(operator):
+            if not settings.subject.offers(operator):
                 missing.append(
-                    Missing(what=operator, why=f"not offered: {knobs.subject.name} has no {operator}")
+                    Missing(what=operator, why=f"not offered: {settings.subject.name} has no {operator}")
                 )
             else:
-                left = [dtype for dtype in knobs.dtypes if (operator, dtype) not in self.cells]
+                left = [dtype for dtype in settings.dtypes if (operator, dtype) not in self.cells]
                 missing += [
                     Missing(what=f"{operator}, {dtype}", why="pytest was told to leave it out")
                     for dtype in left
                 ]
         return Audit(
             settings=Recorded(
-                subject=knobs.subject.name,
-                device=knobs.device,
-                dtypes=knobs.dtypes,
+                subject=settings.subject.name,
+                device=settings.device,
+                dtypes=settings.dtypes,
                 operators=asked,
-                effort=knobs.effort_name,
-                seed=knobs.seed,
+                effort=settings.effort_name,
+                seed=settings.seed,
             ),
-            environment=environment(knobs.device),
-            command=command(knobs),
+            environment=environment(settings.device),
+            command=command(settings),
             figures=tuple(sorted(found.figures, key=lambda figure: figure.key)),
             axes=tuple(
                 sorted(
@@ -186,13 +190,17 @@ class Run:
         self.parts[chunk.name] = Part.model_validate_json(result)
 
 
-def command(knobs: Settings) -> str:
+def command(settings: Settings) -> str:
     """Repeats an audit."""
-    words = ["pytest parity_tests --audit DIR", f"--subject {knobs.subject.name}", f"--device {knobs.device}"]
-    words += [f"--dtype {','.join(knobs.dtypes)}"] + (
-        [f"--operator {','.join(knobs.operators)}"] if knobs.operators else []
+    words = [
+        "pytest parity_tests --audit DIR",
+        f"--subject {settings.subject.name}",
+        f"--device {settings.device}",
+    ]
+    words += [f"--dtype {','.join(settings.dtypes)}"] + (
+        [f"--operator {','.join(settings.operators)}"] if settings.operators else []
     )
-    return " ".join([*words, f"--effort {knobs.effort_name}", f"--seed {knobs.seed}"])
+    return " ".join([*words, f"--effort {settings.effort_name}", f"--seed {settings.seed}"])
 
 
 def source(subject: Subject) -> str:

@@ -26,7 +26,7 @@ from torch_loss_parity.audit.result_store import Chunk, executor, run, state_of
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.processes.cluster_pool import SchedulerError
 from torch_loss_parity.processes.task_pool import TaskError
-from torch_loss_parity.settings import WrongOption, settings
+from torch_loss_parity.settings import Settings, WrongOption
 
 ELEMENTS_AT_ONCE, ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 
@@ -107,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        knobs = settings(
+        settings = Settings.of(
             given.subject, given.device, given.dtype, "thorough", given.seed, operator=given.operator
         )
-        operators = knobs.operators or tuple(OPERATORS)
-        planned_sweeps, missing = planned(operators, knobs.dtypes, thorough=True, seed=given.seed)
+        operators = settings.operators or tuple(OPERATORS)
+        planned_sweeps, missing = planned(operators, settings.dtypes, thorough=True, seed=given.seed)
         missing += gaps(operators)
         with executor(given.workers, given.scheduler) as pool:
             for sweep in planned_sweeps:

@@ -40,14 +40,14 @@ def judged(
     quantity: str,
     observed: np.ndarray,
     grad_output: np.ndarray | None,
-    knobs: Settings,
+    settings: Settings,
     mode: str = "",
 ) -> Finding:
     """The certified verdict on what a subject made of a smallest input; the entry alone may explain it."""
     bound = expected(call, (quantity,), grad_output)[quantity]
     return judge_quantity(
-        knobs.subject,
-        knobs.device,
+        settings.subject,
+        settings.device,
         None,
         call,
         quantity,
@@ -60,13 +60,13 @@ def judged(
     )
 
 
-def skip_unless_in_force(entry: Divergence, knobs: Settings) -> None:
+def skip_unless_in_force(entry: Divergence, settings: Settings) -> None:
     """Skip the test of an entry that does not speak of the subject, the device and the installed torch, or
     whose operator the subject does not offer.
     """
-    if not knobs.subject.offers(operator := entry.operators[0]):
-        pytest.skip(f"not offered: {knobs.subject.name} has no {operator}")
-    if not entry.in_force(knobs.subject.name, knobs.device):
+    if not settings.subject.offers(operator := entry.operators[0]):
+        pytest.skip(f"not offered: {settings.subject.name} has no {operator}")
+    if not entry.in_force(settings.subject.name, settings.device):
         pytest.skip(
             f"the entry speaks of {', '.join(entry.subjects)} on {', '.join(entry.devices)} with "
             f"torch {entry.torch}"
@@ -77,7 +77,7 @@ def check_divergence(
     entry: Divergence,
     findings: Sequence[Finding],
     place: str,
-    knobs: Settings,
+    settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
     explain: Callable[[Finding, Subject, str], str] = report.explain,
@@ -97,9 +97,9 @@ def check_divergence(
         most = "at most " if len(findings) > 1 else ""
         worst = max(finding.strict.fraction for finding in findings)
         how = f"{most}{worst:.3g} of the bound at its smallest input"
-        tell(verified.no_longer(entry.id, place, how, knobs.device))
+        tell(verified.no_longer(entry.id, place, how, settings.device))
         return
     for finding in findings:
         explained = finding.strict.passes or finding.divergence == entry.id
-        assert explained, explain(finding, knobs.subject, knobs.device)
+        assert explained, explain(finding, settings.subject, settings.device)
     diverged(entry.id)

@@ -11,12 +11,12 @@ from torch_loss_parity.settings import Settings
 
 
 def test_random_cases_stay_within_the_bound(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    accuracy.random_cases("gradients", operator, dtype, knobs, findings)
+    accuracy.random_cases("gradients", operator, dtype, settings, tally)
 
 
 def test_every_combination_of_options_stays_within_the_bound(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    accuracy.combinations_of_options("gradients", operator, dtype, knobs, findings)
+    accuracy.combinations_of_options("gradients", operator, dtype, settings, tally)

@@ -46,16 +46,16 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: ledger.Divergence,
     quantity: str,
     of_dtype: str,
-    knobs: Settings,
+    settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    skip_unless_in_force(entry, knobs)
+    skip_unless_in_force(entry, settings)
     call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
     if quantity == FORWARD:
-        observed = run_subject.forward(knobs.subject, call, knobs.device)
+        observed = run_subject.forward(settings.subject, call, settings.device)
     else:
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
-        observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[quantity]
-    finding = judged(entry, call, quantity, observed, grad_output, knobs)
-    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", knobs, tell, diverged)
+        observed = run_subject.gradients(settings.subject, call, settings.device, grad_output)[quantity]
+    finding = judged(entry, call, quantity, observed, grad_output, settings)
+    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", settings, tell, diverged)

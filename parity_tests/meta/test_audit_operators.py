@@ -24,7 +24,7 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.families import audits
-from torch_loss_parity.settings import settings
+from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import load
 
 WHY = "nobody has written it down"
@@ -73,11 +73,13 @@ def invented(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 def test_an_operator_that_is_not_audited_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, replace(OPERATORS["softmax"], audit=Gap(WHY)))
-    knobs = settings("torch", "cpu", "float16,float32", "standard", 0)
-    both = plan.planned([(name, dtype) for name in ("softmax", "nll_loss") for dtype in knobs.dtypes], knobs)
+    settings = Settings.of("torch", "cpu", "float16,float32", "standard", 0)
+    both = plan.planned(
+        [(name, dtype) for name in ("softmax", "nll_loss") for dtype in settings.dtypes], settings
+    )
     assert all("softmax" not in {operator for operator, _ in unit.cells} for unit in both.units)
     assert [missing.why for missing in both.missing if missing.what == "softmax"] == [f"not audited: {WHY}"]
-    alone = plan.planned([("softmax", "float16")], knobs)
+    alone = plan.planned([("softmax", "float16")], settings)
     assert not alone.units
     assert [missing.what for missing in alone.missing] == ["softmax"]
     assert sweep.planned(["softmax"], ["float16"], thorough=True) == ([], [])
@@ -101,8 +103,8 @@ def test_every_telling_distribution_and_path_is_one_that_the_operator_has() -> N
 
 
 def test_an_invented_operator_is_planned_from_its_record(invented: Operator) -> None:
-    knobs = settings("torch", "cpu", "float16", "quick", 0)
-    units = plan.planned([(SOFTMIN, "float16")], knobs).units
+    settings = Settings.of("torch", "cpu", "float16", "quick", 0)
+    units = plan.planned([(SOFTMIN, "float16")], settings).units
     assert {unit.work for unit in units} == {"draw", "search", "axes", "exhaust"}
 
 

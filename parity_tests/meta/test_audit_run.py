@@ -23,7 +23,7 @@ from torch_loss_parity.audit.session import Session, WrongRequest
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.meta import small_audit
 from torch_loss_parity.processes.child import FROM_SERVER
-from torch_loss_parity.settings import settings
+from torch_loss_parity.settings import Settings
 
 pytestmark = pytest.mark.whole_runs
 
@@ -79,9 +79,9 @@ def audited(
     limit: float = 60,
 ) -> Audit:
     """A small audit, in this process and those that it starts."""
-    knobs = settings(subject, "cpu", dtype, effort, 0, limit, operators)
-    cells = [(operator, dtype) for operator in knobs.operators]
-    run = Run(knobs, cells, directory, workers)
+    settings = Settings.of(subject, "cpu", dtype, effort, 0, limit, operators)
+    cells = [(operator, dtype) for operator in settings.operators]
+    run = Run(settings, cells, directory, workers)
     run.open()
     try:
         for cell in cells:
@@ -143,9 +143,11 @@ def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that
 ) -> None:
     subject = tmp_path / "theirs.py"
     subject.write_text(THREE_ULPS)
-    knobs = settings(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
-    (unit,) = [unit for unit in plan.planned([("softmax", "float16")], knobs).units if unit.work == "exhaust"]
-    part = Part.model_validate_json(tasks.perform(Conditions(knobs.subject.name, "cpu", 0, 60.0), unit))
+    settings = Settings.of(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
+    (unit,) = [
+        unit for unit in plan.planned([("softmax", "float16")], settings).units if unit.work == "exhaust"
+    ]
+    part = Part.model_validate_json(tasks.perform(Conditions(settings.subject.name, "cpu", 0, 60.0), unit))
     assert not part.missing
     (figure,) = [figure for figure in part.figures if figure.claim == "forward"]
     assert figure.how == "exhaustive"
@@ -208,7 +210,7 @@ def asked(directory: Path, **options: Any) -> Session:
         "scheduler": None,
     }
     return Session.asked(
-        settings("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
+        Settings.of("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
     )
 
 

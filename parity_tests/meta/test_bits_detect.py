@@ -25,10 +25,10 @@ from torch_loss_parity.claims.bits.measure import Measurement, threads
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import settings
+from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 
-KNOBS = settings("torch", "cpu", "float32", "standard", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "standard", 0)
 LOG_SOFTMAX = OPERATORS["log_softmax"]
 FAMILY = next(each for each in families_of(LOG_SOFTMAX) if each.name == "log_softmax along the last dim")
 HOLDS: Mapping[str, Row] = {name: {"holds": list(INVARIANCES)} for name in ("forward", "gradient")}
@@ -137,7 +137,7 @@ def test_a_fault_of_the_gradient_alone_breaks_it_for_the_gradient_alone(
 
 def test_an_order_that_changes_from_call_to_call_fails_whoever_it_is() -> None:
     assert ("forward", "twice") in broken(planted(another_order_each_time))
-    knobs = replace(KNOBS, subject=planted(another_order_each_time))
+    settings = replace(SETTINGS, subject=planted(another_order_each_time))
     with pytest.raises(
         AssertionError,
         match=r"the same call of log_softmax along the last dim .* gives "
@@ -145,7 +145,7 @@ def test_an_order_that_changes_from_call_to_call_fails_whoever_it_is() -> None:
         r"bits",
     ):
         claim.test_the_same_call_gives_the_same_bits(
-            OPERATORS["log_softmax"], "float32", knobs, Tally("log_softmax", "float32")
+            OPERATORS["log_softmax"], "float32", settings, Tally("log_softmax", "float32")
         )
 
 
@@ -189,7 +189,7 @@ def told_by(subject: Subject) -> list[dict[str, Any]]:
     """The news of a comparison with the table."""
     tally = Tally("log_softmax", "float32")
     check = claim.test_bits_change_where_the_table_says_so_and_nowhere_else
-    check(OPERATORS["log_softmax"], "float32", replace(KNOBS, subject=subject), tally)
+    check(OPERATORS["log_softmax"], "float32", replace(SETTINGS, subject=subject), tally)
     assert tally.failed == 0
     return tally.news
 
@@ -258,7 +258,7 @@ def test_a_subject_without_a_part_is_skipped_with_the_command_that_records_it(ta
         claim.test_bits_change_where_the_table_says_so_and_nowhere_else,
     )
     with pytest.raises(pytest.skip.Exception):
-        check(OPERATORS["log_softmax"], "float32", KNOBS, tally)
+        check(OPERATORS["log_softmax"], "float32", SETTINGS, tally)
     # Torch.
     assert [
         "to record them: python -m torch_loss_parity.claims.bits --record" in each["text"]

@@ -195,9 +195,9 @@ def fails(subject: Subject, cases: Iterator[Case]) -> bool:
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_region_of_the_domain_sees_a_fault_that_ordinary_cases_miss(fault: Fault) -> None:
     subject, operator = planted(fault), OPERATORS[fault.operator]
-    knobs = Settings(subject, "cpu", (DTYPE,), "standard", 0)
+    settings = Settings(subject, "cpu", (DTYPE,), "standard", 0)
     (region,) = (region for region in regions(fault.operator) if region.name == fault.region)
-    assert fails(subject, cases_of(region, operator, DTYPE, knobs))
+    assert fails(subject, cases_of(region, operator, DTYPE, settings))
     assert not fails(subject, ordinary(fault.operator))
 
 

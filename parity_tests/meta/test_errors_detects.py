@@ -202,8 +202,8 @@ def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_
 
 def run(operator: str, row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
     tally = Tally(operator, "float32")
-    knobs = Settings(subject, device, DTYPES, "standard", 0)
-    errors.row_is_refused(OPERATORS[operator], ["float32"], knobs, lambda dtype: tally, refusal=row)
+    settings = Settings(subject, device, DTYPES, "standard", 0)
+    errors.row_is_refused(OPERATORS[operator], ["float32"], settings, lambda dtype: tally, refusal=row)
     return tally
 
 

@@ -37,11 +37,11 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import WrongOption, settings
+from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject, SubjectError
 
 ROOT = Path(__file__).parents[2]
-KNOBS = settings("torch", "cpu", "float32", "quick", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 MEAN_BY_ROWS = """
     import torch.nn.functional as F
     def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -216,7 +216,7 @@ def test_each_wrong_option_says_what_was_given_and_what_there_is(wrong: dict[str
         "seed": 0,
     }
     with pytest.raises((WrongOption, SubjectError), match=message):
-        settings(**right | wrong)
+        Settings.of(**right | wrong)
 
 
 def test_a_subject_that_offers_nothing_or_raises_on_import_is_refused(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_softmax_whose_gradient_is_zero_passes_forward_and_fails_the_gradient(
 
 def test_zero_cases_fail() -> None:
     with pytest.raises(AssertionError, match="no case was run"):
-        check_cases([], verify_forward, KNOBS, Tally("softmax", "float32"))
+        check_cases([], verify_forward, SETTINGS, Tally("softmax", "float32"))
 
 
 def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() -> None:
@@ -272,7 +272,9 @@ def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() 
     assert [row.verdict for row in rows([tally.as_property()], OPERATORS, DTYPES)] == [
         "FAIL (nothing was run)"
     ]
-    (finding,) = verify_forward(KNOBS.subject, OPERATORS["softmax"].case("float32", (4, 3), "normal", {}, 0))
+    (finding,) = verify_forward(
+        SETTINGS.subject, OPERATORS["softmax"].case("float32", (4, 3), "normal", {}, 0)
+    )
     tally.add(replace(finding, verdict=replace(finding.verdict, undecided=1)))
     assert [
         (row.cases, row.undecided, row.verdict) for row in rows([tally.as_property()], OPERATORS, DTYPES)
@@ -328,7 +330,7 @@ def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails()
 
     def check(entry: ledger.Divergence) -> None:
         test = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
-        test(entry, FORWARD, "bfloat16", KNOBS, told.append, diverged.append)
+        test(entry, FORWARD, "bfloat16", SETTINGS, told.append, diverged.append)
 
     check(TAIL)
     assert (told, diverged) == ([], [TAIL.id])

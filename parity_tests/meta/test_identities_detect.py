@@ -29,7 +29,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import settings
+from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.builtin import function_of
 
@@ -367,7 +367,7 @@ def test_no_weighted_mean_divides_by_the_number_of_rows_by_chance() -> None:
 def test_what_an_identity_needs_and_a_subject_lacks_is_named() -> None:
     assert {name for identity in identities() for name in identity.needs} <= set(OPERATORS)
     lacking = replace(
-        settings("torch", "cpu", "float32", "quick", 0),
+        Settings.of("torch", "cpu", "float32", "quick", 0),
         subject=Subject("lacking", SimpleNamespace(softmax=F.softmax), ""),
     )
     identity = named("exp of log_softmax = softmax", "softmax")

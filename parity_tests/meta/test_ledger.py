@@ -22,7 +22,7 @@ from torch_loss_parity.formulas import torch_second_order
 from torch_loss_parity.ledger import files, ledger, schema
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
-from torch_loss_parity.settings import settings
+from torch_loss_parity.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -262,8 +262,8 @@ def test_files_are_read_as_utf_8_whatever_the_locale(copy: Path) -> None:
 
 
 def test_an_entry_whose_operator_is_not_offered_is_skipped_by_name() -> None:
-    knobs = settings("torch.nn", "cpu", "float32", "quick", 0)
+    settings = Settings.of("torch.nn", "cpu", "float32", "quick", 0)
     entries = {entry.operators[0]: entry for entry in ledger.entries_of("torch.nn")}
     with pytest.raises(pytest.skip.Exception, match=r"not offered: torch\.nn has no logsumexp"):
-        skip_unless_in_force(entries["logsumexp"], knobs)
-    skip_unless_in_force(entries["softmax"], knobs)
+        skip_unless_in_force(entries["logsumexp"], settings)
+    skip_unless_in_force(entries["softmax"], settings)

@@ -221,8 +221,8 @@ def test_an_operator_that_refuses_a_row_fails() -> None:
 
 
 def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
-    knobs = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
-    recorded = (knobs, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
+    settings = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
+    recorded = (settings, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
     tally = Tally(NLL, "float32")
     semantics.settle("size mismatch", *recorded, tally)
     assert tally.diverged == {"target-of-shape-one-has-no-backward": 1}

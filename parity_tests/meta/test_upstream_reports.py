@@ -31,8 +31,8 @@ def needs_only_torch(script: str) -> bool:
     return set(IMPORTS.findall(script)) <= {"torch", "warnings"}
 
 
-def skip_unless_in_force(entry: Divergence | Shortfall, knobs: Settings) -> None:
-    if knobs.subject.name != "torch" or not entry.in_force(entry.subjects[0], knobs.device):
+def skip_unless_in_force(entry: Divergence | Shortfall, settings: Settings) -> None:
+    if settings.subject.name != "torch" or not entry.in_force(entry.subjects[0], settings.device):
         pytest.skip(f"the script speaks of torch {entry.torch} on {', '.join(entry.devices)}")
 
 
@@ -46,13 +46,13 @@ def records(tell: Callable[[News], None], diverged: Callable[[str], None]) -> Re
 
 @contextmanager
 def that_it_is_not_shown_is_news(
-    entry: Divergence | Shortfall, place: str, knobs: Settings, records: Records
+    entry: Divergence | Shortfall, place: str, settings: Settings, records: Records
 ) -> Iterator[None]:
     tell, diverged = records
     try:
         yield
     except NotShown as error:
-        tell(verified.no_longer(entry.id, f"script: {place}", str(error), knobs.device))
+        tell(verified.no_longer(entry.id, f"script: {place}", str(error), settings.device))
     else:
         diverged(entry.id)
 
@@ -68,10 +68,10 @@ def prints_as_recorded(entry: Shortfall, printed: str) -> None:
     ids=[f"{entry.id}, {quantity}, {dtype}" for entry, quantity, dtype in SCRIPTS],
 )
 def test_the_script_shows_a_result_that_breaks_the_bound(
-    entry: Divergence, quantity: str, of_dtype: str, knobs: Settings, records: Records
+    entry: Divergence, quantity: str, of_dtype: str, settings: Settings, records: Records
 ) -> None:
-    skip_unless_in_force(entry, knobs)
-    with that_it_is_not_shown_is_news(entry, f"{quantity}, {of_dtype}", knobs, records):
+    skip_unless_in_force(entry, settings)
+    with that_it_is_not_shown_is_news(entry, f"{quantity}, {of_dtype}", settings, records):
         shown = shown_by(entry, quantity, of_dtype)
         assert len(shown.script.splitlines()) <= LONGEST_SCRIPT
         assert needs_only_torch(shown.script)
@@ -79,32 +79,32 @@ def test_the_script_shows_a_result_that_breaks_the_bound(
 
 @pytest.mark.parametrize("entry", OF_PLAIN_CALLS, ids=lambda entry: entry.id)
 def test_the_script_of_a_shortfall_prints_what_is_recorded(
-    entry: Shortfall, knobs: Settings, records: Records
+    entry: Shortfall, settings: Settings, records: Records
 ) -> None:
-    skip_unless_in_force(entry, knobs)
+    skip_unless_in_force(entry, settings)
     assert needs_only_torch(entry.script)
-    with that_it_is_not_shown_is_news(entry, "", knobs, records):
+    with that_it_is_not_shown_is_news(entry, "", settings, records):
         prints_as_recorded(entry, printed_by(entry.script))
 
 
 @pytest.mark.whole_runs
 @pytest.mark.parametrize("entry", OF_COMPILED_CALLS, ids=lambda entry: entry.id)
 def test_the_script_of_a_compiled_call_prints_what_is_recorded(
-    entry: Shortfall, knobs: Settings, records: Records
+    entry: Shortfall, settings: Settings, records: Records
 ) -> None:
     """Seconds of the compiler each, so once: in the report."""
-    skip_unless_in_force(entry, knobs)
+    skip_unless_in_force(entry, settings)
     assert needs_only_torch(entry.script)
-    with that_it_is_not_shown_is_news(entry, "", knobs, records):
+    with that_it_is_not_shown_is_news(entry, "", settings, records):
         prints_as_recorded(entry, re.findall(r"^prints `(.*?)`$", report(entry), re.MULTILINE | re.DOTALL)[0])
 
 
 @pytest.mark.parametrize("entry", [*ledger.entries_of("torch"), *OF_PLAIN_CALLS], ids=lambda entry: entry.id)
 def test_the_report_says_all_that_an_issue_needs(
-    entry: Divergence | Shortfall, knobs: Settings, records: Records
+    entry: Divergence | Shortfall, settings: Settings, records: Records
 ) -> None:
-    skip_unless_in_force(entry, knobs)
-    with that_it_is_not_shown_is_news(entry, "", knobs, records):
+    skip_unless_in_force(entry, settings)
+    with that_it_is_not_shown_is_news(entry, "", settings, records):
         text = report(entry)
         for part in ("```python\n", "prints `", "**Why.**", "**Environment**", "torch 2", entry.link):
             assert part in text

@@ -17,7 +17,7 @@ from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, system, watchdog
-from torch_loss_parity.settings import SETTINGS, WrongOption, settings
+from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")
     ]
     try:
-        config.stash[SETTINGS] = settings(*asked)
+        config.stash[SETTINGS] = Settings.of(*asked)
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
     worker = getattr(config, "workerinput", None)
@@ -101,15 +101,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    knobs = config.stash[SETTINGS]
+    settings = config.stash[SETTINGS]
     return [
-        f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
-        f"effort {knobs.effort_name}, seed {knobs.seed}",
+        f"parity: subject {settings.subject.name}, device {settings.device}, dtypes {','.join(settings.dtypes)}, "
+        f"effort {settings.effort_name}, seed {settings.seed}",
         machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(
             ["parity: quick effort leaves out the suite's tests of itself, in folders called meta"]
-            if knobs.effort_name == "quick"
+            if settings.effort_name == "quick"
             else []
         ),
         *(

@@ -150,11 +150,11 @@ def _request(
     if not (CHECKOUT / "conftest.py").exists():
         raise ValueError(f"{CHECKOUT} has no conftest.py: this is run from a checkout")
     from torch_loss_parity.operators import DTYPES, OPERATORS
-    from torch_loss_parity.settings import settings
+    from torch_loss_parity.settings import Settings
 
     # What is wrong with these is told before an environment is made; the subject may be at home in another.
     dtypes, operators = given.dtype or ",".join(DTYPES), given.operator or ",".join(OPERATORS)
-    knobs = settings("torch", "cpu", dtypes, given.effort, given.seed, operator=operators)
+    settings = Settings.of("torch", "cpu", dtypes, given.effort, given.seed, operator=operators)
     subject = given.subject
     if given.write and subject.endswith(".py"):
         raise ValueError(f"--write with --subject {subject}: others could not repeat what is recorded")
@@ -163,7 +163,7 @@ def _request(
             raise ValueError(f"--subject is {subject!r}; there is no such file")
         subject = str(Path(subject).resolve())
     if given.write or given.compare:
-        chosen = {"dtypes": list(knobs.dtypes), "operators": list(knobs.operators)}
+        chosen = {"dtypes": list(settings.dtypes), "operators": list(settings.operators)}
         asked = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
         known.compare_options(asked | chosen)
     releases = [wanted(argument) for argument in given.releases]

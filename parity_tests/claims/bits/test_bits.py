@@ -32,61 +32,61 @@ from torch_loss_parity.settings import Settings
 
 
 def test_the_same_call_gives_the_same_bits(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     """Required of everyone, unless the table records that it does not hold."""
-    part = bits.nearest(knobs.subject, knobs.device)
+    part = bits.nearest(settings.subject, settings.device)
     recorded = part.families if part else {}
-    sizes = _sizes("threads", knobs)
+    sizes = _sizes("threads", settings)
     for family in _families(operator):
         for size in sizes[:1] if recorded else sizes:  # where the table knows, the other test tries the rest
-            broken = Measurement(knobs.subject, family, dtype, knobs.device).differences("threads", size)
+            broken = Measurement(settings.subject, family, dtype, settings.device).differences(
+                "threads", size
+            )
             for quantity in QUANTITIES:
                 known = dtype in recorded.get(family.name, {}).get(quantity, {}).get("twice", {})
                 how = "" if known else broken.get(("twice", quantity), "")
-                findings.count(not how)
+                tally.count(not how)
                 assert not how, (
                     f"the same call of {family.name} ({quantity}, {dtype}) gives other bits: {how}. If that "
                     f"is how it is, record it: "
-                    f"{bits.command(knobs.subject, knobs.device)}"
+                    f"{bits.command(settings.subject, settings.device)}"
                 )
 
 
 def test_bits_change_where_the_table_says_so_and_nowhere_else(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     """What is otherwise is news, whether the table has a part for this environment or is compared with the
     nearest.
     """
-    part, subject = bits.nearest(knobs.subject, knobs.device), knobs.subject
+    part, subject = bits.nearest(settings.subject, settings.device), settings.subject
     if part is None:
-        nothing = f"{bits.PATH.name} records no bits of {subject.name} on {knobs.device.split(':')[0]}"
-        text = f"{nothing}; to record them: {bits.command(subject, knobs.device)}"
+        nothing = f"{bits.PATH.name} records no bits of {subject.name} on {settings.device.split(':')[0]}"
+        text = f"{nothing}; to record them: {bits.command(subject, settings.device)}"
         if subject.name in ("torch", "torch.nn"):
-            findings.tell(News("bits", subject.name, "", text))
+            tally.tell(News("bits", subject.name, "", text))
         pytest.skip(text)
-    unlike = here(knobs.device).unlike(part.environment)
+    unlike = here(settings.device).unlike(part.environment)
     where = f"recorded with {unlike}" if unlike else "recorded in this very environment"
     for family in _families(operator):
-        findings.count()
+        tally.count()
         if family.name not in part.families:
-            text = f"{family.name} is not recorded ({where}): {bits.command(subject, knobs.device)}"
-            findings.tell(News("bits", family.name, dtype, text, not unlike))
+            text = f"{family.name} is not recorded ({where}): {bits.command(subject, settings.device)}"
+            tally.tell(News("bits", family.name, dtype, text, not unlike))
             continue
-        measurement = Measurement(subject, family, dtype, knobs.device)
+        measurement = Measurement(subject, family, dtype, settings.device)
         found = changes(
-            measurement, part.families[family.name], {probe: _sizes(probe, knobs) for probe in SIZES}
+            measurement, part.families[family.name], {probe: _sizes(probe, settings) for probe in SIZES}
         )
         for _ in range(len(QUANTITIES) * len(family.invariances) - 1):
-            findings.count()
+            tally.count()
         for row, text in found.items():
             quantity, invariance, _ = row.split(".")
             if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
-                findings.count(False)
+                tally.count(False)
                 pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
-            findings.tell(
-                News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike)
-            )
+            tally.tell(News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike))
 
 
 def changes(
@@ -136,6 +136,6 @@ def _families(operator: Operator) -> tuple[Family, ...]:
     return families_of(operator)
 
 
-def _sizes(probe: str, knobs: Settings) -> tuple[Size, ...]:
+def _sizes(probe: str, settings: Settings) -> tuple[Size, ...]:
     """All of them; at quick effort few."""
-    return SIZES[probe][:: len(SIZES[probe])] if knobs.effort_name == "quick" else SIZES[probe]
+    return SIZES[probe][:: len(SIZES[probe])] if settings.effort_name == "quick" else SIZES[probe]

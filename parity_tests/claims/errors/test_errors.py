@@ -37,6 +37,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_errors(
-    operator: Operator, dtypes: list[str], refusal: Refusal, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], refusal: Refusal, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.row_is_refused(operator, dtypes, knobs, findings_of, refusal=refusal)
+    checks.row_is_refused(operator, dtypes, settings, tally_of, refusal=refusal)

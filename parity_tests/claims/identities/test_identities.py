@@ -39,38 +39,41 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_identity(
-    operator: Operator, dtype: str, identity: Identity, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, identity: Identity, settings: Settings, tally: Tally
 ) -> None:
-    missing = [name for name in identity.needs if not knobs.subject.offers(name)]
+    missing = [name for name in identity.needs if not settings.subject.offers(name)]
     if missing:
         pytest.skip(
-            f"not offered: {knobs.subject.name} has no {', '.join(missing)}, which the identity is "
+            f"not offered: {settings.subject.name} has no {', '.join(missing)}, which the identity is "
             f"composed of"
         )
     failures = []
-    for variant in identity.variants(operator.name, dtype, knobs.effort_name, knobs.seed, knobs.dtypes):
+    for variant in identity.variants(
+        operator.name, dtype, settings.effort_name, settings.seed, settings.dtypes
+    ):
         for comparison in verify_identity(
-            identity, operator.name, dtype, variant, knobs.subject, knobs.device
+            identity, operator.name, dtype, variant, settings.subject, settings.device
         ):
-            findings.add(comparison.finding)
+            tally.add(comparison.finding)
             for entry in comparison.entries[1:]:
-                findings.diverge(entry)
+                tally.diverge(entry)
             if not comparison.finding.verdict.passes:
                 failures.append(comparison)
     if failures:
         failures.sort(key=lambda comparison: comparison.finding.verdict.elements)
         shown = "\n\n".join(
-            explain(comparison, identity, knobs.subject, knobs.device) for comparison in failures[:SHOWN]
+            explain(comparison, identity, settings.subject, settings.device)
+            for comparison in failures[:SHOWN]
         )
         node = (
             f"parity_tests/claims/identities/test_identities.py::test_identity[{operator.name}, {dtype}: "
             f"{identity.name}]"
         )
         options = (
-            f"--subject {knobs.subject.name} --device {knobs.device} --effort {knobs.effort_name} "
-            f"--seed {knobs.seed}"
+            f"--subject {settings.subject.name} --device {settings.device} --effort {settings.effort_name} "
+            f"--seed {settings.seed}"
         )
         again = f"reproduce with\n  python -m pytest '{node}' {options} --dtype {dtype}"
         raise AssertionError(
-            f"{len(failures)} of {findings.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}"
+            f"{len(failures)} of {tally.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}"
         )

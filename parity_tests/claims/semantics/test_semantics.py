@@ -40,12 +40,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 def test_semantics(
-    operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], row: Row, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.row_holds(operator, dtypes, knobs, findings_of, row=row)
+    checks.row_holds(operator, dtypes, settings, tally_of, row=row)
 
 
 def test_result_dtype(
-    operator: Operator, dtypes: list[str], promotion: Promotion, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], promotion: Promotion, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.result_has_the_promoted_dtype(operator, dtypes, knobs, findings_of, promotion=promotion)
+    checks.result_has_the_promoted_dtype(operator, dtypes, settings, tally_of, promotion=promotion)

@@ -32,7 +32,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import Settings, settings
+from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
 
@@ -162,39 +162,39 @@ def _summed(operator: str, **arguments: Any) -> Any:
 # --- both scores --------------------------------------------------------------------------------------------
 
 
-def chosen(knobs: Settings, backend: str) -> list[Program]:
+def chosen(settings: Settings, backend: str) -> list[Program]:
     """The programs that a run compiles: every one in thorough effort, else the few that tell most for their
     time.
 
     Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an
     operator is decomposed alone, and inductor gets that of bfloat16 too.
     """
-    asked = knobs.operators or OPERATORS
+    asked = settings.operators or OPERATORS
     offered = [
         operator
         for operator in OPERATORS.values()
-        if knobs.subject.offers(operator.name) and operator.name in asked
+        if settings.subject.offers(operator.name) and operator.name in asked
     ]
-    single = "float32" if "float32" in knobs.dtypes else knobs.dtypes[0]
+    single = "float32" if "float32" in settings.dtypes else settings.dtypes[0]
     found = []
-    for dtype in knobs.dtypes:
-        full = knobs.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
+    for dtype in settings.dtypes:
+        full = settings.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
         if full or backend == DECOMPOSED or dtype == "bfloat16":
             found += [
                 program
                 for operator in offered
-                for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)
+                for program in programs_of(operator, dtype, settings.seed, first_alone=not full)
             ]
         if full:
             found += [program for operator in offered for program in rewritten_of(operator, dtype)]
     return found
 
 
-def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
+def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
     found = []
     for entry in ledger.entries():
-        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(knobs.subject.name, knobs.device):
+        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(settings.subject.name, settings.device):
             for quantity, dtype in product(entry.claims, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
@@ -202,7 +202,7 @@ def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
     return found
 
 
-def judged(knobs: Settings, backend: str) -> tuple[list[Finding], list[str]]:
+def judged(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     """The findings of everything compiled with ``backend``, and the table of eager and compiled scores.
 
     Raises
@@ -210,7 +210,7 @@ def judged(knobs: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     NoCompiler
         If inductor finds no compiler.
     """
-    asked, subject, device = chosen(knobs, backend), knobs.subject, knobs.device
+    asked, subject, device = chosen(settings, backend), settings.subject, settings.device
     try:
         results = run(asked, subject, device, backend, fullgraph=subject.name in BUILTIN)
     except Exception as error:
@@ -247,7 +247,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--effort", default="standard")
     options = parser.parse_args()
-    _, lines = judged(settings("torch", options.device, ",".join(DTYPES), options.effort, 0), options.backend)
+    _, lines = judged(
+        Settings.of("torch", options.device, ",".join(DTYPES), options.effort, 0), options.backend
+    )
     print("\n".join(lines))
 
 

@@ -27,7 +27,7 @@ class Attempt:
     verify: Verify
 
 
-def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> None:
+def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally) -> None:
     """Judge every attempt and fail with all that is wrong.
 
     An exception is a failure that the ledger may explain as a shortfall; one that it explains and that does
@@ -37,19 +37,19 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
     for attempt in attempts:
         case = attempt.case
         known = ledger.shortfall(
-            knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence
+            settings.subject.name, settings.device, CLAIM, case.operator, case.dtype, attempt.sentence
         )
         try:
-            found = findings_of(case, attempt.verify, knobs, tally)
+            found = findings_of(case, attempt.verify, settings, tally)
         except Exception as error:
-            if knobs.subject.declines(error):
+            if settings.subject.declines(error):
                 tally.decline(reason_of(error))
                 continue
             tally.count(passes=known is not None)
             if known is not None:
                 tally.diverge(known.id)
             else:
-                name = f"{case.operator} of {knobs.subject.name} on {knobs.device}, {case.dtype}"
+                name = f"{case.operator} of {settings.subject.name} on {settings.device}, {case.dtype}"
                 failures.append(
                     f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}"
                 )
@@ -57,11 +57,13 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
         if known is not None:
             tally.tell(
                 verified.no_longer_falls_short(
-                    known.id, case.operator, case.dtype, attempt.sentence, knobs.device
+                    known.id, case.operator, case.dtype, attempt.sentence, settings.device
                 )
             )
         failures += [
-            explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes
+            explain(finding, settings.subject, settings.device)
+            for finding in found
+            if not finding.verdict.passes
         ]
     assert tally.cases or tally.declined, "no case was run"
     if failures:
