@@ -252,8 +252,8 @@ def test_the_benchmarks_own_tests_are_not_timed() -> None:
     ended = run("benchmarks", "--collect-only", "-q", "--operator", "softmax")
     assert "benchmarks/meta" not in ended.printed
     assert "deselected" in ended.printed
-    ended = run("benchmarks/meta/test_work.py", "--collect-only", "-q")
-    assert "benchmarks/meta/test_work.py" in ended.printed
+    ended = run("benchmarks/meta/test_workload.py", "--collect-only", "-q")
+    assert "benchmarks/meta/test_workload.py" in ended.printed
 
 
 def test_a_subject_is_loaded_once(tmp_path: Path) -> None:
