@@ -49,7 +49,7 @@ class Result:
     peak, peak_over_input : float or None
         The most memory held beyond what was there; as a multiple of the input.
     ulps, fraction : float
-        The worst error in ulps, and worst error / allowed, of all claims.
+        The worst error in ulps, and worst error / allowed, of all quantities.
     """
 
     work: str

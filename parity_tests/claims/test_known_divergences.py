@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     smallest = [
         (entry, quantity, dtype)
         for entry in plain
-        for quantity in entry.claims
+        for quantity in entry.quantities
         if not Quantity.parse(quantity).along
         for dtype in entry.dtypes
     ]

@@ -138,7 +138,7 @@ def report(entry: Divergence | Shortfall, quantity: str | None = None, dtype: st
     """
     if isinstance(entry, Shortfall):
         return _shortfall(entry)
-    quantities, dtypes = (quantity,) if quantity else entry.claims, (dtype,) if dtype else entry.dtypes
+    quantities, dtypes = (quantity,) if quantity else entry.quantities, (dtype,) if dtype else entry.dtypes
     tried = [_shown_or_not(entry, *each) for each in product(quantities, dtypes)]
     shown = [each for each in tried if isinstance(each, Shown)]
     if not shown:
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.id not in known:
         parser.error(f"there is no entry {options.id!r}; choose from {', '.join(known)}")
     entry = known[options.id]
-    for name, plural in (("quantity", "claims"), ("dtype", "dtypes")):
+    for name, plural in (("quantity", "quantities"), ("dtype", "dtypes")):
         asked, there = getattr(options, name), getattr(entry, plural, ())
         if isinstance(entry, Divergence) and asked is not None and asked not in there:
             parser.error(f"--{name} is {asked!r}; the entry {entry.id} has {', '.join(there)}")

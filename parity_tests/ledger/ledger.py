@@ -23,7 +23,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
 from torch_loss_parity.ledger import files
 
-REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
+REQUIRED = ("id", "operators", "quantities", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
 
@@ -50,7 +50,7 @@ class Divergence(Entry):
 
     id: str
     operators: tuple[str, ...]
-    claims: tuple[str, ...]
+    quantities: tuple[str, ...]
     dtypes: tuple[str, ...]
     torch: str
     reason: str
@@ -65,10 +65,10 @@ class Divergence(Entry):
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     formula: str = ""
 
-    def covers(self, call: Call, claim: str, mode: str = "") -> bool:
+    def covers(self, call: Call, quantity: str, mode: str = "") -> bool:
         return (
             call.operator in self.operators
-            and claim in self.claims
+            and quantity in self.quantities
             and call.dtype in self.dtypes
             and (not self.modes or mode in self.modes)
             and all(_is_one_of(call.facts.get(name), values) for name, values in self.when.items())
@@ -79,10 +79,10 @@ class Divergence(Entry):
     def function(self) -> Callable[..., Any] | None:
         return formula(self.formula, torch_formulas) if self.formula else None
 
-    def smallest_call(self, claim: str, dtype: str) -> tuple[Call, np.ndarray | None]:
-        """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
-        recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
-        del recorded["claim"]
+    def smallest_call(self, quantity: str, dtype: str) -> tuple[Call, np.ndarray | None]:
+        """The smallest input recorded for ``quantity`` as a call in ``dtype``, and its upstream gradient."""
+        recorded = dict(next(entry for entry in self.smallest if entry["quantity"] == quantity))
+        del recorded["quantity"]
         grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
         output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
         arguments = {
@@ -94,7 +94,7 @@ class Divergence(Entry):
             arguments,
             dtype,
             output_dtype,
-            () if claim == "forward" else (claim,),
+            () if quantity == "forward" else (quantity,),
             dtypes=dtypes,
         )
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
@@ -187,7 +187,7 @@ def entries() -> tuple[Divergence, ...]:
     ------
     ValueError
         If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a
-        claim, or two share an id; or for what `files.written` refuses.
+        quantity, or two share an id; or for what `files.written` refuses.
     """
     return tuple(parse(each.fields, each.place) for each in files.written() if each.kind == "divergence")
 
@@ -261,11 +261,11 @@ def parse(entry: Mapping[str, Any], place: str = "") -> Divergence:
     place = _check_fields(entry, REQUIRED, Divergence, place)
     if not entry.get("arithmetic") and not entry.get("formula"):
         raise ValueError(f"{place}: must say what holds: an arithmetic or a formula")
-    recorded = [smallest.get("claim") for smallest in entry["smallest"]]
-    if sorted(recorded, key=str) != sorted(entry["claims"]):
+    recorded = [smallest.get("quantity") for smallest in entry["smallest"]]
+    if sorted(recorded, key=str) != sorted(entry["quantities"]):
         raise ValueError(
-            f"{place}: has claims {', '.join(entry['claims'])} but smallest inputs for "
-            f"{', '.join(map(str, recorded))}; allowed is one smallest input for each claim"
+            f"{place}: has quantities {', '.join(entry['quantities'])} but smallest inputs for "
+            f"{', '.join(map(str, recorded))}; allowed is one smallest input for each quantity"
         )
     return Divergence(**_frozen(entry))
 

@@ -288,7 +288,7 @@ TAIL = next(entry for entry in ledger.entries() if entry.id == "half-softmax-tai
 WRONG = [
     ({"arithmetc": {}}, "unknown fields arithmetc; allowed are id, "),
     ({"arithmetic": {}}, "must say what holds: an arithmetic or a formula$"),
-    ({"claims": ["forward", "input"]}, "has claims .* but smallest inputs for"),
+    ({"quantities": ["forward", "input"]}, "has quantities .* but smallest inputs for"),
 ]
 
 
@@ -334,7 +334,7 @@ def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails()
 
     check(TAIL)
     assert (told, diverged) == ([], [TAIL.id])
-    check(replace(TAIL, smallest=({"claim": FORWARD, "input": [[0.0], [0.0]], "dim": 0},)))
+    check(replace(TAIL, smallest=({"quantity": FORWARD, "input": [[0.0], [0.0]], "dim": 0},)))
     assert [news.id for news in told] == [TAIL.id]
     with pytest.raises(AssertionError, match="the result is wrong: the error is"):
         check(replace(TAIL, arithmetic={"exp_ulps": 4.0}))

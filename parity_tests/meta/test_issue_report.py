@@ -19,7 +19,7 @@ from torch_loss_parity.settings import Settings
 SCRIPTS = [
     (entry, quantity, dtype)
     for entry in ledger.entries_of("torch")
-    for quantity in entry.claims
+    for quantity in entry.quantities
     for dtype in entry.dtypes
 ]
 OF_PLAIN_CALLS = ledger.shortfalls_of("torch")

@@ -154,7 +154,7 @@ def spoil(copy: Path, old: str, new: str, name: str = FILE) -> Path:
 
 
 BY_SCHEMA = [
-    ('claims = ["forward"]', 'claims = ["fwd"]', r"claims\[0\]: is 'fwd'; allowed is forward, "),
+    ('quantities = ["forward"]', 'quantities = ["fwd"]', r"quantities\[0\]: is 'fwd'; allowed is forward, "),
     (
         'dtypes = ["float16", "b',
         'dtypes = ["float61", "b',
@@ -199,14 +199,14 @@ REFUSED = [
     ('id = "', "id = ", FILE, f"^ledger/{FILE} is no TOML in UTF-8: .*line "),
     ('operators = ["softmax"]', 'operators = ["nll_loss"]', FILE, r"its head; allowed is \['softmax'\]$"),
     (
-        "claims",
-        'operators = ["nll_loss"]\nclaims',
+        "quantities",
+        'operators = ["nll_loss"]\nquantities',
         FILE,
         f"{ENTRY}: operators is .*allowed are lists with ",
     ),
     (
-        "claims",
-        'reasons = ["none"]\nclaims',
+        "quantities",
+        'reasons = ["none"]\nquantities',
         FILE,
         f"{ENTRY}: reasons has 'none'; reasons.toml has ",
     ),
@@ -241,7 +241,7 @@ def test_a_file_that_is_named_for_no_operator_or_subject_is_refused(copy: Path) 
 
 
 def test_an_entry_may_say_what_its_head_says_and_its_own_reason_comes_last(copy: Path) -> None:
-    spoil(copy, "claims", 'torch = ">=2.9"\nreasons = ["double-rounding-through-float32"]\nclaims')
+    spoil(copy, "quantities", 'torch = ">=2.9"\nreasons = ["double-rounding-through-float32"]\nquantities')
     first = files.written(copy)[0]
     assert (first.fields["id"], first.fields["torch"]) == (ENTRY, ">=2.9")
     assert first.fields["operators"] == ["softmax"]

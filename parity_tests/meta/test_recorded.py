@@ -116,14 +116,14 @@ def test_a_smallest_input_may_be_full_of_one_number() -> None:
         {
             "id": "known",
             "operators": ["softmax"],
-            "claims": ["forward"],
+            "quantities": ["forward"],
             "dtypes": ["float32"],
             "torch": ">=2",
             "reason": "",
             "measured": "",
             "link": "",
             "arithmetic": {"intermediate": "storage"},
-            "smallest": [{"claim": "forward", "input": {"full": 0.5, "shape": [2, 3]}, "dim": 1}],
+            "smallest": [{"quantity": "forward", "input": {"full": 0.5, "shape": [2, 3]}, "dim": 1}],
         }
     )
     call, _ = entry.smallest_call("forward", "float32")

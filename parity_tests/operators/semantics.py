@@ -99,7 +99,9 @@ class Row:
         """What the row says of "forward", "input" and "target", in ``dtype``."""
         said = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
         return {
-            claim: _resolved(number, FORMATS[dtype]) for claim, number in said.items() if number is not None
+            quantity: _resolved(number, FORMATS[dtype])
+            for quantity, number in said.items()
+            if number is not None
         }
 
 

@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         smallest = [
             pytest.param(entry, quantity, dtype, id=f"{entry.id}, {quantity}, {dtype}")
             for entry in ledger.entries_of(metafunc.config.getoption("subject"))
-            for quantity in entry.claims
+            for quantity in entry.quantities
             if Quantity.parse(quantity).along
             for dtype in entry.dtypes
         ]

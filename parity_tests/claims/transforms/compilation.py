@@ -195,7 +195,7 @@ def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     found = []
     for entry in ledger.entries():
         if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(settings.subject.name, settings.device):
-            for quantity, dtype in product(entry.claims, entry.dtypes):
+            for quantity, dtype in product(entry.quantities, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
                 found.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))

@@ -306,7 +306,7 @@ UNDER_VJP = [
     (entry, quantity, dtype)
     for entry in ledger.entries()
     if transforms.VJP in entry.modes
-    for quantity in entry.claims
+    for quantity in entry.quantities
     for dtype in entry.dtypes
 ]
 
@@ -349,6 +349,6 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
         for finding in compilation.judge_programs(
             [program], [result], settings.subject, settings.device, mode
         ):
-            if finding.quantity in entry.claims:
+            if finding.quantity in entry.quantities:
                 place = f"{mode}: {finding.quantity}, {program.call.dtype}"
                 check_divergence(entry, [finding], place, settings, tell, diverged)
