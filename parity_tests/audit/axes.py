@@ -72,11 +72,11 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
             else value
             for name, value in call.arguments.items()
         }
-        for claim, result in run_subject.results(
+        for quantity, result in run_subject.results(
             subject, replace(call, arguments=rows), device, taken(grad_output)
         ).items():
-            found.setdefault(claim, []).append(result)
-    return {claim: np.concatenate(results) for claim, results in found.items()}
+            found.setdefault(quantity, []).append(result)
+    return {quantity: np.concatenate(results) for quantity, results in found.items()}
 
 
 # --- judged -------------------------------------------------------------------------------------------------
@@ -89,39 +89,39 @@ class Known:
         self.call, self.grad_output = call, grad_output
         self._known: dict[str, np.ndarray] = {}
 
-    def of(self, claim: str) -> np.ndarray:
-        if claim not in self._known:
-            upstream = None if claim == "forward" else self.grad_output
-            bound = expected(self.call, (claim,), upstream)[claim]
-            true = certified(self.call, claim, upstream, bound)
+    def of(self, quantity: str) -> np.ndarray:
+        if quantity not in self._known:
+            upstream = None if quantity == "forward" else self.grad_output
+            bound = expected(self.call, (quantity,), upstream)[quantity]
+            true = certified(self.call, quantity, upstream, bound)
             if true is None:
                 raise ArithmeticError(
-                    f"no true value of {claim} of {self.call.operator}, {self.call.dtype}, could be certified"
+                    f"no true value of {quantity} of {self.call.operator}, {self.call.dtype}, could be certified"
                 )
-            self._known[claim] = true.value
-        return self._known[claim]
+            self._known[quantity] = true.value
+        return self._known[quantity]
 
 
 def compared(
     axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known
 ) -> Iterator[Axis]:
     """How two ways to the same results differ."""
-    for claim, result in one.items():
-        yield _axis(axis, first, second, result, other[claim], call, claim, truth)
+    for quantity, result in one.items():
+        yield _axis(axis, first, second, result, other[quantity], call, quantity, truth)
 
 
 def _axis(
-    axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known
+    axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, quantity: str, truth: Known
 ) -> Axis:
     if a.shape != b.shape:
         raise run_subject.WrongResult(
-            f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}"
+            f"{quantity} has shape {a.shape} with {axis} {first} and {b.shape} with {second}"
         )
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b)) | (np.signbit(a) != np.signbit(b))
     apart = first_ulp = second_ulp = 0.0
     nearer: Literal["first", "second", "neither"] = "neither"
     if differ.any():
-        value, format = truth.of(claim)[differ], FORMATS[call.dtype_of(claim)]
+        value, format = truth.of(quantity)[differ], FORMATS[call.dtype_of(quantity)]
         with np.errstate(all="ignore"):
             ulp = format.spacing(value)
             errors = [np.abs(x[differ] - value).astype(np.float64) / ulp for x in (a, b)]
@@ -132,7 +132,7 @@ def _axis(
     return Axis(
         operator=call.operator,
         dtype=call.dtype,
-        claim=claim,
+        quantity=quantity,
         axis=axis,
         first=first,
         second=second,

@@ -12,7 +12,7 @@ import numpy as np
 from torch_loss_parity.audit.certify import Evaluation, Truth, chosen_balls, key_of, truths
 from torch_loss_parity.audit.closed_forms import has_pairs, of_pairs
 from torch_loss_parity.audit.errors import Errors
-from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, claims
+from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, quantities
 from torch_loss_parity.audit.record import Measures, Record, Size
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
@@ -77,7 +77,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     Returns
     -------
     dict
-        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments;
+        ``parts``, a `Part` for each "implementation quantity upstream"; ``inputs``, the hash of the arguments;
         ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
@@ -89,7 +89,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     for kind in UPSTREAM:
         upstream = sweep.grad_output(kind, call, first)
         digest.append(upstream.tobytes())
-        wanted = [claim for claim, of in claims(sweep) if of == kind]
+        wanted = [quantity for quantity, of in quantities(sweep) if of == kind]
         bounds, true = expected(call, wanted, upstream), _truths(sweep, call, wanted, upstream)
         if kind == UPSTREAM[0]:
             bounds |= expected(call, (FORWARD,))
@@ -101,14 +101,14 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
             with of_the_subject(subject):
                 observed = run_subject.results(subject, call, device, upstream)
             seconds += (time.perf_counter() - at) * (name == subject_name)
-            for claim in wanted:
-                g = None if claim == FORWARD else upstream
-                start = first * sweep.of_each(claim)
+            for quantity in wanted:
+                g = None if quantity == FORWARD else upstream
+                start = first * sweep.of_each(quantity)
                 finding = judge_quantity(
-                    subject, device, None, call, claim, observed[claim], bounds[claim], g
+                    subject, device, None, call, quantity, observed[quantity], bounds[quantity], g
                 )
-                parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
-                    errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
+                parts[f"{name} {quantity} {'' if g is None else kind}"] = Part(
+                    errors=Errors.of(observed[quantity], true[quantity], bounds[quantity], start=start),
                     fraction=finding.strict.fraction,
                     standing="fail"
                     if not finding.verdict.passes
@@ -116,7 +116,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
                     if finding.divergence
                     else "pass",
                     divergence=finding.divergence,
-                    outputs=sha256(observed[claim].tobytes()),
+                    outputs=sha256(observed[quantity].tobytes()),
                 )
     return {
         "parts": {name: part.model_dump(mode="json") for name, part in parts.items()},
@@ -129,7 +129,7 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
     """The true values of a range; those of pairs in closed form: log(1 + e^-x) is lost in the sum over a row,
     and would go to balls.
     """
-    closed = [claim for claim in wanted if has_pairs(sweep.operator, claim)]
+    closed = [quantity for quantity in wanted if has_pairs(sweep.operator, quantity)]
     made = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
     if not closed:
         return made
@@ -137,10 +137,10 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
     x = call.arguments["input"].reshape(numbers, -1)[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         wide = DoubleDouble.of(x)
-    for claim in closed:
-        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
-        evaluated = [of_pairs(sweep.operator, each, claim, upstream) for each in (x, wide)]
+    for quantity in closed:
+        shape = output_shape(call) if quantity == FORWARD else call.arguments[quantity].shape
+        evaluated = [of_pairs(sweep.operator, each, quantity, upstream) for each in (x, wide)]
         first, second = (Evaluation(value.reshape(shape), error.reshape(shape)) for value, error in evaluated)
-        source, key = chosen_balls(call, claim, upstream, shape), key_of(call, claim, upstream)
-        made[claim] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
+        source, key = chosen_balls(call, quantity, upstream, shape), key_of(call, quantity, upstream)
+        made[quantity] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
     return made

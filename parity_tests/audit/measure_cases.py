@@ -41,9 +41,9 @@ def draw(conditions: Conditions, case: Case) -> str:
         name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
     }
     parts = []
-    for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
+    for quantities, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
         attempt = partial(
-            _figures, conditions, case, call, claims, grad_output, "random", case.values, options
+            _figures, conditions, case, call, quantities, grad_output, "random", case.values, options
         )
         parts.append(attempted(f"{what} of {case}", attempt))
     return Part.of(parts).model_dump_json()
@@ -53,28 +53,30 @@ def _figures(
     conditions: Conditions,
     case: Case | None,
     call: Call,
-    claims: Sequence[str],
+    quantities: Sequence[str],
     grad_output: np.ndarray,
     how: Literal["random", "searched"],
     values: str,
     options: Mapping[str, str],
 ) -> Part:
     subject, device = loaded(conditions.subject), conditions.device
-    observed = _observed(subject, device, call, claims, grad_output)
-    beside = _observed(loaded(TORCH), device, call, claims, grad_output) if subject.name != TORCH else {}
-    upstream = None if FORWARD in claims else grad_output
-    bounds, true = expected(call, claims, upstream), truths(call, claims, upstream)
+    observed = _observed(subject, device, call, quantities, grad_output)
+    beside = _observed(loaded(TORCH), device, call, quantities, grad_output) if subject.name != TORCH else {}
+    upstream = None if FORWARD in quantities else grad_output
+    bounds, true = expected(call, quantities, upstream), truths(call, quantities, upstream)
     rows, classes = extent(call)
     found = []
-    for claim in claims:
-        measured = partial(_measures, device, case, call, claim, upstream, bounds[claim], true[claim])
-        measures, verdict = measured(subject, observed[claim])
-        torch = beside.get(claim)
+    for quantity in quantities:
+        measured = partial(
+            _measures, device, case, call, quantity, upstream, bounds[quantity], true[quantity]
+        )
+        measures, verdict = measured(subject, observed[quantity])
+        torch = beside.get(quantity)
         found.append(
             Figure(
                 operator=call.operator,
                 dtype=call.dtype,
-                claim=claim,
+                quantity=quantity,
                 how=how,
                 classes=classes,
                 rows=rows,
@@ -84,24 +86,26 @@ def _figures(
                 inputs=_hash(call.arguments, upstream),
                 subject=measures,
                 torch=None if torch is None else measured(loaded(TORCH), torch)[0],
-                worst=worst(subject, device, case, call, claim, grad_output, verdict, true[claim], torch),
+                worst=worst(
+                    subject, device, case, call, quantity, grad_output, verdict, true[quantity], torch
+                ),
             )
         )
     return Part(figures=tuple(found))
 
 
 def _observed(
-    subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray
+    subject: Subject, device: str, call: Call, quantities: Sequence[str], grad_output: np.ndarray
 ) -> Results:
     with of_the_subject(subject):
-        if FORWARD in claims:
+        if FORWARD in quantities:
             found: Results = {FORWARD: run_subject.forward(subject, call, device)}
         else:
             found = run_subject.gradients(subject, call, device, grad_output)
-    for claim, result in found.items():
-        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
+    for quantity, result in found.items():
+        shape = output_shape(call) if quantity == FORWARD else call.arguments[quantity].shape
         if result.shape != shape:
-            raise WrongResult(f"{claim} has shape {result.shape}, expected {shape}")
+            raise WrongResult(f"{quantity} has shape {result.shape}, expected {shape}")
     return found
 
 
@@ -109,7 +113,7 @@ def _measures(
     device: str,
     case: Case | None,
     call: Call,
-    claim: str,
+    quantity: str,
     grad_output: np.ndarray | None,
     bound: Rounded,
     truth: Truth,
@@ -117,7 +121,7 @@ def _measures(
     observed: np.ndarray,
 ) -> tuple[Measures, Verdict]:
     """The measures of a result, and the verdict on the element with the largest error."""
-    finding = judge_quantity(subject, device, case, call, claim, observed, bound, grad_output)
+    finding = judge_quantity(subject, device, case, call, quantity, observed, bound, grad_output)
     errors = Errors.of(observed, truth, bound)
     standing: Literal["pass", "known", "fail"]
     standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
@@ -172,16 +176,16 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
 
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
-    """The figures of the worst that is found by climbing, for each claim and each objective."""
+    """The figures of the worst that is found by climbing, for each quantity and each objective."""
     subject = loaded(conditions.subject)
     record, of = OPERATORS[operator], audited(operator)
     call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []
-    for claim in (FORWARD, *call.differentiable):
+    for quantity in (FORWARD, *call.differentiable):
 
-        def found(claim: str = claim) -> Part:
+        def found(quantity: str = quantity) -> Part:
             searching = Search(
-                subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed
+                subject, conditions.device, operator, dtype, quantity, evaluations, conditions.seed
             )
             return Part.of(
                 [
@@ -189,7 +193,7 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
                         conditions,
                         None,
                         one.call,
-                        (claim,),
+                        (quantity,),
                         one.grad_output,
                         "searched",
                         f"climbed by {one.objective}",
@@ -199,5 +203,5 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
                 ]
             )
 
-        parts.append(attempted(f"a search for the worst {claim} of {operator}, {dtype}", found))
+        parts.append(attempted(f"a search for the worst {quantity} of {operator}, {dtype}", found))
     return Part.of(parts).model_dump_json()

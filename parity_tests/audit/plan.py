@@ -15,7 +15,7 @@ from math import prod
 
 from torch_loss_parity.audit.capabilities import capabilities
 from torch_loss_parity.audit.exhaustive import Sweep, sweeps
-from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.float32_result import has_closed_form
 from torch_loss_parity.audit.operator_facets import audited, gaps, is_audited
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case

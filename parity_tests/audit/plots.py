@@ -80,7 +80,7 @@ def by_kind(figures: Iterable[tuple[int, Figure]]) -> Kinds:
     """Figures apart by implementation, and values from gradients."""
     kinds: dict[tuple[str, str], list[tuple[int, Figure, Measures]]] = {}
     for row, figure in figures:
-        kind = "value" if figure.claim == "forward" else "gradient"
+        kind = "value" if figure.quantity == "forward" else "gradient"
         for by, measures in (("torch", figure.torch), ("subject", figure.subject)):
             if measures is not None:
                 kinds.setdefault((by, kind), []).append((row, figure, measures))

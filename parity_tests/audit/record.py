@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Literal["torch-loss-parity audit"] = "torch-loss-parity audit"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 # Ulps; bin k + 1 begins at EDGES[k], bin 0 holds what is exact or below all of them.
 EDGES = tuple(2.0**k for k in range(-12, 65))
 
@@ -113,7 +113,7 @@ class Figure(Record):
     Attributes
     ----------
     operator, dtype : str
-    claim : str
+    quantity : str
         "forward", or the argument with respect to which a gradient was taken.
     how : {"exhaustive", "random", "searched"}
         Every input there is (the maxima are proven); drawn; climbed to from the worst that was drawn (the
@@ -135,7 +135,7 @@ class Figure(Record):
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     how: Literal["exhaustive", "random", "searched"]
     classes: Count
     rows: Count
@@ -156,7 +156,7 @@ class Figure(Record):
             size = ""
         return " ".join(
             part
-            for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options)
+            for part in (self.operator, self.dtype, self.quantity, self.how, size, self.values, options)
             if part
         )
 
@@ -181,7 +181,7 @@ class Axis(Record):
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     axis: str
     first: str
     second: str
@@ -246,7 +246,7 @@ class Audit(Record):
     """
 
     format: Literal["torch-loss-parity audit"] = SCHEMA
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     settings: Settings
     environment: dict[str, str]
     command: str

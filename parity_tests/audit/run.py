@@ -152,7 +152,7 @@ class Run:
             axes=tuple(
                 sorted(
                     found.axes,
-                    key=lambda axis: (axis.operator, axis.dtype, axis.claim, axis.axis, axis.second),
+                    key=lambda axis: (axis.operator, axis.dtype, axis.quantity, axis.axis, axis.second),
                 )
             ),
             divergences=_met(found),

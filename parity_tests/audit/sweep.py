@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from torch_loss_parity.audit import exhaustive_figures, exhaustive_parts, float32_sweep
 from torch_loss_parity.audit.exhaustive import Sweep, sweeps
-from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.float32_result import has_closed_form
 from torch_loss_parity.audit.operator_facets import gaps
 from torch_loss_parity.audit.record import Figure, Missing
 from torch_loss_parity.audit.result_store import Chunk, executor, run, state_of
@@ -182,7 +182,7 @@ def _line(figure: Figure) -> str:
     upstream = f" for {figure.options['grad_output']}" if "grad_output" in figure.options else ""
     where = ", ".join(f"{name}={value}" for name, value in worst.arguments.items())
     return (
-        f"  {figure.claim}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % "
+        f"  {figure.quantity}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % "
         f"{measures.p999_ulp:.3g}, "
         f"median {measures.median_ulp:.3g}, mean {measures.mean_signed_ulp:+.3g}; {measures.fraction:.3g} of "
         f"what is allowed, "

@@ -62,11 +62,11 @@ class Tier:
         """The results by operator: "softmax (float16, bfloat16)"."""
         grouped: dict[tuple[str, str], list[str]] = {}
         for result in self.results:
-            grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
+            grouped.setdefault((result.operator, result.quantity), []).append(result.dtype)
         return [
-            f"{operator} {wording.result(claim)} "
+            f"{operator} {wording.result(quantity)} "
             f"({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
-            for (operator, claim), dtypes in grouped.items()
+            for (operator, quantity), dtypes in grouped.items()
         ]
 
 
@@ -183,7 +183,7 @@ class Page:
         decided = sum(result.elements - result.undecided for result in self.results)
         rounded = formatting.share(sum(result.correctly_rounded for result in self.results), decided)
         worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
-        where = f"the {wording.result(worst.claim)} of {worst.operator} in {worst.dtype}"
+        where = f"the {wording.result(worst.quantity)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
             kind = "nan or infinite where it should be a number, or the reverse"
             farthest = (

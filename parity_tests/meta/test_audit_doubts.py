@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torch_loss_parity.audit import doubts, float32_claim, float32_sweep
+from torch_loss_parity.audit import doubts, float32_result, float32_sweep
 from torch_loss_parity.audit.certify import Evaluation, Truth, truths
 from torch_loss_parity.audit.doubts import CERTAIN, FEW, SAMPLE
 from torch_loss_parity.audit.error_cells import FLOOR
@@ -247,7 +247,7 @@ def test_chosen_elements_keep_their_witnesses() -> None:
 
 def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By 2**-17 ulps on a fifth of the inputs: no figure changes that is compared besides."""
-    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), float32_claim.closed_forms
+    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), float32_result.closed_forms
 
     def wrong(sweep: Sweep) -> Any:
         def values(x: np.ndarray) -> Any:
@@ -257,7 +257,7 @@ def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPat
         return values
 
     assert float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")
-    for module in (float32_claim, float32_sweep):
+    for module in (float32_result, float32_sweep):
         monkeypatch.setattr(module, "closed_forms", wrong)
     with pytest.raises(AssertionError, match=OUTSIDE):
         float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")

@@ -102,7 +102,7 @@ def test_one_process_and_two_make_the_same_audit(tmp_path: Path) -> None:
     one, two = (audited(tmp_path, "softmax,nll_loss", "float32", workers=workers) for workers in (1, 2))
     assert without_times(one) == without_times(two)
     assert {figure.how for figure in one.figures} == {"random", "searched"}
-    assert {(figure.operator, figure.claim) for figure in one.figures} >= {
+    assert {(figure.operator, figure.quantity) for figure in one.figures} >= {
         ("softmax", "forward"),
         ("softmax", "input"),
         ("nll_loss", "input"),
@@ -128,11 +128,11 @@ def test_whatever_a_subject_does_costs_what_it_was_asked(tmp_path: Path) -> None
     declined = [f"{missing.what}: {missing.why}" for missing in audit.missing if not missing.failed]
     assert any("weight=positive" in each and "class weights are not supported" in each for each in declined)
     assert any(each.startswith("softmax: not offered: ") for each in declined)
-    measured = {(figure.operator, figure.claim) for figure in audit.figures}
+    measured = {(figure.operator, figure.quantity) for figure in audit.figures}
     assert measured == {
-        (name, claim) for name in ("nll_loss", "cross_entropy") for claim in ("forward", "input")
+        (name, quantity) for name in ("nll_loss", "cross_entropy") for quantity in ("forward", "input")
     } | {(name, "target") for name in ("cross_entropy", "binary_cross_entropy")} | {
-        ("binary_cross_entropy", claim) for claim in ("forward", "input")
+        ("binary_cross_entropy", quantity) for quantity in ("forward", "input")
     }
     assert all(figure.torch is not None for figure in audit.figures)
 
@@ -149,7 +149,7 @@ def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that
     ]
     part = Part.model_validate_json(tasks.perform(Conditions(settings.subject.name, "cpu", 0, 60.0), unit))
     assert not part.missing
-    (figure,) = [figure for figure in part.figures if figure.claim == "forward"]
+    (figure,) = [figure for figure in part.figures if figure.quantity == "forward"]
     assert figure.how == "exhaustive"
     assert figure.worst.arguments["input"].split() == [(1.5).hex(), (0.0).hex()]
     assert 2.5 <= figure.subject.max_ulp <= 3.5

@@ -30,7 +30,7 @@ from torch_loss_parity.subjects import Subject
 
 def has_closed_form(sweep: Sweep) -> bool:
     """Whether the result and the gradient of the input have one, and so 2**32 of them can be measured."""
-    forms = (forms_of(sweep.operator, sweep.target, claim) for claim in (FORWARD, "input"))
+    forms = (forms_of(sweep.operator, sweep.target, quantity) for quantity in (FORWARD, "input"))
     return sweep.dtype == "float32" and all(forms)
 
 
@@ -40,28 +40,28 @@ def closed_forms(sweep: Sweep) -> Callable[[np.ndarray], Values]:
 
 
 @dataclass(frozen=True)
-class Claim:
+class SweepResult:
     """One result of a sweep on a range of inputs, and what other means say of chosen inputs of it."""
 
     sweep: Sweep
     first: int
-    claim: str
+    quantity: str
     subject: Subject
     device: str
 
     def call(self, inputs: np.ndarray) -> tuple[Call, np.ndarray | None]:
         """The call on inputs with these numbers in the range."""
         call = self.sweep.call_on(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
-        return call, None if self.claim == FORWARD else self.sweep.grad_output("1", call, 0)
+        return call, None if self.quantity == FORWARD else self.sweep.grad_output("1", call, 0)
 
     def errors(self, numbers: np.ndarray, observed: np.ndarray) -> Errors:
         """The errors of chosen elements, by their number in the range, as of any other result."""
-        of_each = self.sweep.of_each(self.claim)
+        of_each = self.sweep.of_each(self.quantity)
         inputs, at = np.unique(numbers // of_each, return_inverse=True)
         flat = at.reshape(-1) * of_each + numbers % of_each
         call, upstream = self.call(inputs)
-        true = truths(call, (self.claim,), upstream)[self.claim]
-        bound = expected(call, (self.claim,), upstream)[self.claim]
+        true = truths(call, (self.quantity,), upstream)[self.quantity]
+        bound = expected(call, (self.quantity,), upstream)[self.quantity]
         whole = np.array(true.value, dtype=np.float64).reshape(-1)
         whole[flat] = observed
         _, undecided, wrong = kinds(whole.reshape(true.value.shape), bound, true.format)
@@ -80,14 +80,16 @@ class Claim:
         AssertionError
             If one is outside the bound of its closed form.
         """
-        of_each = self.sweep.of_each(self.claim)
+        of_each = self.sweep.of_each(self.quantity)
         inputs, columns = numbers // of_each, numbers % of_each
         call, upstream = self.call(inputs)
         values = closed_forms(self.sweep)(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
-        forms = [form(values, name) for name in forms_of(self.sweep.operator, self.sweep.target, self.claim)]
+        forms = [
+            form(values, name) for name in forms_of(self.sweep.operator, self.sweep.target, self.quantity)
+        ]
         every = np.stack([sign * size for sign, size in forms], axis=1)
-        shape = output_shape(call) if self.claim == FORWARD else call.arguments[self.claim].shape
-        source = chosen_balls(call, self.claim, upstream, shape)
+        shape = output_shape(call) if self.quantity == FORWARD else call.arguments[self.quantity].shape
+        source = chosen_balls(call, self.quantity, upstream, shape)
         error = np.abs(every) * RELATIVE + 2.0**-1074
         chosen = np.arange(len(numbers)) * of_each + columns
         truth = Truth(every, error, FORMATS[self.sweep.dtype], source).of(chosen)
@@ -98,9 +100,9 @@ class Claim:
     def finding(self, inputs: np.ndarray, observed: np.ndarray) -> Finding:
         """The verdict on chosen inputs."""
         call, upstream = self.call(inputs)
-        bound = expected(call, (self.claim,), upstream)[self.claim]
+        bound = expected(call, (self.quantity,), upstream)[self.quantity]
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
-        return judge_quantity(self.subject, self.device, None, call, self.claim, result, bound, upstream)
+        return judge_quantity(self.subject, self.device, None, call, self.quantity, result, bound, upstream)
 
     def allowed(
         self, inputs: np.ndarray, entry: ledger.Divergence | None = None
@@ -110,8 +112,8 @@ class Claim:
         """
         call, upstream = self.call(inputs)
         changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
-        bound = expected(call, (self.claim,), upstream, changes=changes, function=function)[self.claim]
-        shape = len(inputs), self.sweep.of_each(self.claim)
+        bound = expected(call, (self.quantity,), upstream, changes=changes, function=function)[self.quantity]
+        shape = len(inputs), self.sweep.of_each(self.quantity)
         return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(
             bound.value
         ).reshape(shape)
