@@ -69,6 +69,6 @@ def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, floa
     """
     others = [result for result in steps if result.group == own.group and result.path != BASELINE]
     fastest = max(others, key=lambda result: result.speed, default=None)
-    if fastest is None or fastest.speed <= 1 or not apart.told(fastest):
+    if fastest is None or fastest.speed <= 1 or not apart.tells_apart(fastest):
         return None
     return fastest.path, fastest.speed, own.work

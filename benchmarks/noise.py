@@ -27,7 +27,7 @@ class Noise:
     groups: Mapping[Group, Interval]
     long: Mapping[Group, Interval]  # ... of the groups whose calls take a millisecond and more
 
-    def told(self, result: Result) -> bool:
+    def tells_apart(self, result: Result) -> bool:
         """Whether a path is told from torch: no noise as large as that of its rounds makes this
         difference."""
         own, found = self.groups.get(result.group), result.against_torch

@@ -138,7 +138,7 @@ def times(result: Result) -> str:
 
 def speed(result: Result, apart: Noise) -> str:
     """The speed against torch, and whether it is told from it."""
-    return figure(result.speed) + ("" if apart.told(result) else " =")
+    return figure(result.speed) + ("" if apart.tells_apart(result) else " =")
 
 
 def between(interval: Interval) -> str:

@@ -35,7 +35,7 @@ def case_of(operator: str, dtype: str, seed: int) -> Case:
     return OPERATORS[operator].case(dtype, SHAPE, measured.telling[0], measured.base, seed)
 
 
-def drawn(case: Case) -> tuple[Call, np.ndarray]:
+def drawn_call(case: Case) -> tuple[Call, np.ndarray]:
     call = OPERATORS[case.operator].call(case)
     return call, grad_output_of(call, output_shape(call), case.generator("grad_output"))
 

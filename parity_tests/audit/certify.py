@@ -231,7 +231,7 @@ def elements(call: Call, indices: np.ndarray) -> Call:
     return replace(call, arguments=picked)
 
 
-def alone(
+def element_alone(
     call: Call, quantity: str, grad_output: np.ndarray | None, index: int
 ) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
     """The element with this flat index, of a call that reduces nothing: the call on that element or its row,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.audit.certify import alone, truths
+from torch_loss_parity.audit.certify import element_alone, truths
 from torch_loss_parity.audit.exhaustive import Sweep, quantities
 from torch_loss_parity.audit.exhaustive_parts import Part, sha256
 from torch_loss_parity.audit.record import Figure, Worst
@@ -70,7 +70,7 @@ def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, 
     pattern, index = divmod(number, sweep.of_each(quantity))
     call = sweep.call(pattern, 1)
     upstream = sweep.grad_output(kind, call, pattern) if kind else None
-    one, g, at = alone(call, quantity, upstream, index)
+    one, g, at = element_alone(call, quantity, upstream, index)
     true = truths(one, (quantity,), g)[quantity]
     bound = expected(one, (quantity,), g)[quantity]
     observed = {}

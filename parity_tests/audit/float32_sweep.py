@@ -122,7 +122,7 @@ def _part(result: SweepResult, tally: Tally) -> Part:
                 f"the largest error of the blocks is {of_blocks!r}, the largest certified {certified!r}"
             )
     key = crc32(f"{result.sweep.name} {result.quantity} {result.first}".encode())
-    sample = doubts.drawn(key, observed.size)
+    sample = doubts.sampled_elements(key, observed.size)
     seen = result.try_closed_forms(sample, observed[sample])
     tally.counts[:1] += tally.right
     counted = {int(cell): int(tally.counts[cell]) for cell in np.flatnonzero(tally.counts)}

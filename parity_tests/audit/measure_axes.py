@@ -10,7 +10,7 @@ from torch_loss_parity.audit.axes import (
     Results,
     case_of,
     compared,
-    drawn,
+    drawn_call,
     one_by_one,
     plainly,
     strided,
@@ -36,7 +36,7 @@ WAYS: Mapping[str, tuple[str, str, Callable[..., Results]]] = {
 def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]) -> str:
     """How much each axis changes, of one operator in one dtype."""
     subject = loaded(conditions.subject)
-    call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+    call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     known = Known(call, grad_output)
     parts = []
     for name in names:
@@ -100,7 +100,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
 def results(conditions: Conditions, operator: str, dtype: str) -> tuple[Results, str]:
     """What the subject returns in this process, and what is wrong with it."""
     subject = loaded(conditions.subject)
-    call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+    call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     try:
         with of_the_subject(subject):
             return plainly(subject, call, conditions.device, grad_output), ""

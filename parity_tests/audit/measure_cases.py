@@ -199,7 +199,7 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
                         f"climbed by {one.objective}",
                         {},
                     )
-                    for one in searching.found()
+                    for one in searching.worst_rows()
                 ]
             )
 

@@ -256,7 +256,7 @@ def planned(cells: Sequence[Cell], settings: Settings) -> Planned:
     extent, on_cpu = EXTENTS[settings.effort_name], settings.device == "cpu"
     missing = list(gaps(operator for operator, _ in cells))
     cells = [cell for cell in cells if is_audited(cell[0])]
-    missing += left(extent, settings) if cells else []
+    missing += left_to_higher_effort(extent, settings) if cells else []
     units: list[Unit] = []
     if settings.subject.name != COMPILED:
         together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}
@@ -278,7 +278,7 @@ def planned(cells: Sequence[Cell], settings: Settings) -> Planned:
     return Planned(tuple(units), tuple(missing))
 
 
-def left(extent: Extent, settings: Settings) -> Iterator[Missing]:
+def left_to_higher_effort(extent: Extent, settings: Settings) -> Iterator[Missing]:
     """What an effort leaves to a higher one."""
     most = EXTENTS["thorough"]
     why = f"left to a higher effort than {settings.effort_name}"

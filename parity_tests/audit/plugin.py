@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from torch_loss_parity.audit.session import Session, WrongRequest
 
     try:
-        session = config.stash[SESSION] = Session.asked(config.stash[SETTINGS], option)
+        session = config.stash[SESSION] = Session.from_options(config.stash[SETTINGS], option)
     except WrongRequest as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(session, "parity-audit")

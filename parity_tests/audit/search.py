@@ -82,14 +82,14 @@ class Search:
             np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.quantity}".encode())])
         )
         self.format: Format = FORMATS[self.dtype]
-        self.left = 0
+        self.evaluations_left = 0
 
-    def found(self) -> Iterator[Found]:
+    def worst_rows(self) -> Iterator[Found]:
         """The worst row by each objective."""
-        self.left = self.evaluations // SAMPLED
+        self.evaluations_left = self.evaluations // SAMPLED
         sample = list(self._sample())
         for number, objective in enumerate(OBJECTIVES):
-            self.left = (self.evaluations - self.evaluations // SAMPLED) // len(OBJECTIVES)
+            self.evaluations_left = (self.evaluations - self.evaluations // SAMPLED) // len(OBJECTIVES)
             scored = [(scores[number], row) for scores, row in sample]
             climbed = self._climb(_worst(scored, PARENTS * 4), number)
             # A row may be computed otherwise alone; what is reported is what its script shows.
@@ -120,9 +120,9 @@ class Search:
     def _sample(self) -> Iterator[tuple[tuple[float, float], Row]]:
         operator = OPERATORS[self.operator]
         turn = 0
-        while self.left > 0:
+        while self.evaluations_left > 0:
             length = LENGTHS[turn // len(operator.values) % len(LENGTHS)]
-            number = min(GENERATION, self.left)
+            number = min(GENERATION, self.evaluations_left)
             shape = (number, length) if operator.family.has_rows else (number,)
             case = operator.case(
                 self.dtype,
@@ -142,9 +142,9 @@ class Search:
         length = parents[0][1]["input"].size
         parents = [each for each in parents if each[1]["input"].size == length][:PARENTS]
         generation = 0
-        while self.left > 0 and np.isfinite(parents[0][0]):
+        while self.evaluations_left > 0 and np.isfinite(parents[0][0]):
             generation += 1
-            number = min(GENERATION, self.left)
+            number = min(GENERATION, self.evaluations_left)
             bred = [self._child([row for _, row in parents]) for _ in range(number)]
             resized = generation % RESIZED == 0 and OPERATORS[self.operator].family.has_rows
             if resized:
@@ -221,7 +221,7 @@ class Search:
 
     def _score(self, rows: list[Row]) -> list[tuple[float, float]]:
         """The largest error of each row: in ulps, and as a share of what is allowed."""
-        self.left -= len(rows)
+        self.evaluations_left -= len(rows)
         call, grad_output = self.call(rows)
         with of_the_subject(self.subject):
             if self.quantity == FORWARD:

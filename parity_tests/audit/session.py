@@ -63,7 +63,7 @@ class Session:
     before: int = 0  # parts that an earlier run had finished
 
     @classmethod
-    def asked(cls, settings: Settings, option: Any) -> Session:
+    def from_options(cls, settings: Settings, option: Any) -> Session:
         """Check the options.
 
         Raises

@@ -41,7 +41,7 @@ def logit_range(call: Call) -> float:
     return float(np.max(np.where(np.isfinite(largest), largest - smallest, 0.0)))
 
 
-def alone(
+def row_of_element(
     call: Call, quantity: str, grad_output: np.ndarray, index: tuple[int, ...]
 ) -> tuple[Call, np.ndarray, tuple[int, ...]] | None:
     """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn
+from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn_call
 from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.measure_axes import WAYS
@@ -123,7 +123,7 @@ def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
                     break
                 ways.append(found)
             else:
-                call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+                call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
                 axes = compared(
                     "capability", in_force, other, ways[0], ways[1], call, Known(call, grad_output)
                 )

@@ -58,7 +58,7 @@ class Tier:
     dtypes: int
 
     @property
-    def said(self) -> list[str]:
+    def result_names(self) -> list[str]:
         """The results by operator: "softmax (float16, bfloat16)"."""
         grouped: dict[tuple[str, str], list[str]] = {}
         for result in self.results:

@@ -11,7 +11,7 @@ import numpy as np
 
 from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.record import Worst
-from torch_loss_parity.audit.single_row import alone
+from torch_loss_parity.audit.single_row import row_of_element
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.comparison import Verdict
@@ -44,7 +44,7 @@ def worst(
     """
     index, upstream = verdict.index, None if quantity == FORWARD else grad_output
     finding = Finding(case, call, quantity, verdict, verdict, "", True, upstream)
-    row = alone(call, quantity, grad_output, index) if index else None
+    row = row_of_element(call, quantity, grad_output, index) if index else None
     printable = _size(call, upstream) <= INLINE
     if row is not None and _size(row[0], None if upstream is None else row[1]) <= INLINE:
         given, gradient, at = row

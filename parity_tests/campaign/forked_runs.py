@@ -77,10 +77,10 @@ class Again(pytest_process.Recorder):
     def pytest_runtest_logstart(self) -> None:
         self.begun = time.monotonic()
 
-    def reached(self, nodeid: str) -> float:
+    def seconds_to(self, nodeid: str) -> float:
         if nodeid in self.first.over:
             return self.first.over[nodeid] + time.monotonic() - self.begun
-        return max(self.first.over.values(), default=0.0) + super().reached(nodeid)
+        return max(self.first.over.values(), default=0.0) + super().seconds_to(nodeid)
 
 
 def files_of(first: First, files: Sequence[Path] = TESTS) -> list[str]:

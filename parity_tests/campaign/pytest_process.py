@@ -85,11 +85,11 @@ class Recorder:
         if report.failed:
             self.failed[claim] = self.failed.get(claim, 0) + 1
             if self.first_failure is None:
-                self.first_failure = self.reached(report.nodeid)
+                self.first_failure = self.seconds_to(report.nodeid)
         elif report.passed and report.when == "call":
             self.passed[claim] = self.passed.get(claim, 0) + 1
 
-    def reached(self, nodeid: str) -> float:
+    def seconds_to(self, nodeid: str) -> float:
         """Seconds from the end of the collection until now, when the test ``nodeid`` reports."""
         return time.monotonic() - self.started
 

@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
 
 
-def judged(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
+def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
     """The forward result and every gradient of one call."""
     subject, device = settings.subject, settings.device
     bound = expected(call, (FORWARD,))[FORWARD]

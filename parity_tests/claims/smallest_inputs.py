@@ -34,7 +34,7 @@ def smallest_input(
     return call, grad_output, None if direction is None else np.asarray(direction, dtype=np.float64)
 
 
-def judged(
+def judge_smallest_input(
     entry: Divergence,
     call: Call,
     quantity: str,

@@ -12,7 +12,7 @@ import pytest
 
 from torch_loss_parity.claims.smallest_inputs import (
     check_divergence,
-    judged,
+    judge_smallest_input,
     skip_unless_in_force,
     smallest_input,
 )
@@ -57,5 +57,5 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     else:
         assert grad_output is not None, "a gradient's smallest input needs a grad_output"
         observed = run_subject.gradients(settings.subject, call, settings.device, grad_output)[quantity]
-    finding = judged(entry, call, quantity, observed, grad_output, settings)
+    finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings)
     check_divergence(entry, [finding], f"{quantity}, {of_dtype}", settings, tell, diverged)

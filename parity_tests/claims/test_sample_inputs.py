@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.claims.sample_inputs import as_call, judged, samples
+from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, samples
 from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.operators import OPERATORS
@@ -38,7 +38,7 @@ def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest)
                 counts[operator].decline(f"{settings.subject.name} has no {operator}")
                 continue
             try:
-                for finding in judged(
+                for finding in judge_sample(
                     as_call(operator, sample, dtype), settings, np.random.default_rng([settings.seed, number])
                 ):
                     counts[operator].add(finding)

@@ -32,7 +32,7 @@ def check_cases(
     failures: list[Finding] = []
     for case in cases:
         failures += [
-            finding for finding in judged(case, verify, settings, tally) if not finding.verdict.passes
+            finding for finding in judge_case(case, verify, settings, tally) if not finding.verdict.passes
         ]
     assert tally.cases or tally.declined, "no case was run"
     if failures:
@@ -43,7 +43,7 @@ def check_cases(
         raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
 
 
-def judged(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
+def judge_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
     """The findings of a case, counted; that the subject raises, or does not offer it, is one too."""
     try:
         return findings_of(case, verify, settings, tally)
@@ -70,7 +70,7 @@ def check_case(
     case: Case, verify: Verify, settings: Settings, tally: Tally, explain: Explain = explain
 ) -> None:
     """Judge one case and fail if it fails."""
-    for finding in judged(case, verify, settings, tally):
+    for finding in judge_case(case, verify, settings, tally):
         if not finding.verdict.passes:
             raise AssertionError(explain(finding, settings.subject, settings.device))
 

@@ -209,7 +209,7 @@ def asked(directory: Path, **options: Any) -> Session:
         "workers": 1,
         "scheduler": None,
     }
-    return Session.asked(
+    return Session.from_options(
         Settings.of("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
     )
 

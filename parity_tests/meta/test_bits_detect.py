@@ -195,7 +195,7 @@ def told_by(subject: Subject) -> list[dict[str, Any]]:
 
 
 def part_of(subject: Subject) -> dict[str, Any]:
-    return {bits.ENVIRONMENT: here().as_dict(), **bits.measured(subject, "cpu")}
+    return {bits.ENVIRONMENT: here().as_dict(), **bits.measure_subject(subject, "cpu")}
 
 
 def test_a_recorded_subject_is_compared_and_the_news_names_the_row(table: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.campaign import seeds
-from torch_loss_parity.claims.sample_inputs import as_call, judged, samples
+from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, samples
 from torch_loss_parity.issue_report.issue_report import main as upstream
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
 from torch_loss_parity.plugin import completeness
@@ -229,10 +229,10 @@ def test_sample_inputs_reject_a_wrong_operator() -> None:
     )
     settings = Settings.of("torch", "cpu", "float32", "quick", 0)
     call = as_call("cross_entropy", sample, "float32")
-    assert all(finding.verdict.passes for finding in judged(call, settings, np.random.default_rng(0)))
+    assert all(finding.verdict.passes for finding in judge_sample(call, settings, np.random.default_rng(0)))
     planted = Subject("planted", SimpleNamespace(cross_entropy=mean_over_rows), "")
     wrong = SimpleNamespace(subject=planted, device="cpu")
-    assert not any(finding.verdict.passes for finding in judged(call, wrong, np.random.default_rng(0)))  # type: ignore[arg-type]
+    assert not any(finding.verdict.passes for finding in judge_sample(call, wrong, np.random.default_rng(0)))  # type: ignore[arg-type]
 
 
 def test_upstream_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:

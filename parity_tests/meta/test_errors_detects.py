@@ -139,7 +139,7 @@ def test_a_row_finds_a_planted_fault(
 ) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: fault}), "")
     row = row_named(operator, sentence)
-    assert problem in errors.ask(subject, "cpu", OPERATORS[operator], row, dtype)[0]
+    assert problem in errors.problem_of(subject, "cpu", OPERATORS[operator], row, dtype)[0]
 
 
 def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
@@ -153,8 +153,8 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
+    assert errors.problem_of(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.problem_of(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises OutOfRange" in problem
     assert raised == "OutOfRange"
 
@@ -169,8 +169,8 @@ def test_torch_says_why_it_refuses() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
+    assert errors.problem_of(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.problem_of(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises IndexError without a word" in problem
     assert not raised
 

@@ -19,7 +19,7 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.claims.semantics.checks import stated
+from torch_loss_parity.claims.semantics.checks import stated_value
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
@@ -104,7 +104,7 @@ def test_agrees(operator: Operator, row: Row) -> None:
     }.items():
         for quantity, found in observed.items():
             assert not (wrong := disagreement(found, expected[quantity])), f"on {library}, {quantity} {wrong}"
-            exact = stated(
+            exact = stated_value(
                 row, "float64", quantity, row.grad_output(expected[FORWARD].shape), expected[quantity]
             )
             same = exact is None or np.array_equal(found, exact, equal_nan=True)

@@ -152,7 +152,7 @@ def problem_of(function: Callable[..., Any], operator: str, row: Row, dtype: str
     subject = Subject(
         "planted", SimpleNamespace(**{operator: function}), "import torch.nn.functional as subject"
     )
-    return semantics.ask(subject, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype))
+    return semantics.problem_in_row(subject, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -168,7 +168,9 @@ def test_a_row_finds_a_planted_fault(
         row_named(operator, sentence),
         Subject("torch", builtin.functional(), "import torch.nn.functional as subject"),
     )
-    assert semantics.ask(torchs, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype)) == ""
+    assert (
+        semantics.problem_in_row(torchs, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype)) == ""
+    )
     assert sentence in problem_of(fault, operator, row, dtype)
 
 
@@ -224,12 +226,12 @@ def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
     settings = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
     recorded = (settings, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
     tally = Tally(NLL, "float32")
-    semantics.settle("size mismatch", *recorded, tally)
+    semantics.fail_unless_recorded("size mismatch", *recorded, tally)
     assert tally.diverged == {"target-of-shape-one-has-no-backward": 1}
-    semantics.settle("", *recorded, tally)
+    semantics.fail_unless_recorded("", *recorded, tally)
     assert [news["id"] for news in tally.news] == ["target-of-shape-one-has-no-backward"]
     with pytest.raises(AssertionError, match="size mismatch"):
-        semantics.settle("size mismatch", *recorded[:3], "another sentence", tally)
+        semantics.fail_unless_recorded("size mismatch", *recorded[:3], "another sentence", tally)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -239,7 +241,7 @@ def test_an_effort_runs_what_it_says(effort: str, operator: str) -> None:
     each dtype in turn.
     """
     rows = each(OPERATORS[operator].semantics)
-    runs = dict(semantics.chosen(rows, DTYPES, effort))
+    runs = dict(semantics.rows_to_run(rows, DTYPES, effort))
     for row in rows:
         shapes = {"quick": 0, "standard": 1, "thorough": len(row.dtypes)}[effort]
         others = 1 if effort == "quick" else len(row.dtypes)
@@ -251,7 +253,7 @@ def test_an_effort_runs_what_it_says(effort: str, operator: str) -> None:
 def test_one_dtype_alone_runs_every_row_that_it_has(operator: str) -> None:
     rows = each(OPERATORS[operator].semantics)
     for effort in ("standard", "thorough"):
-        assert [row for row, _ in semantics.chosen(rows, ["float16"], effort)] == [
+        assert [row for row, _ in semantics.rows_to_run(rows, ["float16"], effort)] == [
             row for row in rows if "float16" in row.dtypes
         ]
 
@@ -266,7 +268,7 @@ def test_what_a_subject_does_not_offer_is_no_failure() -> None:
 
     row = each(OPERATORS[SOFTMAX].semantics)[0]
     with pytest.raises(NotOffered, match="softmax: nothing yet"):
-        semantics.ask(
+        semantics.problem_in_row(
             Subject("theirs", SimpleNamespace(softmax=softmax), ""),
             "cpu",
             OPERATORS[SOFTMAX],

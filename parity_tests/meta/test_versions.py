@@ -101,7 +101,7 @@ def test_news_and_what_differs_besides_torch_are_told() -> None:
         vendor="GenuineIntel",
     )
     step = changes(before, after)
-    assert step.told == ["complex: TypeError now"]
+    assert step.later_news == ["complex: TypeError now"]
     assert step.besides == ["vendor AuthenticAMD, GenuineIntel", "hypothesis 6.170.15, 7"]
     assert not changes(before, run_of("2.11.0")).besides
 

@@ -55,7 +55,7 @@ def differentiable(option: Options) -> tuple[str, ...]:
     return ("input", "target", "weight") if option["weight"] else ("input", "target")
 
 
-def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
+def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
     """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
     if options["target"] == "indices":
         return {name: value for name, value in options.items() if name != "probabilities"}
@@ -100,7 +100,7 @@ OPERATOR = Operator(
         "target": ("indices", "probabilities"),
         "label_smoothing": (0.0, 0.1, 1.0),
     },
-    settle=settle,
+    reconcile=reconcile,
     output_dtype=output_dtype,
     result_shape=classes.result_shape,
     values=distributions.LOGITS,

@@ -56,7 +56,7 @@ class Operator:
         The arguments that torch differentiates, for the options of a case.
     options : mapping of str to tuple
         Every option that a case may set, with the values that each run meets, and meets in pairs.
-    settle : callable
+    reconcile : callable
         Replaces options that make no sense together, for a shape.
     output_dtype : callable
         The dtype of the result, for a case.
@@ -104,7 +104,7 @@ class Operator:
     draw: Callable[[Case], dict[str, Any]]
     differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]
     options: Mapping[str, tuple[Any, ...]]
-    settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
+    reconcile: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
     output_dtype: Callable[[Case], str]
     result_shape: Callable[[Mapping[str, Any]], tuple[int, ...]]
     values: Mapping[str, Distribution]
@@ -141,7 +141,7 @@ class Operator:
     ) -> Case:
         """A case of this operator, its options completed and settled."""
         complete = {name: allowed[0] for name, allowed in self.options.items()} | dict(options)
-        settled = tuple(sorted(self.settle(shape, complete).items()))
+        settled = tuple(sorted(self.reconcile(shape, complete).items()))
         return Case(self.name, dtype, shape, values, settled, seed)
 
     def call(self, case: Case) -> Call:

@@ -13,7 +13,7 @@ import pytest
 from torch_loss_parity.settings import SETTINGS, Settings
 
 
-def take_turns(settings: Settings) -> bool:
+def dtypes_rotate(settings: Settings) -> bool:
     """Whether dtypes take turns in a run."""
     return settings.subject.compiles and settings.effort_name == "quick" and len(settings.dtypes) > 1
 
@@ -22,7 +22,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     settings = config.stash[SETTINGS]
     return (
         [f"parity: {settings.subject.name} compiles each case: dtypes take turns at quick effort"]
-        if take_turns(settings)
+        if dtypes_rotate(settings)
         else []
     )
 
@@ -30,7 +30,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what another dtype's turn it is."""
     settings = config.stash[SETTINGS]
-    if not take_turns(settings):
+    if not dtypes_rotate(settings):
         return
     tests: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in items:

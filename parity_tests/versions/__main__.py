@@ -23,7 +23,14 @@ from torch_loss_parity.reports import readme
 from torch_loss_parity.versions import record as records
 from torch_loss_parity.versions import table
 from torch_loss_parity.versions.changes import drift
-from torch_loss_parity.versions.environments import NEWEST, NotInstalled, Wanted, made, newest, wanted
+from torch_loss_parity.versions.environments import (
+    NEWEST,
+    NotInstalled,
+    Wanted,
+    environment_with,
+    newest,
+    release_of,
+)
 from torch_loss_parity.versions.record import Record
 from torch_loss_parity.versions.run import NotRun, Options, outcome
 
@@ -48,7 +55,7 @@ def run_suite(release: Wanted, options: Options, directory: Path | None, keep: b
     """
     if release.python:
         return outcome(release.python, release.version, options)
-    with made(release.version, directory, keep) as python:
+    with environment_with(release.version, directory, keep) as python:
         return outcome(python, release.version, options)
 
 
@@ -166,7 +173,7 @@ def _request(
         chosen = {"dtypes": list(settings.dtypes), "operators": list(settings.operators)}
         asked = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
         known.compare_options(asked | chosen)
-    releases = [wanted(argument) for argument in given.releases]
+    releases = [release_of(argument) for argument in given.releases]
     if any(release.version == NEWEST for release in releases):
         found = latest()
         releases = [Wanted(found, each.python) if each.version == NEWEST else each for each in releases]

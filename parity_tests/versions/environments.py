@@ -44,7 +44,7 @@ class Wanted:
     python: str = ""
 
 
-def wanted(argument: str) -> Wanted:
+def release_of(argument: str) -> Wanted:
     """What ``VERSION``, ``VERSION=PATH`` or ``newest`` in its place asks for.
 
     Raises
@@ -88,7 +88,9 @@ def newest(run: Runs = subprocess.run) -> str:
 
 
 @contextmanager
-def made(version: str, directory: Path | None, keep: bool, run: Runs = subprocess.run) -> Iterator[str]:
+def environment_with(
+    version: str, directory: Path | None, keep: bool, run: Runs = subprocess.run
+) -> Iterator[str]:
     """The interpreter of an environment with a release and the newest of what this project needs.
 
     Parameters

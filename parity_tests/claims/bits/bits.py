@@ -92,7 +92,7 @@ def table() -> Table:
     return read(PATH)
 
 
-def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
+def measure_subject(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
     """The part of the table for a subject here."""
     part: dict[str, dict[str, Row]] = {}
     offered = (operator for operator in OPERATORS.values() if subject.offers(operator.name))
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     subject = load(chosen.subject, tuple(OPERATORS))
     environment = here(chosen.device)
     name = part_name(subject, environment)
-    part = {ENVIRONMENT: environment.as_dict(), **measured(subject, chosen.device)}
+    part = {ENVIRONMENT: environment.as_dict(), **measure_subject(subject, chosen.device)}
     if chosen.record:
         record(part, name, chosen.record)
     print("\n".join(lines(part, name)))

@@ -56,7 +56,7 @@ class Measurement:
         threads.
         """
         family = self.family
-        wanted = family.wanted if wanted is None else wanted
+        wanted = family.differentiable if wanted is None else wanted
         made = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
         arguments = {
             name: tensor.detach().requires_grad_(name in wanted)
@@ -106,7 +106,7 @@ class Measurement:
                 yield from _compared(
                     "gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}"
                 )
-        for number, name in enumerate(self.family.wanted):
+        for number, name in enumerate(self.family.differentiable):
             of_this = {"forward": every["forward"], "gradient": [every["gradient"][number]]}
             how = f"with every gradient and with that of {name} alone"
             yield from _compared("gradients", of_this, self.run(drawn, (name,)), how)

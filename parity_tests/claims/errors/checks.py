@@ -29,7 +29,7 @@ CLAIM = "errors"
 TORCH = ("torch", "torch.nn")
 
 
-def asked(operator: Operator) -> list[Refusal]:
+def refusals_of(operator: Operator) -> list[Refusal]:
     """What a subject has to refuse of an operator."""
     return [refusal for refusal in each(operator.refusals) if not refusal.definition_alone]
 
@@ -51,12 +51,12 @@ def row_is_refused(
             f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so"
         )
     for dtype in dtypes:
-        check(operator, refusal, dtype, settings, tally_of(dtype))
+        check_refusal(operator, refusal, dtype, settings, tally_of(dtype))
 
 
-def check(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
+def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
     """Fail unless the subject refuses the row in one dtype, or the ledger records that it does not."""
-    problem, raised = ask(settings.subject, settings.device, operator, refusal, dtype)
+    problem, raised = problem_of(settings.subject, settings.device, operator, refusal, dtype)
     known = ledger.shortfall(
         settings.subject.name, settings.device, CLAIM, operator.name, dtype, refusal.sentence
     )
@@ -82,7 +82,9 @@ def check(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, 
             tally.tell(verified.no_longer_falls_short(known.id, *where, settings.device, refused))
 
 
-def ask(subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str) -> tuple[str, str]:
+def problem_of(
+    subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str
+) -> tuple[str, str]:
     """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no
     more than the type of the exception, the name of the type."""
     function = subject.function(operator.name)
@@ -164,4 +166,4 @@ def bits(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:
     """One for each row that is asked of a subject."""
-    return tuple(partial(row_is_refused, refusal=refusal) for refusal in asked(operator))
+    return tuple(partial(row_is_refused, refusal=refusal) for refusal in refusals_of(operator))

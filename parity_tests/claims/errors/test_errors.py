@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters = [
         (operator, [dtypes[turn % len(dtypes)]] if quick else dtypes, refusal)
         for operator in OPERATORS.values()
-        for turn, refusal in enumerate(checks.asked(operator))
+        for turn, refusal in enumerate(checks.refusals_of(operator))
     ]
     ids = [f"{operator.name}: {refusal.sentence}" for operator, _, refusal in parameters]
     metafunc.definition.add_marker(

@@ -59,7 +59,7 @@ def results_share_memory_with_nothing(
         given = {
             f"{name} of {which} call": v
             for which, r in (("this", run), ("an earlier", earlier))
-            for name, v in r.given.items()
+            for name, v in r.tensors_given.items()
         }
         before = {
             f"{_name(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
@@ -96,7 +96,7 @@ def results_stay_when_everything_else_is_overwritten(
         kept = {name: bits(result).clone() for name, result in run.results.items()}
         probe.with_other_values.run()
         _unchanged(probe.case, run, kept, "a second call", tally)
-        for tensor in run.given.values():
+        for tensor in run.tensors_given.values():
             tensor.detach().fill_(1)
         _unchanged(probe.case, run, kept, "overwriting the arguments and the upstream gradient", tally)
 

@@ -54,7 +54,7 @@ class Run:
         return {FORWARD: self.output, **self.gradients}
 
     @property
-    def given(self) -> dict[str, torch.Tensor]:
+    def tensors_given(self) -> dict[str, torch.Tensor]:
         """Everything the subject was given and is not to change or to keep."""
         return _given(self.arguments, self.grad_output)
 
@@ -62,7 +62,7 @@ class Run:
         """What was given and is not as it was, or was written to."""
         return [
             k
-            for k, v in self.given.items()
+            for k, v in self.tensors_given.items()
             if writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])
         ]
 

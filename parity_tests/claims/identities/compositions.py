@@ -73,7 +73,7 @@ class Functions:
         """The same functions on tensors of another dtype."""
         raise NotImplementedError
 
-    def given(self, array: np.ndarray) -> Any:
+    def argument(self, array: np.ndarray) -> Any:
         """An input, whose numbers are those of the dtype."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class Observed(Functions):
     def in_dtype(self, dtype: str) -> Observed:
         return Observed(self.this_operator, dtype, self.subject, self.device)
 
-    def given(self, array: np.ndarray) -> Any:
+    def argument(self, array: np.ndarray) -> Any:
         return DoubleDouble.of(array) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:
@@ -138,7 +138,7 @@ class Bounds(Functions):
         other.covering = self.covering
         return other
 
-    def given(self, array: np.ndarray) -> Any:
+    def argument(self, array: np.ndarray) -> Any:
         return Rounded(array, WIDE) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:

@@ -34,7 +34,7 @@ class Bound:
 
     subject: Subject
     call: Call
-    made: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     grad_output: torch.Tensor
 
     @classmethod
@@ -44,7 +44,7 @@ class Bound:
 
     def __call__(self, **instead: Any) -> torch.Tensor:
         """The result, with some arguments replaced."""
-        positional, named = by_position_and_name({**self.made, **instead})
+        positional, named = by_position_and_name({**self.arguments, **instead})
         output = self.subject.function(self.call.operator)(*positional, **named)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
@@ -52,7 +52,7 @@ class Bound:
 
     def leaves(self, *names: str) -> dict[str, torch.Tensor]:
         """Fresh leaves that require a gradient."""
-        return {name: self.made[name].detach().clone().requires_grad_() for name in names}
+        return {name: self.arguments[name].detach().clone().requires_grad_() for name in names}
 
 
 def _widened(gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -138,7 +138,7 @@ def micro_batches(
         upstream = (
             bound.grad_output[part] if bound.grad_output.ndim else bound.grad_output * (0.5 if mean else 1.0)
         )
-        bound(**_rows(call, {**bound.made, **leaves}, part)).backward(upstream)
+        bound(**_rows(call, {**bound.arguments, **leaves}, part)).backward(upstream)
     return _widened({name: leaf.grad for name, leaf in leaves.items()})
 
 

@@ -61,7 +61,7 @@ def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
         *arguments, upstream = values
         return torch.func.vjp(_of(bound, names), *arguments)[1](upstream)[names.index(along)]
 
-    pull = torch.func.vjp(gradient, *(bound.made[name] for name in names), bound.grad_output)[1]
+    pull = torch.func.vjp(gradient, *(bound.arguments[name] for name in names), bound.grad_output)[1]
     found = zip((*names, "grad_output"), pull(direction), strict=True)
     return {double_backward(bound.call.operator, along, by): widen(second) for by, second in found}
 
@@ -79,7 +79,7 @@ def _prepare_forward_mode() -> None:
 def functional_jvp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     """``torch.func.jvp``."""
     _prepare_forward_mode()
-    tangent = torch.func.jvp(_of(bound, (along,)), (bound.made[along],), (direction,))[1]
+    tangent = torch.func.jvp(_of(bound, (along,)), (bound.arguments[along],), (direction,))[1]
     return {Quantity(along): widen(tangent)}
 
 
@@ -87,7 +87,7 @@ def dual_level(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     """``torch.autograd.forward_ad``."""
     _prepare_forward_mode()
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(bound.made[along], direction)
+        dual = forward_ad.make_dual(bound.arguments[along], direction)
         tangent = forward_ad.unpack_dual(bound(**{along: dual})).tangent
         if tangent is None:
             raise WrongResult(f"the result has no tangent along {along}")
@@ -100,10 +100,10 @@ def jvp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     names = bound.call.differentiable
 
     def gradients(value: torch.Tensor) -> Any:
-        arguments = [value if name == along else bound.made[name] for name in names]
+        arguments = [value if name == along else bound.arguments[name] for name in names]
         return torch.func.vjp(_of(bound, names), *arguments)[1](bound.grad_output)
 
-    tangents = torch.func.jvp(gradients, (bound.made[along],), (direction,))[1]
+    tangents = torch.func.jvp(gradients, (bound.arguments[along],), (direction,))[1]
     return {Quantity(along, name): widen(tangent) for name, tangent in zip(names, tangents, strict=True)}
 
 
@@ -133,7 +133,7 @@ class InDirection:
             subject: Subject, call: Call, device: str, grad_output: np.ndarray
         ) -> dict[str, np.ndarray]:
             bound = Bound.of(subject, call, device, grad_output)
-            like = bound.made[argument]
+            like = bound.arguments[argument]
             v = to_tensor(direction, like.dtype, like.device)
             return {str(quantity): found for quantity, found in self.drive(bound, argument, v).items()}
 

@@ -34,7 +34,7 @@ TORCH = ("torch", "torch.nn")
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
 
 
-def chosen(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:
+def rows_to_run(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:
     """The rows of an operator that this effort runs, each with the dtypes that it runs in."""
     turn = 0
     for row in rows:
@@ -58,13 +58,13 @@ def row_holds(
         pytest.skip(f"torch {torch.__version__} is older than {row.since}, the oldest that is known to do so")
     for dtype in dtypes:
         tally = tally_of(dtype)
-        problem = ask(settings.subject, settings.device, operator, row, dtype, tally)
-        settle(problem, settings, operator, dtype, row.sentence, tally)
+        problem = problem_in_row(settings.subject, settings.device, operator, row, dtype, tally)
+        fail_unless_recorded(problem, settings, operator, dtype, row.sentence, tally)
         if problem:  # recorded
             tally.count()
 
 
-def settle(
+def fail_unless_recorded(
     problem: str, settings: Settings, operator: Operator, dtype: str, sentence: str, tally: Tally
 ) -> None:
     """Fail for a problem, unless the ledger records it; that there is none where it records one is news."""
@@ -80,7 +80,9 @@ def settle(
         )
 
 
-def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str, tally: Tally) -> str:
+def problem_in_row(
+    subject: Subject, device: str, operator: Operator, row: Row, dtype: str, tally: Tally
+) -> str:
     """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
     call, spelt_out = row.call(operator, dtype), row.call(operator, dtype, spelt_out=True)
     bounds = expected(spelt_out, (FORWARD,))
@@ -105,7 +107,10 @@ def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str,
             subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
         )
         wrong = disagreement(
-            finding, observed, bounds[quantity], stated(row, dtype, quantity, grad_output, bounds[quantity])
+            finding,
+            observed,
+            bounds[quantity],
+            stated_value(row, dtype, quantity, grad_output, bounds[quantity]),
         )
         if not wrong:
             tally.add(finding)
@@ -115,7 +120,9 @@ def ask(subject: Subject, device: str, operator: Operator, row: Row, dtype: str,
     return "\n".join(problems)
 
 
-def stated(row: Row, dtype: str, quantity: str, grad_output: np.ndarray, bound: Rounded) -> np.ndarray | None:
+def stated_value(
+    row: Row, dtype: str, quantity: str, grad_output: np.ndarray, bound: Rounded
+) -> np.ndarray | None:
     """What the row says of a quantity, of a gradient times the upstream gradient; None where it is silent."""
     said: Mapping[str, Any] = row.stated(dtype)
     if quantity not in said:
@@ -168,7 +175,7 @@ def result_has_the_promoted_dtype(
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
             sentence, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
-            settle(problem, settings, operator, dtype, sentence, tally_of(dtype))
+            fail_unless_recorded(problem, settings, operator, dtype, sentence, tally_of(dtype))
             tally_of(dtype).count()
 
 

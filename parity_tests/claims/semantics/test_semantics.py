@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters: list[tuple[Operator, list[str], Row | Promotion]] = []
     for operator in OPERATORS.values():
         if name == "row":
-            rows = checks.chosen(each(operator.semantics), dtypes, option("effort"))
+            rows = checks.rows_to_run(each(operator.semantics), dtypes, option("effort"))
             parameters += [(operator, asked, row) for row, asked in rows]
         else:
             parameters += [(operator, dtypes, promotion) for promotion in each(operator.promotions)]

@@ -162,7 +162,7 @@ def _summed(operator: str, **arguments: Any) -> Any:
 # --- both scores --------------------------------------------------------------------------------------------
 
 
-def chosen(settings: Settings, backend: str) -> list[Program]:
+def programs_to_run(settings: Settings, backend: str) -> list[Program]:
     """The programs that a run compiles: every one in thorough effort, else the few that tell most for their
     time.
 
@@ -202,7 +202,7 @@ def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     return found
 
 
-def judged(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:
+def judge_compiled(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     """The findings of everything compiled with ``backend``, and the table of eager and compiled scores.
 
     Raises
@@ -210,15 +210,15 @@ def judged(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     NoCompiler
         If inductor finds no compiler.
     """
-    asked, subject, device = chosen(settings, backend), settings.subject, settings.device
+    programs, subject, device = programs_to_run(settings, backend), settings.subject, settings.device
     try:
-        results = run(asked, subject, device, backend, fullgraph=subject.name in BUILTIN)
+        results = run(programs, subject, device, backend, fullgraph=subject.name in BUILTIN)
     except Exception as error:
         if any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):
             raise NoCompiler(f"inductor has no compiler: {type(error).__name__}: {error}") from error
         raise
-    compiled = list(judge_programs(asked, results, subject, device, compiled_by(backend)))
-    eager = judge_programs(asked, run(asked, subject, device, None), subject, device, "")
+    compiled = list(judge_programs(programs, results, subject, device, compiled_by(backend)))
+    eager = judge_programs(programs, run(programs, subject, device, None), subject, device, "")
     return compiled, table(scores(eager), scores(compiled))
 
 
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--effort", default="standard")
     options = parser.parse_args()
-    _, lines = judged(
+    _, lines = judge_compiled(
         Settings.of("torch", options.device, ",".join(DTYPES), options.effort, 0), options.backend
     )
     print("\n".join(lines))

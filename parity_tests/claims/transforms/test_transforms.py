@@ -19,7 +19,7 @@ import pytest
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.smallest_inputs import (
     check_divergence,
-    judged,
+    judge_smallest_input,
     skip_unless_in_force,
     smallest_input,
 )
@@ -279,7 +279,7 @@ def test_compiled_results_are_right(backend: str, settings: Settings, request: p
         for dtype in settings.dtypes
     }
     try:
-        compiled, table = compilation.judged(settings, backend)
+        compiled, table = compilation.judge_compiled(settings, backend)
         for finding in compiled:
             tallies[finding.call.operator, finding.call.dtype].add(finding)
         request.node.user_properties.append(("eager and compiled", table))
@@ -330,7 +330,7 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     observed = transforms.under_vjp(
         settings.subject, asked, settings.device, np.ones(1) if grad_output is None else grad_output
     )[quantity]
-    finding = judged(entry, call, quantity, observed, grad_output, settings, transforms.VJP)
+    finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings, transforms.VJP)
     place = f"{transforms.VJP}: {quantity}, {of_dtype}"
     check_divergence(entry, [finding], place, settings, tell, diverged)
 
