@@ -269,15 +269,15 @@ class Benchmarks:
             If any of them is wrong.
         """
         inputs, path = self.inputs(cell), self.paths[cell.path]
-        found = list(self._judged(cell, step.read(output), inputs, buffer, path))
+        judgements = list(self._judged(cell, step.read(output), inputs, buffer, path))
         del output
         inputs.buffers.exchange()
         for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
             with self._of(path):
                 output = step.call(step.prepare(number))
-            found += self._judged(cell, step.read(output), inputs, number, path, exchanged=True)
+            judgements += self._judged(cell, step.read(output), inputs, number, path, exchanged=True)
             del output
-        return found
+        return judgements
 
     def _judged(
         self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False

@@ -134,12 +134,12 @@ def verify(
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    asked = Settings.of("torch", device, ",".join(dtypes), effort, seed)
+    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
     subject = Subject(name, SimpleNamespace(**{operator: function}), imports)
-    settings = Settings(subject, asked.device, asked.dtypes, effort, seed)
-    verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in asked.dtypes}
+    settings = Settings(subject, checked.device, checked.dtypes, effort, seed)
+    verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
     for test in _tests(OPERATORS[operator], settings, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]
@@ -154,16 +154,16 @@ def verify(
 
 def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
     """Run one test; what it finds wrong is a failure, counted for the dtypes that it asked for."""
-    met: dict[str, int] = {}
+    failed_before: dict[str, int] = {}
 
     def of(dtype: str) -> Tally:
-        met.setdefault(dtype, counts[dtype].failed)
+        failed_before.setdefault(dtype, counts[dtype].failed)
         return counts[dtype]
 
     try:
         test(of)
     except NotOffered as error:
-        for dtype in met:
+        for dtype in failed_before:
             counts[dtype].decline(str(error))
     except pytest.skip.Exception as error:
         verified.skipped.append(str(error))
@@ -171,7 +171,7 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
         verified.failures.append(
             str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
         )
-        for dtype, failed in met.items():
+        for dtype, failed in failed_before.items():
             if counts[dtype].failed == failed:  # it raised before it could judge
                 counts[dtype].count(False)
 

@@ -59,7 +59,7 @@ def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
     """Each row of the batch in a call of its own."""
-    found: dict[str, list[np.ndarray]] = {}
+    rows_of: dict[str, list[np.ndarray]] = {}
     x = call.arguments["input"]
     for place in range(x.shape[0]):
 
@@ -75,8 +75,8 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
         for quantity, result in run_subject.results(
             subject, replace(call, arguments=rows), device, taken(grad_output)
         ).items():
-            found.setdefault(quantity, []).append(result)
-    return {quantity: np.concatenate(results) for quantity, results in found.items()}
+            rows_of.setdefault(quantity, []).append(result)
+    return {quantity: np.concatenate(results) for quantity, results in rows_of.items()}
 
 
 # --- judged -------------------------------------------------------------------------------------------------
@@ -96,7 +96,8 @@ class Known:
             true = certified(self.call, quantity, upstream, bound)
             if true is None:
                 raise ArithmeticError(
-                    f"no true value of {quantity} of {self.call.operator}, {self.call.dtype}, could be certified"
+                    f"no true value of {quantity} of {self.call.operator}, {self.call.dtype}, could be "
+                    f"certified"
                 )
             self._known[quantity] = true.value
         return self._known[quantity]

@@ -128,27 +128,29 @@ class Truth:
 
 
 def truths(call: Call, quantities: Sequence[str], grad_output: np.ndarray | None = None) -> dict[str, Truth]:
-    """The true value of each quantity: ``"forward"`` alone, or names of arguments whose gradients are meant."""
+    """The true value of each quantity: ``"forward"`` alone, or names of arguments whose gradients are
+    meant.
+    """
     halves = FORMATS[call.dtype_of(quantities[0])].precision < FLOAT32.precision
     arithmetics = (IN_FLOAT64, IN_DOUBLE_DOUBLE) if halves else (IN_DOUBLE_DOUBLE, IN_FLOAT64)
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         first, second = (enclosed(call, quantities, grad_output, arithmetic) for arithmetic in arithmetics)
-    made = {}
+    by_quantity = {}
     for quantity in quantities:
         value, error = Evaluation.of(first[quantity])
         source = chosen_balls(call, quantity, grad_output, value.shape)
         format, key = FORMATS[call.dtype_of(quantity)], key_of(call, quantity, grad_output)
-        made[quantity] = Truth(value, error, format, source, Evaluation.of(second[quantity]), key)
-    return made
+        by_quantity[quantity] = Truth(value, error, format, source, Evaluation.of(second[quantity]), key)
+    return by_quantity
 
 
 def key_of(call: Call, quantity: str, grad_output: np.ndarray | None) -> int:
     """A number that follows from the arguments of a call."""
-    found = crc32(f"{call.operator} {call.dtype} {quantity}".encode())
+    key = crc32(f"{call.operator} {call.dtype} {quantity}".encode())
     for array in (*call.arguments.values(), grad_output):
         if isinstance(array, np.ndarray):
-            found = crc32(array.tobytes(), found)
-    return found
+            key = crc32(array.tobytes(), key)
+    return key
 
 
 def chosen_balls(
@@ -176,11 +178,11 @@ def chosen_balls(
     rows: dict[tuple[int, int], np.ndarray] = {}
 
     def of_rows(indices: np.ndarray, bits: int) -> Sequence[Any]:
-        found: list[Any] = [None] * len(indices)
+        enclosed_elements: list[Any] = [None] * len(indices)
         row_of, column_of = _places(call, quantity, shape, indices)
         order = np.argsort(row_of, kind="stable")
-        asked, begins = np.unique(row_of[order], return_index=True)
-        positions = dict(zip(asked.tolist(), np.split(order, begins[1:]), strict=True))
+        row_numbers, begins = np.unique(row_of[order], return_index=True)
+        positions = dict(zip(row_numbers.tolist(), np.split(order, begins[1:]), strict=True))
         if sum(map(len, rows.values())) > HELD:
             rows.clear()
         missing = [row for row in positions if (row, bits) not in rows]
@@ -197,8 +199,8 @@ def chosen_balls(
                 with balls.precision(bits):
                     line = np.asarray(in_balls(part, quantity, upstream), dtype=object).reshape(-1)
             for position, column in zip(at, columns, strict=True):
-                found[position] = flint.arb(line[column])
-        return found
+                enclosed_elements[position] = flint.arb(line[column])
+        return enclosed_elements
 
     if OPERATORS[call.operator].family.has_rows:
         return of_rows if _has_rows_alone(call, quantity) and shape else whole

@@ -31,7 +31,7 @@ def figures(
     )
     subject = load(subject_name, (sweep.operator,))
     rows, classes = extent(sweep.call_on(np.zeros(1)))
-    made = []
+    measured = []
     for quantity, kind in quantities(sweep):
         added: dict[str, Part] = {}
         for name in dict.fromkeys((subject_name, "torch")):
@@ -44,7 +44,7 @@ def figures(
         if subject_name not in added:
             continue
         options = {"target": sweep.target, "grad_output": kind}
-        made.append(
+        measured.append(
             Figure(
                 operator=sweep.operator,
                 dtype=sweep.dtype,
@@ -61,7 +61,7 @@ def figures(
                 worst=worst(sweep, quantity, kind, added[subject_name], subject, device),
             )
         )
-    return made
+    return measured
 
 
 def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:

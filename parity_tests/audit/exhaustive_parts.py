@@ -77,8 +77,8 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     Returns
     -------
     dict
-        ``parts``, a `Part` for each "implementation quantity upstream"; ``inputs``, the hash of the arguments;
-        ``seconds``, taken by the subject and by the whole.
+        ``parts``, a `Part` for each "implementation quantity upstream"; ``inputs``, the hash of the
+        arguments; ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
     names = dict.fromkeys((subject_name, "torch"))
@@ -130,9 +130,9 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
     and would go to balls.
     """
     closed = [quantity for quantity in wanted if has_pairs(sweep.operator, quantity)]
-    made = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
+    by_quantity = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
     if not closed:
-        return made
+        return by_quantity
     numbers = call.arguments["input"].size // sweep.of_each("input")
     x = call.arguments["input"].reshape(numbers, -1)[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
@@ -142,5 +142,5 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
         evaluated = [of_pairs(sweep.operator, each, quantity, upstream) for each in (x, wide)]
         first, second = (Evaluation(value.reshape(shape), error.reshape(shape)) for value, error in evaluated)
         source, key = chosen_balls(call, quantity, upstream, shape), key_of(call, quantity, upstream)
-        made[quantity] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
-    return made
+        by_quantity[quantity] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
+    return by_quantity

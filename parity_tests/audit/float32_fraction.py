@@ -57,8 +57,10 @@ def worst_fraction(result: SweepResult, tally: Tally) -> Finding:
     # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can
     # only make it larger.
     while len(left) and rank[0] > _enough(worst):
-        found = result.finding(left[:AT_ONCE], tally.observed)
-        worst = max(worst, found, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction))
+        candidate = result.finding(left[:AT_ONCE], tally.observed)
+        worst = max(
+            worst, candidate, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction)
+        )
         left, rank = left[AT_ONCE:], rank[AT_ONCE:]
     if worst.strict.fraction <= 1 or not worst.verdict.passes:
         return worst
@@ -105,7 +107,7 @@ def _known(
         )
         at = block * tally.block + np.flatnonzero(broken)
         if len(at):
-            found = result.finding(at, tally.observed)
-            if not found.verdict.passes:
-                return found
+            candidate = result.finding(at, tally.observed)
+            if not candidate.verdict.passes:
+                return candidate
     return worst

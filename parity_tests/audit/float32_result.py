@@ -66,11 +66,11 @@ class SweepResult:
         whole[flat] = observed
         _, undecided, wrong = kinds(whole.reshape(true.value.shape), bound, true.format)
         part = true.of(flat)
-        found = measured(
+        errors = measured(
             observed.astype(np.float64), part, undecided.reshape(-1)[flat], wrong.reshape(-1)[flat]
         )
-        worst = int(numbers[found.worst]) + self.first * of_each if found.worst >= 0 else -1
-        return found.model_copy(update={"worst": worst})
+        worst = int(numbers[errors.worst]) + self.first * of_each if errors.worst >= 0 else -1
+        return errors.model_copy(update={"worst": worst})
 
     def try_closed_forms(self, numbers: np.ndarray, observed: np.ndarray) -> int:
         """Have balls look at chosen elements, which blocks took for what closed forms say; how many of them.

@@ -62,13 +62,13 @@ def observed_block(
             upstream = torch.zeros_like(output)
             upstream[:, 0] = 1
         (gradient,) = torch.autograd.grad(output, input, upstream)
-        found = {FORWARD: output.detach().cpu().numpy(), "input": gradient.cpu().numpy()}
+        results = {FORWARD: output.detach().cpu().numpy(), "input": gradient.cpu().numpy()}
     seconds = time.perf_counter() - began
-    for quantity, result in found.items():
+    for quantity, result in results.items():
         if result.dtype != np.float32:
             raise WrongResult(f"{quantity} has dtype {result.dtype}, expected float32")
     return {
-        quantity: result.reshape(-1, sweep.of_each(quantity)) for quantity, result in found.items()
+        quantity: result.reshape(-1, sweep.of_each(quantity)) for quantity, result in results.items()
     }, seconds
 
 

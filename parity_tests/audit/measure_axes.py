@@ -66,9 +66,9 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
                 run_compiled(programs, subject, conditions.device, backend, fullgraph=subject.name in BUILTIN)
                 for backend in (None, INDUCTOR)
             ]
-        found: list[Axis] = []
+        changes: list[Axis] = []
         for program, one, other in zip(programs, *ways, strict=True):
-            found += compared(
+            changes += compared(
                 "compile",
                 "eager",
                 INDUCTOR,
@@ -77,7 +77,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
                 program.call,
                 Known(program.call, program.grad_output),
             )
-        return Part(axes=tuple(found))
+        return Part(axes=tuple(changes))
 
     what = f"eager and compiled of {', '.join(operators)}, {dtype}"
     part = attempted(what, both)

@@ -65,14 +65,14 @@ def _figures(
     upstream = None if FORWARD in quantities else grad_output
     bounds, true = expected(call, quantities, upstream), truths(call, quantities, upstream)
     rows, classes = extent(call)
-    found = []
+    figures = []
     for quantity in quantities:
         measured = partial(
             _measures, device, case, call, quantity, upstream, bounds[quantity], true[quantity]
         )
         measures, verdict = measured(subject, observed[quantity])
         torch = beside.get(quantity)
-        found.append(
+        figures.append(
             Figure(
                 operator=call.operator,
                 dtype=call.dtype,
@@ -91,7 +91,7 @@ def _figures(
                 ),
             )
         )
-    return Part(figures=tuple(found))
+    return Part(figures=tuple(figures))
 
 
 def _observed(
@@ -99,14 +99,14 @@ def _observed(
 ) -> Results:
     with of_the_subject(subject):
         if FORWARD in quantities:
-            found: Results = {FORWARD: run_subject.forward(subject, call, device)}
+            results: Results = {FORWARD: run_subject.forward(subject, call, device)}
         else:
-            found = run_subject.gradients(subject, call, device, grad_output)
-    for quantity, result in found.items():
+            results = run_subject.gradients(subject, call, device, grad_output)
+    for quantity, result in results.items():
         shape = output_shape(call) if quantity == FORWARD else call.arguments[quantity].shape
         if result.shape != shape:
             raise WrongResult(f"{quantity} has shape {result.shape}, expected {shape}")
-    return found
+    return results
 
 
 def _measures(
@@ -163,16 +163,16 @@ def _measures(
 
 def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -> str:
     """SHA-256 of the bytes of all arguments."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, value in sorted((dict(arguments) | {"grad_output": grad_output}).items()):
         if value is not None:
-            found.update(name.encode())
-            found.update(
+            digest.update(name.encode())
+            digest.update(
                 np.ascontiguousarray(value).tobytes()
                 if isinstance(value, np.ndarray)
                 else repr(value).encode()
             )
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:

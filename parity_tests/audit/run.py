@@ -83,12 +83,12 @@ class Run:
         units = [unit for unit in self.units.values() if cell in unit.cells]
         while not all(unit.name in self.parts for unit in units):
             self._next()
-        found = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
+        part = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
         return Part(
-            figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
-            axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
+            figures=tuple(figure for figure in part.figures if (figure.operator, figure.dtype) == cell),
+            axes=tuple(axis for axis in part.axes if (axis.operator, axis.dtype) == cell),
             missing=tuple(
-                missing for missing in found.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}
+                missing for missing in part.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}
             ),
         )
 
@@ -122,11 +122,11 @@ class Run:
     def audit(self) -> Audit:
         """What was found, and what was not."""
         sums = [part for cell in self.offered for part in self._summed(cell)]
-        found = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
-        settings, asked = self.settings, self.settings.operators or tuple(OPERATORS)
-        missing = list(self.left_out) + list(found.missing)
+        whole = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
+        settings, operators = self.settings, self.settings.operators or tuple(OPERATORS)
+        missing = list(self.left_out) + list(whole.missing)
         missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
-        for operator in asked:
+        for operator in operators:
             if not settings.subject.offers(operator):
                 missing.append(
                     Missing(what=operator, why=f"not offered: {settings.subject.name} has no {operator}")
@@ -142,22 +142,22 @@ class Run:
                 subject=settings.subject.name,
                 device=settings.device,
                 dtypes=settings.dtypes,
-                operators=asked,
+                operators=operators,
                 effort=settings.effort_name,
                 seed=settings.seed,
             ),
             environment=environment(settings.device),
             command=command(settings),
-            figures=tuple(sorted(found.figures, key=lambda figure: figure.key)),
+            figures=tuple(sorted(whole.figures, key=lambda figure: figure.key)),
             axes=tuple(
                 sorted(
-                    found.axes,
+                    whole.axes,
                     key=lambda axis: (axis.operator, axis.dtype, axis.quantity, axis.axis, axis.second),
                 )
             ),
-            divergences=_met(found),
+            divergences=_met(whole),
             missing=tuple(sorted(missing, key=lambda each: (each.what, each.why))),
-            times=found.times | {"all": time.monotonic() - self._began},
+            times=whole.times | {"all": time.monotonic() - self._began},
         )
 
     def open(self) -> None:
@@ -213,11 +213,11 @@ def source(subject: Subject) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _met(found: Part) -> tuple[Divergence, ...]:
+def _met(part: Part) -> tuple[Divergence, ...]:
     """The entries of the ledger that explain a figure."""
     ids = {
         measures.divergence
-        for figure in found.figures
+        for figure in part.figures
         for measures in (figure.subject, figure.torch)
         if measures is not None
     }

@@ -204,11 +204,11 @@ class Page:
 
     @cached_property
     def tiers(self) -> list[Tier]:
-        made = [
+        every = [
             Tier(*tier, tuple(result for result in self.results if result.tier == tier[0]), len(self.dtypes))
             for tier in TIERS
         ]
-        return [tier for tier in made if tier.results or tier.name in ("exact", "faithful", "bound")]
+        return [tier for tier in every if tier.results or tier.name in ("exact", "faithful", "bound")]
 
     @cached_property
     def worst(self) -> list[Card]:

@@ -82,12 +82,12 @@ def _same(
     try:
         with of_the_subject(subject):
             if quantity == FORWARD:
-                found = run_subject.forward(subject, call, device)
+                result = run_subject.forward(subject, call, device)
             else:
-                found = run_subject.gradients(subject, call, device, grad_output)[quantity]
+                result = run_subject.gradients(subject, call, device, grad_output)[quantity]
     except (NotOffered, run_subject.WrongResult):
         return False
-    return found.ndim == len(index) and float(found[index]).hex() == observed.hex()
+    return result.ndim == len(index) and float(result[index]).hex() == observed.hex()
 
 
 def _printed(finding: Finding) -> dict[str, str]:

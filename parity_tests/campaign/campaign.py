@@ -180,9 +180,9 @@ def as_recorded() -> dict[str, Judged]:
 def drift(matrix: Mapping[str, Judged]) -> list[str]:
     """What does not hold of the record: a fault that is new to it, not caught, or no longer there."""
     known = recorded()
-    found = [f"{name} is caught by no check" if not caught(judged) else f"{name} is not in the record"
+    problems = [f"{name} is caught by no check" if not caught(judged) else f"{name} is not in the record"
              for name, judged in matrix.items() if not caught(judged) or name not in known]  # fmt: skip
-    return [*found, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
+    return [*problems, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
 
 
 def news(matrix: Mapping[str, Judged]) -> list[str]:

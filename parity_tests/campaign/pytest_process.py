@@ -121,14 +121,21 @@ def left_in(directory: Path, exitcode: int | None = None) -> Run:
         written = directory / EXITCODE
         exitcode = int(written.read_text()) if written.exists() else NEVER_RAN
     counts, log, record = (directory / name for name in (COUNTS, LOG, RECORD))
-    found = (
+    record_of_run = (
         json.loads(record.read_text())
         if record.exists()
         else {"failed": {}, "passed": {}, "first_failure": None}
     )
     counted = json.loads(counts.read_text()) if counts.exists() else {}
     report = log.read_text(errors="replace") if log.exists() else ""
-    return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
+    return Run(
+        exitcode,
+        counted,
+        record_of_run["failed"],
+        record_of_run["passed"],
+        record_of_run["first_failure"],
+        report,
+    )
 
 
 def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:

@@ -34,7 +34,7 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
     They are drawn from the generators that all share, whose state depends on what ran before: it is set here,
     and put back.
     """
-    made, state = [], random.getstate()
+    listed, state = [], random.getstate()
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         random.seed(seed)
@@ -42,9 +42,9 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
             if info.name in NAMES:
                 # Without the wrapper that walks the stack.
                 drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)
-                made += [(NAMES[info.name], sample) for sample in drawn]
+                listed += [(NAMES[info.name], sample) for sample in drawn]
     random.setstate(state)
-    return made
+    return listed
 
 
 def as_call(operator: str, sample: Any, dtype: str) -> Call:

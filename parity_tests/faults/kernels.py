@@ -44,16 +44,16 @@ def result_dtype(operator: str, arguments: Mapping[str, Any]) -> torch.dtype:
 
 def prepared(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as the kernel computes with them; a ``dtype=`` has been followed."""
-    made = dict(arguments)
-    dtype = made.pop("dtype", None)
+    arguments_of_kernel = dict(arguments)
+    dtype = arguments_of_kernel.pop("dtype", None)
     if dtype is not None:
-        made["input"] = made["input"].to(dtype)
+        arguments_of_kernel["input"] = arguments_of_kernel["input"].to(dtype)
     result = result_dtype(operator, arguments)
     compute = torch.float32 if result in HALVES else result
-    for name, value in made.items():
+    for name, value in arguments_of_kernel.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            made[name] = value.to(torch.promote_types(compute, value.dtype))
-    return made
+            arguments_of_kernel[name] = value.to(torch.promote_types(compute, value.dtype))
+    return arguments_of_kernel
 
 
 def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
@@ -104,18 +104,18 @@ def kernel(
         @torch.autograd.function.once_differentiable
         def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, ...]:
             arguments = {**ctx.options, **dict(zip(ctx.names, ctx.saved_tensors, strict=True))}
-            found = differentiate(wide(grad_output), **prepared(operator, arguments))
-            gradients = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
+            result = differentiate(wide(grad_output), **prepared(operator, arguments))
+            gradients = {"input": result} if isinstance(result, torch.Tensor) else result._asdict()
             through = arguments.get("dtype")
-            made = []
+            gradients_of_tensors = []
             for name, tensor, needed in zip(
                 ctx.names, ctx.saved_tensors, ctx.needs_input_grad[2:], strict=True
             ):
                 gradient = gradients.get(name) if needed else None
                 if gradient is not None and through is not None:
                     gradient = gradient.to(through)
-                made.append(gradient if gradient is None else gradient.to(tensor.dtype))
-            return (None, None, *made)
+                gradients_of_tensors.append(gradient if gradient is None else gradient.to(tensor.dtype))
+            return (None, None, *gradients_of_tensors)
 
     def function(*positional: Any, **named: Any) -> torch.Tensor:
         arguments = bound(operator, *positional, **named)
@@ -142,14 +142,14 @@ def composed(operator: str, faulty: Forward) -> Forward:
         return _planted(right, faulty(**arguments), whole(**arguments))
 
     def backward(grad_output: torch.Tensor, **arguments: Any) -> Any:
-        found = OPERATORS[operator].backward(grad_output, **arguments)
-        right = {"input": found} if isinstance(found, torch.Tensor) else found._asdict()
+        result = OPERATORS[operator].backward(grad_output, **arguments)
+        right = {"input": result} if isinstance(result, torch.Tensor) else result._asdict()
         names = [name for name, gradient in right.items() if gradient is not None]
         wrong, base = (
             _gradients(composition, names, grad_output, arguments) for composition in (faulty, whole)
         )
         planted = {name: _planted(right[name], wrong[name], base[name]) for name in names}
-        return planted["input"] if isinstance(found, torch.Tensor) else found._replace(**planted)
+        return planted["input"] if isinstance(result, torch.Tensor) else result._replace(**planted)
 
     return kernel(operator, forward, backward)
 

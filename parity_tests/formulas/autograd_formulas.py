@@ -45,9 +45,9 @@ def twice(operator: str, quantity: Any, direction: Any, grad_output: Any, **argu
     """Reverse over reverse; `torch_loss_parity.expectation.second_order.double_backward` says what is
     differentiated by what.
     """
-    asked = (quantity.along, quantity.of)
+    variables = (quantity.along, quantity.of)
     outer = {
-        name: Taped(value, variable=name in asked) if hasattr(value, "shape") else value
+        name: Taped(value, variable=name in variables) if hasattr(value, "shape") else value
         for name, value in arguments.items()
     }
     upstream = Taped(grad_output, variable=True)
@@ -58,8 +58,8 @@ def twice(operator: str, quantity: Any, direction: Any, grad_output: Any, **argu
     else:
         first, second = quantity.along, outer[quantity.of]
     gradient = getattr(backward(operator, upstream, **outer), first)
-    found = pull_back(gradient, direction, {"second": second})["second"]
-    return second.inner.zeros_like(second.value) if found is None else found
+    derivative = pull_back(gradient, direction, {"second": second})["second"]
+    return second.inner.zeros_like(second.value) if derivative is None else derivative
 
 
 def along(operator: str, quantity: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:

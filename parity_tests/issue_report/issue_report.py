@@ -72,11 +72,11 @@ def truth_of(entry: Divergence, quantity: str, dtype: str) -> Truth:
     if truth is None and np.isfinite(bound.value).any():
         raise ArithmeticError(f"the true value of {entry.id}, {quantity}, {dtype} cannot be certified")
     with balls.precision(256):
-        found = np.asarray(enclose(), dtype=object).reshape(-1)
+        enclosed = np.asarray(enclose(), dtype=object).reshape(-1)
     values = np.asarray(bound.value).reshape(-1)
     digits = tuple(
         f.str(DIGITS, radius=False) if np.isfinite(v) else str(v)
-        for f, v in zip(map(arb, found), values, strict=True)
+        for f, v in zip(map(arb, enclosed), values, strict=True)
     )
     return Truth(bound if truth is None else truth, format, digits)
 

@@ -140,7 +140,7 @@ def _without_result(
         if subject.name not in COMPLETE and NO_SECOND_DERIVATIVE in str(raised):
             return Finding.of_declined(case, call, f"{mode.name}: {reason_of(raised)}")
         reason = f"{mode} of {call.operator} raises {type(raised).__name__}: {raised}"
-    found = recorded(subject, case, call, device, reason)
-    if found is None:
+    known = recorded(subject, case, call, device, reason)
+    if known is None:
         raise WrongResult(reason) from error
-    return found
+    return known

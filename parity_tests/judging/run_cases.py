@@ -48,22 +48,22 @@ def judge_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> 
     try:
         return findings_of(case, verify, settings, tally)
     except NotOffered as error:
-        found = Finding.of_declined(case, OPERATORS[case.operator].call(case), str(error))
+        finding = Finding.of_declined(case, OPERATORS[case.operator].call(case), str(error))
     except WrongResult as error:
         call, reason = OPERATORS[case.operator].call(case), str(error)
         known = recorded(settings.subject, case, call, settings.device, reason)
-        found = known or Finding.of_failure(case, call, reason)
-    tally.add(found)
-    return [found]
+        finding = known or Finding.of_failure(case, call, reason)
+    tally.add(finding)
+    return [finding]
 
 
 def findings_of(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
     watchdog.doing(str(case))
     certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
-    found = list(verify(settings.subject, case, settings.device, certify=certify))
-    for finding in found:
+    findings = list(verify(settings.subject, case, settings.device, certify=certify))
+    for finding in findings:
         tally.add(finding)
-    return found
+    return findings
 
 
 def check_case(

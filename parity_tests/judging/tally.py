@@ -149,12 +149,12 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
     for reported in properties:
         key = (reported["operator"], reported["dtype"])
         tallies.setdefault(key, Tally(*key)).merge(reported)
-    made = []
+    table = []
     for operator in order:
         for dtype in dtypes:
             tally = tallies.get((operator, dtype))
             if tally is not None:
-                made.append(
+                table.append(
                     Row(
                         operator,
                         dtype,
@@ -165,7 +165,7 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
                         _verdict(tally),
                     )
                 )
-    return made
+    return table
 
 
 def _verdict(tally: Tally) -> str:

@@ -156,12 +156,12 @@ def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
     """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a
     definition.
     """
-    found: Callable[..., Any] = (
+    function: Callable[..., Any] = (
         getattr(of_torch, name, None)
         or getattr(compiled_formulas, name, None)
         or getattr(autograd_formulas, name)
     )
-    return found
+    return function
 
 
 def shortfall(

@@ -212,7 +212,7 @@ def test_what_a_number_of_draws_is_worth() -> None:
 def test_the_sample_follows_from_the_arguments_alone() -> None:
     one, again, other = (true_values("float32", LARGE, seed).key for seed in (0, 0, 1))
     assert one == again != other
-    assert not np.array_equal(doubts.sampled_elements(one, 7000), doubts.drawn(other, 7000))
+    assert not np.array_equal(doubts.sampled_elements(one, 7000), doubts.sampled_elements(other, 7000))
     truth = true_values("bfloat16", LARGE)
     for observed in (observed_of(truth), np.full(truth.value.shape, -1.0)):
         assert errors_of(observed, truth).sampled == SAMPLE

@@ -70,8 +70,10 @@ class Refusal:
     def in_dtype(self, dtype: str) -> dict[str, Any]:
         """The arguments; what is float64 stands for ``dtype``, and holds numbers of it."""
         format = FORMATS[dtype]
-        made = {name: value(format) if callable(value) else value for name, value in self.arguments.items()}
-        return {name: format.round(value) if is_own(value) else value for name, value in made.items()}
+        arguments = {
+            name: value(format) if callable(value) else value for name, value in self.arguments.items()
+        }
+        return {name: format.round(value) if is_own(value) else value for name, value in arguments.items()}
 
 
 def refusal(

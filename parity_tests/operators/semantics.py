@@ -97,10 +97,10 @@ class Row:
 
     def stated(self, dtype: str) -> dict[str, Any]:
         """What the row says of "forward", "input" and "target", in ``dtype``."""
-        said = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
+        stated = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
         return {
             quantity: _resolved(number, FORMATS[dtype])
-            for quantity, number in said.items()
+            for quantity, number in stated.items()
             if number is not None
         }
 

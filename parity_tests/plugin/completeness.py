@@ -94,10 +94,10 @@ def gaps(config: pytest.Config) -> list[str]:
 
 def _gaps_of(record: Operator) -> dict[str, Gap]:
     """The gaps of a record, and of its facets."""
-    found = dict(record.gaps)
+    gaps = dict(record.gaps)
     for name in record.__dataclass_fields__:
         facet = getattr(record, name)
         if is_dataclass(facet) and name != "family":
             parts = {part: getattr(facet, part) for part in facet.__dataclass_fields__}
-            found |= {f"{name}, {part}": each for part, each in parts.items() if isinstance(each, Gap)}
-    return found
+            gaps |= {f"{name}, {part}": each for part, each in parts.items() if isinstance(each, Gap)}
+    return gaps

@@ -103,7 +103,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     settings = config.stash[SETTINGS]
     return [
-        f"parity: subject {settings.subject.name}, device {settings.device}, dtypes {','.join(settings.dtypes)}, "
+        f"parity: subject {settings.subject.name}, device {settings.device}, "
+        f"dtypes {','.join(settings.dtypes)}, "
         f"effort {settings.effort_name}, seed {settings.seed}",
         machine.header(),
         *(f"parity: {line}" for line in system.missing()),

@@ -110,8 +110,8 @@ class Records:
         """
         if is_own(warning_message):
             where = f"{Path(warning_message.filename).name}:{warning_message.lineno}"
-            said = f"{where}: {warning_message.category.__name__}: {warning_message.message}"
-            self.warnings.append(f"{said} ({nodeid or 'before any test'})")
+            text = f"{where}: {warning_message.category.__name__}: {warning_message.message}"
+            self.warnings.append(f"{text} ({nodeid or 'before any test'})")
 
     @property
     def problems(self) -> list[str]:

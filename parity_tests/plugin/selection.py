@@ -24,11 +24,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     what they are.
     """
     own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
-    asked = set(metafunc.fixturenames) - own
-    if "operator" in asked:
+    requested = set(metafunc.fixturenames) - own
+    if "operator" in requested:
         names = metafunc.config.stash[SETTINGS].operators or tuple(OPERATORS)
         metafunc.parametrize("operator", [OPERATORS[name] for name in names], ids=names)
-    if "dtype" in asked:
+    if "dtype" in requested:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
 
 
@@ -43,9 +43,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return True
     if collection_path not in (META, BENCHMARKS_META) or config.stash[SETTINGS].effort_name != "quick":
         return None
-    asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
+    named = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
     return (
-        None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in asked) else True
+        None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in named) else True
     )
 
 
@@ -69,9 +69,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     for item in items:
         item.user_properties.append((OPERATOR, operator_of(item)))
-    if asked := config.stash[SETTINGS].operators:
+    if chosen := config.stash[SETTINGS].operators:
         others = {
-            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *asked)
+            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *chosen)
         }
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]

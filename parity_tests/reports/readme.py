@@ -30,12 +30,14 @@ def section(name: str) -> str:
     return split(README.read_text(encoding="utf-8"), name)[1]
 
 
-def drift(said: str, made: str, of: str) -> list[str]:
+def drift(written: str, generated: str, of: str) -> list[str]:
     """The lines in which a section differs from what was made ``of`` something; none where it does not."""
-    return list(difflib.unified_diff(said.splitlines(), made.splitlines(), "README.md", of, lineterm=""))
+    return list(
+        difflib.unified_diff(written.splitlines(), generated.splitlines(), "README.md", of, lineterm="")
+    )
 
 
-def write(name: str, made: str) -> None:
+def write(name: str, generated: str) -> None:
     """Replace a section."""
     before, _, after = split(README.read_text(encoding="utf-8"), name)
-    README.write_text(before + made + after, encoding="utf-8")
+    README.write_text(before + generated + after, encoding="utf-8")

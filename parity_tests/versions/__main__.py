@@ -74,37 +74,37 @@ def main(
     except (ValueError, NotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found, not_run, problems = Record(), dict[str, str](), list[str]()
+    observed, not_run, problems = Record(), dict[str, str](), list[str]()
     # Runs are compared with what is recorded, so what is recorded is what the table begins with.
-    kept = known if given.write or given.compare else Record()
+    recorded = known if given.write or given.compare else Record()
     for release in releases:
         print(f"torch {release.version} ...", file=sys.stderr, flush=True)
         try:
             one = runner(release, options, given.directory, given.keep)
-            kept, found = kept.adding(one), found.adding(one)
+            recorded, observed = recorded.adding(one), observed.adding(one)
         except (NotInstalled, NotRun, OSError, ValueError) as error:
             not_run[release.version] = str(error)
         else:
             if given.write:  # the next takes hours
-                records.write(kept)
+                records.write(recorded)
                 verified.keep(one)
-    made = table.section(kept, not_run)
-    print(made)
+    section = table.section(recorded, not_run)
+    print(section)
     if given.table:
-        given.table.write_text(made + "\n")
-    problems += table.failures(found, (each.torch for each in found.releases))
+        given.table.write_text(section + "\n")
+    problems += table.failures(observed, (each.torch for each in observed.releases))
     if given.compare:
-        problems += unlike(known, found)
-    if given.write and found.releases:
-        readme.write(SECTION, table.section(kept))
+        problems += unlike(known, observed)
+    if given.write and observed.releases:
+        readme.write(SECTION, table.section(recorded))
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems or not_run else 0
 
 
-def unlike(known: Record, found: Record) -> Iterator[str]:
+def unlike(known: Record, observed: Record) -> Iterator[str]:
     """In what releases are otherwise than they are recorded, a line each."""
-    for release in found.releases:
+    for release in observed.releases:
         recorded = known.release(release.torch)
         if recorded is None:
             yield f"torch {release.torch} is not recorded: --write records it"
@@ -175,8 +175,10 @@ def _request(
         known.compare_options(asked | chosen)
     releases = [release_of(argument) for argument in given.releases]
     if any(release.version == NEWEST for release in releases):
-        found = latest()
-        releases = [Wanted(found, each.python) if each.version == NEWEST else each for each in releases]
+        latest_release = latest()
+        releases = [
+            Wanted(latest_release, each.python) if each.version == NEWEST else each for each in releases
+        ]
     versions = [release.version for release in releases]
     if twice := next((version for version in versions if versions.count(version) > 1), ""):
         raise ValueError(f"torch {twice} is given twice")

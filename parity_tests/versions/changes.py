@@ -94,18 +94,18 @@ def steps(record: Record) -> Iterator[Changes]:
 def grouped_failures(release: Release, without: Release | None = None) -> list[Failing]:
     """The failures of a release that another does not have, those with the same words as one."""
     other = {each["test"] for each in without.failures} if without else set()
-    found: dict[tuple[str, str, str], set[str]] = {}
+    tests_of: dict[tuple[str, str, str], set[str]] = {}
     for each in release.failures:
         if each["test"] not in other:
             where = " ".join(part for part in (each.get("operator", ""), each.get("dtype", "")) if part)
-            found.setdefault((each["claim"], where, each["message"]), set()).add(each["test"])
-    return [Failing(*words, len(tests)) for words, tests in found.items()]
+            tests_of.setdefault((each["claim"], where, each["message"]), set()).add(each["test"])
+    return [Failing(*words, len(tests)) for words, tests in tests_of.items()]
 
 
-def drift(recorded: Release, found: Release) -> list[str]:
+def drift(recorded: Release, observed: Release) -> list[str]:
     """In what a run is otherwise than it is recorded: what diverges, and what fails. How often, and what is
     news, depends on the machine."""
-    changes = Changes(recorded, found)
+    changes = Changes(recorded, observed)
     lines = [f"{id} diverges, and did not" for id in changes.new]
     lines += [f"{id} does not diverge, and did" for id in changes.fixed]
     lines += [f"fails, and did not: {each}" for each in changes.failing]

@@ -61,10 +61,10 @@ def release_of(argument: str) -> Wanted:
         if parsed is None or parsed.is_prerelease or len(parsed.release) > 3:
             raise ValueError(f"{argument!r} is no release of torch: give 2.13.0, 2.13.0=PYTHON or newest")
         version = f"{parsed.major}.{parsed.minor}.{parsed.micro}"
-    found = shutil.which(python) if given else ""
-    if found is None or (given and not found):
+    path = shutil.which(python) if given else ""
+    if path is None or (given and not path):
         raise ValueError(f"{argument!r}: there is no interpreter {python!r}")
-    return Wanted(version, os.path.abspath(found) if found else "")
+    return Wanted(version, os.path.abspath(path) if path else "")
 
 
 def environment() -> dict[str, str]:
@@ -81,10 +81,10 @@ def newest(run: Runs = subprocess.run) -> str:
         If pip does not say.
     """
     command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
-    said = run(command, env=environment(), capture_output=True, text=True)
-    if found := AVAILABLE.search(said.stdout):
-        return Version(found[1]).base_version
-    raise NotInstalled(f"pip does not say which release is the newest: {_reason(said)}")
+    completed = run(command, env=environment(), capture_output=True, text=True)
+    if match := AVAILABLE.search(completed.stdout):
+        return Version(match[1]).base_version
+    raise NotInstalled(f"pip does not say which release is the newest: {_reason(completed)}")
 
 
 @contextmanager

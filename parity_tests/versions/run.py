@@ -35,11 +35,11 @@ class Options:
     @property
     def arguments(self) -> list[str]:
         """The command line of pytest."""
-        made = [f"--effort={self.effort}", f"--seed={self.seed}", f"--subject={self.subject}"]
-        made += [f"--dtype={self.dtype}"] if self.dtype else []
-        made += [f"--operator={self.operator}"] if self.operator else []
-        made += ["-n", str(self.processes), "--dist=worksteal"] if self.processes > 1 else []
-        return made
+        options = [f"--effort={self.effort}", f"--seed={self.seed}", f"--subject={self.subject}"]
+        options += [f"--dtype={self.dtype}"] if self.dtype else []
+        options += [f"--operator={self.operator}"] if self.operator else []
+        options += ["-n", str(self.processes), "--dist=worksteal"] if self.processes > 1 else []
+        return options
 
 
 def outcome(python: str, version: str, options: Options, run: Runs = subprocess.run) -> Mapping[str, Any]:
@@ -65,7 +65,7 @@ def outcome(python: str, version: str, options: Options, run: Runs = subprocess.
         done = run([*command, *options.arguments], cwd=CHECKOUT, env=environment(), stdout=sys.stderr)
         if done.returncode not in RAN or not path.exists():
             raise NotRun(f"pytest ended with exit status {done.returncode}")
-        found: Mapping[str, Any] = json.loads(path.read_text())
-    if (there := found["environment"]["torch"]) != version:
+        outcome: Mapping[str, Any] = json.loads(path.read_text())
+    if (there := outcome["environment"]["torch"]) != version:
         raise NotRun(f"{python} has torch {there}")
-    return found
+    return outcome

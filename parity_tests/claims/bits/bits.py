@@ -100,8 +100,8 @@ def measure_subject(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
         rows: dict[str, dict[str, Any]] = {quantity: {"holds": []} for quantity in QUANTITIES}
         for probe in dict.fromkeys(PROBE[name] for name in family.invariances):
             for dtype in DTYPES:
-                found = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
-                for (invariance, quantity), how in found.items():
+                differences = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
+                for (invariance, quantity), how in differences.items():
                     rows[quantity].setdefault(invariance, {})[dtype] = how
         for row in rows.values():
             row["holds"] = [name for name in family.invariances if name not in row]

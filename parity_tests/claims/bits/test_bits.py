@@ -76,12 +76,12 @@ def test_bits_change_where_the_table_says_so_and_nowhere_else(
             tally.tell(News("bits", family.name, dtype, text, not unlike))
             continue
         measurement = Measurement(subject, family, dtype, settings.device)
-        found = changes(
+        changed = changes(
             measurement, part.families[family.name], {probe: _sizes(probe, settings) for probe in SIZES}
         )
         for _ in range(len(QUANTITIES) * len(family.invariances) - 1):
             tally.count()
-        for row, text in found.items():
+        for row, text in changed.items():
             quantity, invariance, _ = row.split(".")
             if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
                 tally.count(False)
@@ -101,7 +101,7 @@ def changes(
     sizes : mapping
         On which each probe tries what is recorded to hold.
     """
-    found: dict[tuple[str, str, Size], str] = {}
+    differences: dict[tuple[str, str, Size], str] = {}
     tried: dict[str, set[Size]] = {probe: set(sizes[probe]) for probe in sizes}
     known = {
         (quantity, name): rows[quantity].get(name, {}).get(measurement.dtype, "")
@@ -114,16 +114,16 @@ def changes(
     for probe in dict.fromkeys(PROBE[invariance] for invariance in measurement.family.invariances):
         for size in sorted(tried[probe]):
             for (invariance, quantity), how in measurement.differences(probe, size).items():
-                found[invariance, quantity, size] = how
+                differences[invariance, quantity, size] = how
     changed = {}
     for (quantity, invariance), how in known.items():
         row = f"{quantity}.{invariance}.{measurement.dtype}"
         broken = [
             new
-            for (name, of_quantity, _), new in sorted(found.items())
+            for (name, of_quantity, _), new in sorted(differences.items())
             if (name, of_quantity) == (invariance, quantity)
         ]
-        if how and (invariance, quantity, size_of(how)) not in found:
+        if how and (invariance, quantity, size_of(how)) not in differences:
             changed[row] = f"the bits are the same here; recorded is that they change: {how!r}"
         if not how and broken:
             changed[row] = f"the bits change here: {broken[0]!r}; recorded is that they are the same"

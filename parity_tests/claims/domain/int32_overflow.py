@@ -52,23 +52,23 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
     """
     call = OPERATORS[case.operator].call(case)
     repeated = torch.arange(ROWS, device=device) % PATTERN
-    made = {
+    arguments = {
         name: value[repeated] if isinstance(value, torch.Tensor) else value
         for name, value in run_subject.tensors(call, device).items()
     }
     if quantity == FORWARD:
         bounds = expected(call, (FORWARD,))
         yield from _of_rows(
-            FORWARD, call, run_subject.output_of(subject, call, made, device), bounds[FORWARD], repeated
+            FORWARD, call, run_subject.output_of(subject, call, arguments, device), bounds[FORWARD], repeated
         )
         return
     call = replace(call, differentiable=call.differentiable[:1])
     grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
     (name,) = call.differentiable
-    made[name].requires_grad_()
+    arguments[name].requires_grad_()
     upstream = to_tensor(grad_output, call.output_dtype, device)[repeated]
     (gradient,) = torch.autograd.grad(
-        run_subject.output_of(subject, call, made, device), made[name], upstream
+        run_subject.output_of(subject, call, arguments, device), arguments[name], upstream
     )
     yield from _of_rows(name, call, gradient, expected(call, (name,), grad_output)[name], repeated)
 

@@ -88,14 +88,16 @@ def problem_of(
     """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no
     more than the type of the exception, the name of the type."""
     function = subject.function(operator.name)
-    made = tensors(refusal, dtype, device)
-    kept = {name: bits(value) for name, value in made.items() if isinstance(value, torch.Tensor)}
+    arguments = tensors(refusal, dtype, device)
+    before_the_call = {
+        name: bits(value) for name, value in arguments.items() if isinstance(value, torch.Tensor)
+    }
     ordinary = ordinary_call(operator, dtype, device)
     before = bits(function(**ordinary))
     problem, raised = refused(
-        function, made, refusal.expected(torch.__version__), exactly=subject.name in TORCH
+        function, arguments, refusal.expected(torch.__version__), exactly=subject.name in TORCH
     )
-    changed = [name for name, was in kept.items() if bits(made[name]) != was]
+    changed = [name for name, was in before_the_call.items() if bits(arguments[name]) != was]
     if changed:
         problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed", ""
     if bits(function(**ordinary)) != before:
@@ -108,12 +110,12 @@ def problem_of(
 
 
 def refused(
-    function: Any, made: dict[str, Any], exception: type[Exception], *, exactly: bool
+    function: Any, arguments: dict[str, Any], exception: type[Exception], *, exactly: bool
 ) -> tuple[str, str]:
     """What is wrong with the refusal, and the name of the exception if it has another type; nothing where
     they are "".
     """
-    positional, named = by_position_and_name(made)
+    positional, named = by_position_and_name(arguments)
     try:
         result = function(*positional, **named)
     except Exception as error:
@@ -130,17 +132,17 @@ def refused(
 
 def tensors(refusal: Refusal, dtype: str, device: str) -> dict[str, Any]:
     """The arguments as torch tensors: float64 arrays in the dtype in question, all others in their own."""
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, value in refusal.in_dtype(dtype).items():
         if isinstance(value, (np.ndarray, np.generic)):
             tensor = torch.tensor(np.asarray(value))
-            made[name] = tensor.to(
+            arguments[name] = tensor.to(
                 device=device, dtype=TORCH_DTYPES[dtype] if is_own(np.asarray(value)) else None
             )
-            made[name].requires_grad_(name in refusal.differentiated)
+            arguments[name].requires_grad_(name in refusal.differentiated)
         else:
-            made[name] = getattr(torch, value) if name == "dtype" else value
-    return made
+            arguments[name] = getattr(torch, value) if name == "dtype" else value
+    return arguments
 
 
 def ordinary_call(operator: Operator, dtype: str, device: str) -> dict[str, Any]:

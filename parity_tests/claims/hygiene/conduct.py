@@ -93,24 +93,25 @@ class Probe:
         """
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
         device = self.settings.device
-        made = tensors(call, device, requires_grad=True)
+        arguments = tensors(call, device, requires_grad=True)
         grad_output = to_tensor(self.upstream, call.output_dtype, device)
         before = {
-            name: (bits(tensor).clone(), writes(tensor)) for name, tensor in _given(made, grad_output).items()
+            name: (bits(tensor).clone(), writes(tensor))
+            for name, tensor in _given(arguments, grad_output).items()
         }
-        output = called(self.settings.subject, call, made)
+        output = called(self.settings.subject, call, arguments)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
-        return Run(made, grad_output, output, before)
+        return Run(arguments, grad_output, output, before)
 
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
         with of_the_subject(self.settings.subject):
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
-        run.gradients = dict(zip(wanted, found, strict=True))
+        run.gradients = dict(zip(wanted, gradients, strict=True))
         return run
 
     def run(self, wanted: Sequence[str] | None = None) -> Run:
@@ -208,16 +209,16 @@ def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:
 def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
     """A few small calls: without reduction, a mean of rows in the middle, a sum."""
     values = next(iter(operator.values))
-    made = []
+    each_option = []
     for number, (shape, options) in enumerate(OPTIONS):
-        made.append(
+        each_option.append(
             Probe(
                 operator.case(dtype, shape, values, _offered(operator, options), settings.seed + number),
                 settings,
                 tally,
             )
         )
-    return made[:1] if settings.effort_name == "quick" else made
+    return each_option[:1] if settings.effort_name == "quick" else each_option
 
 
 def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:

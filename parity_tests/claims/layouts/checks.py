@@ -136,9 +136,9 @@ def recorded_or_right(
         If a call fails that is not recorded.
     """
     entry = ledger.shortfall(subject.name, device, CLAIM, call.operator, call.dtype, sentence)
-    found: dict[str, np.ndarray] = {}
+    observed: dict[str, np.ndarray] = {}
     try:
-        found.update(results)  # what came before an error stays
+        observed.update(results)  # what came before an error stays
     except Exception as error:
         if entry is None:
             raise WrongResult(
@@ -148,7 +148,7 @@ def recorded_or_right(
     else:
         if entry is not None:
             tally.tell(verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device))
-    return found
+    return observed
 
 
 def described(call: Call) -> str:
@@ -198,8 +198,12 @@ def views_whose_elements_share_memory_give_the_right_results(
     ]
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
     # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
-    made = [operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen]
-    check_cases(made[:1] if settings.effort_name == "quick" else made, verify, settings, tally)
+    cases_of_options = [
+        operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen
+    ]
+    check_cases(
+        cases_of_options[:1] if settings.effort_name == "quick" else cases_of_options, verify, settings, tally
+    )
 
 
 def _verify_shared(
@@ -281,8 +285,8 @@ def the_result_lies_in_memory_as_recorded(
                 for name, value in call.arguments.items()
             }
             output = called(settings.subject, call, views)
-            kept = operator.layouts.result == "kept"
-            like = torch.empty_like(views["input"]) if kept else torch.empty(output.shape)
+            keeps = operator.layouts.result == "kept"
+            like = torch.empty_like(views["input"]) if keeps else torch.empty(output.shape)
             wanted = like.stride() if output.numel() else output.stride()
             tally.count()
             if output.stride() != wanted:

@@ -117,12 +117,12 @@ def one_at_a_time(
 ) -> dict[str, np.ndarray]:
     """Each gradient from a call in which no other argument requires one."""
     bound = Bound.of(subject, call, device, grad_output)
-    found = {}
+    gradients = {}
     for name in call.differentiable:
         leaves = bound.leaves(name)
         bound(**leaves).backward(bound.grad_output)
-        found[name] = leaves[name].grad
-    return _widened(found)
+        gradients[name] = leaves[name].grad
+    return _widened(gradients)
 
 
 def micro_batches(
@@ -142,20 +142,20 @@ def micro_batches(
     return _widened({name: leaf.grad for name, leaf in leaves.items()})
 
 
-def _rows(call: Call, made: Mapping[str, Any], part: slice) -> dict[str, Any]:
+def _rows(call: Call, arguments: Mapping[str, Any], part: slice) -> dict[str, Any]:
     shape = call.arguments["input"].shape
     split = {
         name: value[part]
-        for name, value in made.items()
+        for name, value in arguments.items()
         if name in ("input", "target") and isinstance(value, torch.Tensor)
     }
     for name in ("weight", "pos_weight"):  # of each element: split where it has rows of its own
-        value = made.get(name)
+        value = arguments.get(name)
         if (
             isinstance(value, torch.Tensor)
             and value.ndim == len(shape)
             and value.shape[0] == shape[0]
-            and "dim" not in made
+            and "dim" not in arguments
             and not OPERATORS[call.operator].targets_classes
         ):
             split[name] = value[part]

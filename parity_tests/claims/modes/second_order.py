@@ -46,11 +46,14 @@ def create_graph(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     upstream = bound.grad_output.requires_grad_()
     (gradient,) = torch.autograd.grad(bound(**leaves), leaves[along], upstream, create_graph=True)
     torch.autograd.backward(gradient, direction)
-    found = {
+    leaf_gradients = {
         by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         for by, leaf in {**leaves, "grad_output": upstream}.items()
     }
-    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in found.items()}
+    return {
+        double_backward(bound.call.operator, along, by): widen(second)
+        for by, second in leaf_gradients.items()
+    }
 
 
 def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
@@ -62,8 +65,8 @@ def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
         return torch.func.vjp(_of(bound, names), *arguments)[1](upstream)[names.index(along)]
 
     pull = torch.func.vjp(gradient, *(bound.arguments[name] for name in names), bound.grad_output)[1]
-    found = zip((*names, "grad_output"), pull(direction), strict=True)
-    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in found}
+    leaf_gradients = zip((*names, "grad_output"), pull(direction), strict=True)
+    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in leaf_gradients}
 
 
 @cache
@@ -200,10 +203,10 @@ def reproduce(subject: Subject, case: Case, device: str, mode: str, quantity: st
     # What a double backward finds may be a derivative along another argument than it took.
     for along in call.differentiable:
         grad_output, direction = _probe(call, case, along)
-        found = driven.along(along, direction).observe(subject, call, device, grad_output)
-        if quantity in found:
+        results = driven.along(along, direction).observe(subject, call, device, grad_output)
+        if quantity in results:
             bound = expected(call, (quantity,), grad_output, direction)[quantity]
             print(
-                f"{mode}, {quantity}:\n{found[quantity]}\nexpected\n{bound.value}\nallowed "
+                f"{mode}, {quantity}:\n{results[quantity]}\nexpected\n{bound.value}\nallowed "
                 f"error\n{bound.total_error()}"
             )

@@ -77,7 +77,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     assert grad_output is not None, "a derivative's smallest input needs a grad_output"
     assert direction is not None, "a derivative in a direction needs one"
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
-    found = [
+    findings = [
         finding
         for along in call.differentiable
         if call.arguments[along].shape == direction.shape
@@ -94,4 +94,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         )
         if finding.quantity == quantity
     ]
-    check_divergence(entry, found, f"{quantity}, {of_dtype}", settings, tell, diverged, explain)
+    check_divergence(entry, findings, f"{quantity}, {of_dtype}", settings, tell, diverged, explain)

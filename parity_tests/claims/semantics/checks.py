@@ -89,7 +89,7 @@ def problem_in_row(
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
     bounds |= expected(spelt_out, call.differentiable, grad_output)
     try:
-        found = {
+        results = {
             FORWARD: run_subject.forward(subject, call, device),
             **run_subject.gradients(subject, call, device, grad_output),
         }
@@ -101,7 +101,7 @@ def problem_in_row(
             f"{type(error).__name__}: {error}"
         )
     problems = []
-    for quantity, observed in found.items():
+    for quantity, observed in results.items():
         upstream = None if quantity == FORWARD else grad_output
         finding = judge_quantity(
             subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
@@ -124,10 +124,10 @@ def stated_value(
     row: Row, dtype: str, quantity: str, grad_output: np.ndarray, bound: Rounded
 ) -> np.ndarray | None:
     """What the row says of a quantity, of a gradient times the upstream gradient; None where it is silent."""
-    said: Mapping[str, Any] = row.stated(dtype)
-    if quantity not in said:
+    stated: Mapping[str, Any] = row.stated(dtype)
+    if quantity not in stated:
         return None
-    number = np.asarray(said[quantity], dtype=np.float64)
+    number = np.asarray(stated[quantity], dtype=np.float64)
     if quantity != FORWARD:
         shape = bound.value.shape
         rows = (
@@ -140,29 +140,29 @@ def stated_value(
     return np.broadcast_to(number, bound.value.shape)
 
 
-def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, said: np.ndarray | None) -> str:
+def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated: np.ndarray | None) -> str:
     """What is wrong with a result; nothing where it is ""."""
     verdict, quantity = (
         finding.verdict,
         "the result" if finding.quantity == FORWARD else (f"the gradient with respect to {finding.quantity}"),
     )
     format = FORMATS[finding.call.output_dtype if finding.quantity == FORWARD else finding.call.dtype]
-    if said is not None:
-        said = format.round(said)
-        definition = judge(said, bound, format)
+    if stated is not None:
+        stated = format.round(stated)
+        definition = judge(stated, bound, format)
         if not definition.passes:
-            return f"the row says that {quantity} is {said}, the definition {bound.value}"
+            return f"the row says that {quantity} is {stated}, the definition {bound.value}"
     if not verdict.passes:
         return f"{quantity} is {observed}, expected {bound.value}"
     if finding.strict.undecided and not finding.divergence:
-        if said is None:
+        if stated is None:
             return (
                 f"no bound holds for {quantity}, {bound.value}: the row must state it, or say in which "
                 f"dtypes "
                 f"it makes sense"
             )
-        if not np.array_equal(observed, said, equal_nan=True):
-            return f"{quantity} is {observed}, the row says {said}"
+        if not np.array_equal(observed, stated, equal_nan=True):
+            return f"{quantity} is {observed}, the row says {stated}"
     return ""
 
 
@@ -187,31 +187,33 @@ def promoted(
         name: getattr(torch, other if name == promotion.other else dtype)
         for name in ("input", "target", "weight")
     }
-    made: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         name: torch.tensor(value, dtype=own[name], device=device) if isinstance(value, list) else value
         for name, value in promotion.arguments.items()
     }
     result = torch.promote_types(own["input"], own[promotion.other])
-    if "dtype" in made:
-        made["dtype"] = result = getattr(torch, dtype)
+    if "dtype" in arguments:
+        arguments["dtype"] = result = getattr(torch, dtype)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
     wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
     leaves = [
-        made[name].requires_grad_()
+        arguments[name].requires_grad_()
         for name in ("input", "target")
-        if name in made and own[name].is_floating_point
+        if name in arguments and own[name].is_floating_point
     ]
     try:
-        output = subject.function(operator.name)(**made)
-        found = torch.autograd.grad(output.sum(), leaves) if leaves else ()
+        output = subject.function(operator.name)(**arguments)
+        gradients = torch.autograd.grad(output.sum(), leaves) if leaves else ()
     except NotOffered:
         raise
     except REFUSALS as error:
         return sentence, f"{wrong}{type(error).__name__}: {error}"
     right = output.dtype == result and np.array_equal(widen(output), promotion.value)
-    right = right and all(gradient.dtype == leaf.dtype for gradient, leaf in zip(found, leaves, strict=True))
-    right = right and (not found or np.array_equal(widen(found[0]), promotion.gradient))
-    return sentence, "" if right else f"{wrong}got {output}, gradients {found}"
+    right = right and all(
+        gradient.dtype == leaf.dtype for gradient, leaf in zip(gradients, leaves, strict=True)
+    )
+    right = right and (not gradients or np.array_equal(widen(gradients[0]), promotion.gradient))
+    return sentence, "" if right else f"{wrong}got {output}, gradients {gradients}"
 
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:

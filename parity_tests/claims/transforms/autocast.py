@@ -54,9 +54,9 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
     ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
         policy = policy_of(subject, case.operator, device)
-        made = tensors(call, device, requires_grad=True)
+        arguments = tensors(call, device, requires_grad=True)
         with torch.autocast(device.split(":")[0], dtype=TORCH_DTYPES[autocast_dtype]):
-            output = function_over(subject, call, made, ())()
+            output = function_over(subject, call, arguments, ())()
         allowed = {computed_dtype(call, p) for p in ([AS_GIVEN, SINGLE] if policy is None else [policy])}
         dtype = str(output.dtype).removeprefix("torch.")
         if dtype not in allowed:
@@ -66,13 +66,13 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         call = replace(call, output_dtype=dtype)
         grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
         wanted = call.differentiable
-        found = torch.autograd.grad(
-            output, [made[name] for name in wanted], cotangent_of(grad_output, call, device)
+        gradients = torch.autograd.grad(
+            output, [arguments[name] for name in wanted], cotangent_of(grad_output, call, device)
         )
         observed = {FORWARD: of_dtype("the result", output, dtype)}
         observed |= {
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
-            for name, g in zip(wanted, found, strict=True)
+            for name, g in zip(wanted, gradients, strict=True)
         }
         bounds = expected(call, (FORWARD,)) | expected(call, wanted, grad_output)
         mode = f"under torch.autocast to {autocast_dtype}"

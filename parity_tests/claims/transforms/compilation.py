@@ -87,8 +87,8 @@ def run(
             results.append(y.sum(-1) if summed else y)
         return results, others
 
-    made = [tensors(program.given, device, requires_grad=True) for program in programs]
-    arguments = [by_position_and_name(each) for each in made]
+    leaves = [tensors(program.given, device, requires_grad=True) for program in programs]
+    arguments = [by_position_and_name(each) for each in leaves]
     torch.compiler.reset()
     try:
         with warnings.catch_warnings():
@@ -99,14 +99,14 @@ def run(
                 else torch.compile(everything, backend=backend, dynamic=dynamic, fullgraph=fullgraph)
             )
             outputs, _ = function(arguments)
-            found = iter(_differentiate(programs, made, outputs, device))
+            gradients_in_order = iter(_differentiate(programs, leaves, outputs, device))
     finally:
         torch.compiler.reset()
     results = []
     for program, output in zip(programs, outputs, strict=True):
         call = program.call
         gradients = {
-            name: of_dtype(f"{program.name}: the gradient of {name}", next(found), call.dtype)
+            name: of_dtype(f"{program.name}: the gradient of {name}", next(gradients_in_order), call.dtype)
             for name in call.differentiable
         }
         results.append(
@@ -117,13 +117,13 @@ def run(
 
 def _differentiate(
     programs: Sequence[Program],
-    made: Sequence[Mapping[str, Any]],
+    leaves: Sequence[Mapping[str, Any]],
     outputs: Sequence[torch.Tensor],
     device: str,
 ) -> Any:
     """The gradients of all programs, in one backward pass."""
     with_gradient = [i for i, program in enumerate(programs) if program.call.differentiable]
-    wanted = [made[i][name] for i in with_gradient for name in programs[i].call.differentiable]
+    wanted = [leaves[i][name] for i in with_gradient for name in programs[i].call.differentiable]
     upstream = [cotangent_of(programs[i].grad_output, programs[i].call, device) for i in with_gradient]
     return torch.autograd.grad([outputs[i] for i in with_gradient], wanted, upstream) if wanted else ()
 
@@ -169,37 +169,37 @@ def programs_to_run(settings: Settings, backend: str) -> list[Program]:
     Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an
     operator is decomposed alone, and inductor gets that of bfloat16 too.
     """
-    asked = settings.operators or OPERATORS
+    chosen = settings.operators or OPERATORS
     offered = [
         operator
         for operator in OPERATORS.values()
-        if settings.subject.offers(operator.name) and operator.name in asked
+        if settings.subject.offers(operator.name) and operator.name in chosen
     ]
     single = "float32" if "float32" in settings.dtypes else settings.dtypes[0]
-    found = []
+    programs = []
     for dtype in settings.dtypes:
         full = settings.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
         if full or backend == DECOMPOSED or dtype == "bfloat16":
-            found += [
+            programs += [
                 program
                 for operator in offered
                 for program in programs_of(operator, dtype, settings.seed, first_alone=not full)
             ]
         if full:
-            found += [program for operator in offered for program in rewritten_of(operator, dtype)]
-    return found
+            programs += [program for operator in offered for program in rewritten_of(operator, dtype)]
+    return programs
 
 
 def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
-    found = []
+    smallest = []
     for entry in ledger.entries():
         if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(settings.subject.name, settings.device):
             for quantity, dtype in product(entry.quantities, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
-                found.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
-    return found
+                smallest.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
+    return smallest
 
 
 def judge_compiled(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:

@@ -326,9 +326,9 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
 ) -> None:
     skip_unless_in_force(entry, settings)
     call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
-    asked = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
+    differentiated = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
     observed = transforms.under_vjp(
-        settings.subject, asked, settings.device, np.ones(1) if grad_output is None else grad_output
+        settings.subject, differentiated, settings.device, np.ones(1) if grad_output is None else grad_output
     )[quantity]
     finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings, transforms.VJP)
     place = f"{transforms.VJP}: {quantity}, {of_dtype}"
@@ -339,13 +339,13 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
     settings: Settings, tell: Callable[[News], None], diverged: Callable[[str], None]
 ) -> None:
     not_in_quick(settings, "torch.compile")
-    found = compilation.smallest_of_ledger(settings)
-    if not found:
+    smallest = compilation.smallest_of_ledger(settings)
+    if not smallest:
         pytest.skip(f"no entry about torch.compile speaks of {settings.subject.name} on {settings.device}")
-    programs = [program for _, program in found]
+    programs = [program for _, program in smallest]
     results = compilation.run(programs, settings.subject, settings.device, compilation.DECOMPOSED)
     mode = compilation.compiled_by(compilation.DECOMPOSED)
-    for (entry, program), result in zip(found, results, strict=True):
+    for (entry, program), result in zip(smallest, results, strict=True):
         for finding in compilation.judge_programs(
             [program], [result], settings.subject, settings.device, mode
         ):

@@ -40,7 +40,7 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
             settings.subject.name, settings.device, CLAIM, case.operator, case.dtype, attempt.sentence
         )
         try:
-            found = findings_of(case, attempt.verify, settings, tally)
+            findings = findings_of(case, attempt.verify, settings, tally)
         except Exception as error:
             if settings.subject.declines(error):
                 tally.decline(reason_of(error))
@@ -62,7 +62,7 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
             )
         failures += [
             explain(finding, settings.subject, settings.device)
-            for finding in found
+            for finding in findings
             if not finding.verdict.passes
         ]
     assert tally.cases or tally.declined, "no case was run"
