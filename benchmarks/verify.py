@@ -25,6 +25,8 @@ from torch_loss_parity.benchmarks.buffers import Dataset
 from torch_loss_parity.benchmarks.paths import GRADIENT, RESULT, Path
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import certified, expected
+from torch_loss_parity.judging import explanations
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import settle
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
@@ -52,6 +54,8 @@ class Judgement:
         The entry of the ledger that explains a broken bound.
     reason : str
         What is wrong, empty if nothing is.
+    way : str
+        The way that explains a broken bound, with its grade.
     """
 
     quantity: str
@@ -60,6 +64,7 @@ class Judgement:
     ulps: float
     divergence: str = ""
     reason: str = ""
+    way: str = ""
 
 
 class Truth:
@@ -107,18 +112,18 @@ class Truth:
         upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
         return replace(call, arguments=arguments), upstream
 
-    def bound(self, quantity: str, entry: Divergence | None = None) -> Rounded:
-        """The expected value with its bound, of the rows that are judged; by what an entry of the ledger
-        says, if one is given.
+    def bound(self, quantity: str, explanation: Explanation | None = None) -> Rounded:
+        """The expected value with its bound, of the rows that are judged; that of an explanation, if one is
+        given.
         """
-        key = quantity, entry.id if entry else ""
+        key = quantity, explanation.name if explanation else ""
         if key not in self._bounds:
-            self._bounds[key] = self._evaluate(quantity, entry)
+            self._bounds[key] = self._evaluate(quantity, explanation)
         return self._bounds[key]
 
-    def _evaluate(self, quantity: str, entry: Divergence | None) -> Rounded:
+    def _evaluate(self, quantity: str, by: Explanation | None) -> Rounded:
         call, g = self.dataset.call, self.dataset.grad_output
-        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
+        changes, function = (by.arithmetic, by.function) if by else (None, None)
         if not self.sampled(quantity):
             return expected(call, (quantity,), g, changes=changes, function=function)[quantity]
         if self._alone:
@@ -142,21 +147,30 @@ class Truth:
         def truth() -> Rounded | None:
             return certified(alone[0], quantity, alone[1], bound) if alone else None
 
-        verdict, strict, divergence, _ = settle(
+        entries = explanations.of_entries(self._entries(path, device, quantity), call, quantity)
+        settled = settle(
             observed,
             bound,
             format,
-            self._entries(path, device, quantity),
-            lambda entry: self.bound(quantity, entry),
+            (*entries, *explanations.ways(call, quantity)),
+            lambda explanation: self.bound(quantity, explanation),
             truth,
+            lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
         )
+        verdict, strict = settled.verdict, settled.strict
         reason = (
             ""
             if verdict.passes
             else verdict.reason or (f"the error is {verdict.fraction:.3g} times what rounding allows")
         )
         return Judgement(
-            quantity, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason
+            quantity,
+            verdict.passes,
+            strict.fraction,
+            worst_ulps(observed, bound, format),
+            settled.divergence,
+            reason,
+            f"{settled.way.name} ({settled.way.grade})" if settled.way else "",
         )
 
     def _entries(self, path: Path, device: str, quantity: str) -> tuple[Divergence, ...]:

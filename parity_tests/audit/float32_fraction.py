@@ -16,8 +16,8 @@ import numpy as np
 
 from torch_loss_parity.audit.float32_result import SweepResult
 from torch_loss_parity.audit.float32_tally import Tally
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding
-from torch_loss_parity.ledger import ledger
 
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
@@ -76,13 +76,13 @@ def _enough(worst: Finding) -> float:
 
 
 def _least_allowed(
-    result: SweepResult, tally: Tally, sampled: np.ndarray, entry: ledger.Divergence | None = None
+    result: SweepResult, tally: Tally, sampled: np.ndarray, by: Explanation | None = None
 ) -> tuple[Any, Any]:
     """For each block and element of an input the smallest allowed error / |value|, or the smallest allowed
-    error for an entry, among the samples; and how many times larger the largest is."""
-    allowed, value = result.allowed(sampled, entry)
+    error for an explanation, among the samples; and how many times larger the largest is."""
+    allowed, value = result.allowed(sampled, by)
     with np.errstate(all="ignore"):
-        ratio = allowed if entry else (allowed / np.abs(value)).astype(np.float64)
+        ratio = allowed if by else (allowed / np.abs(value)).astype(np.float64)
     # What has no error to speak of, or none that can be said, ranks nothing.
     usable = np.isfinite(ratio) & (ratio > 0)
     least = np.full((len(tally.largest_absolute), ratio.shape[1]), np.inf)
@@ -96,8 +96,7 @@ def _known(
     result: SweepResult, tally: Tally, sampled: np.ndarray, smallest: np.ndarray, worst: Finding
 ) -> Finding:
     """Whether what explains the worst explains every broken bound."""
-    entry = next(entry for entry in ledger.entries() if entry.id == worst.divergence)
-    least, spread = _least_allowed(result, tally, sampled, entry)
+    least, spread = _least_allowed(result, tally, sampled, worst.explanation)
     with np.errstate(all="ignore"):
         room = (least / (MARGIN * spread)).min(axis=1)
         doubtful = np.asarray(tally.largest_absolute) > room

@@ -22,8 +22,8 @@ from torch_loss_parity.audit.intervals import Intervals
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import kinds
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
-from torch_loss_parity.ledger import ledger
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject
 
@@ -104,14 +104,12 @@ class SweepResult:
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
         return judge_quantity(self.subject, self.device, None, call, self.quantity, result, bound, upstream)
 
-    def allowed(
-        self, inputs: np.ndarray, entry: ledger.Divergence | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The allowed error of every element of chosen inputs, and its value; what an entry of the ledger
-        allows, if one is given.
+    def allowed(self, inputs: np.ndarray, by: Explanation | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The allowed error of every element of chosen inputs, and its value; what an
+        explanation allows, if one is given.
         """
         call, upstream = self.call(inputs)
-        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
+        changes, function = (by.arithmetic, by.function) if by else (None, None)
         bound = expected(call, (self.quantity,), upstream, changes=changes, function=function)[self.quantity]
         shape = len(inputs), self.sweep.of_each(self.quantity)
         return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(

@@ -29,19 +29,29 @@ class Gradients(NamedTuple):
     weight: Any = None
 
 
-def backward(operator: str, grad_output: Any, **arguments: Any) -> Gradients:
-    """Reverse mode."""
+def backward(
+    operator: str, grad_output: Any, /, forward: Callable[..., Any] | None = None, **arguments: Any
+) -> Gradients:
+    """Reverse mode, of the definition or of another ``forward``."""
     record = OPERATORS[operator]
     wanted = record.differentiable(options_of(record, arguments))
     taped = {
         name: Taped(value, variable=name in wanted) if hasattr(value, "shape") else value
         for name, value in arguments.items()
     }
-    output = record.forward(**taped)
+    output = (forward or record.forward)(**taped)
     return Gradients(**pull_back(output, grad_output, {name: taped[name] for name in wanted}))
 
 
-def twice(operator: str, quantity: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
+def twice(
+    operator: str,
+    quantity: Any,
+    direction: Any,
+    grad_output: Any,
+    /,
+    forward: Callable[..., Any] | None = None,
+    **arguments: Any,
+) -> Any:
     """Reverse over reverse; `torch_loss_parity.expectation.second_order.double_backward` says what is
     differentiated by what.
     """
@@ -57,26 +67,34 @@ def twice(operator: str, quantity: Any, direction: Any, grad_output: Any, **argu
         first, second = quantity.of, outer[quantity.along]
     else:
         first, second = quantity.along, outer[quantity.of]
-    gradient = getattr(backward(operator, upstream, **outer), first)
+    gradient = getattr(backward(operator, upstream, forward, **outer), first)
     derivative = pull_back(gradient, direction, {"second": second})["second"]
     return second.inner.zeros_like(second.value) if derivative is None else derivative
 
 
-def along(operator: str, quantity: Any, direction: Any, grad_output: Any, **arguments: Any) -> Any:
+def along(
+    operator: str,
+    quantity: Any,
+    direction: Any,
+    grad_output: Any,
+    /,
+    forward: Callable[..., Any] | None = None,
+    **arguments: Any,
+) -> Any:
     """The result's derivative as `twice` has it, but where a clamp meets what is infinite; a gradient's in
     forward mode over reverse.
     """
     clamps = OPERATORS[operator].clamps
     if not quantity.of and not clamps:
-        return twice(operator, quantity, direction, grad_output, **arguments)
+        return twice(operator, quantity, direction, grad_output, forward, **arguments)
     duals = {
         name: Dual(value, direction if name == quantity.along else None) if hasattr(value, "shape") else value
         for name, value in arguments.items()
     }
     with multiplied_at_kinks() if clamps else nullcontext():
         if not quantity.of:
-            return tangent_of(OPERATORS[operator].forward(**duals))
-        return tangent_of(getattr(backward(operator, Dual(grad_output), **duals), quantity.of))
+            return tangent_of((forward or OPERATORS[operator].forward)(**duals))
+        return tangent_of(getattr(backward(operator, Dual(grad_output), forward, **duals), quantity.of))
 
 
 WAYS: Mapping[str, Callable[..., Any]] = {"backward": backward, "twice": twice, "along": along}

@@ -1,22 +1,24 @@
 """A quantity of a call, judged: subject and expectation meet here and nowhere else.
 
 Results, gradients and derivatives in a direction are judged alike: by the derived bound, and where that is
-broken by what the ledger says holds there.
+broken by what the ledger says of the subject or by a way, see Note [The order of explanations] of
+`torch_loss_parity.judging.explanations`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
-from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
-from torch_loss_parity.formulas import torch_formulas, torch_second_order
+from torch_loss_parity.expectation.quantity import FORWARD, format_of
+from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
@@ -121,7 +123,7 @@ def judge_quantity(
     mode: str = "",
 ) -> Finding:
     """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
-    ledger's.
+    ledger's and by those of ways.
 
     Parameters
     ----------
@@ -142,9 +144,8 @@ def judge_quantity(
     """
     known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
-    def weaker(entry: Divergence) -> Rounded:
-        function = formula_of(entry, quantity)
-        changes = entry.arithmetic
+    def weaker(explanation: Explanation) -> Rounded:
+        function, changes = explanation.function, explanation.arithmetic
         return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
             quantity
         ]
@@ -152,52 +153,102 @@ def judge_quantity(
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)
 
-    settled = settle(observed, bound, format_of(call, quantity), known, weaker, truth, certify=certify)
-    return Finding(case, call, quantity, *settled, grad_output, mode, direction=direction)
-
-
-def formula_of(entry: Divergence, quantity: str) -> Callable[..., Any] | None:
-    """The formula that torch in fact evaluates for a quantity, according to an entry of the ledger."""
-    if not entry.formula:
-        return None
-    return ledger.formula(
-        entry.formula, torch_second_order if Quantity.parse(quantity).along else torch_formulas
+    settled = settle(
+        observed,
+        bound,
+        format_of(call, quantity),
+        (*explanations.of_entries(known, call, quantity), *explanations.ways(call, quantity)),
+        weaker,
+        truth,
+        lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
+        certify=certify,
     )
+    return Finding(
+        case,
+        call,
+        quantity,
+        settled.verdict,
+        settled.strict,
+        settled.divergence,
+        settled.certified,
+        grad_output,
+        mode,
+        direction=direction,
+        explanation=settled.explanation,
+        resembles=settled.resembles,
+    )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a result stands.
+
+    Attributes
+    ----------
+    verdict, strict : Verdict
+        The one that decides, and that of the definition.
+    explanation : Explanation, optional
+        What explains a broken strict bound.
+    certified : bool
+        Whether balls confirmed the expected value.
+    resembles : Explanation, optional
+        Of a result that is wrong: the lossy way that would explain it.
+    """
+
+    verdict: Verdict
+    strict: Verdict
+    explanation: Explanation | None
+    certified: bool
+    resembles: Explanation | None = None
+
+    @property
+    def divergence(self) -> str:
+        """The id of the ledger's entry that explains it, or empty."""
+        return self.explanation.name if self.explanation and not self.explanation.is_way else ""
+
+    @property
+    def way(self) -> Explanation | None:
+        """The way that explains it."""
+        return self.explanation if self.explanation and self.explanation.is_way else None
 
 
 def settle(
     observed: np.ndarray,
     bound: Rounded,
     format: Format,
-    entries: Sequence[Divergence],
-    weaker: Callable[[Divergence], Rounded],
+    known: Sequence[Explanation],
+    weaker: Callable[[Explanation], Rounded],
     truth: Callable[[], Rounded | None],
     *,
+    lossy: Callable[[], Sequence[Explanation]] = tuple,
     certify: bool = False,
-) -> tuple[Verdict, Verdict, str, bool]:
-    """The verdict that decides, the strict one, the id of the entry that explains a broken bound, and whether
-    balls confirmed it.
+) -> Settled:
+    """Judge a result by the definition's bound and, where that is broken, by what may explain it.
 
     Parameters
     ----------
+    known : sequence of Explanation
+        What may explain a broken bound, in the order in which it is tried.
     weaker : callable
-        The bound that an entry says holds. It is around the formula's own value: it covers what evaluating
-        that formula costs, not the definition's.
+        The bound that follows from an explanation. It is around the value of its own formula: it covers what
+        evaluating that costs, not the definition's.
     truth : callable
         The bound around the true value, from balls.
+    lossy : callable
+        Explanations that excuse nothing, for a result that is wrong.
     """
 
-    def explained() -> tuple[Verdict, str]:
-        for entry in entries:
-            against = judge(observed, weaker(entry), format)
+    def explained(by: Sequence[Explanation] = known) -> tuple[Verdict, Explanation | None]:
+        for explanation in by:
+            against = judge(observed, weaker(explanation), format)
             if against.passes:
-                return against, entry.id
-        return strict, ""
+                return against, explanation
+        return strict, None
 
     strict = verdict = judge(observed, bound, format, refine=False)
-    divergence, confirmed, size = "", False, bound.value.size
+    explanation, confirmed, size = None, False, bound.value.size
     if not strict.passes or strict.undecided:
-        verdict, divergence = explained()
+        verdict, explanation = explained()
     # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of
     # the limit. Every failure, and of the small cases those and a sample, are confirmed by balls: no failure
     # is false, and no small one is missed.
@@ -207,6 +258,7 @@ def settle(
         if true is not None:
             strict, confirmed = judge(observed, true, format), True
             # Only the truth shows it, where the evaluation had lost the same as the subject.
-            if not divergence:
-                verdict, divergence = (strict, "") if strict.passes else explained()
-    return verdict, strict, divergence, confirmed
+            if not explanation:
+                verdict, explanation = (strict, None) if strict.passes else explained()
+    resembles = None if verdict.passes else explained(lossy())[1]
+    return Settled(verdict, strict, explanation, confirmed, resembles)

@@ -57,6 +57,7 @@ def explain(
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         *(compared if verdict.elements else ()),
+        *((f"  resembles {finding.resembles.name}: {finding.resembles.loses}",) if finding.resembles else ()),
         "  reproduce with" + (f" (a plain call; the failure is {finding.driven})" if plain else ""),
         *(f"    {line}" for line in (write_script or script)(finding, subject, device).splitlines()),
     ]

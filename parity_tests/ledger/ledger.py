@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import cache
-from types import ModuleType
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity
+from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
+from torch_loss_parity.formulas import autograd_formulas, torch_second_order
 from torch_loss_parity.ledger import files
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.reference.ways import Way
 
 REQUIRED = ("id", "operators", "quantities", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
@@ -63,6 +67,7 @@ class Divergence(Entry):
     when: Mapping[str, Any] = field(default_factory=dict)
     unless: Mapping[str, Any] = field(default_factory=dict)
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    ways: tuple[str, ...] = ()
     formula: str = ""
 
     def covers(self, call: Call, quantity: str, mode: str = "") -> bool:
@@ -75,9 +80,19 @@ class Divergence(Entry):
             and not any(_is_one_of(call.facts.get(name), values) for name, values in self.unless.items())
         )
 
-    @property
-    def function(self) -> Callable[..., Any] | None:
-        return formula(self.formula, torch_formulas) if self.formula else None
+    def function(self, operator: str, quantity: str) -> Callable[..., Any] | None:
+        """What the subject evaluates in place of the definition or of its derivative: a way, or a formula;
+        None where it is the definition, in a weaker arithmetic.
+        """
+        if self.formula:
+            return formula(self.formula)
+        asked = Quantity.parse(quantity)
+        for way in ways_called(operator, self.ways):
+            if asked.along and has_derivative(way, asked):
+                return partial(derivative_of_way, way)
+            if not asked.along and (quantity == FORWARD) == (way.gives == "result"):
+                return way.function
+        return None
 
     def smallest_call(self, quantity: str, dtype: str) -> tuple[Call, np.ndarray | None]:
         """The smallest input recorded for ``quantity`` as a call in ``dtype``, and its upstream gradient."""
@@ -152,16 +167,16 @@ class Shortfall(Entry):
         )
 
 
-def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
-    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a
-    definition.
-    """
-    function: Callable[..., Any] = (
-        getattr(of_torch, name, None)
-        or getattr(compiled_formulas, name, None)
-        or getattr(autograd_formulas, name)
-    )
+def formula(name: str) -> Callable[..., Any]:
+    """A formula by name: one of second order that torch evaluates, or what autograd makes of a definition."""
+    function: Callable[..., Any] = getattr(torch_second_order, name, None) or getattr(autograd_formulas, name)
     return function
+
+
+def ways_called(operator: str, names: Sequence[str]) -> tuple[Way, ...]:
+    """The ways of an operator that have one of ``names``."""
+    every = OPERATORS[operator].ways
+    return () if isinstance(every, Gap) else tuple(way for way in every if way.name in names)
 
 
 def shortfall(
@@ -259,8 +274,10 @@ def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type,
 def parse(entry: Mapping[str, Any], place: str = "") -> Divergence:
     """A divergence from its fields; ``place`` says in an error where they stand."""
     place = _check_fields(entry, REQUIRED, Divergence, place)
-    if not entry.get("arithmetic") and not entry.get("formula"):
-        raise ValueError(f"{place}: must say what holds: an arithmetic or a formula")
+    if not (entry.get("arithmetic") or entry.get("formula") or entry.get("ways")):
+        raise ValueError(f"{place}: must say what holds: an arithmetic, ways or a formula")
+    if entry.get("formula") and entry.get("ways"):
+        raise ValueError(f"{place}: has ways and a formula; allowed is one of them")
     recorded = [smallest.get("quantity") for smallest in entry["smallest"]]
     if sorted(recorded, key=str) != sorted(entry["quantities"]):
         raise ValueError(

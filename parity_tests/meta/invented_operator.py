@@ -76,6 +76,7 @@ OPERATOR = Operator(
     differentiable=elements.differentiable,
     # Without the mean: torch refuses forward mode over its gradient ("ZeroTensors are immutable").
     options={"reduction": ("sum", "none")},
+    ways=Gap("the definition is the one form that anyone ships"),
     reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,

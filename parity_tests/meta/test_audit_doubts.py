@@ -64,8 +64,9 @@ def moved(evaluation: Evaluation | Truth, at: Any, ulps: float, dtype: str) -> A
 def in_both(truth: Truth, at: Any, ulps: float) -> Truth:
     """Both evaluations wrong in the same elements, by the same amount."""
     assert truth.second is not None
-    second = truth.second._replace(value=moved(truth.second, at, ulps, truth.format.name))
-    return replace(truth, value=moved(truth, at, ulps, truth.format.name), second=second)
+    value = moved(truth, at, ulps, truth.format.name)
+    second = truth.second._replace(value=truth.second.value + (value - truth.value))
+    return replace(truth, value=value, second=second)
 
 
 def bounds_of(truth: Truth) -> np.ndarray:

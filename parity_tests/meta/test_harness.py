@@ -287,7 +287,7 @@ def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() 
 TAIL = next(entry for entry in ledger.entries() if entry.id == "half-softmax-tail-stores-exponentials")
 WRONG = [
     ({"arithmetc": {}}, "unknown fields arithmetc; allowed are id, "),
-    ({"arithmetic": {}}, "must say what holds: an arithmetic or a formula$"),
+    ({"arithmetic": {}}, "must say what holds: an arithmetic, ways or a formula$"),
     ({"quantities": ["forward", "input"]}, "has quantities .* but smallest inputs for"),
 ]
 

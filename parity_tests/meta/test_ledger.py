@@ -11,14 +11,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from torch_loss_parity.claims.smallest_inputs import skip_unless_in_force
-from torch_loss_parity.formulas import torch_second_order
 from torch_loss_parity.ledger import files, ledger, schema
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -92,10 +91,13 @@ def test_a_file_names_the_entries_elsewhere_that_speak_of_its_operator(path: Pat
     assert sorted(loaded(path).get("elsewhere", [])) == sorted(others)
 
 
-def test_every_formula_exists() -> None:
+def test_every_formula_and_every_way_exists() -> None:
     for entry in ledger.entries():
-        if entry.formula and not hasattr(torch_second_order, entry.formula):
-            assert callable(entry.function), entry.id
+        assert not entry.formula or callable(ledger.formula(entry.formula)), entry.id
+        known = {way.name for name in entry.operators for way in ledger.ways_called(name, entry.ways)}
+        assert known == set(entry.ways), entry.id
+        for operator, quantity in product(entry.operators, entry.quantities if entry.ways else ()):
+            assert callable(entry.function(operator, quantity)), (entry.id, operator, quantity)
 
 
 # --- the schema ---------------------------------------------------------------------------------------------
@@ -173,7 +175,7 @@ BY_SCHEMA = [
     ),
     ("intermediate = ", "intermediat = ", r"arithmetic\.intermediat: is no key .*intermediate"),
     ('intermediate = "storage"', "converts = 1", r"arithmetic\.converts: is 1; allowed is true or false"),
-    ("arithmetic = { ", "unless = { ", "lacks arithmetic or formula"),
+    ("arithmetic = { ", "unless = { ", "lacks arithmetic or ways or formula"),
     ("dim = 0", "dim = true", r"smallest\[0\]\.dim: is True; allowed is a dimension"),
     ('link = "https', 'link = "ttps', "link: is 'ttps.*; allowed is an address, https://"),
 ]

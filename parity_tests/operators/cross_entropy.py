@@ -27,6 +27,7 @@ from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import VOCABULARY, mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import promoted
+from torch_loss_parity.reference.ways import ways_of
 
 PROBABILITIES: Options = {"target": "probabilities", "label_smoothing": 0.1}
 
@@ -92,6 +93,7 @@ OPERATOR = Operator(
     family=classes.CLASSES,
     forward=reference.cross_entropy,
     backward=reference.cross_entropy_backward,
+    ways=ways_of("cross_entropy"),
     function="torch.nn.functional.cross_entropy",
     draw=draw,
     differentiable=differentiable,

@@ -31,6 +31,7 @@ from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import Workload
 from torch_loss_parity.operators.refusals import Refusal
 from torch_loss_parity.operators.semantics import Promotion, Row
+from torch_loss_parity.reference.ways import Way
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
@@ -48,6 +49,8 @@ class Operator:
         What it has in common with others: rows, classes or elements.
     forward, backward : callable
         Definition and derivative, from `torch_loss_parity.reference`.
+    ways : tuple of Way
+        Other expressions of both, as people ship them, from `torch_loss_parity.reference.ways`.
     function : str
         Where torch has it: a dotted name.
     draw : callable
@@ -100,6 +103,7 @@ class Operator:
     family: Family
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+    ways: tuple[Way, ...] | Gap = field(repr=False)
     function: str
     draw: Callable[[Case], dict[str, Any]]
     differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]

@@ -78,6 +78,11 @@ class Summary:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
             for line in report.table(rows):
                 terminalreporter.write_line(line)
+            if ways := tally.by_ways(self.tallies):
+                terminalreporter.section("explained by another way than the definition")
+                for operator, sentences in sorted(ways.items()):
+                    for sentence, count in sorted(sentences.items()):
+                        terminalreporter.write_line(f"{count:>6}  {operator}, {sentence}")
             if declined := tally.not_offered(self.tallies):
                 terminalreporter.section("not offered")
                 for reason, count in sorted(declined.items()):

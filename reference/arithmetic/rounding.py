@@ -23,7 +23,7 @@ from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, n
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.kinds_of_value import settled
-from torch_loss_parity.reference.arithmetic.round_once import fold_where
+from torch_loss_parity.reference.arithmetic.round_once import fold_where, store
 from torch_loss_parity.reference.arithmetic.rounding_operations import add, divide, multiply
 
 
@@ -105,6 +105,10 @@ class Rounded:
 
     def __repr__(self) -> str:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
+
+    def stored(self) -> Rounded:
+        """As it comes back from memory: rounded to the storage format."""
+        return store(self)
 
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; where that is not

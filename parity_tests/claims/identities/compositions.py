@@ -19,6 +19,8 @@ import numpy as np
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
+from torch_loss_parity.judging import explanations
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
@@ -120,23 +122,56 @@ class Bounds(Functions):
 
     Attributes
     ----------
+    way : int, optional
+        Which way of an operator is taken where no entry covers a call; its definition unless given.
     covering : dict of str to Divergence
         The entries that cover a call that was made.
+    ways : dict of str to Explanation
+        The ways that were taken, by operator and quantity.
     """
 
     xp = rounding_functions
 
     def __init__(
-        self, this: str, dtype: str, subject: str, device: str, weaker: frozenset[str] = frozenset()
+        self,
+        this: str,
+        dtype: str,
+        subject: str,
+        device: str,
+        weaker: frozenset[str] = frozenset(),
+        way: int | None = None,
     ) -> None:
         super().__init__(this, dtype)
-        self.subject, self.device, self.weaker = subject, device, weaker
+        self.subject, self.device, self.weaker, self.way = subject, device, weaker, way
         self.covering: dict[str, Divergence] = {}
+        self.ways: dict[str, Explanation] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def in_dtype(self, dtype: str) -> Bounds:
-        other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker)
-        other.covering = self.covering
+        other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker, self.way)
+        other.covering, other.ways, other._numbers = self.covering, self.ways, self._numbers
         return other
+
+    @property
+    def number_of_ways(self) -> int:
+        """Of the operator and quantity that has the most, among those that were called."""
+        return max(self._numbers.values(), default=0)
+
+    @property
+    def way_taken(self) -> Explanation | None:
+        """What was taken of the operator that is counted, or of another that is called."""
+        ways = sorted(self.ways.items(), key=lambda item: not item[0].startswith(self.this_operator + ","))
+        return ways[0][1] if ways else None
+
+    def _way(self, call: Call, quantity: str) -> Callable[..., Any] | None:
+        """The way of that number, of each operator that an identity calls; the last of one that has fewer."""
+        known = explanations.ways(call, quantity)
+        self._numbers[call.operator, quantity] = len(known)
+        if self.way is None or not known:
+            return None
+        explanation = known[min(self.way, len(known) - 1)]
+        self.ways[f"{call.operator}, {quantity}"] = explanation
+        return explanation.function
 
     def argument(self, array: np.ndarray) -> Any:
         return Rounded(array, WIDE) if array.dtype.kind == "f" else array
@@ -162,13 +197,12 @@ class Bounds(Functions):
         if call.output_dtype != call.dtype:  # inputs of identities are numbers of both dtypes
             assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
         operator = OPERATORS[call.operator]
+        function = entry.function(call.operator, quantity) if entry else self._way(call, quantity)
         with np.errstate(all="ignore"):
             if quantity == FORWARD:
-                result = ((entry.function if entry else None) or operator.forward)(**arguments)
+                result = (function or operator.forward)(**arguments)
             else:
-                result = ((entry.function if entry else None) or operator.backward)(
-                    _as(arithmetic, grad_output), **arguments
-                )
+                result = (function or operator.backward)(_as(arithmetic, grad_output), **arguments)
                 result = getattr(result, quantity) if isinstance(result, tuple) else result
         return _as(WIDE, store(result))
 

@@ -2,8 +2,9 @@
 definition.
 
 Read from torch's source (tools/autograd/derivatives.yaml, torch/csrc/autograd/FunctionsManual.cpp,
-torch/_decomp, version 2.13). As in `torch_loss_parity.formulas.torch_formulas` they are only evaluated in the
-rounding arithmetic. Each takes the quantity, the direction, the upstream gradient and the arguments of the
+torch/_decomp, version 2.13). Like ways, see
+`torch_loss_parity.reference.ways`, they are evaluated in the rounding arithmetic.
+Each takes the quantity, the direction, the upstream gradient and the arguments of the
 call, and returns the value of the quantity.
 """
 

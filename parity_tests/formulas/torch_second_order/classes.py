@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas.torch_formulas import (
+from torch_loss_parity.formulas.torch_second_order.rows import logsumexp_jvp
+from torch_loss_parity.reference.arguments import class_dim, namespace
+from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
+from torch_loss_parity.reference.ways.class_products import (
     cross_entropy_of_log_probabilities,
     cross_entropy_of_log_probabilities_backward,
     through_log_softmax,
 )
-from torch_loss_parity.formulas.torch_second_order.rows import logsumexp_jvp
-from torch_loss_parity.reference.arguments import class_dim, namespace
-from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
-from torch_loss_parity.reference.softmax import log_softmax
+from torch_loss_parity.reference.ways.rows import log_softmax_textbook
 
 
 def cross_entropy_double_backward(
@@ -31,7 +31,7 @@ def cross_entropy_double_backward(
     `cross_entropy_in_order`.
     """
     xp, dim = namespace(input=input), class_dim(input)
-    y = log_softmax(input, dim)
+    y = log_softmax_textbook(input, dim)
     options = (ignore_index, reduction, label_smoothing)
     if quantity.along != "input":
         return _cross_entropy_along(quantity, direction, grad_output, Dual(y), target, weight, *options)
@@ -60,7 +60,7 @@ def cross_entropy_jvp(
     """
     xp, dim = namespace(input=input), class_dim(input)
     y = Dual(
-        log_softmax(input, dim),
+        log_softmax_textbook(input, dim),
         direction - logsumexp_jvp(xp, input, direction, dim) if quantity.along == "input" else None,
     )
     return _cross_entropy_along(
@@ -79,4 +79,4 @@ def _cross_entropy_along(
     gradients = cross_entropy_of_log_probabilities_backward(Dual(grad_output), y, target, weight, *options)
     if quantity.of != "input":
         return tangent_of(getattr(gradients, quantity.of))
-    return tangent_of(through_log_softmax(y, gradients.input))
+    return tangent_of(through_log_softmax(namespace(y=y).exp(y), gradients.input))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas.torch_formulas import logsumexp_kept
 from torch_loss_parity.reference.arguments import namespace, normalized_dims
+from torch_loss_parity.reference.ways.rows import logsumexp_textbook
 
 Dims = int | tuple[int, ...]
 
@@ -16,7 +16,7 @@ def logsumexp_double_backward(
 ) -> Any:
     """p = exp(x - y) from the result y: sum(v p); and v g p - p sum(v g p), whose products cancel."""
     xp, axes = namespace(input=input), normalized_dims(dim, input.ndim)
-    p = xp.exp(input - logsumexp_kept(input, dim))
+    p = xp.exp(input - logsumexp_textbook(input, dim, True))
     if not quantity.of:
         return _reduced(xp, direction * p, axes, keepdim)
     product = direction * _kept(xp, grad_output, input, axes) * p
@@ -35,7 +35,7 @@ def logsumexp_forward_mode(
     if not quantity.of:
         return _reduced(xp, e * direction, axes, keepdim) / _reduced(xp, e, axes, keepdim)
     tangent = _summed(xp, e * direction, axes) / _summed(xp, e, axes)
-    p = xp.exp(input - logsumexp_kept(input, dim))
+    p = xp.exp(input - logsumexp_textbook(input, dim, True))
     return _kept(xp, grad_output, input, axes) * (p * (direction - tangent))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.arguments import namespace
-from torch_loss_parity.reference.softmax import log_softmax, softmax
+from torch_loss_parity.reference.softmax import softmax
+from torch_loss_parity.reference.ways.rows import log_softmax_textbook
 
 
 def softmax_double_backward(
@@ -39,7 +40,7 @@ def log_softmax_double_backward(
     """p = exp(y), |log p| units of roundoff off: v - sum(p v); and c - p sum(c) with c = -p v sum(g), whose
     products cancel.
     """
-    xp, y, v, g, axis = _rows(log_softmax, input, dim, direction, grad_output)
+    xp, y, v, g, axis = _rows(log_softmax_textbook, input, dim, direction, grad_output)
     p = xp.exp(y)
     if not quantity.of:
         return xp.reshape(v - xp.sum(v * p, axis=axis, keepdims=True), input.shape)
@@ -49,7 +50,7 @@ def log_softmax_double_backward(
 
 def log_softmax_jvp(quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int) -> Any:
     """y' = v - sum(e v) / sum(e); and -exp(y) y' sum(g)."""
-    xp, y, v, g, axis = _rows(log_softmax, input, dim, direction, grad_output)
+    xp, y, v, g, axis = _rows(log_softmax_textbook, input, dim, direction, grad_output)
     tangent = v - logsumexp_jvp(xp, input, v, axis)
     if quantity.of:
         tangent = -(xp.exp(y) * tangent * xp.sum(g, axis=axis, keepdims=True))
