@@ -151,5 +151,5 @@ def _masked_by_a_product(g: Tensor, b: Batch) -> Tensor:
     grade=TEXTBOOK,
 )
 def ignored_rows_are_multiplied_by_zero(b: Batch) -> tuple[Tensor, ...]:
-    """The gradient of an ignored row is 0 times what was computed, as in torch: nan where that is infinite."""
+    """The gradient of an ignored row is 0 times what was computed, as in torch: nan where that is nan."""
     return (cross_entropy(b),)

@@ -16,11 +16,9 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.faults.kernels import RIGHT, bound, kernel, prepared, refuse, result_dtype, wide
 from torch_loss_parity.reference.arguments import normalized_dims
 from torch_loss_parity.right.batch import Batch
-
-__all__ = ["Passes", "composed", "of_classes", "of_elements", "of_rows", "wide"]
+from torch_loss_parity.right.definition import RIGHT, bound, kernel, refuse, wide
 
 Tensor = torch.Tensor
 Function = Callable[..., Tensor]
@@ -165,14 +163,3 @@ class _Gradients(dict):
 
     def _asdict(self) -> dict[str, Any]:
         return self
-
-
-def composed(operator: str, forward: Function) -> Function:
-    """A composition of torch's own functions, differentiated by autograd, in float32 for half precision."""
-
-    def function(*positional: Any, **named: Any) -> Tensor:
-        arguments = bound(operator, *positional, **named)
-        refuse(operator, arguments)
-        return forward(**prepared(operator, arguments)).to(result_dtype(operator, arguments))
-
-    return function

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.right import kernels
+from torch_loss_parity.right import definition, kernels
 
 SHARP, TEXTBOOK = "sharp", "textbook"
 GRADES = (SHARP, TEXTBOOK)
@@ -94,5 +94,5 @@ def of_elements(operator: str, backward: Written, **described: Any) -> Callable[
 
 
 def composed(operator: str, **described: Any) -> Callable[[Written], Written]:
-    """Records a composition of torch's own functions, see `kernels.composed`."""
-    return _record(operator, partial(kernels.composed, operator), **described)
+    """Records a composition of torch's own functions, see `definition.differentiable`."""
+    return _record(operator, partial(definition.differentiable, operator), **described)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.faults.kernels import wide
 from torch_loss_parity.right import sums
+from torch_loss_parity.right.definition import wide
 from torch_loss_parity.right.probabilities import softmax
 from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_rows
 
