@@ -13,9 +13,9 @@ from torch_loss_parity.faults.components import (
     log_probabilities,
     reduced,
 )
-from torch_loss_parity.faults.kernels import HALVES, RIGHT
 from torch_loss_parity.faults.record import backward, composed, forward, whole
 from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.right.definition import HALVES, RIGHT
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- ORC ----------------------------------------------------------------------------------------------------

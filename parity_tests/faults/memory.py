@@ -16,9 +16,9 @@ from torch_loss_parity.faults.components import (
     log_probabilities,
     nll_loss,
 )
-from torch_loss_parity.faults.kernels import RIGHT
 from torch_loss_parity.faults.record import backward, composed, forward, whole
 from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.right.definition import RIGHT
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 

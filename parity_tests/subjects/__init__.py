@@ -78,6 +78,7 @@ class Subject:
 
 COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 FAULT = "fault:"  # ... and the name of a planted one
+RIGHT = "right:"  # ... and the name of a right kernel
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": (
@@ -108,6 +109,8 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
         return Subject(name, make(), imports)
     if name.startswith(FAULT):
         return _fault(name.removeprefix(FAULT))
+    if name.startswith(RIGHT):
+        return _right(name.removeprefix(RIGHT))
     if name.endswith(".py"):
         namespace, imports = (
             _from_file(name),
@@ -126,18 +129,31 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
 
 def _fault(name: str) -> Subject:
     from torch_loss_parity.faults import FAULTS
-    from torch_loss_parity.faults.kernels import RIGHT
 
     if name not in FAULTS:
         raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
-    imports = f"from torch_loss_parity.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
-    return Subject(
-        FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports
-    )
+    return _in_place_of_one(FAULT + name, FAULTS[name])
+
+
+def _right(name: str) -> Subject:
+    from torch_loss_parity.right import RIGHT_KERNELS
+
+    if name not in RIGHT_KERNELS:
+        raise SubjectError(f"there is no right kernel {name!r}; choose from {', '.join(RIGHT_KERNELS)}")
+    return _in_place_of_one(RIGHT + name, RIGHT_KERNELS[name])
+
+
+def _in_place_of_one(name: str, recorded: Any) -> Subject:
+    """The definitions as kernels, but for the operator that a fault or a right kernel implements."""
+    from torch_loss_parity.right import definition
+
+    imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
+    functions = {**definition.RIGHT, recorded.operator: recorded.function}
+    return Subject(name, SimpleNamespace(**functions), imports)
 
 
 def _choices() -> str:
-    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, a path to a .py file or a dotted module"
+    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, {RIGHT}NAME, a path to a .py file or a dotted module"
 
 
 def _from_file(name: str) -> Any:
