@@ -44,15 +44,16 @@ def arithmetic_of(call: Call, quantity: str, changes: Mapping[str, Any] | None =
     stands for the dtype in which the result is stored, ``"working"`` for that in which the work is done.
     """
     working, stored = call.arguments.get("dtype") or call.dtype, Quantity.parse(quantity).dtype_in(call)
+    arithmetic = _arithmetic(working, stored, call.output_dtype)
     if not changes:
-        return _asked(working, stored)
+        return arithmetic
     names = {"storage": FORMATS[stored], "working": FORMATS[working]} | FORMATS
-    return replace(_asked(working, stored), **{k: names.get(str(v), v) for k, v in changes.items()})
+    return replace(arithmetic, **{k: names.get(str(v), v) for k, v in changes.items()})
 
 
 @cache
-def _asked(working: str, stored: str) -> Arithmetic:
-    return Arithmetic.for_dtype(working, storage=FORMATS[stored])
+def _arithmetic(working: str, stored: str, result: str) -> Arithmetic:
+    return Arithmetic.for_dtype(working, storage=FORMATS[stored], result=FORMATS[result])
 
 
 @cached

@@ -10,7 +10,7 @@ Note [The order of explanations]
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -68,9 +68,23 @@ def ways(
     call: Call, quantity: str, grades: Iterable[Grade] = ("sharp", "textbook")
 ) -> tuple[Explanation, ...]:
     """The ways of a quantity of a call, of some grades, the sharper first."""
-    return tuple(
-        each for grade in grades for each in _of_operator(call.operator, quantity) if each.grade == grade
-    )
+    every = _of_operator(call.operator, quantity)
+    if converts_twice(call):
+        every = (_CONVERTED, *(replace(each, arithmetic=_CONVERTED.arithmetic) for each in every))
+    return tuple(each for grade in grades for each in every if each.grade == grade)
+
+
+def converts_twice(call: Call) -> bool:
+    """Whether a number of float64 is converted to 16 bits, which torch does through float32, for all who use
+    its tensors.
+    """
+    dtypes = {call.dtype, call.output_dtype, *call.dtypes.values()}
+    return "float64" in dtypes and bool(dtypes & {"float16", "bfloat16"})
+
+
+_CONVERTED = Explanation(
+    "float64 to 16 bits through float32", arithmetic={"conversion": "float32"}, grade="sharp"
+)
 
 
 @cache

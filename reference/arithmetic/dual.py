@@ -84,12 +84,13 @@ class Dual:
         """The namespace of the inner arithmetic."""
         return array_namespace(self.primal)
 
-    def stored(self) -> Dual:
+    def stored(self, like_gradient: bool = False) -> Dual:
         """Both parts as they come back from memory."""
         store = getattr(self.primal, "stored", None)
         if store is None:
             return self
-        return Dual(store(), None if self.tangent is None else self.tangent.stored())
+        tangent = None if self.tangent is None else self.tangent.stored(like_gradient)
+        return Dual(store(like_gradient), tangent)
 
     def __repr__(self) -> str:
         return f"Dual({self.primal!r}, {self.tangent!r})"

@@ -152,6 +152,9 @@ class Arithmetic:
         The format each operation works in.
     storage : Format
         The format of inputs and outputs.
+    result : Format, optional
+        The format of the operator's result, where a gradient is computed: what is kept for the backward may
+        be rounded to it. ``storage`` unless given.
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
     conversion : Format, optional
@@ -175,6 +178,7 @@ class Arithmetic:
 
     compute: Format
     storage: Format
+    result: Format | None = None
     intermediate: Format | None = None
     conversion: Format | None = None
     converts: bool = True

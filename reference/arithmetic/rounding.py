@@ -13,6 +13,7 @@ Note [What is evaluated once]
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -106,9 +107,15 @@ class Rounded:
     def __repr__(self) -> str:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
 
-    def stored(self) -> Rounded:
-        """As it comes back from memory: rounded to the storage format."""
-        return store(self)
+    def stored(self, like_gradient: bool = False) -> Rounded:
+        """As it comes back from memory: rounded to the format of the result, or to that of what is
+        computed.
+        """
+        result = self.arithmetic.result
+        if like_gradient or result is None or result == self.arithmetic.storage:
+            return store(self)
+        as_result = Rounded(self.value, replace(self.arithmetic, storage=result), self.error)
+        return Rounded(as_result.value, self.arithmetic, store(as_result).error)
 
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; where that is not

@@ -46,6 +46,58 @@ def less_the_product(
     return reduce(xp, losses, reduction, prod(input.shape))
 
 
+def softplus_less_the_product(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """softplus(x) - x t; with pos_weight p, (1 - t) x + (1 + (p - 1) t) softplus(-x)."""
+    if pos_weight is not None:
+        return subtracted(input, target, weight, reduction, pos_weight)
+    xp = namespace(input=input)
+    losses = softplus(xp, input) - input * target
+    if weight is not None:
+        losses = losses * weight
+    return reduce(xp, losses, reduction, prod(input.shape))
+
+
+def of_the_terms_that_count(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """The definition without the terms that are multiplied by 0: of targets 0 and 1 one term is left, also
+    where the other is infinite.
+    """
+    xp = namespace(input=input)
+    zeros = xp.zeros_like(input)
+    positive = xp.where(target == 0, zeros, target * softplus(xp, -input))
+    if pos_weight is not None:
+        positive = pos_weight * positive
+    losses = positive + xp.where(target == 1, zeros, (1 - target) * softplus(xp, input))
+    if weight is not None:
+        losses = losses * weight
+    return reduce(xp, losses, reduction, prod(input.shape))
+
+
+def of_softplus_pairs_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """(1 - t) sigmoid(x) - p t sigmoid(-x); of the target, p softplus(-x) - softplus(x), whose difference
+    cancels.
+    """
+    xp = namespace(input=input)
+    positive, tilt = target * sigmoid(xp, -input), softplus(xp, -input)
+    if pos_weight is not None:
+        positive, tilt = pos_weight * positive, pos_weight * tilt
+    slope, tilt = (1 - target) * sigmoid(xp, input) - positive, tilt - softplus(xp, input)
+    if weight is not None:
+        slope, tilt = slope * weight, tilt * weight
+    g = reduce_backward(grad_output, reduction, prod(input.shape))
+    return BinaryCrossEntropyWithLogitsGradients(g * slope, g * tilt)
+
+
 def divided_first(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
@@ -152,6 +204,25 @@ WAYS = (
         by_autograd=True,
     ),
     Way(
+        name="softplus(x) - x t",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=softplus_less_the_product,
+        grade="textbook",
+        loses="large logits with targets near 1: what softplus(x) has beside x is lost",
+        ships="logaddexp(0, x) - x t: JAX, Theano, textbooks",
+        by_autograd=True,
+    ),
+    Way(
+        name="terms times 0 are left out",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=of_the_terms_that_count,
+        grade="sharp",
+        loses="",
+        ships="softplus((1 - 2 t) x) of hard targets",
+    ),
+    Way(
         name="(1 - t) x - logsigmoid(x)",
         operator="binary_cross_entropy_with_logits",
         gives="result",
@@ -187,6 +258,15 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="torch, textbooks",
+    ),
+    Way(
+        name="softplus(-x) - softplus(x) of the target",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=of_softplus_pairs_backward,
+        grade="textbook",
+        loses="logits near 0: the gradient of the target, -x, is a difference of two numbers near log 2",
+        ships="autograd of softplus or logsigmoid pairs",
     ),
     Way(
         name="through two exponentials",

@@ -112,14 +112,53 @@ def cross_entropy_textbook_backward(
             probabilities=probabilities,
             log_probabilities=log_probabilities,
         )
+    xp, dim, hit, counted, g = _of_rows(grad_output, input, target, weight, ignore_index, reduction)
+    p = probabilities(input, dim)
+    slope = xp.where(hit, p - 1, p) * g
+    return CrossEntropyGradients(xp.where(counted, slope, xp.zeros_like(slope)))
+
+
+def cross_entropy_of_the_others_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> CrossEntropyGradients:
+    """Minus the sum of the other probabilities, times g, at the class of a row."""
+    if label_smoothing or tuple(target.shape) == tuple(input.shape):
+        return cross_entropy_in_order_backward(
+            grad_output,
+            input,
+            target,
+            weight,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            probabilities=softmax,
+        )
+    xp, dim, hit, counted, g = _of_rows(grad_output, input, target, weight, ignore_index, reduction)
+    p = softmax(input, dim)
+    others = xp.sum(xp.where(hit, xp.zeros_like(p), p), axis=dim, keepdims=True)
+    slope = xp.where(hit, -others, p) * g
+    return CrossEntropyGradients(xp.where(counted, slope, xp.zeros_like(slope)))
+
+
+def _of_rows(
+    grad_output: Any, input: Any, target: Any, weight: Any, ignore_index: int, reduction: str
+) -> tuple[Any, int, Any, Any, Any]:
+    """The namespace, the dimension of the classes, where a row's class is, which rows count, and the weighted
+    upstream gradient of each, to broadcast over its classes.
+    """
     xp, dim = namespace(input=input), class_dim(input)
     target = xp.reshape(target, tuple(n for axis, n in enumerate(input.shape) if axis != dim))
-    p, weights = probabilities(input, dim), target_weights(xp, input, target, weight, ignore_index)
-    g = weights * reduce_backward(grad_output, reduction, xp.sum(weights))
+    weights = target_weights(xp, input, target, weight, ignore_index)
+    g = xp.expand_dims(weights * reduce_backward(grad_output, reduction, xp.sum(weights)), axis=dim)
     counted = xp.expand_dims(target != ignore_index, axis=dim)
     hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
-    slope = xp.where(hit, p - 1, p) * xp.expand_dims(g, axis=dim)
-    return CrossEntropyGradients(xp.where(counted, slope, xp.zeros_like(slope)))
+    return xp, dim, hit, counted, g
 
 
 def cross_entropy_scaled_backward(
@@ -152,7 +191,7 @@ def cross_entropy_scaled_backward(
     g = xp.expand_dims(grad_output, axis=dim) if reduction == "none" else grad_output
 
     def scaled(gradient: Any) -> Any:
-        return None if gradient is None else stored(gradient) * g
+        return None if gradient is None else stored(gradient, like_gradient=True) * g
 
     # Of class weights it adds up rows, each with its own upstream gradient.
     if gradients.weight is not None and reduction == "none":
@@ -230,6 +269,15 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="textbooks, Triton kernels",
+    ),
+    Way(
+        name="minus the sum of the others at the class",
+        operator="cross_entropy",
+        gives="gradients",
+        function=cross_entropy_of_the_others_backward,
+        grade="textbook",
+        loses="long rows: the sum of the others is rounded as often as it has terms",
+        ships="careful kernels of index targets",
     ),
     *(
         Way(

@@ -69,10 +69,11 @@ class Way:
         return f"{self.name} ({self.grade})"
 
 
-def stored(array: Any) -> Any:
-    """The array as it comes back from memory, in the format of the result: what is kept for the backward.
+def stored(array: Any, *, like_gradient: bool = False) -> Any:
+    """The array as it comes back from memory, in the format of the result: what is kept for the backward; or
+    in that of the gradient.
 
     In rounding arithmetic that is one more rounding; everywhere else the array itself.
     """
     store = getattr(array, "stored", None)
-    return array if store is None else store()
+    return array if store is None else store(like_gradient)
