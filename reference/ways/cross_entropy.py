@@ -299,7 +299,7 @@ WAYS = (
         gives="gradients",
         function=cross_entropy_in_order_backward,
         grade="textbook",
-        loses=f"{LOST_GRADIENT}; {LONG}",
+        loses=f"{LOST_GRADIENT}; {LONG}; ignored rows of infinite or nan logits, whose gradient is nan",
         ships="torch",
     ),
     Way(
