@@ -42,7 +42,7 @@ def cross_entropy_divided_first(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    log_probabilities: Form = rows.log_softmax_in_base_2,
+    log_probabilities: Form = rows.log_softmax_by_exp2,
 ) -> Any:
     """sum(l / D): each loss is divided by the denominator before they are added up."""
     given = (input, target, weight, ignore_index)
@@ -184,7 +184,7 @@ def cross_entropy_scaled_backward(
             reduction,
             label_smoothing,
             probabilities=rows.softmax_in_base_2,
-            log_probabilities=rows.log_softmax_in_base_2,
+            log_probabilities=rows.log_softmax_by_exp2,
         )
 
     gradients = for_upstream(xp.ones_like(grad_output) + 0 * grad_output)
@@ -212,10 +212,10 @@ _FORMS = (  # of log-probabilities, and of probabilities
         "fused kernels that keep each row's lse (Liger, Quack)",
     ),
     (
-        "(x / ln 2 - lse2) ln 2",
-        rows.log_softmax_in_base_2,
+        "x - lse by exp2 and log2",
+        rows.log_softmax_by_exp2,
         rows.softmax_in_base_2,
-        SCALED,
+        OFFSET,
         SCALED,
         "Triton and CUDA kernels on ex2 and lg2",
     ),
@@ -239,7 +239,7 @@ WAYS = (
             grade="textbook",
             loses=LOST_LOSS + (f"; {more}" if more else ""),
             ships=ships,
-            by_autograd="2" not in name,
+            by_autograd="exp2" not in name,
         )
         for name, form, _, more, _, ships in _FORMS
     ),

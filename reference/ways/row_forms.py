@@ -45,6 +45,21 @@ def log_probabilities_from_log_sum(input: Any, dim: int) -> Any:
     return input - log_sum(input, dim)
 
 
+def log_probabilities_by_exp2(input: Any, dim: int) -> Any:
+    """x - lse of exp2 and log2: the logits are shifted before they are scaled, so that the largest is exact."""
+    xp = namespace(input=input)
+    largest = xp.max(input, axis=dim, keepdims=True)
+    total = xp.sum(exp2(xp, in_base_2(input - largest)), axis=dim, keepdims=True)
+    return input - (in_base_2(xp.log(total)) * LN2 + largest)
+
+
+def probabilities_by_exp2(input: Any, dim: int) -> Any:
+    """2**((x - m) / ln 2) over its sum."""
+    xp = namespace(input=input)
+    exponentials = exp2(xp, in_base_2(input - xp.max(input, axis=dim, keepdims=True)))
+    return exponentials / xp.sum(exponentials, axis=dim, keepdims=True)
+
+
 def log_sum_in_base_2(input: Any, dim: int) -> Any:
     """The base-2 logarithm of the sum of 2**z, with z = x / ln 2."""
     xp = namespace(input=input)

@@ -59,7 +59,9 @@ def log_softmax_backward_textbook(
 
 log_softmax_textbook = partial(in_form, forms.log_probabilities)
 log_softmax_from_log_sum = partial(in_form, forms.log_probabilities_from_log_sum)
+log_softmax_by_exp2 = partial(in_form, forms.log_probabilities_by_exp2)
 log_softmax_in_base_2 = partial(in_form, forms.log_probabilities_in_base_2)
+softmax_by_exp2 = partial(in_form, forms.probabilities_by_exp2)
 softmax_of_logarithms = partial(in_form, forms.probabilities_of_logarithms)
 softmax_from_log_sum = partial(in_form, forms.probabilities_from_log_sum)
 softmax_in_base_2 = partial(in_form, forms.probabilities_in_base_2)
@@ -134,6 +136,15 @@ WAYS = (
         ships="attention kernels that keep the logarithm of each row's sum (FlashAttention)",
     ),
     Way(
+        name="2**((x - m) / ln 2) / sum",
+        operator="softmax",
+        gives="result",
+        function=softmax_by_exp2,
+        grade="sharp",
+        loses="",
+        ships="Triton and CUDA kernels on ex2",
+    ),
+    Way(
         name="2**(x / ln 2 - lse2)",
         operator="softmax",
         gives="result",
@@ -181,6 +192,15 @@ WAYS = (
         loses=f"{LOST_LOSS}; {OFFSET}",
         ships="x - torch.logsumexp(x), fused cross-entropy kernels",
         by_autograd=True,
+    ),
+    Way(
+        name="x - lse by exp2 and log2",
+        operator="log_softmax",
+        gives="result",
+        function=log_softmax_by_exp2,
+        grade="textbook",
+        loses=f"{LOST_LOSS}; {OFFSET}",
+        ships="Triton and CUDA kernels on ex2 and lg2",
     ),
     Way(
         name="(x / ln 2 - lse2) ln 2",
