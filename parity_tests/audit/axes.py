@@ -18,8 +18,7 @@ from torch_loss_parity.audit.single_row import OF_ROWS, class_axis
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.bits.measure import threads
 from torch_loss_parity.claims.layouts.layouts import TRANSPOSED, from_views
-from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of
-from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.expectation.expectation import certified, expected, upstream_gradient
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, run_subject
@@ -37,7 +36,7 @@ def case_of(operator: str, dtype: str, seed: int) -> Case:
 
 def drawn_call(case: Case) -> tuple[Call, np.ndarray]:
     call = OPERATORS[case.operator].call(case)
-    return call, grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    return call, upstream_gradient(call, case)
 
 
 def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:

@@ -22,6 +22,7 @@ from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNCOMPILAB
 from torch_loss_parity.claims.transforms.compilation import run as run_compiled
 from torch_loss_parity.claims.transforms.compiled_calls import Program
 from torch_loss_parity.judging.judge import of_the_subject
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import BUILTIN
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
@@ -58,7 +59,9 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
     be compiled.
     """
     subject = loaded(conditions.subject)
-    programs = [Program.of(case_of(operator, dtype, conditions.seed)) for operator in operators]
+    programs = [
+        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype) for name in operators
+    ]
 
     def both() -> Part:
         with of_the_subject(subject):

@@ -21,7 +21,7 @@ from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
 from torch_loss_parity.audit.worst import worst
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
 from torch_loss_parity.judging.comparison import Verdict
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS
@@ -36,7 +36,7 @@ def draw(conditions: Conditions, case: Case) -> str:
     """The figures of a case: of its result, and of its gradients."""
     operator = OPERATORS[case.operator]
     call = operator.call(case)
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     options = {
         name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
     }

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import options_of
@@ -76,21 +76,8 @@ def _plain(value: Any) -> Any:
 def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
     """The forward result and every gradient of one call."""
     subject, device = settings.subject, settings.device
-    bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_quantity(
-        subject,
-        device,
-        None,
-        call,
-        FORWARD,
-        run_subject.forward(subject, call, device),
-        bound,
-        None,
-        certify=True,
-    )
+    result = {FORWARD: run_subject.forward(subject, call, device)}
+    yield from judge_results(subject, device, None, call, result, None, certify=True)
     grad_output = grad_output_of(call, output_shape(call), rng)
-    observed = run_subject.gradients(subject, call, device, grad_output)
-    for quantity, bound in expected(call, call.differentiable, grad_output).items():
-        yield judge_quantity(
-            subject, device, None, call, quantity, observed[quantity], bound, grad_output, certify=True
-        )
+    gradients = run_subject.gradients(subject, call, device, grad_output)
+    yield from judge_results(subject, device, None, call, gradients, grad_output, certify=True)

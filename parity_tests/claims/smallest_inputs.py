@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import expected
+from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging import report
 from torch_loss_parity.judging.finding import Finding
@@ -18,7 +18,7 @@ from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects import Subject, run_subject
 
 
 def smallest_input(
@@ -103,3 +103,23 @@ def check_divergence(
         explained = finding.strict.passes or finding.divergence == entry.id
         assert explained, explain(finding, settings.subject, settings.device)
     diverged(entry.id)
+
+
+def check_smallest_input(
+    entry: Divergence,
+    quantity: str,
+    dtype: str,
+    settings: Settings,
+    tell: Callable[[News], None],
+    diverged: Callable[[str], None],
+) -> None:
+    """Check that a plain call of the smallest input for a quantity diverges in a dtype as the entry says."""
+    skip_unless_in_force(entry, settings)
+    call, grad_output, _ = smallest_input(entry, quantity, dtype)
+    if quantity == FORWARD:
+        observed = run_subject.forward(settings.subject, call, settings.device)
+    else:
+        assert grad_output is not None, "a gradient's smallest input needs a grad_output"
+        observed = run_subject.gradients(settings.subject, call, settings.device, grad_output)[quantity]
+    finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings)
+    check_divergence(entry, [finding], f"{quantity}, {dtype}", settings, tell, diverged)

@@ -10,18 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from torch_loss_parity.claims.smallest_inputs import (
-    check_divergence,
-    judge_smallest_input,
-    skip_unless_in_force,
-    smallest_input,
-)
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import run_subject
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -50,12 +43,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    skip_unless_in_force(entry, settings)
-    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
-    if quantity == FORWARD:
-        observed = run_subject.forward(settings.subject, call, settings.device)
-    else:
-        assert grad_output is not None, "a gradient's smallest input needs a grad_output"
-        observed = run_subject.gradients(settings.subject, call, settings.device, grad_output)[quantity]
-    finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings)
-    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", settings, tell, diverged)
+    check_smallest_input(entry, quantity, of_dtype, settings, tell, diverged)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.cases.case import Call
+from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
@@ -32,6 +32,7 @@ __all__ = [
     "grad_output_of",
     "in_balls",
     "output_shape",
+    "upstream_gradient",
 ]
 
 
@@ -164,6 +165,11 @@ def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
 def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A random upstream gradient, never a constant: the gradient of softmax is blind to one."""
     return FORMATS[call.output_dtype].round(np.asarray(rng.normal(0, 1, shape)))
+
+
+def upstream_gradient(call: Call, case: Case) -> np.ndarray:
+    """The upstream gradient that a case draws for the result of its call."""
+    return grad_output_of(call, output_shape(call), case.generator("grad_output"))
 
 
 def output_shape(call: Call) -> tuple[int, ...]:

@@ -6,14 +6,14 @@ broken by what the ledger says holds there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import certified, expected, output_shape, upstream_gradient
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
 from torch_loss_parity.formulas import torch_formulas, torch_second_order
 from torch_loss_parity.judging.comparison import Verdict, judge
@@ -32,6 +32,7 @@ __all__ = [
     "Finding",
     "covering",
     "judge_quantity",
+    "judge_results",
     "of_the_subject",
     "output_shape",
     "settle",
@@ -75,8 +76,7 @@ def verify_forward(
     call = OPERATORS[case.operator].call(case)
     with of_the_subject(subject):
         observed = run_subject.forward(subject, call, device)
-    bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_quantity(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
+    yield from judge_results(subject, device, case, call, {FORWARD: observed}, None, certify=certify)
 
 
 def verify_gradients(
@@ -86,14 +86,34 @@ def verify_gradients(
     gradient.
     """
     call = OPERATORS[case.operator].call(case)
-    shape = output_shape(call)
-    grad_output = grad_output_of(call, shape, case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     with of_the_subject(subject):
         observed = run_subject.gradients(subject, call, device, grad_output)
-    bounds = expected(call, call.differentiable, grad_output)
-    for quantity, bound in bounds.items():
+    yield from judge_results(subject, device, case, call, observed, grad_output, certify=certify)
+
+
+def judge_results(
+    subject: Subject,
+    device: str,
+    case: Case | None,
+    call: Call,
+    observed: Mapping[str, np.ndarray],
+    grad_output: np.ndarray | None,
+    *,
+    certify: bool = False,
+    mode: str = "",
+) -> Iterator[Finding]:
+    """Judge the result, the gradients or both that a subject returned for a call, by name; see
+    `judge_quantity`.
+    """
+    gradients = tuple(name for name in call.differentiable if name in observed)
+    bounds = expected(call, (FORWARD,)) if FORWARD in observed else {}
+    bounds |= expected(call, gradients, grad_output) if gradients else {}
+    for quantity, result in observed.items():
+        upstream = None if quantity == FORWARD else grad_output
+        bound = bounds[quantity]
         yield judge_quantity(
-            subject, device, case, call, quantity, observed[quantity], bound, grad_output, certify=certify
+            subject, device, case, call, quantity, result, bound, upstream, certify=certify, mode=mode
         )
 
 

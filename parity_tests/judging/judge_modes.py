@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import (
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.judging.finding import Finding, recorded
 from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject
@@ -32,7 +35,7 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
         subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
     ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        grad_output = upstream_gradient(call, case)
         yield from judge_modes(subject, device, case, call, modes, grad_output, certify=certify)
 
     return verify

@@ -22,7 +22,13 @@ from torch_loss_parity.audit.error_cells import BIN, FLOOR, INFINITE, LOWER, PRI
 from torch_loss_parity.audit.errors import MEDIAN, P999, Errors, measured
 from torch_loss_parity.audit.record import EDGES, Measures
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of, in_balls
+from torch_loss_parity.expectation.expectation import (
+    FORWARD,
+    expected,
+    grad_output_of,
+    in_balls,
+    upstream_gradient,
+)
 from torch_loss_parity.judging.comparison import kinds
 from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -120,7 +126,7 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
     ]
     for case in cases:
         call = operator.call(case)
-        g = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        g = upstream_gradient(call, case)
         observed = run_subject.results(TORCH, call, "cpu", g)
         for quantity in (FORWARD, *call.differentiable):
             true = truths(call, (quantity,), None if quantity == FORWARD else g)[quantity]

@@ -16,9 +16,13 @@ import pytest
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import (
+    FORWARD,
+    certified,
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import balls
@@ -47,10 +51,7 @@ def of_every_quantity(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray
         for case in grid(operator, dtype, EFFORTS["quick"], 3)
         if np.prod(case.shape) < 200
     ]
-    made = [
-        (call, grad_output_of(call, output_shape(call), case.generator("grad_output")))
-        for call, case in calls
-    ]
+    made = [(call, upstream_gradient(call, case)) for call, case in calls]
     quantities = [(call, quantity, g) for call, g in made for quantity in (FORWARD, *call.differentiable)]
     return [
         (call, quantity, g)

@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 
 from torch_loss_parity.expectation import expectation_cache
-from torch_loss_parity.expectation.expectation import FORWARD, enclosed, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import (
+    FORWARD,
+    enclosed,
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.meta import children
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid
@@ -71,7 +75,7 @@ def parts(bound: Rounded) -> list[Any]:
 def test_what_is_cached_is_what_would_be_evaluated(operator: Operator, kept: None) -> None:
     for case in list(grid(operator, "float16", EFFORTS["quick"], 0))[:6]:
         call = operator.call(case)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        grad_output = upstream_gradient(call, case)
         direction, jvp = direction_of(call, case, "input"), str(Quantity("input"))
         for quantities, *at in (
             ((FORWARD,), None),

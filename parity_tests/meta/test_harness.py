@@ -26,7 +26,7 @@ import pytest
 import torch
 
 from torch_loss_parity import subjects
-from torch_loss_parity.claims import test_known_divergences as known_divergences
+from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -329,8 +329,7 @@ def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails()
     diverged: list[str] = []
 
     def check(entry: ledger.Divergence) -> None:
-        test = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
-        test(entry, FORWARD, "bfloat16", SETTINGS, told.append, diverged.append)
+        check_smallest_input(entry, FORWARD, "bfloat16", SETTINGS, told.append, diverged.append)
 
     check(TAIL)
     assert (told, diverged) == ([], [TAIL.id])

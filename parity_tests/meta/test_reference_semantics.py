@@ -42,7 +42,7 @@ ASKED = [
 
 def from_definition(operator: Operator, row: Row, array: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     """The value and the closed-form gradients, by quantity, on arrays made by ``array``."""
-    call = row.call(operator, "float64", spelt_out=True)
+    call = row.expects(operator, "float64")
     arguments = {k: array(v) if isinstance(v, np.ndarray) else v for k, v in call.arguments.items()}
     with np.errstate(all="ignore"):
         value = operator.forward(**arguments)

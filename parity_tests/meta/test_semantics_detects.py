@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.claims.semantics import checks as semantics
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each
@@ -224,14 +225,15 @@ def test_an_operator_that_refuses_a_row_fails() -> None:
 
 def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
     settings = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
-    recorded = (settings, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
+    row = row_named(NLL, "the target of a single row may have shape (1,)")
+    sentence = Sentence.of(row, "float32", claim="semantics", operator=NLL, settings=settings)
     tally = Tally(NLL, "float32")
-    semantics.fail_unless_recorded("size mismatch", *recorded, tally)
+    sentence.check("size mismatch", tally)
     assert tally.diverged == {"target-of-shape-one-has-no-backward": 1}
-    semantics.fail_unless_recorded("", *recorded, tally)
+    sentence.check("", tally)
     assert [news["id"] for news in tally.news] == ["target-of-shape-one-has-no-backward"]
     with pytest.raises(AssertionError, match="size mismatch"):
-        semantics.fail_unless_recorded("size mismatch", *recorded[:3], "another sentence", tally)
+        replace(sentence, text="another sentence").check("size mismatch", tally)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

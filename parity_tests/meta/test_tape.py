@@ -17,7 +17,7 @@ import pytest
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation import second_order
-from torch_loss_parity.expectation.expectation import grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import upstream_gradient
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.formulas import autograd_formulas
 from torch_loss_parity.operators import OPERATORS
@@ -47,7 +47,7 @@ def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
         call = operator.call(made)
         with np.errstate(all="ignore"):
             if np.all(np.isfinite(operator.forward(**call.arguments))):
-                yield str(made), call, grad_output_of(call, output_shape(call), made.generator("grad_output"))
+                yield str(made), call, upstream_gradient(call, made)
 
 
 def on_balls(call: Call) -> dict[str, Any]:

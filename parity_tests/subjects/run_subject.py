@@ -28,7 +28,7 @@ def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str
     arguments: dict[str, Any] = {}
     for name, value in call.arguments.items():
         if name == "dtype" and value is not None:
-            arguments[name] = TORCH_DTYPES[value]
+            arguments[name] = getattr(torch, value)
         elif isinstance(value, np.ndarray):
             dtype = call.dtypes.get(name) or dtype_in_call(value, call.dtype)
             tensor = to_tensor(value, dtype, device)

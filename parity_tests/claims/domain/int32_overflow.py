@@ -13,9 +13,8 @@ from dataclasses import replace
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
 from torch_loss_parity.judging.comparison import Verdict, judge
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.processes import system
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -63,7 +62,7 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
         )
         return
     call = replace(call, differentiable=call.differentiable[:1])
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     (name,) = call.differentiable
     arguments[name].requires_grad_()
     upstream = to_tensor(grad_output, call.output_dtype, device)[repeated]

@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for operator in OPERATORS.values()
         for turn, refusal in enumerate(checks.refusals_of(operator))
     ]
-    ids = [f"{operator.name}: {refusal.sentence}" for operator, _, refusal in parameters]
+    ids = [f"{operator.name}: {refusal}" for operator, _, refusal in parameters]
     metafunc.definition.add_marker(
         pytest.mark.parametrize(("operator", "dtypes", "refusal"), parameters, ids=ids)
     )

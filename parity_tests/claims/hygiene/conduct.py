@@ -13,8 +13,8 @@ import torch
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
@@ -81,7 +81,7 @@ class Probe:
 
     @cached_property
     def upstream(self) -> np.ndarray:
-        return grad_output_of(self.call, output_shape(self.call), self.case.generator("grad_output"))
+        return upstream_gradient(self.call, self.case)
 
     @cached_property
     def bounds(self) -> dict[str, Rounded]:

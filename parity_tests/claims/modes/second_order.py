@@ -16,7 +16,10 @@ from torch.autograd import forward_ad
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.modes.first_order import Bound
-from torch_loss_parity.expectation.expectation import expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import (
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of, double_backward
 from torch_loss_parity.judging import report
@@ -175,7 +178,7 @@ def verify_second_order(
 
 def _probe(call: Call, case: Case, along: str) -> tuple[np.ndarray, np.ndarray]:
     """Where derivatives of a case are taken: a random upstream gradient, and a random direction."""
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     return grad_output, direction_of(call, case, along)
 
 

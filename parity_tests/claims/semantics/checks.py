@@ -17,8 +17,8 @@ from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import Finding, judge_quantity
 from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
@@ -31,6 +31,7 @@ from torch_loss_parity.tensors.arrays import widen
 
 CLAIM = "semantics"
 TORCH = ("torch", "torch.nn")
+RIGHT = "it is as it should be"
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
 
 
@@ -59,32 +60,17 @@ def row_holds(
     for dtype in dtypes:
         tally = tally_of(dtype)
         problem = problem_in_row(settings.subject, settings.device, operator, row, dtype, tally)
-        fail_unless_recorded(problem, settings, operator, dtype, row.sentence, tally)
+        sentence = Sentence.of(row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
+        sentence.check(problem, tally, RIGHT)
         if problem:  # recorded
             tally.count()
-
-
-def fail_unless_recorded(
-    problem: str, settings: Settings, operator: Operator, dtype: str, sentence: str, tally: Tally
-) -> None:
-    """Fail for a problem, unless the ledger records it; that there is none where it records one is news."""
-    known = ledger.shortfall(settings.subject.name, settings.device, CLAIM, operator.name, dtype, sentence)
-    if known is None:
-        assert not problem, problem
-    elif problem:
-        tally.diverge(known.id)
-    else:
-        right = "it is as it should be"
-        tally.tell(
-            verified.no_longer_falls_short(known.id, operator.name, dtype, sentence, settings.device, right)
-        )
 
 
 def problem_in_row(
     subject: Subject, device: str, operator: Operator, row: Row, dtype: str, tally: Tally
 ) -> str:
     """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
-    call, spelt_out = row.call(operator, dtype), row.call(operator, dtype, spelt_out=True)
+    call, spelt_out = row.call(operator, dtype), row.expects(operator, dtype)
     bounds = expected(spelt_out, (FORWARD,))
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
     bounds |= expected(spelt_out, call.differentiable, grad_output)
@@ -97,8 +83,7 @@ def problem_in_row(
         raise
     except (*REFUSALS, run_subject.WrongResult) as error:
         return (
-            f"{operator.name} of {subject.name} on {device}, {dtype}: {row.sentence}: "
-            f"{type(error).__name__}: {error}"
+            f"{operator.name} of {subject.name} on {device}, {dtype}: {row}: {type(error).__name__}: {error}"
         )
     problems = []
     for quantity, observed in results.items():
@@ -116,7 +101,7 @@ def problem_in_row(
             tally.add(finding)
         elif not finding.verdict.passes:
             wrong = explain(finding, subject, device)
-        problems += [f"{row.sentence}: {wrong}"] if wrong else []
+        problems += [f"{row}: {wrong}"] if wrong else []
     return "\n".join(problems)
 
 
@@ -174,8 +159,9 @@ def result_has_the_promoted_dtype(
     """
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
-            sentence, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
-            fail_unless_recorded(problem, settings, operator, dtype, sentence, tally_of(dtype))
+            text, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
+            sentence = Sentence(settings.subject.name, settings.device, CLAIM, operator.name, dtype, text)
+            sentence.check(problem, tally_of(dtype), RIGHT)
             tally_of(dtype).count()
 
 

@@ -27,7 +27,7 @@ from torch_loss_parity.claims.transforms.compiled_calls import Program, programs
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -143,14 +143,9 @@ def judge_programs(
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
             yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
             continue
-        bounds = expected(call, (FORWARD,))
-        if call.differentiable:
-            bounds |= expected(call, call.differentiable, program.grad_output)
-        for quantity, result in observed.items():
-            upstream = None if quantity == FORWARD else program.grad_output
-            finding = judge_quantity(
-                subject, device, program.case, call, quantity, result, bounds[quantity], upstream, mode=mode
-            )
+        for finding in judge_results(
+            subject, device, program.case, call, observed, program.grad_output, mode=mode
+        ):
             yield replace(finding, where=where)
 
 

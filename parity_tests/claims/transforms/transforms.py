@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import (
     WrongResult,
@@ -197,26 +196,15 @@ def _judge_slices(
             raise WrongResult(f"{quantity} of {len(calls)} slices has {len(result)}")
     for i, call in enumerate(calls):
         grad_output = None if upstream is None else upstream[i]
-        bounds = expected(call, tuple(results), grad_output)
-        for quantity, result in results.items():
-            observed = widen(result[i])
-            finding = judge_quantity(
-                subject,
-                device,
-                case,
-                call,
-                quantity,
-                observed,
-                bounds[quantity],
-                grad_output,
-                certify=certify and not i,
-                mode=mode,
-            )
-            alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[quantity])
+        observed = {quantity: widen(result[i]) for quantity, result in results.items()}
+        for finding in judge_results(
+            subject, device, case, call, observed, grad_output, certify=certify and not i, mode=mode
+        ):
+            alone = "" if finding.verdict.passes else _alone(subject, device, finding)
             yield replace(finding, where=f"{where}, in slice {i} of {len(calls)}{alone}")
 
 
-def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> str:
+def _alone(subject: Subject, device: str, finding: Finding) -> str:
     """What a loop over plain calls gives for a slice that is wrong: whose fault it is."""
     try:
         if finding.grad_output is None:
@@ -225,8 +213,8 @@ def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> s
             observed = gradients(subject, finding.call, device, finding.grad_output)[finding.quantity]
     except Exception as error:
         return f" (a plain call of the slice raises {type(error).__name__}: {error})"
-    plain = judge_quantity(
-        subject, device, None, finding.call, finding.quantity, observed, bound, finding.grad_output
+    (plain,) = judge_results(
+        subject, device, None, finding.call, {finding.quantity: observed}, finding.grad_output
     )
     return f" (a plain call of the slice is {'right' if plain.verdict.passes else 'wrong too'})"
 
@@ -279,13 +267,11 @@ def verify_grad(
     """Judge `torch.func.grad` of a reduced loss, for each differentiable argument."""
     call = OPERATORS[case.operator].call(case)
     gradients = _pull_back(subject, call, tensors(call, device), torch.ones(()))
-    one = np.ones(())
-    bounds = expected(call, call.differentiable, one)
-    for quantity, gradient in zip(call.differentiable, gradients, strict=True):
-        observed = of_dtype(quantity, gradient, call.dtype)
-        yield judge_quantity(
-            subject, device, case, call, quantity, observed, bounds[quantity], one, certify=certify, mode=GRAD
-        )
+    observed = {
+        name: of_dtype(name, gradient, call.dtype)
+        for name, gradient in zip(call.differentiable, gradients, strict=True)
+    }
+    yield from judge_results(subject, device, case, call, observed, np.ones(()), certify=certify, mode=GRAD)
 
 
 def verify_jacobian(
@@ -304,19 +290,6 @@ def verify_jacobian(
     for index in np.ndindex(*shape):
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
-        bounds = expected(call, wanted, one_hot)
-        for quantity, jacobian in jacobians.items():
-            row = jacobian[index]
-            finding = judge_quantity(
-                subject,
-                device,
-                case,
-                call,
-                quantity,
-                row,
-                bounds[quantity],
-                one_hot,
-                certify=certify,
-                mode=JACREV,
-            )
+        row = {name: jacobian[index] for name, jacobian in jacobians.items()}
+        for finding in judge_results(subject, device, case, call, row, one_hot, certify=certify, mode=JACREV):
             yield replace(finding, where=f"in row {list(index)}")
