@@ -1,4 +1,4 @@
-"""Judges the planted faults."""
+"""Judges the planted faults and the right kernels."""
 
 import sys
 

@@ -1,11 +1,13 @@
-"""What is a pass worth? Run the suite against every planted fault, and against none.
+"""What is a pass worth, and what a failure? Run the suite against every planted fault, and against every
+right kernel.
 
     python -m torch_loss_parity.campaign --write
 
 puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of
 claims and faults, the mutation score, the time to the first failure, the faults that no check caught and the
 claims that caught nothing, and records the matrix. The same faults are judged by what people use today,
-`torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too: they must pass.
+`torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too, and each right
+kernel of `torch_loss_parity.right` in every dtype: they must pass.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.campaign import pytest_process
+from torch_loss_parity.campaign import pytest_process, right_record
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
+from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
 from torch_loss_parity.faults import FAULTS, KINDS
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
 from torch_loss_parity.reports import readme
+from torch_loss_parity.right import RIGHT_KERNELS
 from torch_loss_parity.subjects import FAULT
 
 MATRIX = Path(__file__).with_name("matrix.json")
@@ -151,8 +155,8 @@ def _markdown(name: str, judged: Sequence[Judged]) -> str:
     return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
 
 
-def write(matrix: Mapping[str, Judged]) -> None:
-    """Record the matrix, and write its section of the README."""
+def write(matrix: Mapping[str, Judged], right: Mapping[str, RightRun]) -> None:
+    """Record both, and write their sections of the README."""
     kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {
         name: asdict(judged) for name, judged in matrix.items()
     }
@@ -160,6 +164,7 @@ def write(matrix: Mapping[str, Judged]) -> None:
         json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n"
     )
     readme.write("campaign", section(as_recorded()))
+    right_record.write(right, missed())
 
 
 def recorded() -> dict[str, dict[str, Any]]:
@@ -175,6 +180,11 @@ def as_recorded() -> dict[str, Judged]:
         for name in FAULTS
         if name in known
     }
+
+
+def missed() -> dict[str, bool]:
+    """Of each fault in the record, whether no check caught it."""
+    return {name: not caught(judged) for name, judged in as_recorded().items()}
 
 
 def drift(matrix: Mapping[str, Judged]) -> list[str]:
@@ -209,45 +219,70 @@ def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
 
 
 def main() -> int:
-    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record
-    does not hold.
+    """Run the campaign; the exit status is 1 if a fault is not caught, a right kernel is rejected, or the
+    record does not hold.
     """
     parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign", description=__doc__)
-    parser.add_argument("--faults", help="names, separated by commas (default: all)")
-    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
+    parser.add_argument(
+        "--faults", help="names, separated by commas (default: all, but none where right kernels are named)"
+    )
+    parser.add_argument(
+        "--right", help="names of right kernels (default: all, but none where faults are named)"
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault and right kernel")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--check", action="store_true", help="compare with the record; what people use today is not asked"
     )
     what.add_argument(
-        "--write", action="store_true", help="record what was run; of other faults the record stays"
+        "--write", action="store_true", help="record what was run; of all else the record stays"
     )
     parser.add_argument(
         "--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded"
     )
     parser.add_argument("--workers", type=int, default=system.cores())
     options = parser.parse_args()
-    names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
-    if unknown := [name for name in names if name not in FAULTS]:
-        parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    faults = _chosen(parser, options, "faults", FAULTS)
+    kernels = _chosen(parser, options, "right", RIGHT_KERNELS)
     began, start = time.monotonic(), start_of_pytest()
     pytest_process.prepare(
         "torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs"
     )
-    matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
+    matrix, without = (
+        judge_all(faults, start=start, practice=not options.check, workers=options.workers)
+        if faults
+        else ({}, None)
+    )
+    right = judge_right_kernels(kernels, options.workers)
     problems = [
         *unexpected(matrix),
         *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged)),
+        *right_record.rejections(right),
     ]
-    if right.exitcode:
+    if without is not None and without.exitcode:
         problems.append(
-            f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}"
+            f"the kernels without a fault fail, or do not run ({without.exitcode}):\n{without.report[-4000:]}"
         )
     if options.write:
-        write(matrix)
+        write(matrix, right)
     elif options.check:
-        problems = [*problems, *drift(matrix), *(news(matrix) if options.strict_records else ())]
+        problems += [*drift(matrix), *right_record.drift(right)]
+        problems += news(matrix) if options.strict_records else []
     told = [f"news: {each}" for each in news(matrix)] if options.check and not options.strict_records else []
-    took = f"{len(names)} faults in {time.monotonic() - began:.0f} s"
-    print("\n".join([*table(matrix), "", *summary(matrix), took, *told, *problems]))
+    took = f"{len(faults)} faults, {len(kernels)} right kernels in {time.monotonic() - began:.0f} s"
+    of_faults = [*table(matrix), "", *summary(matrix), ""] if faults else []
+    print("\n".join([*of_faults, *right_record.table(right), took, *told, *problems]))
     return 1 if problems else 0
+
+
+def _chosen(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, kind: str, known: Mapping[str, Any]
+) -> list[str]:
+    """The faults or the right kernels that are to be run; all of a kind unless some of either are named."""
+    named: str | None = getattr(options, kind)
+    if named is None:
+        return [] if options.faults or options.right else list(known)[:: options.sample or 1]
+    names = named.split(",")
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"--{kind} has {', '.join(unknown)}; choose from {', '.join(known)}")
+    return names

@@ -14,6 +14,7 @@ from torch_loss_parity.right import (
     log_softmax,
     logsumexp,
     nll_loss,
+    soft_targets,
     softmax,
     softmax_backward,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "nll_loss",
+    "soft_targets",
     "softmax",
     "softmax_backward",
 ]

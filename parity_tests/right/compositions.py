@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.record import TEXTBOOK, composed
+from torch_loss_parity.right.record import TEXTBOOK, composed, whole
 
 Tensor = torch.Tensor
 
@@ -33,6 +33,20 @@ def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
 def cross_entropy_is_torch_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """F.cross_entropy of logits that were widened to float32."""
     return F.cross_entropy(input, target, **options)
+
+
+@whole(
+    "cross_entropy",
+    ships="Dao-AILab/flash-attention: cross_entropy_loss returns float32",
+    grade=TEXTBOOK,
+    dtypes=("float32", "float64"),
+)
+def loss_of_half_precision_is_float32(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+    """The loss of half precision is not rounded to it: another result than torch's, which a kernel has to
+    promise, so that it is put under test in float32 and float64 alone.
+    """
+    half = input.dtype in (torch.float16, torch.bfloat16)
+    return F.cross_entropy(input.float() if half else input, target, *args, **options)
 
 
 @composed("cross_entropy", ships="pytorch/pytorch: nll_loss of log_softmax, as documented", grade=TEXTBOOK)

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.reference.arguments import normalized_dims
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arguments import class_dim, normalized_dims
 from torch_loss_parity.right.batch import Batch
 from torch_loss_parity.right.definition import RIGHT, bound, kernel, refuse, wide
+from torch_loss_parity.right.elements import reduced
 
 Tensor = torch.Tensor
 Function = Callable[..., Tensor]
@@ -134,6 +136,47 @@ def of_classes(operator: str, forward: Callable[..., Any], backward: Callable[..
         return result.reshape(shape) if arguments["reduction"] == "none" else result
 
     return function
+
+
+def of_probabilities(losses: Callable[..., Tensor], backward: Callable[..., Tensor]) -> Function:
+    """A kernel of cross_entropy with class probabilities, from its passes over rows.
+
+    Parameters
+    ----------
+    losses : callable
+        Takes logits and targets, smoothed and weighted, both of shape (..., C); returns the loss of each row.
+    backward : callable
+        Takes the upstream gradient of each row, shape (..., 1), or of all, and the same; returns the gradient
+        of the logits. Those of the targets and of the weights are the definition's.
+    """
+    known = OPERATORS["cross_entropy"]
+
+    def rows(input: Tensor, target: Tensor, weight: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+        """The logits and the targets, with the classes last."""
+        x, q = (array.movedim(class_dim(input), -1) for array in (input, target))
+        smoothed = q * (1 - smoothing) + smoothing / x.shape[-1] if smoothing else q
+        return x, smoothed if weight is None else smoothed * weight
+
+    def forward(input: Tensor, target: Tensor, weight: Tensor | None, **options: Any) -> Tensor:
+        if not input.numel() or not target.is_floating_point():
+            return known.forward(input, target, weight, **options)
+        per_row = losses(*rows(input, target, weight, options["label_smoothing"]))
+        return reduced(per_row, options["reduction"])
+
+    def differentiate(
+        grad_output: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, **options: Any
+    ) -> Any:
+        gradients = known.backward(grad_output, input, target, weight, **options)
+        if not input.numel() or not target.is_floating_point():
+            return gradients
+        reduction, dim = options["reduction"], class_dim(input)
+        count = input.numel() // input.shape[dim]
+        g = grad_output.unsqueeze(-1) if reduction == "none" else grad_output
+        x, q = rows(input, target, weight, options["label_smoothing"])
+        gradient = backward(g / count if reduction == "mean" else g, x, q)
+        return gradients._replace(input=gradient.movedim(-1, dim))
+
+    return kernel("cross_entropy", forward, differentiate)
 
 
 def of_elements(operator: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Function:

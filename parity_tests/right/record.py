@@ -88,6 +88,11 @@ def of_classes(operator: str, backward: Written, **described: Any) -> Callable[[
     return _record(operator, lambda forward: kernels.of_classes(operator, forward, backward), **described)
 
 
+def of_probabilities(backward: Written, **described: Any) -> Callable[[Written], Written]:
+    """Records the losses of a kernel of rows with class probabilities, see `kernels.of_probabilities`."""
+    return _record("cross_entropy", lambda losses: kernels.of_probabilities(losses, backward), **described)
+
+
 def of_elements(operator: str, backward: Written, **described: Any) -> Callable[[Written], Written]:
     """Records the forward of a kernel of elements, see `kernels.of_elements`."""
     return _record(operator, lambda forward: kernels.of_elements(operator, forward, backward), **described)
@@ -96,3 +101,8 @@ def of_elements(operator: str, backward: Written, **described: Any) -> Callable[
 def composed(operator: str, **described: Any) -> Callable[[Written], Written]:
     """Records a composition of torch's own functions, see `definition.differentiable`."""
     return _record(operator, partial(definition.differentiable, operator), **described)
+
+
+def whole(operator: str, **described: Any) -> Callable[[Written], Written]:
+    """Records a function that takes what a caller gives, and refuses what is malformed itself."""
+    return _record(operator, lambda function: function, **described)
