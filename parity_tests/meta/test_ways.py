@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import flint
 import numpy as np
 import pytest
 
@@ -90,7 +91,7 @@ class Balls(np.ndarray):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(function, types, args, kwargs)
         made = function in (np.zeros_like, np.ones_like) and result.dtype == object
-        return result * balls.flint.arb(1) if made else result
+        return result * flint.arb(1) if made else result
 
 
 def in_balls(array: np.ndarray) -> np.ndarray:
@@ -121,7 +122,7 @@ def meet(one: Any, other: Any) -> bool:
     """Whether balls may hold the same numbers, and do hold numbers in the same places."""
     one, other = np.broadcast_arrays(np.asarray(one, dtype=object), np.asarray(other, dtype=object))
     for a, b in zip(one.reshape(-1), other.reshape(-1), strict=True):
-        a, b = balls.flint.arb(a), balls.flint.arb(b)
+        a, b = flint.arb(a), flint.arb(b)
         if a.is_finite() and b.is_finite() and not a.overlaps(b):
             return False
     return True
