@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.right.definition import bound, prepared, refuse
 from torch_loss_parity.right.record import TEXTBOOK, composed, whole
 
 Tensor = torch.Tensor
@@ -41,12 +42,13 @@ def cross_entropy_is_torch_in_float32(input: Tensor, target: Tensor, **options: 
     grade=TEXTBOOK,
     dtypes=("float32", "float64"),
 )
-def loss_of_half_precision_is_float32(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+def loss_of_half_precision_is_float32(*positional: Any, **named: Any) -> Tensor:
     """The loss of half precision is not rounded to it: another result than torch's, which a kernel has to
     promise, so that it is put under test in float32 and float64 alone.
     """
-    half = input.dtype in (torch.float16, torch.bfloat16)
-    return F.cross_entropy(input.float() if half else input, target, *args, **options)
+    arguments = bound("cross_entropy", *positional, **named)
+    refuse("cross_entropy", arguments)
+    return F.cross_entropy(**prepared("cross_entropy", arguments))
 
 
 @composed("cross_entropy", ships="pytorch/pytorch: nll_loss of log_softmax, as documented", grade=TEXTBOOK)
