@@ -152,13 +152,6 @@ def the_gradient_divides_by_softmax(grad_output: Tensor, input: Tensor, dim: int
     return result
 
 
-@backward("softmax", "CMP", "pytorch/pytorch#152309", "domain")
-def the_gradient_is_a_difference_of_products(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
-    """p g - p sum(p g), the products formed first: cancels where g is nearly constant or p near 1."""
-    p = reference.softmax(input, dim)
-    return p * grad_output - p * (p * grad_output).sum(dim, keepdim=True) if input.ndim else grad_output * 0
-
-
 # --- SAT ----------------------------------------------------------------------------------------------------
 
 

@@ -362,18 +362,6 @@ def the_target_is_picked_by_multiplication(input: Tensor, target: Tensor, **opti
     return cross_entropy(input, target, **options, y=y + (y * ~hot).sum(dim, keepdim=True) * 0)
 
 
-@backward("cross_entropy", "INF", "pytorch/pytorch#11551", "semantics")
-def an_ignored_row_without_logits_has_no_gradient(
-    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
-) -> Any:
-    """The gradient of an ignored row is 0 also where its logits are all -inf, or nan: torch's is nan."""
-    result = reference.cross_entropy_backward(grad_output, input, target, **options)
-    if holds_probabilities(input, target):
-        return result
-    ignored = (target == options["ignore_index"]).unsqueeze(class_dim(input))
-    return result._replace(input=torch.where(ignored, torch.zeros_like(result.input), result.input))
-
-
 @forward("binary_cross_entropy_with_logits", "INF", "pytorch/pytorch#135359", "semantics")
 def an_infinite_logit_has_no_loss(
     input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any

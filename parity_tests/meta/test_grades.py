@@ -1,8 +1,8 @@
 """What a grade tells an author, and what no way excuses.
 
 A kernel that loses the tail is right by a textbook way, and told where it loses; one that keeps it is right
-by the definition. One probability among 131072 that is off by a thousandth, and one row among 65536 that is left
-out, are wrong by every way.
+by the definition. One probability among 131072 that is off by a thousandth, and one row among 65536 that is
+left out, are wrong by every way.
 """
 
 from __future__ import annotations

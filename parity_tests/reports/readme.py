@@ -1,8 +1,9 @@
-"""Sections of the README that a command writes, between marks that name it."""
+"""Sections of the README, or of a folder's, that a command writes, between marks that name it."""
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from torch_loss_parity.processes.folders import CHECKOUT
 
@@ -21,13 +22,13 @@ def split(text: str, name: str) -> tuple[str, str, str]:
     before, begin, rest = text.partition(first + "\n")
     inside, end, after = rest.partition("\n" + last)
     if not begin or not end:
-        raise ValueError(f"README.md has no section between {first} and {last}")
+        raise ValueError(f"the page has no section between {first} and {last}")
     return before + begin, inside, end + after
 
 
-def section(name: str) -> str:
-    """What a section says."""
-    return split(README.read_text(encoding="utf-8"), name)[1]
+def section(name: str, page: Path = README) -> str:
+    """What a section of a page says."""
+    return split(page.read_text(encoding="utf-8"), name)[1]
 
 
 def drift(written: str, generated: str, of: str) -> list[str]:
@@ -37,7 +38,7 @@ def drift(written: str, generated: str, of: str) -> list[str]:
     )
 
 
-def write(name: str, generated: str) -> None:
-    """Replace a section."""
-    before, _, after = split(README.read_text(encoding="utf-8"), name)
-    README.write_text(before + generated + after, encoding="utf-8")
+def write(name: str, generated: str, page: Path = README) -> None:
+    """Replace a section of a page."""
+    before, _, after = split(page.read_text(encoding="utf-8"), name)
+    page.write_text(before + generated + after, encoding="utf-8")

@@ -46,7 +46,9 @@ def log_probabilities_from_log_sum(input: Any, dim: int) -> Any:
 
 
 def log_probabilities_by_exp2(input: Any, dim: int) -> Any:
-    """x - lse by exp2 and log2: the logits are shifted before they are scaled, which leaves the largest exact."""
+    """x - lse by exp2 and log2: the logits are shifted before they are scaled, which leaves the largest
+    exact.
+    """
     xp = namespace(input=input)
     largest = xp.max(input, axis=dim, keepdims=True)
     total = xp.sum(exp2(xp, in_base_2(input - largest)), axis=dim, keepdims=True)
