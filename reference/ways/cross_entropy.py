@@ -24,6 +24,7 @@ from torch_loss_parity.reference.ways.nll_loss import (
 )
 from torch_loss_parity.reference.ways.row_forms import Form
 from torch_loss_parity.reference.ways.rows import (
+    INFINITE,
     LONG,
     LOST_GRADIENT,
     LOST_LOSS,
@@ -210,6 +211,14 @@ _FORMS = (  # of log-probabilities, and of probabilities
         OFFSET,
         OFFSET,
         "fused kernels that keep each row's lse (Liger, Quack)",
+    ),
+    (
+        "x - logsumexp(x)",
+        rows.log_softmax_of_logsumexp,
+        rows.softmax_of_logsumexp,
+        f"{OFFSET}; {INFINITE}",
+        f"{OFFSET}; {INFINITE}",
+        "compositions of torch.logsumexp",
     ),
     (
         "x - lse by exp2 and log2",

@@ -45,6 +45,19 @@ def log_probabilities_from_log_sum(input: Any, dim: int) -> Any:
     return input - log_sum(input, dim)
 
 
+def log_probabilities_of_logsumexp(input: Any, dim: int) -> Any:
+    """x - logsumexp(x): of a row with an infinite logit it is -inf, and nan at that one."""
+    xp = namespace(input=input)
+    largest = xp.max(input, axis=dim, keepdims=True)
+    shift = xp.where(largest - largest == 0, largest, xp.zeros_like(largest))
+    return input - (xp.log(xp.sum(xp.exp(input - shift), axis=dim, keepdims=True)) + shift)
+
+
+def probabilities_of_logsumexp(input: Any, dim: int) -> Any:
+    """exp(x - logsumexp(x))."""
+    return namespace(input=input).exp(log_probabilities_of_logsumexp(input, dim))
+
+
 def log_probabilities_by_exp2(input: Any, dim: int) -> Any:
     """x - lse by exp2 and log2: the logits are shifted before they are scaled, which leaves the largest
     exact.

@@ -59,8 +59,11 @@ def log_softmax_backward_textbook(
 
 log_softmax_textbook = partial(in_form, forms.log_probabilities)
 log_softmax_from_log_sum = partial(in_form, forms.log_probabilities_from_log_sum)
-log_softmax_by_exp2 = partial(in_form, forms.log_probabilities_by_exp2)
+log_softmax_of_logsumexp = partial(in_form, forms.log_probabilities_of_logsumexp)
+log_softmax_of_logsumexp = partial(in_form, forms.probabilities_of_logsumexp)
+softmax_by_exp2 = partial(in_form, forms.log_probabilities_by_exp2)
 log_softmax_in_base_2 = partial(in_form, forms.log_probabilities_in_base_2)
+softmax_of_logsumexp = partial(in_form, forms.probabilities_of_logsumexp)
 softmax_by_exp2 = partial(in_form, forms.probabilities_by_exp2)
 softmax_of_logarithms = partial(in_form, forms.probabilities_of_logarithms)
 softmax_from_log_sum = partial(in_form, forms.probabilities_from_log_sum)
@@ -112,6 +115,7 @@ OFFSET = "rows far from 0: the error grows with the offset that their logits hav
 LONG = "long rows: the error grows with the logarithm of the sum"
 SCALED = "logits far from 0: each is scaled by 1 / ln 2, and rounded, before it is shifted"
 NEARLY_CONSTANT = "an upstream gradient that is nearly constant: products of its size cancel"
+INFINITE = "rows with an infinite logit: -inf, and probabilities of 0, where the definition has nan"
 MEMORY = "half precision: what the backward reads was rounded to the dtype of the result"
 LOST_LOSS = CONFIDENT + "a log-probability near 0 is lost below the unit roundoff"
 LOST_GRADIENT = CONFIDENT + "their gradient is what is left of two nearly equal numbers"
@@ -194,6 +198,16 @@ WAYS = (
         by_autograd=True,
     ),
     Way(
+        name="x - logsumexp(x)",
+        operator="log_softmax",
+        gives="result",
+        function=log_softmax_of_logsumexp,
+        grade="textbook",
+        loses=f"{LOST_LOSS}; {OFFSET}; {INFINITE}",
+        ships="compositions of torch.logsumexp",
+        by_autograd=True,
+    ),
+    Way(
         name="x - lse by exp2 and log2",
         operator="log_softmax",
         gives="result",
@@ -225,6 +239,12 @@ WAYS = (
             ("", softmax, "", "Triton kernels"),
             (", p = exp(y)", softmax_of_logarithms, LONG, "torch, JAX"),
             (", p = exp(x - lse)", softmax_from_log_sum, OFFSET, "kernels that keep each row's lse"),
+            (
+                ", p = exp(x - logsumexp(x))",
+                softmax_of_logsumexp,
+                f"{OFFSET}; {INFINITE}",
+                "compositions of torch.logsumexp",
+            ),
             (", p = 2**(x / ln 2 - lse2)", softmax_in_base_2, SCALED, "Triton and CUDA kernels on ex2"),
             (
                 ", p = exp(y from memory)",
