@@ -2,6 +2,11 @@
 
     python -m torch_loss_parity.reports.ways --check      # or --write
 
+``--check`` fails if the catalogue in reference/ways/README.md says anything else. Two factors are measured
+for each way. That of an element is the largest ratio of the way's bound to the definition's: it is large
+where a form loses an element that the definition keeps. That of a result is the ratio of the largest bounds
+in it, an ulp of its largest number added to both: by how much the way widens what is accepted of the whole.
+"""
 
 from __future__ import annotations
 
