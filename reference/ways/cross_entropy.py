@@ -100,8 +100,10 @@ def cross_entropy_textbook_backward(
     probabilities: Form = softmax,
     log_probabilities: Form = rows.log_softmax_textbook,
 ) -> CrossEntropyGradients:
-    """(p - onehot) w g / D of class indices; G sum of the rows times p, less G, of what is smoothed."""
-    if label_smoothing or tuple(target.shape) == tuple(input.shape):
+    """(p - onehot) w g / D of class indices; of those that are smoothed, (p sum(c) - c) g / D, with the share
+    c of each class times its weight.
+    """
+    if tuple(target.shape) == tuple(input.shape):
         return cross_entropy_in_order_backward(
             grad_output,
             input,
@@ -113,9 +115,17 @@ def cross_entropy_textbook_backward(
             probabilities=probabilities,
             log_probabilities=log_probabilities,
         )
-    xp, dim, hit, counted, g = _of_rows(grad_output, input, target, weight, ignore_index, reduction)
+    xp, dim, hit, counted, g = _of_rows(
+        grad_output, input, target, weight, ignore_index, reduction, weighted=not label_smoothing
+    )
     p = probabilities(input, dim)
-    slope = xp.where(hit, p - 1, p) * g
+    if label_smoothing:
+        uniform = xp.zeros_like(p) + label_smoothing / input.shape[dim]
+        shares = xp.where(hit, uniform + (1 - label_smoothing), uniform)
+        shares = shares if weight is None else shares * along_classes(xp, weight, input)
+        slope = (p * xp.sum(shares, axis=dim, keepdims=True) - shares) * g
+    else:
+        slope = xp.where(hit, p - 1, p) * g
     return CrossEntropyGradients(xp.where(counted, slope, xp.zeros_like(slope)))
 
 
@@ -148,15 +158,23 @@ def cross_entropy_of_the_others_backward(
 
 
 def _of_rows(
-    grad_output: Any, input: Any, target: Any, weight: Any, ignore_index: int, reduction: str
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    *,
+    weighted: bool = True,
 ) -> tuple[Any, int, Any, Any, Any]:
-    """The namespace, the dimension of the classes, where a row's class is, which rows count, and the weighted
-    upstream gradient of each, to broadcast over its classes.
+    """The namespace, the dimension of the classes, where a row's class is, which rows count, and the upstream
+    gradient of each, times its weight, to broadcast over its classes.
     """
     xp, dim = namespace(input=input), class_dim(input)
     target = xp.reshape(target, tuple(n for axis, n in enumerate(input.shape) if axis != dim))
     weights = target_weights(xp, input, target, weight, ignore_index)
-    g = xp.expand_dims(weights * reduce_backward(grad_output, reduction, xp.sum(weights)), axis=dim)
+    g = reduce_backward(grad_output, reduction, xp.sum(weights))
+    g = xp.expand_dims((weights if weighted else xp.ones_like(weights)) * g, axis=dim)
     counted = xp.expand_dims(target != ignore_index, axis=dim)
     hit = xp.expand_dims(target, axis=dim) == classes_along(xp, input, dim)
     return xp, dim, hit, counted, g
