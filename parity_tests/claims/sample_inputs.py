@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
 def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
     """The forward result and every gradient of one call."""
     subject, device = settings.subject, settings.device
-    bound = expected(call, (FORWARD,))[FORWARD]
+    bound = expected(call, (FORWARD,), profile=subject.profile)[FORWARD]
     yield judge_quantity(
         subject,
         device,
@@ -90,7 +90,8 @@ def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> It
     )
     grad_output = grad_output_of(call, output_shape(call), rng)
     observed = run_subject.gradients(subject, call, device, grad_output)
-    for quantity, bound in expected(call, call.differentiable, grad_output).items():
+    bounds = expected(call, call.differentiable, grad_output, profile=subject.profile)
+    for quantity, bound in bounds.items():
         yield judge_quantity(
             subject, device, None, call, quantity, observed[quantity], bound, grad_output, certify=True
         )

@@ -77,7 +77,7 @@ def verify_forward(
     call = OPERATORS[case.operator].call(case)
     with of_the_subject(subject):
         observed = run_subject.forward(subject, call, device)
-    bound = expected(call, (FORWARD,))[FORWARD]
+    bound = expected(call, (FORWARD,), profile=subject.profile)[FORWARD]
     yield judge_quantity(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
 
 
@@ -92,7 +92,7 @@ def verify_gradients(
     grad_output = grad_output_of(call, shape, case.generator("grad_output"))
     with of_the_subject(subject):
         observed = run_subject.gradients(subject, call, device, grad_output)
-    bounds = expected(call, call.differentiable, grad_output)
+    bounds = expected(call, call.differentiable, grad_output, profile=subject.profile)
     for quantity, bound in bounds.items():
         yield judge_quantity(
             subject, device, case, call, quantity, observed[quantity], bound, grad_output, certify=certify
@@ -145,10 +145,15 @@ def judge_quantity(
     known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
     def weaker(explanation: Explanation) -> Rounded:
-        function, changes = explanation.function, explanation.arithmetic
-        return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
-            quantity
-        ]
+        return expected(
+            call,
+            (quantity,),
+            grad_output,
+            direction,
+            profile=subject.profile,
+            changes=explanation.arithmetic,
+            function=explanation.function,
+        )[quantity]
 
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)

@@ -237,7 +237,8 @@ def _verify_shared(
         f"{call.arguments['input'].ndim}-D {sharing} input",
         tally,
     )
-    bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
+    bounds = expected(call, (FORWARD,), profile=subject.profile)
+    bounds |= expected(call, call.differentiable, grad_output, profile=subject.profile)
     for quantity, result in observed.items():
         upstream = None if quantity == FORWARD else grad_output
         yield judge_quantity(

@@ -74,7 +74,8 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
             for name, g in zip(wanted, gradients, strict=True)
         }
-        bounds = expected(call, (FORWARD,)) | expected(call, wanted, grad_output)
+        bounds = expected(call, (FORWARD,), profile=subject.profile)
+        bounds |= expected(call, wanted, grad_output, profile=subject.profile)
         mode = f"under torch.autocast to {autocast_dtype}"
         for quantity, result in observed.items():
             upstream = None if quantity == FORWARD else grad_output

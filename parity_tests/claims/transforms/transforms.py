@@ -197,7 +197,7 @@ def _judge_slices(
             raise WrongResult(f"{quantity} of {len(calls)} slices has {len(result)}")
     for i, call in enumerate(calls):
         grad_output = None if upstream is None else upstream[i]
-        bounds = expected(call, tuple(results), grad_output)
+        bounds = expected(call, tuple(results), grad_output, profile=subject.profile)
         for quantity, result in results.items():
             observed = widen(result[i])
             finding = judge_quantity(
@@ -280,7 +280,7 @@ def verify_grad(
     call = OPERATORS[case.operator].call(case)
     gradients = _pull_back(subject, call, tensors(call, device), torch.ones(()))
     one = np.ones(())
-    bounds = expected(call, call.differentiable, one)
+    bounds = expected(call, call.differentiable, one, profile=subject.profile)
     for quantity, gradient in zip(call.differentiable, gradients, strict=True):
         observed = of_dtype(quantity, gradient, call.dtype)
         yield judge_quantity(
@@ -304,7 +304,7 @@ def verify_jacobian(
     for index in np.ndindex(*shape):
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
-        bounds = expected(call, wanted, one_hot)
+        bounds = expected(call, wanted, one_hot, profile=subject.profile)
         for quantity, jacobian in jacobians.items():
             row = jacobian[index]
             finding = judge_quantity(
