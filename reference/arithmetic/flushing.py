@@ -45,7 +45,8 @@ def either(bound: Rounded, other: Rounded) -> Rounded:
         same = (bound.nearest == other.nearest) | (np.isnan(bound.nearest) & np.isnan(other.nearest))
         # One of them is no number, and the other another thing: its kind is not known.
         apart = np.where(same & ~np.isfinite(bound.nearest), 0.0, np.where(np.isnan(apart), np.inf, apart))
-        more = np.maximum(apart + of_other - of_bound, 0.0)
+        # The value may be put right later, within its own error; so that stays beside how far they are apart.
+        more = np.where(apart > 0, apart + of_other, np.maximum(of_other - of_bound, 0.0))
         more = np.where(np.isnan(more), 0.0, more)  # the bound covers everything
         error = bound.error
         return bound.carrying(bound.value, Error(error.relative, error.absolute + more, error.shared))

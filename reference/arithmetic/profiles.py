@@ -100,7 +100,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(
             "triton",
             _FAST,
-            "Triton's ElementwiseOpToLLVM.cpp for NVIDIA: exp is ex2.approx of x log2(e), as in __expf, and a "
+            "Triton's ElementwiseOpToLLVM.cpp for NVIDIA: exp is ex2.approx of x log2(e), as __expf, and a "
             f'quotient is div.full, within 2 ulps by the PTX ISA, "div"; {_GUIDE}, Intrinsic Functions',
             {"float32": _FAST_FLOAT32, "float64": _CUDA_FLOAT64},
         ),
