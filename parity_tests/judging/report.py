@@ -165,8 +165,8 @@ def of_profile(profile: Profile) -> list[str]:
     return said + ([f"profile {profile.remark}"] if profile.remark else [])
 
 
-def _under(profile: Profile) -> str:
-    return "" if profile == DEFAULT else f" under profile {profile.name}"
+def _under(profile: Profile, comma: str = "") -> str:
+    return "" if profile == DEFAULT else f"{comma} under profile {profile.name}"
 
 
 def table(rows: Iterable[Row], profile: Profile = DEFAULT) -> list[str]:
@@ -176,12 +176,12 @@ def table(rows: Iterable[Row], profile: Profile = DEFAULT) -> list[str]:
     header = (
         f"{'operator':<34}{'dtype':<10}{'cases':>7}{'forward':>9}{'gradient':>9}{'undecided':>10}  verdict"
     )
-    lines = [header, "-" * len(header)]
+    lines, under = [header, "-" * len(header)], _under(profile, ",")
     for row in rows:
         fractions = f"{_fraction(row.forward):>9}{_fraction(row.gradient):>9}"
         lines.append(
             f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  "
-            f"{row.verdict}{_under(profile)}"
+            f"{row.verdict}{under}"
         )
     return lines
 

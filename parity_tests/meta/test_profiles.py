@@ -4,6 +4,9 @@ everywhere that a bound is evaluated."""
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,7 @@ from torch_loss_parity.judging.judge import judge_quantity, verify_forward, veri
 from torch_loss_parity.meta import planted_profiles
 from torch_loss_parity.meta.imports import files
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
 from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, Arithmetic
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
@@ -128,11 +132,11 @@ def test_failures_and_tables_say_under_which_profile_they_are() -> None:
 
     right = verified(planted_profiles.softmax, "triton")
     assert right
-    assert " pass under profile triton" in str(right)
+    assert "pass, under profile triton" in str(right)
     assert str(right).startswith("judged under profile triton: in float32 exp within 2 + floor(1.173 |x|)")
     wrong = verified(planted_profiles.two_per_cent_off, "cuda")
     assert not wrong
-    assert str(wrong).splitlines()[3].endswith(" under profile cuda")
+    assert str(wrong).splitlines()[3].endswith("), under profile cuda")
     assert " ulp under profile cuda" in wrong.failures[0]
     plain = verified(planted_profiles.two_per_cent_off, "default")
     assert not plain
@@ -206,7 +210,7 @@ def test_a_subnormal_input_is_read_as_it_is_or_as_zero() -> None:
     )
     np.testing.assert_array_equal(plain.value, flushed.value)
     assert flushed.total_error()[0] == pytest.approx(100 + np.log(1e-40), rel=1e-4)
-    np.testing.assert_array_equal(plain.total_error()[1:], flushed.total_error()[1:])
+    np.testing.assert_array_equal(plain.total_error()[1::2], flushed.total_error()[1::2])
 
 
 # --- names and files ----------------------------------------------------------------------------------------
@@ -329,3 +333,25 @@ def test_a_cached_bound_is_that_of_its_profile() -> None:
         expectation_cache.forget()
     assert len(set(errors)) == len(asked)
     assert errors[: len(asked)] == errors[len(asked) :]
+
+
+def test_the_readme_has_every_profile() -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    for profile in PROFILES.values():
+        row = f"| `{profile.name}` | {profile.allows} | {profile.source} |"
+        assert row.replace("|x|", r"\|x\|") in readme
+
+
+@pytest.mark.whole_runs
+@pytest.mark.parametrize("profile", ["triton", "tf32"])
+def test_a_run_has_its_profile_in_every_process(profile: str) -> None:
+    """Of a kernel that reads subnormal probabilities as zero; its file says triton."""
+    tests = str(PACKAGE / "claims" / "domain" / "test_domain.py")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", tests]
+    command += ["--subject", PLANTED, "--operator", "binary_cross_entropy", "--dtype", "float32"]
+    command += ["--effort", "quick", *(() if profile == "triton" else ("--profile", profile))]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert (run.returncode == 0) == (profile == "triton"), run.stdout
+    assert f"judged under profile {profile}: " in run.stdout
+    assert re.search(rf"  (pass|FAIL).*, under profile {profile}\n", run.stdout)
+    assert ("no operator here has one" in run.stdout) == (profile == "tf32")
