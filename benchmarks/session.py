@@ -213,6 +213,7 @@ class Benchmarks:
             fraction=max(each.fraction for each in judged),
             divergences=tuple(sorted({each.divergence for each in judged if each.divergence})),
             compiles=path.compiles,
+            profile=path.profile.name,
         )
 
     def _cold(self, path: Path, mode: str, step: Step, moving: list[Floor], held: Buffers) -> list[float]:

@@ -33,6 +33,7 @@ from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
 
@@ -72,7 +73,7 @@ class Truth:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._bounds: dict[tuple[str, str], Rounded] = {}
+        self._bounds: dict[tuple[str, str, Profile], Rounded] = {}
 
     @cached_property
     def rows(self) -> np.ndarray | None:
@@ -112,27 +113,24 @@ class Truth:
         upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
         return replace(call, arguments=arguments), upstream
 
-    def bound(self, quantity: str, explanation: Explanation | None = None) -> Rounded:
+    def bound(
+        self, quantity: str, explanation: Explanation | None = None, profile: Profile = DEFAULT
+    ) -> Rounded:
         """The expected value with its bound, of the rows that are judged; that of an explanation, if one is
         given.
         """
-        key = quantity, explanation.name if explanation else ""
+        key = quantity, explanation.name if explanation else "", profile
         if key not in self._bounds:
-            self._bounds[key] = self._evaluate(quantity, explanation)
+            self._bounds[key] = self._evaluate(quantity, explanation, profile)
         return self._bounds[key]
 
-    def _evaluate(self, quantity: str, by: Explanation | None) -> Rounded:
-        call, g = self.dataset.call, self.dataset.grad_output
+    def _evaluate(self, quantity: str, by: Explanation | None, profile: Profile) -> Rounded:
         changes, function = (by.arithmetic, by.function) if by else (None, None)
-        if not self.sampled(quantity):
-            return expected(call, (quantity,), g, changes=changes, function=function)[quantity]
-        if self._alone:
-            return expected(self._alone[0], (quantity,), self._alone[1], changes=changes, function=function)[
-                quantity
-            ]
-        return rows_of(
-            expected(call, (quantity,), g, changes=changes, function=function)[quantity], self.rows
-        )
+        apart = self._alone if self.sampled(quantity) else None
+        call, g = apart or (self.dataset.call, self.dataset.grad_output)
+        bounds = expected(call, (quantity,), g, profile=profile, changes=changes, function=function)
+        among = self.sampled(quantity) and not apart
+        return rows_of(bounds[quantity], self.rows) if among else bounds[quantity]
 
     def judge(self, quantity: str, returned: Any, path: Path, device: str) -> Judgement:
         """Judge what ``path`` returned for a quantity."""
@@ -141,7 +139,7 @@ class Truth:
         if wrong:
             return Judgement(quantity, False, np.inf, np.inf, reason=wrong)
         observed = _numbers(returned, self.rows if self.sampled(quantity) else None)
-        bound, format = self.bound(quantity), FORMATS[call.dtype_of(quantity)]
+        bound, format = self.bound(quantity, profile=path.profile), FORMATS[call.dtype_of(quantity)]
         alone = self._alone if self.sampled(quantity) else (call, self.dataset.grad_output)
 
         def truth() -> Rounded | None:
@@ -153,7 +151,7 @@ class Truth:
             bound,
             format,
             (*entries, *explanations.ways(call, quantity)),
-            lambda explanation: self.bound(quantity, explanation),
+            lambda explanation: self.bound(quantity, explanation, path.profile),
             truth,
             lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
         )

@@ -30,6 +30,7 @@ from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
@@ -73,18 +74,21 @@ class Verified:
         How many cases the function declined with `NotImplementedError`, by what it said.
     skipped : list of str
         What was not run, and why.
+    profile : Profile
+        What the arithmetic was taken to be.
     """
 
     rows: list[tally.Row]
     failures: list[str] = field(default_factory=list)
     not_offered: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    profile: Profile = DEFAULT
 
     def __bool__(self) -> bool:
         return not self.failures
 
     def __str__(self) -> str:
-        lines = report.table(self.rows)
+        lines = [*report.of_profile(self.profile), *report.table(self.rows, self.profile)]
         lines += [f"{count} not offered: {reason}" for reason, count in sorted(self.not_offered.items())]
         lines += [f"skipped: {reason}" for reason in sorted(set(self.skipped))]
         return "\n".join([*lines, f"{len(self.failures)} tests fail" if self.failures else "no test fails"])
@@ -101,6 +105,7 @@ def verify(
     effort: str = "quick",
     seed: int = 0,
     claims: Sequence[str] = CLAIMS,
+    profile: str = DEFAULT.name,
     raise_exception: bool = True,
 ) -> Verified:
     """Verify an implementation of an operator.
@@ -118,6 +123,9 @@ def verify(
     seed : int
     claims : sequence of str
         Which of `CLAIMS` to check.
+    profile : str
+        What the arithmetic that it runs on may do: a name in
+        `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
     raise_exception : bool
         Raise if the function is wrong; else return what was found all the same.
 
@@ -126,7 +134,7 @@ def verify(
     VerificationError
         If the function is wrong. An `AssertionError`, with the message that pytest shows.
     ValueError
-        If the operator, a dtype, the device, the effort or a claim is unknown.
+        If the operator, a dtype, the device, the effort, a claim or the profile is unknown.
     """
     if operator not in OPERATORS:
         raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
@@ -134,12 +142,13 @@ def verify(
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed)
+    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
-    subject = Subject(name, SimpleNamespace(**{operator: function}), imports)
+    subject = Subject(name, SimpleNamespace(**{operator: function}), imports, checked.subject.profile)
     settings = Settings(subject, checked.device, checked.dtypes, effort, seed)
-    verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
+    verified = Verified([], profile=subject.profile)
+    counts = {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
     for test in _tests(OPERATORS[operator], settings, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]

@@ -10,6 +10,7 @@ import torch
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, Effort
+from torch_loss_parity.reference.arithmetic.profile_files import ProfileError
 from torch_loss_parity.subjects import Subject, load
 
 # Times as long may a case take of a subject that compiles: one case has dozens of views, each a program of
@@ -47,14 +48,15 @@ class Settings:
         seed: int,
         time_limit: float | None = None,
         operator: str | None = None,
+        profile: str | None = None,
     ) -> Settings:
         """Check the options and load the subject.
 
         Raises
         ------
         WrongOption
-            If the dtype, the operator, the effort or the device is unknown, the device is not there, or no
-            time is allowed.
+            If the dtype, the operator, the effort, the device or the profile is unknown, the device is not
+            there, or no time is allowed.
         SubjectError
             If the subject cannot be put under test.
         """
@@ -67,7 +69,10 @@ class Settings:
             _among("--operator", name, OPERATORS)
         if time_limit is not None and not time_limit > 0:
             raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
-        loaded = load(subject, tuple(OPERATORS))
+        try:
+            loaded = load(subject, tuple(OPERATORS), profile)
+        except ProfileError as error:
+            raise WrongOption(f"--profile is {error}") from error
         if time_limit is None:
             time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
         return cls(loaded, _device(device), dtypes, effort, seed, time_limit, operators)

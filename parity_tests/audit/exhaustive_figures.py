@@ -17,11 +17,16 @@ from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load, run_subject
 
 
 def figures(
-    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str
+    sweep: Sweep,
+    results: Sequence[Mapping[str, Any]],
+    subject_name: str,
+    device: str,
+    profile: str = DEFAULT.name,
 ) -> list[Figure]:
     """The figures of a sweep, from the results of all its parts in their order."""
     inputs = (
@@ -29,7 +34,7 @@ def figures(
         if len(results) == 1
         else sha256(*(result["inputs"].encode() for result in results))
     )
-    subject = load(subject_name, (sweep.operator,))
+    subject = load(subject_name, (sweep.operator,), profile)
     rows, classes = extent(sweep.call_on(np.zeros(1)))
     measured = []
     for quantity, kind in quantities(sweep):
@@ -72,7 +77,7 @@ def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, 
     upstream = sweep.grad_output(kind, call, pattern) if kind else None
     one, g, at = element_alone(call, quantity, upstream, index)
     true = truths(one, (quantity,), g)[quantity]
-    bound = expected(one, (quantity,), g)[quantity]
+    bound = expected(one, (quantity,), g, profile=subject.profile)[quantity]
     observed = {}
     for name in dict.fromkeys((subject.name, "torch")):
         with of_the_subject(subject):

@@ -19,8 +19,10 @@ from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.subjects import load, run_subject
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.subjects import Subject, load, run_subject
 
+TORCH = "torch"
 STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
 
 
@@ -70,7 +72,15 @@ def sha256(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
+def subjects_of(sweep: Sweep, name: str, profile: str) -> dict[str, Subject]:
+    """The subject by its name, under a profile, and torch where that is another."""
+    subjects = {name: load(name, (sweep.operator,), profile)}
+    return subjects if name == TORCH else {**subjects, TORCH: load(TORCH, (sweep.operator,))}
+
+
+def measure(
+    sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
+) -> dict[str, Any]:
     """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
     another.
 
@@ -81,7 +91,8 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
         arguments; ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
-    names = dict.fromkeys((subject_name, "torch"))
+    subjects = subjects_of(sweep, subject_name, profile)
+    under = subjects[subject_name].profile
     seconds = 0.0
     call = sweep.call(first, count)
     digest = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
@@ -90,13 +101,13 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
         upstream = sweep.grad_output(kind, call, first)
         digest.append(upstream.tobytes())
         wanted = [quantity for quantity, of in quantities(sweep) if of == kind]
-        bounds, true = expected(call, wanted, upstream), _truths(sweep, call, wanted, upstream)
+        bounds = expected(call, wanted, upstream, profile=under)
+        true = _truths(sweep, call, wanted, upstream)
         if kind == UPSTREAM[0]:
-            bounds |= expected(call, (FORWARD,))
+            bounds |= expected(call, (FORWARD,), profile=under)
             true |= _truths(sweep, call, [FORWARD], None)
             wanted.insert(0, FORWARD)
-        for name in names:
-            subject = load(name, (sweep.operator,))
+        for name, subject in subjects.items():
             at = time.perf_counter()
             with of_the_subject(subject):
                 observed = run_subject.results(subject, call, device, upstream)

@@ -25,6 +25,7 @@ from torch_loss_parity.judging.comparison import kinds
 from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
 
 
@@ -54,6 +55,12 @@ class SweepResult:
         call = self.sweep.call_on(self.sweep.numbers((inputs + self.first).astype(np.uint32)))
         return call, None if self.quantity == FORWARD else self.sweep.grad_output("1", call, 0)
 
+    def _bound(self, call: Call, upstream: np.ndarray | None, by: Explanation | None = None) -> Rounded:
+        changes, function = (by.arithmetic, by.function) if by else (None, None)
+        asked, profile = (self.quantity,), self.subject.profile
+        bounds = expected(call, asked, upstream, profile=profile, changes=changes, function=function)
+        return bounds[self.quantity]
+
     def errors(self, numbers: np.ndarray, observed: np.ndarray) -> Errors:
         """The errors of chosen elements, by their number in the range, as of any other result."""
         of_each = self.sweep.of_each(self.quantity)
@@ -61,7 +68,7 @@ class SweepResult:
         flat = at.reshape(-1) * of_each + numbers % of_each
         call, upstream = self.call(inputs)
         true = truths(call, (self.quantity,), upstream)[self.quantity]
-        bound = expected(call, (self.quantity,), upstream)[self.quantity]
+        bound = self._bound(call, upstream)
         whole = np.array(true.value, dtype=np.float64).reshape(-1)
         whole[flat] = observed
         _, undecided, wrong = kinds(whole.reshape(true.value.shape), bound, true.format)
@@ -100,7 +107,7 @@ class SweepResult:
     def finding(self, inputs: np.ndarray, observed: np.ndarray) -> Finding:
         """The verdict on chosen inputs."""
         call, upstream = self.call(inputs)
-        bound = expected(call, (self.quantity,), upstream)[self.quantity]
+        bound = self._bound(call, upstream)
         result = observed[inputs].astype(np.float64).reshape(bound.value.shape)
         return judge_quantity(self.subject, self.device, None, call, self.quantity, result, bound, upstream)
 
@@ -109,8 +116,7 @@ class SweepResult:
         explanation allows, if one is given.
         """
         call, upstream = self.call(inputs)
-        changes, function = (by.arithmetic, by.function) if by else (None, None)
-        bound = expected(call, (self.quantity,), upstream, changes=changes, function=function)[self.quantity]
+        bound = self._bound(call, upstream, by)
         shape = len(inputs), self.sweep.of_each(self.quantity)
         return np.broadcast_to(bound.total_error(), bound.value.shape).reshape(shape), np.asarray(
             bound.value

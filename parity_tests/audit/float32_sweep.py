@@ -23,13 +23,14 @@ from torch_loss_parity.audit.closed_forms import RELATIVE, form, forms_of
 from torch_loss_parity.audit.error_cells import HALF, cells_of
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import Sweep
-from torch_loss_parity.audit.exhaustive_parts import Part, sha256
+from torch_loss_parity.audit.exhaustive_parts import Part, sha256, subjects_of
 from torch_loss_parity.audit.float32_fraction import worst_fraction
 from torch_loss_parity.audit.float32_result import SweepResult, closed_forms
 from torch_loss_parity.audit.float32_tally import BLOCK, KNOWN, Tally
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import of_the_subject
-from torch_loss_parity.subjects import Subject, load
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 
@@ -72,11 +73,14 @@ def observed_block(
     }, seconds
 
 
-def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
+def measure(
+    sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
+) -> dict[str, Any]:
     """As `exhaustive_parts.measure`, for a sweep that has closed forms: the result and the gradient for an
     upstream gradient of 1.
     """
-    began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
+    subjects = subjects_of(sweep, subject_name, profile)
+    began, seconds = time.perf_counter(), dict.fromkeys(subjects, 0.0)
     values = closed_forms(sweep)
     quantities = (FORWARD, "input")
     tallies = {
@@ -89,14 +93,14 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
         with np.errstate(all="ignore"):
             closed = values(x.astype(np.float64))
         for name in seconds:
-            observed, taken = observed_block(sweep, load(name, (sweep.operator,)), device, x)
+            observed, taken = observed_block(sweep, subjects[name], device, x)
             seconds[name] += taken
             for quantity in quantities:
                 forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, quantity)]
                 tallies[name, quantity].add(at, x, observed[quantity], forms)
     parts = {}
     for (name, quantity), tally in tallies.items():
-        source = SweepResult(sweep, first, quantity, load(name, (sweep.operator,)), device)
+        source = SweepResult(sweep, first, quantity, subjects[name], device)
         parts[f"{name} {quantity} {'' if quantity == FORWARD else '1'}"] = _part(source, tally).model_dump(
             mode="json"
         )

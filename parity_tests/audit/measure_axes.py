@@ -36,7 +36,7 @@ WAYS: Mapping[str, tuple[str, str, Callable[..., Results]]] = {
 
 def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]) -> str:
     """How much each axis changes, of one operator in one dtype."""
-    subject = loaded(conditions.subject)
+    subject = loaded(conditions.subject, conditions.profile)
     call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     known = Known(call, grad_output)
     parts = []
@@ -58,7 +58,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
     """Eager and compiled: all operators in one graph, which saves most of the time, unless one of them cannot
     be compiled.
     """
-    subject = loaded(conditions.subject)
+    subject = loaded(conditions.subject, conditions.profile)
     programs = [
         Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype) for name in operators
     ]
@@ -102,7 +102,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
 
 def results(conditions: Conditions, operator: str, dtype: str) -> tuple[Results, str]:
     """What the subject returns in this process, and what is wrong with it."""
-    subject = loaded(conditions.subject)
+    subject = loaded(conditions.subject, conditions.profile)
     call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     try:
         with of_the_subject(subject):

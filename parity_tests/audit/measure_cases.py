@@ -59,11 +59,12 @@ def _figures(
     values: str,
     options: Mapping[str, str],
 ) -> Part:
-    subject, device = loaded(conditions.subject), conditions.device
+    subject, device = loaded(conditions.subject, conditions.profile), conditions.device
     observed = _observed(subject, device, call, quantities, grad_output)
     beside = _observed(loaded(TORCH), device, call, quantities, grad_output) if subject.name != TORCH else {}
     upstream = None if FORWARD in quantities else grad_output
-    bounds, true = expected(call, quantities, upstream), truths(call, quantities, upstream)
+    bounds = expected(call, quantities, upstream, profile=subject.profile)
+    true = truths(call, quantities, upstream)
     rows, classes = extent(call)
     figures = []
     for quantity in quantities:
@@ -177,7 +178,7 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each quantity and each objective."""
-    subject = loaded(conditions.subject)
+    subject = loaded(conditions.subject, conditions.profile)
     record, of = OPERATORS[operator], audited(operator)
     call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+
 SCHEMA: Literal["torch-loss-parity audit"] = "torch-loss-parity audit"
 VERSION: Literal[2] = 2
 # Ulps; bin k + 1 begins at EDGES[k], bin 0 holds what is exact or below all of them.
@@ -220,9 +222,10 @@ class Divergence(Record):
 
 
 class Settings(Record):
-    """What was asked for."""
+    """What was asked for; ``profile`` is that of the arithmetic that the subject is judged under."""
 
     subject: str
+    profile: str = DEFAULT.name
     device: str
     dtypes: tuple[str, ...]
     operators: tuple[str, ...]

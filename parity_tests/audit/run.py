@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch_loss_parity.audit import plan, result_store
 from torch_loss_parity.audit.environment import environment
@@ -22,6 +21,7 @@ from torch_loss_parity.audit.record import Settings as Recorded
 from torch_loss_parity.audit.tasks import perform, summed
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 
@@ -71,6 +71,7 @@ class Run:
             settings.device,
             settings.seed,
             settings.time_limit,
+            settings.subject.profile.choice,
             source(settings.subject),
         )
 
@@ -140,6 +141,7 @@ class Run:
         return Audit(
             settings=Recorded(
                 subject=settings.subject.name,
+                profile=settings.subject.profile.name,
                 device=settings.device,
                 dtypes=settings.dtypes,
                 operators=operators,
@@ -197,6 +199,8 @@ def command(settings: Settings) -> str:
         f"--subject {settings.subject.name}",
         f"--device {settings.device}",
     ]
+    profile = settings.subject.profile
+    words += [] if profile == DEFAULT else [f"--profile {profile.choice}"]
     words += [f"--dtype {','.join(settings.dtypes)}"] + (
         [f"--operator {','.join(settings.operators)}"] if settings.operators else []
     )
@@ -204,13 +208,12 @@ def command(settings: Settings) -> str:
 
 
 def source(subject: Subject) -> str:
-    """A hash of the file that a subject is in, and "" where it is part of torch or of this project: what was
-    measured of a file that was changed since is not of this subject.
+    """A hash of the file that a subject is in, and of that of its profile; "" where they are part of torch or
+    of this project: what was measured of a file that was changed since is not of this subject.
     """
-    file: Any = getattr(subject.namespace, "__file__", None)
-    if file is None or not Path(file).is_file():
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    files = getattr(subject.namespace, "__file__", None), subject.profile.file
+    there = [Path(file).read_bytes() for file in files if file and Path(file).is_file()]
+    return hashlib.sha256(b"\0".join(there)).hexdigest() if there else ""
 
 
 def _met(part: Part) -> tuple[Divergence, ...]:

@@ -228,9 +228,9 @@ class Search:
                 observed = run_subject.forward(self.subject, call, self.device)
             else:
                 observed = run_subject.gradients(self.subject, call, self.device, grad_output)[self.quantity]
-        bound = expected(call, (self.quantity,), None if self.quantity == FORWARD else grad_output)[
-            self.quantity
-        ]
+        upstream = None if self.quantity == FORWARD else grad_output
+        bounds = expected(call, (self.quantity,), upstream, profile=self.subject.profile)
+        bound = bounds[self.quantity]
         if observed.shape != bound.value.shape:
             raise run_subject.WrongResult(
                 f"the result has shape {observed.shape}, expected {bound.value.shape}"

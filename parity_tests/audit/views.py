@@ -23,6 +23,7 @@ from torch_loss_parity.audit.results import (
     identifier,
     in_order,
 )
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.reports import formatting
 from torch_loss_parity.reports.formatting import plural
 
@@ -118,13 +119,12 @@ class Page:
 
     @property
     def name(self) -> str:
-        """The subject, with its version where it is torch."""
+        """The subject, with its version where it is torch, and its profile if that is not the default one."""
         subject, version = self.audit.settings.subject, self.audit.environment.get("torch", "")
-        return (
-            f"{subject} {version.partition('+')[0]}"
-            if subject.partition(".")[0] == "torch" and version
-            else subject
-        )
+        profile = self.audit.settings.profile
+        of_torch = subject.partition(".")[0] == "torch" and version
+        named = f"{subject} {version.partition('+')[0]}" if of_torch else subject
+        return named if profile == DEFAULT.name else f"{named}, under profile {profile}"
 
     @property
     def failed(self) -> int:

@@ -44,7 +44,7 @@ def judge_smallest_input(
     mode: str = "",
 ) -> Finding:
     """The certified verdict on what a subject made of a smallest input; the entry alone may explain it."""
-    bound = expected(call, (quantity,), grad_output)[quantity]
+    bound = expected(call, (quantity,), grad_output, profile=settings.subject.profile)[quantity]
     return judge_quantity(
         settings.subject,
         settings.device,

@@ -3,8 +3,8 @@ evaluated once it serves every subject.
 
 Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that
 many others are forked from. A result is found by everything that goes into it, byte by byte: the arguments of
-the call, their dtypes, the quantities, the upstream gradient, the direction, the changes of the arithmetic
-and the formula. So whoever finds one finds what would have been evaluated.
+the call, their dtypes, the quantities, the upstream gradient, the direction, the profile, the changes of
+the arithmetic and the formula. So whoever finds one finds what would have been evaluated.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def judge_results(
     `judge_quantity`.
     """
     gradients = tuple(name for name in call.differentiable if name in observed)
-    bounds = expected(call, (FORWARD,)) if FORWARD in observed else {}
-    bounds |= expected(call, gradients, grad_output) if gradients else {}
+    bounds = expected(call, (FORWARD,), profile=subject.profile) if FORWARD in observed else {}
+    bounds |= expected(call, gradients, grad_output, profile=subject.profile) if gradients else {}
     for quantity, result in observed.items():
         upstream = None if quantity == FORWARD else grad_output
         bound = bounds[quantity]
@@ -165,10 +165,15 @@ def judge_quantity(
     known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
     def weaker(explanation: Explanation) -> Rounded:
-        function, changes = explanation.function, explanation.arithmetic
-        return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
-            quantity
-        ]
+        return expected(
+            call,
+            (quantity,),
+            grad_output,
+            direction,
+            profile=subject.profile,
+            changes=explanation.arithmetic,
+            function=explanation.function,
+        )[quantity]
 
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)

@@ -93,7 +93,7 @@ def judge_modes(
                 if name not in bounds:
                     # One evaluation serves all gradients.
                     together = call.differentiable if quantity == Quantity(of=name) else (name,)
-                    bounds |= expected(call, together, upstream, direction)
+                    bounds |= expected(call, together, upstream, direction, profile=subject.profile)
                 judged[key] = judge_quantity(
                     subject,
                     device,

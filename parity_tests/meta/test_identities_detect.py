@@ -255,7 +255,7 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
         for operator in identity.operators:
             for variant in identity.variants(operator, dtype, "quick", 0):
                 pairs = identity.pairs(
-                    Bounds(operator, dtype, RIGHT.name, "cpu"), identity.draw(operator, dtype, variant)
+                    Bounds(operator, dtype, RIGHT, "cpu"), identity.draw(operator, dtype, variant)
                 )
                 found += [
                     (f"{operator}, {identity.name}, {quantity}", left, right)
@@ -299,7 +299,7 @@ def test_an_element_that_leaves_its_row_is_seen() -> None:
     variant = next(identity.variants("softmax", "float32", "quick", 0))
     variant = type(variant)(variant.options, (1, 4096), 0)
     inputs = identity.draw("softmax", "float32", variant)
-    functions = Bounds("softmax", "float32", RIGHT.name, "cpu")
+    functions = Bounds("softmax", "float32", RIGHT, "cpu")
     _, left, right = identity.pairs(functions, inputs)[0]
     value = right.value
     allowed = float(np.max(left.error.total_relative + right.error.total_relative))

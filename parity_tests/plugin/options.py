@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from torch_loss_parity.judging import tally
+from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, system, watchdog
+from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=",".join(DTYPES),
         metavar="A,B",
         help=f"dtypes to run (default: {','.join(DTYPES)})",
+    )
+    group.addoption(
+        "--profile",
+        metavar="NAME",
+        help=f"what the arithmetic of the subject may do: {', '.join(PROFILES)}, or a .toml file (default: "
+        f"what the subject's module says in PROFILE, else default)",
     )
     group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
@@ -67,9 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
-    asked = [
-        option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")
-    ]
+    names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile")
+    asked = [option(name) for name in names]
     try:
         config.stash[SETTINGS] = Settings.of(*asked)
     except (WrongOption, SubjectError) as error:
@@ -106,6 +112,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"parity: subject {settings.subject.name}, device {settings.device}, "
         f"dtypes {','.join(settings.dtypes)}, "
         f"effort {settings.effort_name}, seed {settings.seed}",
+        *(f"parity: {line}" for line in report.of_profile(settings.subject.profile)),
         machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(

@@ -162,6 +162,7 @@ class Records:
             "options": {
                 "subject": settings.subject.name,
                 "device": settings.device,
+                "profile": settings.subject.profile.name,
                 "effort": settings.effort_name,
                 "seed": settings.seed,
                 "dtypes": list(settings.dtypes),

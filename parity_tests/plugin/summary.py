@@ -14,6 +14,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.settings import SETTINGS
 
 
 class Summary:
@@ -76,7 +77,7 @@ class Summary:
         rows = tally.rows(self.tallies, OPERATORS, DTYPES)
         if rows:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
-            for line in report.table(rows):
+            for line in report.table(rows, self.config.stash[SETTINGS].subject.profile):
                 terminalreporter.write_line(line)
             if ways := tally.by_ways(self.tallies):
                 terminalreporter.section("explained by another way than the definition")

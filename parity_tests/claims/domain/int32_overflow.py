@@ -56,7 +56,7 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
         for name, value in run_subject.tensors(call, device).items()
     }
     if quantity == FORWARD:
-        bounds = expected(call, (FORWARD,))
+        bounds = expected(call, (FORWARD,), profile=subject.profile)
         yield from _of_rows(
             FORWARD, call, run_subject.output_of(subject, call, arguments, device), bounds[FORWARD], repeated
         )
@@ -69,7 +69,8 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
     (gradient,) = torch.autograd.grad(
         run_subject.output_of(subject, call, arguments, device), arguments[name], upstream
     )
-    yield from _of_rows(name, call, gradient, expected(call, (name,), grad_output)[name], repeated)
+    bounds = expected(call, (name,), grad_output, profile=subject.profile)
+    yield from _of_rows(name, call, gradient, bounds[name], repeated)
 
 
 def _of_rows(

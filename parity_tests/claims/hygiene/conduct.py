@@ -85,7 +85,9 @@ class Probe:
 
     @cached_property
     def bounds(self) -> dict[str, Rounded]:
-        return expected(self.call, (FORWARD,)) | expected(self.call, self.call.differentiable, self.upstream)
+        call, profile = self.call, self.settings.subject.profile
+        gradients = expected(call, call.differentiable, self.upstream, profile=profile)
+        return expected(call, (FORWARD,), profile=profile) | gradients
 
     def start(self, wanted: Sequence[str] | None = None) -> Run:
         """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every

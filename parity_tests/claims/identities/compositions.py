@@ -27,6 +27,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.reference.arithmetic import rounding_functions
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.flushing import either, flushed
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic, Format
 from torch_loss_parity.reference.arithmetic.round_once import store
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -136,7 +137,7 @@ class Bounds(Functions):
         self,
         this: str,
         dtype: str,
-        subject: str,
+        subject: Subject,
         device: str,
         weaker: frozenset[str] = frozenset(),
         way: int | None = None,
@@ -186,11 +187,12 @@ class Bounds(Functions):
 
     def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         entry = None
-        for candidate in ledger.in_force(self.subject, self.device, call.operator, call.dtype):
+        for candidate in ledger.in_force(self.subject.name, self.device, call.operator, call.dtype):
             if candidate.covers(call, quantity):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry
-        arithmetic = arithmetic_of(call, quantity, entry.arithmetic if entry else None)
+        changes = entry.arithmetic if entry else None
+        arithmetic = arithmetic_of(call, quantity, self.subject.profile, changes)
         arguments = {
             name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"
         }
@@ -198,13 +200,28 @@ class Bounds(Functions):
             assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
         operator = OPERATORS[call.operator]
         function = entry.function(call.operator, quantity) if entry else self._way(call, quantity)
-        with np.errstate(all="ignore"):
-            if quantity == FORWARD:
-                result = (function or operator.forward)(**arguments)
-            else:
-                result = (function or operator.backward)(_as(arithmetic, grad_output), **arguments)
-                result = getattr(result, quantity) if isinstance(result, tuple) else result
-        return _as(WIDE, store(result))
+        function = function or (operator.forward if quantity == FORWARD else operator.backward)
+        given = (arguments,) if quantity == FORWARD else (arguments, _as(arithmetic, grad_output))
+        result = _evaluated(function, quantity, *given)
+        if arithmetic.flushes_inputs:
+            zeros = [_flushed(each, arithmetic.compute) for each in given]
+            result = either(result, _evaluated(function, quantity, *zeros))
+        return _as(WIDE, result)
+
+
+def _evaluated(
+    function: Callable[..., Any], quantity: str, arguments: Mapping[str, Any], *upstream: Any
+) -> Rounded:
+    """A result, or one of the gradients that a derivative returns, as it is stored."""
+    with np.errstate(all="ignore"):
+        result = function(*upstream, **arguments)
+    return store(getattr(result, quantity) if isinstance(result, tuple) else result)
+
+
+def _flushed(given: Any, format: Format) -> Any:
+    if isinstance(given, dict):
+        return {name: flushed(value, format) for name, value in given.items()}
+    return flushed(given, format)
 
 
 def _as(arithmetic: Arithmetic, value: Any) -> Any:

@@ -60,13 +60,14 @@ def verify_identity(
     @cache
     def bounds(weaker: frozenset[str], way: int | None = None) -> tuple[list[Pair], Bounds]:
         def evaluate() -> tuple[list[Pair], Bounds]:
-            functions = Bounds(operator, dtype, subject.name, device, weaker, way)
+            functions = Bounds(operator, dtype, subject, device, weaker, way)
             return identity.pairs(functions, inputs), functions
 
         if ledger.speaks_of(subject.name, device):
             return evaluate()
         # The inputs follow from these.
-        return once(("identity", identity.name, operator, dtype, str(variant), way), evaluate)
+        key = "identity", identity.name, operator, dtype, str(variant), way, subject.profile
+        return once(key, evaluate)
 
     facts = {name: value for name, value in variant.options.items() if not isinstance(value, np.ndarray)}
     call = Call(

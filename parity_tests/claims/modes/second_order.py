@@ -27,6 +27,7 @@ from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.tensors.arrays import to_tensor, widen
@@ -188,12 +189,13 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
 
 
 def _script(finding: Finding, subject: Subject, device: str) -> str:
+    profile = "" if subject.profile == DEFAULT else f", {subject.profile.choice!r}"
     return "\n".join(
         [
             "from torch_loss_parity.cases.case import Case",
             "from torch_loss_parity.claims.modes.second_order import reproduce",
             "from torch_loss_parity.subjects import load",
-            f"reproduce(load({subject.name!r}, ()), {finding.case!r}, {device!r}, {finding.mode!r}, "
+            f"reproduce(load({subject.name!r}, (){profile}), {finding.case!r}, {device!r}, {finding.mode!r}, "
             f"{finding.quantity!r})",
         ]
     )
@@ -208,7 +210,8 @@ def reproduce(subject: Subject, case: Case, device: str, mode: str, quantity: st
         grad_output, direction = _probe(call, case, along)
         results = driven.along(along, direction).observe(subject, call, device, grad_output)
         if quantity in results:
-            bound = expected(call, (quantity,), grad_output, direction)[quantity]
+            bounds = expected(call, (quantity,), grad_output, direction, profile=subject.profile)
+            bound = bounds[quantity]
             print(
                 f"{mode}, {quantity}:\n{results[quantity]}\nexpected\n{bound.value}\nallowed "
                 f"error\n{bound.total_error()}"

@@ -71,9 +71,9 @@ def problem_in_row(
 ) -> str:
     """What is wrong with the subject's value and gradients in one row; nothing where it is ""."""
     call, spelt_out = row.call(operator, dtype), row.expects(operator, dtype)
-    bounds = expected(spelt_out, (FORWARD,))
+    bounds = expected(spelt_out, (FORWARD,), profile=subject.profile)
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
-    bounds |= expected(spelt_out, call.differentiable, grad_output)
+    bounds |= expected(spelt_out, call.differentiable, grad_output, profile=subject.profile)
     try:
         results = {
             FORWARD: run_subject.forward(subject, call, device),

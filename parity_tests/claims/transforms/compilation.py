@@ -139,7 +139,8 @@ def judge_programs(
     for program, observed in zip(programs, results, strict=True):
         call, where = program.call, f"in {program.name!r}"
         if program.summed:
-            bound = expected(call, (FORWARD,), function=partial(_summed, call.operator))[FORWARD]
+            function = partial(_summed, call.operator)
+            bound = expected(call, (FORWARD,), profile=subject.profile, function=function)[FORWARD]
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
             yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
             continue
