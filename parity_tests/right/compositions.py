@@ -14,6 +14,11 @@ from torch_loss_parity.right.record import TEXTBOOK, composed, whole
 Tensor = torch.Tensor
 
 
+def target_of_rows(input: Tensor, target: Tensor) -> Tensor:
+    """The target, of a single row a number: of shape (1,) F.cross_entropy does not smooth it."""
+    return target.reshape(()) if input.ndim == 1 and not target.is_floating_point() else target
+
+
 @composed("softmax", ships="well known: F.log_softmax(x).exp()", grade=TEXTBOOK)
 def softmax_is_exp_of_log_softmax(input: Tensor, dim: int) -> Tensor:
     """exp(log_softmax(x)), differentiated by autograd."""
@@ -33,7 +38,7 @@ def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
 )
 def cross_entropy_is_torch_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """F.cross_entropy of logits that were widened to float32."""
-    return F.cross_entropy(input, target, **options)
+    return F.cross_entropy(input, target_of_rows(input, target), **options)
 
 
 @whole(
@@ -48,7 +53,8 @@ def loss_of_half_precision_is_float32(*positional: Any, **named: Any) -> Tensor:
     """
     arguments = bound("cross_entropy", *positional, **named)
     refuse("cross_entropy", arguments)
-    return F.cross_entropy(**prepared("cross_entropy", arguments))
+    ready = prepared("cross_entropy", arguments)
+    return F.cross_entropy(**{**ready, "target": target_of_rows(ready["input"], ready["target"])})
 
 
 @composed("cross_entropy", ships="pytorch/pytorch: nll_loss of log_softmax, as documented", grade=TEXTBOOK)
@@ -56,6 +62,7 @@ def cross_entropy_is_nll_loss_of_log_softmax(
     input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     """F.nll_loss(F.log_softmax(x)), where there is neither smoothing nor a probability."""
+    target = target_of_rows(input, target)
     if label_smoothing or target.is_floating_point():
         return F.cross_entropy(input, target, weight, None, ignore_index, None, reduction, label_smoothing)
     return F.nll_loss(
