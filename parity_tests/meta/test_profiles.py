@@ -300,7 +300,7 @@ def test_the_option_comes_before_the_module_and_that_before_the_default() -> Non
 # --- heard of everywhere ------------------------------------------------------------------------------------
 
 # Nobody is judged there: the truth is asked for, or the smallest input of an entry about torch is shown.
-WITHOUT = {"audit.axes", "audit.throughput", "issue_report.issue_report"}
+WITHOUT = {"audit.axes", "audit.throughput", "issue_report.issue_report", "reports.ways"}
 EVALUATING = {"expected", "arithmetic_of"}
 
 

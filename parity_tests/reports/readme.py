@@ -26,9 +26,9 @@ def split(text: str, name: str) -> tuple[str, str, str]:
     return before + begin, inside, end + after
 
 
-def section(name: str, page: Path = README) -> str:
+def section(name: str, page: Path | None = None) -> str:
     """What a section of a page says."""
-    return split(page.read_text(encoding="utf-8"), name)[1]
+    return split((page or README).read_text(encoding="utf-8"), name)[1]
 
 
 def drift(written: str, generated: str, of: str) -> list[str]:
@@ -38,7 +38,8 @@ def drift(written: str, generated: str, of: str) -> list[str]:
     )
 
 
-def write(name: str, generated: str, page: Path = README) -> None:
+def write(name: str, generated: str, page: Path | None = None) -> None:
     """Replace a section of a page."""
+    page = page or README
     before, _, after = split(page.read_text(encoding="utf-8"), name)
     page.write_text(before + generated + after, encoding="utf-8")
