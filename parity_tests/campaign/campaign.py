@@ -1,6 +1,6 @@
 """What is a pass worth? Run the suite against every planted fault, and against none.
 
-    python -m torch_loss_parity.campaign --write
+    torch-loss-parity campaign --write
 
 puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of
 claims and faults, the mutation score, the time to the first failure, the faults that no check caught and the
@@ -10,7 +10,6 @@ claims that caught nothing, and records the matrix. The same faults are judged b
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -26,32 +25,22 @@ import torch
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
 from torch_loss_parity.faults import FAULTS, KINDS
-from torch_loss_parity.processes import system
-from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
+from torch_loss_parity.processes import suite, system
+from torch_loss_parity.processes.folders import CLAIMS, INSTALLED
 from torch_loss_parity.reports import readme
+from torch_loss_parity.settings import WrongOption
 from torch_loss_parity.subjects import FAULT
 
 MATRIX = Path(__file__).with_name("matrix.json")
-SUITE = str(PACKAGE)
 PRACTICE = ("assert_close", "gradcheck")
 
 
 def start_of_pytest() -> float:
     """Seconds from the start of pytest to its first test, in a fresh process."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        SUITE,
-        "--collect-only",
-        "-q",
-        "--effort",
-        "quick",
-        "--subject",
-        FAULT + next(iter(FAULTS)),
-    ]
+    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "--effort", "quick"]
+    given = suite.arguments([str(CLAIMS), *options, "--subject", FAULT + next(iter(FAULTS))])
     began = time.monotonic()
-    subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, check=True, cwd=CHECKOUT)
+    subprocess.run([sys.executable, "-m", "pytest", *given], capture_output=True, check=True)
     return time.monotonic() - began
 
 
@@ -151,7 +140,7 @@ def _markdown(name: str, judged: Sequence[Judged]) -> str:
     return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
 
 
-def write(matrix: Mapping[str, Judged]) -> None:
+def record(matrix: Mapping[str, Judged]) -> None:
     """Record the matrix, and write its section of the README."""
     kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {
         name: asdict(judged) for name, judged in matrix.items()
@@ -208,33 +197,50 @@ def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def main() -> int:
+def run_campaign(
+    *,
+    faults: str | None = None,
+    sample: int | None = None,
+    check: bool = False,
+    write: bool = False,
+    strict_records: bool = False,
+    workers: int | None = None,
+) -> int:
     """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record
     does not hold.
+
+    Parameters
+    ----------
+    faults : str, optional
+        Names, separated by commas; all unless given.
+    sample : int, optional
+        Every how many-th fault of all.
+    check : bool
+        Compare with the record; what people use today is not asked.
+    write : bool
+        Record what was run; of other faults the record stays.
+    strict_records : bool
+        Fail where other claims catch a fault than is recorded.
+    workers : int, optional
+        Processes; the cores unless given.
+
+    Raises
+    ------
+    WrongOption
+        If there is no such fault, or these do not go together.
     """
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign", description=__doc__)
-    parser.add_argument("--faults", help="names, separated by commas (default: all)")
-    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--check", action="store_true", help="compare with the record; what people use today is not asked"
-    )
-    what.add_argument(
-        "--write", action="store_true", help="record what was run; of other faults the record stays"
-    )
-    parser.add_argument(
-        "--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded"
-    )
-    parser.add_argument("--workers", type=int, default=system.cores())
-    options = parser.parse_args()
-    names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
+    if check and write:
+        raise WrongOption("--check and --write do not go together")
+    if write and INSTALLED:
+        raise WrongOption("--write is for a checkout: the record and the README are in it")
+    names = faults.split(",") if faults else list(FAULTS)[:: sample or 1]
     if unknown := [name for name in names if name not in FAULTS]:
-        parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+        raise WrongOption(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
     began, start = time.monotonic(), start_of_pytest()
     pytest_process.prepare(
         "torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs"
     )
-    matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
+    matrix, right = judge_all(names, start=start, practice=not check, workers=workers or system.cores())
     problems = [
         *unexpected(matrix),
         *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged)),
@@ -243,11 +249,11 @@ def main() -> int:
         problems.append(
             f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}"
         )
-    if options.write:
-        write(matrix)
-    elif options.check:
-        problems = [*problems, *drift(matrix), *(news(matrix) if options.strict_records else ())]
-    told = [f"news: {each}" for each in news(matrix)] if options.check and not options.strict_records else []
+    if write:
+        record(matrix)
+    elif check:
+        problems = [*problems, *drift(matrix), *(news(matrix) if strict_records else ())]
+    told = [f"news: {each}" for each in news(matrix)] if check and not strict_records else []
     took = f"{len(names)} faults in {time.monotonic() - began:.0f} s"
     print("\n".join([*table(matrix), "", *summary(matrix), took, *told, *problems]))
     return 1 if problems else 0
