@@ -35,6 +35,7 @@ from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.benchmarks.workload import not_timed
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes import suite
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
@@ -77,10 +78,7 @@ def _times_are_taken(config: pytest.Config) -> bool:
         return False
     if option.benchmark_enable or option.benchmark_only:
         return True
-    paths = [
-        (config.invocation_params.dir / str(argument).partition("::")[0]).resolve()
-        for argument in config.args
-    ]
+    paths = suite.places(config)
     return all(path == HERE or (HERE in path.parents and META not in (path, *path.parents)) for path in paths)
 
 

@@ -30,7 +30,7 @@ from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.expectation import expectation_cache
 from torch_loss_parity.faults import call_counter
 from torch_loss_parity.processes import system
-from torch_loss_parity.processes.folders import CHECKOUT, files_of_claims
+from torch_loss_parity.processes.folders import PACKAGE, files_of_claims
 from torch_loss_parity.processes.process_slots import Children, Slots
 
 FIRST = "first"
@@ -88,7 +88,7 @@ def files_of(first: First, files: Sequence[Path] = TESTS) -> list[str]:
     met, calling = (
         {nodeid.partition("::")[0] for nodeid in nodeids} for nodeids in (first.over, first.calling)
     )
-    names = {path: path.relative_to(CHECKOUT).as_posix() for path in files}
+    names = {path: path.relative_to(PACKAGE).as_posix() for path in files}
     return [str(path) for path, name in names.items() if name in calling or name not in met]
 
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
+from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.child import FROM_SERVER, end_of, preload
 from torch_loss_parity.processes.child_environment import ENVIRONMENT
-from torch_loss_parity.processes.folders import CHECKOUT
 
 LOADED = (
     "pytest",
@@ -34,8 +34,7 @@ LOADED = (
 )
 COUNTS, LOG, RECORD, EXITCODE = "counts.json", "log", "record.json", "exitcode"
 NEVER_RAN = -1
-# Assertions of a library that is already loaded are not rewritten: it has none to show.
-QUIET = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+QUIET = ("-q", "-p", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def prepare(*more: str) -> None:
 
 
 def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
-    """Run pytest from the project's folder in a process of its own, which is killed after
+    """Run pytest in a process of its own, which is killed after
     ``limit`` seconds.
     """
     with tempfile.TemporaryDirectory() as directory:
@@ -147,8 +146,8 @@ def run_here(arguments: Sequence[str], directory: Path, recorder: Recorder) -> i
     """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is
     left in ``directory``.
     """
-    os.chdir(CHECKOUT)
     with (directory / LOG).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    return int(pytest.main([*arguments, f"--counts={directory / COUNTS}", *QUIET], plugins=[recorder]))
+    given = [*arguments, f"--counts={directory / COUNTS}", *QUIET]
+    return int(pytest.main(suite.arguments(given), plugins=[recorder]))

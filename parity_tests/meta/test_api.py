@@ -93,4 +93,4 @@ def test_what_is_misspelt_is_refused_with_the_choices(arguments: Any, message: s
     with pytest.raises(ValueError, match=message):
         verify(F.softmax, name, **(options[0] if options else {}))
     with pytest.raises(ValueError, match="function is a str; it must be callable"):
-        verify("softmax", "softmax")
+        verify("softmax", "softmax")  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.operators.kinds import KINDS, gap
+from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.settings import SETTINGS, Settings
 
@@ -74,7 +75,7 @@ def _narrowed(config: pytest.Config) -> bool:
 
 def _kinds_of(config: pytest.Config) -> list[str]:
     """The kinds whose files are among those that pytest was given."""
-    given = [(config.invocation_params.dir / str(argument)).resolve() for argument in config.args]
+    given = suite.places(config)
 
     def is_given(path: Path) -> bool:
         return any(folder in (path, *path.parents) for folder in given)

@@ -9,9 +9,9 @@ import pytest
 from torch_loss_parity.judging.tally import PROPERTY, Tally, claim_of
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.plugin.keys import WATCH
-from torch_loss_parity.plugin.selection import BENCHMARKS_META, operator_of
+from torch_loss_parity.plugin.selection import operator_of
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.processes.folders import META, PACKAGE
+from torch_loss_parity.processes.folders import BENCHMARKS_META, META, PACKAGE
 from torch_loss_parity.processes.strikes import STRIKES
 from torch_loss_parity.settings import SETTINGS, Settings
 from torch_loss_parity.subjects.declined import NotOffered

@@ -14,9 +14,10 @@ import torch
 
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.plugin.entry import SETTINGS as ENTRY
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
-from torch_loss_parity.processes import machine, system, watchdog
+from torch_loss_parity.processes import machine, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 from torch_loss_parity.subjects import BUILTIN, SubjectError
@@ -74,6 +75,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
+    if meant := [name for name in ENTRY if option(f"parity_{name}", None) is not None]:
+        raise pytest.UsageError(f"--parity-{meant[0]} is for tests of your own; the suite has --{meant[0]}")
+    if suite.is_own(config) and (others := suite.foreign(config)):
+        raise pytest.UsageError(f"{others[0]} is no part of this suite, which runs by itself")
     names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile")
     asked = [option(name) for name in names]
     try:

@@ -12,11 +12,9 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
-from torch_loss_parity.processes.folders import CHECKOUT, META
+from torch_loss_parity.processes import suite
+from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
 from torch_loss_parity.settings import SETTINGS
-
-WITH_EXAMPLES = CHECKOUT / "reference"  # in docstrings
-BENCHMARKS_META = CHECKOUT / "benchmarks" / "meta"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -33,20 +31,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What has no tests is not loaded, nor, at quick effort, the suite's tests of itself, unless they are
-    asked for by name: that effort is about the subject."""
+    """What has no tests is not loaded. The suite's tests of itself are not, at quick effort, unless they are
+    asked for by name: that effort is about the subject. They need a checkout; so without one they never are,
+    and the examples of the reference and the benchmarks, which the package then holds, if they are asked for.
+    """
     if (
         collection_path.suffix == ".py"
         and not collection_path.name.startswith("test_")
-        and WITH_EXAMPLES not in collection_path.parents
+        and REFERENCE not in collection_path.parents  # it has examples in docstrings
     ):
         return True
-    if collection_path not in (META, BENCHMARKS_META) or config.stash[SETTINGS].effort_name != "quick":
+    own = suite.is_own(config)
+    if collection_path in (META, BENCHMARKS_META):
+        if own:
+            return True
+        if config.stash[SETTINGS].effort_name != "quick":
+            return None
+    elif not (own and collection_path in (REFERENCE, BENCHMARKS)):
         return None
-    named = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
-    return (
-        None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in named) else True
-    )
+    given = suite.places(config)
+    return None if any(collection_path in (place, *place.parents) for place in given) else True
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

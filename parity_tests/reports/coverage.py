@@ -42,8 +42,8 @@ def section(counts: Counts) -> str:
             "",
             *_table(("claim", *OPERATORS, "all"), _by_claim(counts)),
             "",
-            f"{OF_LEDGER}, and what it does otherwise than it should (`python -m "
-            f"torch_loss_parity.issue_report ID` prints a report with a script):",
+            f"{OF_LEDGER}, and what it does otherwise than it should (`torch-loss-parity "
+            f"upstream ID` prints a report with a script):",
             "",
             *_table(("id", "operators", "dtypes", "measured, or what happens"), _divergences()),
         ]

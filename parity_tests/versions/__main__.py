@@ -1,24 +1,24 @@
 """What changes when torch is upgraded: run the suite on several releases, and compare.
 
-    python -m torch_loss_parity.versions 2.8.0 2.11.0 newest
-    python -m torch_loss_parity.versions 2.13.0=venv/bin/python 2.14.1
+    torch-loss-parity versions 2.8.0 2.11.0 newest
+    torch-loss-parity versions 2.13.0=venv/bin/python 2.14.1
 
 Each release gets an environment of its own, with the newest of everything else, which is gone before the
 next is made; it takes minutes and some GB. Variables such as PIP_INDEX_URL say where it comes from. The exit
-status is 1 if a release could not be run, has failures, or is not as recorded (``--compare``), and 2 for a
+status is 1 if a release could not be run, has failures, or is not as recorded (``--compare``), and 4 for a
 wrong request.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any
 
 from torch_loss_parity.ledger import verified
-from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.folders import INSTALLED
 from torch_loss_parity.reports import readme
 from torch_loss_parity.versions import record as records
 from torch_loss_parity.versions import table
@@ -35,14 +35,8 @@ from torch_loss_parity.versions.record import Record
 from torch_loss_parity.versions.run import NotRun, Options, outcome
 
 SECTION = "versions"
+ALONE = ("write", "compare", "check")  # options that do not go together
 Runner = Callable[[Wanted, Options, "Path | None", bool], Mapping[str, Any]]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
 
 
 def run_suite(release: Wanted, options: Options, directory: Path | None, keep: bool) -> Mapping[str, Any]:
@@ -64,16 +58,40 @@ def main(
     runner: Runner = run_suite,
     latest: Callable[[], str] = newest,
 ) -> int:
-    """Run releases and compare them, or check that the README says what is recorded."""
-    given = _parser().parse_args(arguments)
-    if given.check:
-        return _check()
+    """``torch-loss-parity versions``; the exit status."""
+    from torch_loss_parity.command.base import run
+    from torch_loss_parity.command.versions import versions
+
+    context = {"runner": runner, "latest": latest}
+    return run(versions, arguments, name="torch-loss-parity versions", context=context)
+
+
+def run_versions(
+    request: Mapping[str, Any],
+    runner: Runner = run_suite,
+    latest: Callable[[], str] = newest,
+) -> int:
+    """Run releases and compare them, or check that the README says what is recorded; the exit status.
+
+    Raises
+    ------
+    WrongOption
+        If the request cannot be met; nothing has been made or run by then.
+    """
+    from torch_loss_parity.settings import WrongOption
+
+    given = SimpleNamespace(**request)
     try:
+        if more := [f"--{name}" for name in ALONE if request[name]][1:]:
+            raise ValueError(f"{more[0]} does not go with another of --{', --'.join(ALONE)}")
+        if (given.write or given.check) and INSTALLED:
+            raise ValueError("--write and --check are for a checkout: the README is in it")
+        if given.check:
+            return _check()
         known = records.read()
         releases, options = _request(given, known, latest)
     except (ValueError, NotInstalled) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise WrongOption(str(error)) from error
     observed, not_run, problems = Record(), dict[str, str](), list[str]()
     # Runs are compared with what is recorded, so what is recorded is what the table begins with.
     recorded = known if given.write or given.compare else Record()
@@ -113,29 +131,8 @@ def unlike(known: Record, observed: Record) -> Iterator[str]:
                 yield f"torch {release.torch} is not as recorded: {line}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    about = __doc__.splitlines()[0] if __doc__ else None
-    parser = _Parser(prog="python -m torch_loss_parity.versions", description=about)
-    add, alone = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
-    version = f"a release of torch, or {NEWEST} for the newest on the index; an interpreter that has it"
-    add("releases", nargs="*", metavar="VERSION[=PYTHON]", help=version)
-    add("--effort", default="standard", help="as of pytest parity_tests (default: standard)")
-    add("--seed", type=int, default=0, metavar="N", help="as of pytest parity_tests (default: 0)")
-    add("--subject", default="torch", metavar="NAME", help="what is under test (default: torch)")
-    add("--dtype", default="", metavar="A,B", help="dtypes to run (default: all)")
-    add("--operator", default="", metavar="A,B", help="operators to run (default: all)")
-    add("-n", type=int, default=1, metavar="N", dest="processes", help="processes (default: 1)")
-    add("--directory", type=Path, metavar="DIR", help="make environments here (default: a temporary one)")
-    add("--keep", action="store_true", help="leave environments in DIR, and use those that are there")
-    add("--table", type=Path, metavar="FILE", help="write the table to FILE, as Markdown")
-    alone("--write", action="store_true", help="add to what is recorded, and to the README")
-    alone("--compare", action="store_true", help="fail if a release is not recorded, or is otherwise")
-    alone("--check", action="store_true", help="fail if the README says otherwise than recorded; run nothing")
-    return parser
-
-
 def _request(
-    given: argparse.Namespace,
+    given: SimpleNamespace,
     known: Record,
     latest: Callable[[], str],
 ) -> tuple[list[Wanted], Options]:
@@ -154,8 +151,6 @@ def _request(
         raise ValueError("--keep needs --directory: a temporary one is removed")
     if given.processes < 1:
         raise ValueError(f"-n is {given.processes}; it must be at least 1")
-    if not (CHECKOUT / "conftest.py").exists():
-        raise ValueError(f"{CHECKOUT} has no conftest.py: this is run from a checkout")
     from torch_loss_parity.operators import DTYPES, OPERATORS
     from torch_loss_parity.settings import Settings
 
@@ -182,7 +177,9 @@ def _request(
     versions = [release.version for release in releases]
     if twice := next((version for version in versions if versions.count(version) > 1), ""):
         raise ValueError(f"torch {twice} is given twice")
-    return releases, Options(given.effort, given.seed, subject, given.dtype, given.operator, given.processes)
+    return releases, Options(
+        given.effort, given.seed, subject, given.dtype or "", given.operator or "", given.processes
+    )
 
 
 def _check() -> int:

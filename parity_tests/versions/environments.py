@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,11 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.folders import CHECKOUT, DISTRIBUTION, INSTALLED
 
 NEWEST = "newest"
 QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
@@ -131,14 +133,25 @@ def interpreter(place: Path) -> Path:
 def _installed(version: str, place: Path, run: Runs) -> str:
     """Make an environment; one that is not whole is not left behind."""
     python = str(interpreter(place))
-    project = f"{CHECKOUT}[parallel]"
     try:
         _do([sys.executable, "-m", "venv", str(place)], run)
-        _do([python, "-m", "pip", "install", "--quiet", f"torch=={version}", "--editable", project], run)
+        _do([python, "-m", "pip", "install", "--quiet", f"torch=={version}", *project()], run)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
     return python
+
+
+def project() -> list[str]:
+    """What pip is told to install of this project: the checkout, or what this package was installed from."""
+    if not INSTALLED:
+        return ["--editable", f"{CHECKOUT}[parallel]"]
+    distribution = metadata.distribution(DISTRIBUTION)
+    origin = distribution.read_text("direct_url.json")  # not there where it came from an index
+    url = json.loads(origin)["url"] if origin else None
+    return [
+        f"{DISTRIBUTION}[parallel] @ {url}" if url else f"{DISTRIBUTION}[parallel]=={distribution.version}"
+    ]
 
 
 def _do(command: Sequence[str], run: Runs) -> None:

@@ -9,7 +9,7 @@ from torch_loss_parity.versions.changes import Changes, Failing, grouped_failure
 from torch_loss_parity.versions.record import Record
 
 SHOWN = 12  # lines of a kind
-NONE = "No release is recorded yet: `python -m torch_loss_parity.versions 2.13.0 --write` records one."
+NONE = "No release is recorded yet: `torch-loss-parity versions 2.13.0 --write` records one."
 
 
 def section(record: Record, not_run: Mapping[str, str] | None = None) -> str:

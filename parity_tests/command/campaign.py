@@ -1,0 +1,42 @@
+"""``torch-loss-parity campaign``: what is a pass worth?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from torch_loss_parity.command.base import names
+
+
+def faults() -> Sequence[str]:
+    """The names of planted faults."""
+    from torch_loss_parity.faults import FAULTS
+
+    return tuple(FAULTS)
+
+
+@click.command(short_help="What is a pass worth? The suite on every planted fault.")
+@click.option("--faults", metavar="A,B", shell_complete=names(faults), help="Faults to judge (default: all).")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Every N-th fault.")
+@click.option("--check", is_flag=True, help="Compare with the record; what people use today is not asked.")
+@click.option("--write", is_flag=True, help="Record what was run; of other faults the record stays.")
+@click.option(
+    "--strict-records", is_flag=True, help="Fail where other claims catch a fault than is recorded."
+)
+@click.option("--workers", type=int, metavar="N", help="Processes (default: the cores).")
+def campaign(**given: Any) -> int:
+    """Put every planted fault under test, and say who caught what.
+
+    The exit status is 1 if a fault is not caught, the kernels without a fault fail, or the record does not
+    hold.
+
+    \b
+    Examples:
+      torch-loss-parity campaign --sample 16 --check
+      torch-loss-parity campaign --faults every-probability-is-the-same
+    """
+    from torch_loss_parity.campaign.campaign import run_campaign
+
+    return run_campaign(**given)
