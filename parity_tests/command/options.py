@@ -30,10 +30,13 @@ effort = click.option(
     help="How many cases and how large: quick, standard (default), thorough.",
 )
 seed = click.option("--seed", type=int, metavar="N", help="The same seed gives the same cases (default: 0).")
+profile = click.option(
+    "--profile", metavar="NAME|FILE", help="What its arithmetic may do: a name, or a .toml file."
+)
 
 
 def of_a_run(function: Decorated) -> Decorated:
     """What every run of the suite takes."""
-    for option in (seed, effort, device, dtype, operator, subject):
+    for option in (profile, seed, effort, device, dtype, operator, subject):
         function = option(function)
     return function

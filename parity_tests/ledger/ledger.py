@@ -19,9 +19,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
-from torch_loss_parity.formulas import autograd_formulas, torch_second_order
 from torch_loss_parity.ledger import files
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import Gap

@@ -26,7 +26,6 @@ LAYERS = (
     "faults",
     "subjects",
     "expectation",
-    "formulas",
     "ledger",
     "settings",
     "judging",
@@ -43,7 +42,7 @@ LAYERS = (
     "__main__",
     "meta",
 )
-LONGEST, TOO_MANY_AT_THE_TOP, LONGEST_CONFTEST = 400, 20, 40
+LONGEST, TOO_MANY_AT_THE_TOP, LONGEST_CONFTEST = 400, 22, 40
 
 
 def test_the_top_is_the_list_of_layers_and_no_longer_than_it_should_be() -> None:

@@ -18,8 +18,8 @@ import pytest
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation import second_order
 from torch_loss_parity.expectation.expectation import upstream_gradient
+from torch_loss_parity.expectation.formulas import autograd_formulas
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas import autograd_formulas
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import tape, tape_functions

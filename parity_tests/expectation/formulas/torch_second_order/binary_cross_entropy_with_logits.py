@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch_loss_parity.expectation.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid, softplus
 from torch_loss_parity.reference.ways.binary_cross_entropy_with_logits import two_exponentials
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from torch_loss_parity.expectation.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.reference.binary_cross_entropy import SMALLEST_VARIANCE
 
 EPSILON = 1e-12

@@ -8,7 +8,7 @@ Each takes the quantity, the direction, the upstream gradient and the arguments 
 call, and returns the value of the quantity.
 """
 
-from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy import (
+from torch_loss_parity.expectation.formulas.torch_second_order.binary_cross_entropy import (
     bce_double_backward,
     bce_double_backward_in_float16,
     bce_jvp_in_float16,
@@ -17,21 +17,21 @@ from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy import (
     bce_jvp_of_input_in_float16,
     bce_jvp_with_a_zero_tangent,
 )
-from torch_loss_parity.formulas.torch_second_order.binary_cross_entropy_with_logits import (
+from torch_loss_parity.expectation.formulas.torch_second_order.binary_cross_entropy_with_logits import (
     bce_with_logits_decomposed_double_backward,
     bce_with_logits_decomposed_jvp,
     bce_with_logits_double_backward,
     bce_with_logits_jvp,
 )
-from torch_loss_parity.formulas.torch_second_order.classes import (
+from torch_loss_parity.expectation.formulas.torch_second_order.classes import (
     cross_entropy_double_backward,
     cross_entropy_jvp,
 )
-from torch_loss_parity.formulas.torch_second_order.logsumexp import (
+from torch_loss_parity.expectation.formulas.torch_second_order.logsumexp import (
     logsumexp_double_backward,
     logsumexp_forward_mode,
 )
-from torch_loss_parity.formulas.torch_second_order.rows import (
+from torch_loss_parity.expectation.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
     log_softmax_jvp,
     softmax_double_backward,

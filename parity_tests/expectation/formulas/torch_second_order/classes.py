@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch_loss_parity.expectation.formulas.torch_second_order.rows import logsumexp_jvp
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.formulas.torch_second_order.rows import logsumexp_jvp
 from torch_loss_parity.reference.arguments import class_dim, namespace
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.ways.class_products import (
