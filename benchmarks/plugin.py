@@ -36,7 +36,7 @@ from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.benchmarks.workload import not_timed
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import suite
-from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
+from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"

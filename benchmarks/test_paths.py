@@ -11,7 +11,7 @@ from torch_loss_parity.benchmarks.matrix import Cell
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.claims.transforms.compilation import NoCompiler
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 # Where the path fails before it is timed.

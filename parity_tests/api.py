@@ -31,9 +31,9 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
-from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
 OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {

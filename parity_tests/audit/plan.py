@@ -20,7 +20,7 @@ from torch_loss_parity.audit.operator_facets import audited, gaps, is_audited
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
 USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.processes.folders import META
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.subjects.settings import SETTINGS
 
 HERE = Path(__file__).parent
 ITEMS = HERE / "test_audit.py"

@@ -22,8 +22,8 @@ from torch_loss_parity.audit.tasks import perform, summed
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
 STOPPED = "the run was stopped before; run it again to continue"

@@ -16,7 +16,7 @@ from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
 

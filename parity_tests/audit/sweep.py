@@ -27,8 +27,8 @@ from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.processes.cluster_pool import SchedulerError
 from torch_loss_parity.processes.task_pool import TaskError
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
-from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 ELEMENTS_AT_ONCE, ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 

@@ -20,8 +20,8 @@ from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 
 def measured(

@@ -7,7 +7,7 @@ puts each fault of `torch_loss_parity.faults` under test, in one dtype that show
 claims and faults, the mutation score, the time to the first failure, the faults that no check caught and the
 claims that caught nothing, and records the matrix. The same faults are judged by what people use today,
 `torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too, and each right
-kernel of `torch_loss_parity.right` in every dtype: they must pass.
+kernel of `torch_loss_parity.faults.right` in every dtype: they must pass.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from torch_loss_parity.campaign import pytest_process, right_record
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
 from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
 from torch_loss_parity.faults import FAULTS, KINDS
+from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.processes import suite, system
 from torch_loss_parity.processes.folders import CLAIMS, INSTALLED
 from torch_loss_parity.reports import readme
-from torch_loss_parity.right import RIGHT_KERNELS
-from torch_loss_parity.settings import WrongOption
 from torch_loss_parity.subjects import FAULT
+from torch_loss_parity.subjects.settings import WrongOption
 
 MATRIX = Path(__file__).with_name("matrix.json")
 PRACTICE = ("assert_close", "gradcheck")

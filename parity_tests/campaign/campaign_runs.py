@@ -121,7 +121,7 @@ def passes_without_a_fault(slots: Slots) -> pytest_process.Run:
     """The kernels that faults are planted in, under the same suite."""
     with slots.one():
         return pytest_process.run_pytest(
-            [*map(str, TESTS), "--subject", "torch_loss_parity.right.definition", "--effort", "quick"],
+            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right.definition", "--effort", "quick"],
             LONGEST,
         )
 

@@ -19,12 +19,12 @@ from torch_loss_parity.claims import accuracy
 from torch_loss_parity.claims.checks import Check
 from torch_loss_parity.claims.domain import checks as domain
 from torch_loss_parity.expectation import expectation_cache
+from torch_loss_parity.faults.right import RIGHT_KERNELS, RightKernel
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.processes import child
-from torch_loss_parity.right import RIGHT_KERNELS, RightKernel
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import RIGHT
+from torch_loss_parity.subjects.settings import Settings
 
 LIMIT = 3600.0  # seconds for a seed
 CHECKS: dict[str, Callable[[Operator], Sequence[Check]]] = {

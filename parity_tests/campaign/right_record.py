@@ -12,9 +12,9 @@ import torch
 
 from torch_loss_parity.campaign.right_runs import RightRun
 from torch_loss_parity.faults import FAULTS
+from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reports import readme
-from torch_loss_parity.right import RIGHT_KERNELS
 
 RECORD = Path(__file__).with_name("right.json")
 Matrix = Mapping[str, RightRun]

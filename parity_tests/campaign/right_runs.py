@@ -15,10 +15,10 @@ from pathlib import Path
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.campaign.campaign_runs import LONGEST, TIME_LIMIT
 from torch_loss_parity.campaign.forked_runs import Repeated, repeat
+from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.processes import child
 from torch_loss_parity.processes.process_slots import Slots
-from torch_loss_parity.right import RIGHT_KERNELS
 from torch_loss_parity.subjects import RIGHT
 
 

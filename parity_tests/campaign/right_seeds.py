@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.campaign.right_checks import CHECKS, run_seed
+from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.operators.sampling import EFFORTS
 from torch_loss_parity.processes import system
-from torch_loss_parity.right import RIGHT_KERNELS
 
 
 def main() -> int:

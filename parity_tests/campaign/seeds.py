@@ -19,7 +19,7 @@ from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.folders import files_of_claims
-from torch_loss_parity.settings import WrongOption
+from torch_loss_parity.subjects.settings import WrongOption
 
 WRITTEN = "smallest_input"  # in the names of tests whose inputs are the ledger's: they draw nothing
 # Their cases are the same under every seed, or as good as.

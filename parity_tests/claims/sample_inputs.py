@@ -16,8 +16,8 @@ from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import options_of
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
 from torch_loss_parity.tensors.torch_private import operators_tested
 

@@ -17,8 +17,8 @@ from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.settings import Settings
 
 
 def smallest_input(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch_loss_parity.claims import accuracy
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_random_cases_stay_within_the_bound(

@@ -14,7 +14,7 @@ from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,8 +15,8 @@ from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, sample
 from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 from torch_loss_parity.tensors.torch_private import operators_tested
 

@@ -34,8 +34,8 @@ def run(command: click.Command, arguments: Sequence[str] | None, *, name: str, c
         print(f"error: {error.format_message()}", file=sys.stderr)
         return WRONG_CALL
     except ValueError as error:
-        from torch_loss_parity.settings import WrongOption
         from torch_loss_parity.subjects import SubjectError
+        from torch_loss_parity.subjects.settings import WrongOption
 
         if not isinstance(error, WrongOption | SubjectError):
             raise

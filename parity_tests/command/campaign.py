@@ -19,7 +19,7 @@ def faults() -> Sequence[str]:
 
 def right_kernels() -> Sequence[str]:
     """The names of right kernels."""
-    from torch_loss_parity.right import RIGHT_KERNELS
+    from torch_loss_parity.faults.right import RIGHT_KERNELS
 
     return tuple(RIGHT_KERNELS)
 

@@ -19,8 +19,8 @@ from torch_loss_parity.faults.components import (
     weighted,
 )
 from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- REP ----------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from torch_loss_parity.faults.components import (
     reduced,
 )
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import HALVES, RIGHT
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- ORC ----------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from torch_loss_parity.faults.components import (
     rows,
 )
 from torch_loss_parity.faults.record import backward, composed, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 NO_CLASS = -12345  # an ignore_index that no target has

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from torch_loss_parity.faults.components import WITHOUT_A_FAULT
+from torch_loss_parity.faults.right.definition import Forward, kernel
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.right.definition import Forward, kernel
 
 
 def composed(operator: str, faulty: Forward) -> Forward:

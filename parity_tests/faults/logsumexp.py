@@ -9,8 +9,8 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor
 from torch_loss_parity.faults.record import backward, forward, whole
+from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.reference.arguments import normalized_dims
-from torch_loss_parity.right.definition import HALVES, RIGHT
 
 Dims = int | tuple[int, ...]
 

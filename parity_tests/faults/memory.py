@@ -17,8 +17,8 @@ from torch_loss_parity.faults.components import (
     nll_loss,
 )
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import RIGHT
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 

@@ -9,8 +9,8 @@ import torch
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor, cross_entropy, log_probabilities, reduced
 from torch_loss_parity.faults.record import backward, forward, whole
+from torch_loss_parity.faults.right.definition import HALVES, RIGHT, bound
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import HALVES, RIGHT, bound
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 

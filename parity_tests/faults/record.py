@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch_loss_parity.faults import kernels
-from torch_loss_parity.right import definition
+from torch_loss_parity.faults.right import definition
 
 KINDS = {
     "DEN": "denominator of the mean",

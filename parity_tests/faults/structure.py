@@ -21,8 +21,8 @@ from torch_loss_parity.faults.components import (
     softplus,
 )
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import RIGHT, bound
 
 # --- SHP ----------------------------------------------------------------------------------------------------
 

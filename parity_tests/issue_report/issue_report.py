@@ -34,7 +34,7 @@ from torch_loss_parity.processes import machine
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import WrongOption
+from torch_loss_parity.subjects.settings import WrongOption
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
 

@@ -12,9 +12,9 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import for_each_random_case, random_cases
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 
 Verify = Callable[..., Iterable[Finding]]
 Explain = Callable[..., str]  # of a finding, the subject and the device

@@ -9,7 +9,7 @@ from torch_loss_parity.cases.case_like import CaseLike
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import Shortfall
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch_loss_parity import VerificationError, verify
 from torch_loss_parity.api import CLAIMS
 from torch_loss_parity.faults import FAULTS
-from torch_loss_parity.right.definition import RIGHT
+from torch_loss_parity.faults.right.definition import RIGHT
 
 
 @pytest.mark.whole_runs

@@ -24,8 +24,8 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.families import audits
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import load
+from torch_loss_parity.subjects.settings import Settings
 
 WHY = "nobody has written it down"
 SOFTMIN = "softmin"

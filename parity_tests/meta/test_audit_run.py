@@ -23,7 +23,7 @@ from torch_loss_parity.audit.session import Session, WrongRequest
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.meta import small_audit
 from torch_loss_parity.processes.child import FROM_SERVER
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 pytestmark = pytest.mark.whole_runs
 

@@ -24,8 +24,8 @@ from torch_loss_parity.claims.bits.measure import Measurement, threads
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "standard", 0)
 LOG_SOFTMAX = OPERATORS["log_softmax"]

@@ -28,8 +28,8 @@ from torch_loss_parity.issue_report.__main__ import main as upstream
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.reports import coverage
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,8 +18,8 @@ from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases, sizes
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 DTYPE = "float32"
 

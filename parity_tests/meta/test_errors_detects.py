@@ -20,8 +20,8 @@ from torch_loss_parity.ledger import verified
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
+from torch_loss_parity.subjects.settings import Settings
 
 Tensor = torch.Tensor
 NLL, CE = "nll_loss", "cross_entropy"

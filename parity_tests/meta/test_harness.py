@@ -37,8 +37,8 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject, SubjectError
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)

@@ -19,8 +19,8 @@ from torch_loss_parity.claims.hygiene import checks, conduct
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "standard", 0)

@@ -28,9 +28,9 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.builtin import function_of
+from torch_loss_parity.subjects.settings import Settings
 
 ROWS, CLASSES, ELEMENTS = (
     tuple(name for name, operator in OPERATORS.items() if operator.family.name == family)

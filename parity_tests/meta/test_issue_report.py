@@ -14,7 +14,7 @@ from torch_loss_parity.issue_report.issue_report import NotShown, printed_by, re
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import LONGEST_SCRIPT, Divergence, Shortfall
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 SCRIPTS = [
     (entry, quantity, dtype)

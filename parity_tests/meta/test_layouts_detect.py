@@ -21,8 +21,8 @@ from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
+from torch_loss_parity.subjects.settings import Settings
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = (

@@ -21,7 +21,7 @@ from torch_loss_parity.claims.smallest_inputs import skip_unless_in_force
 from torch_loss_parity.ledger import files, ledger, schema
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -33,8 +33,8 @@ from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, Ari
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, PROFILES, Profile
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import Settings, WrongOption
 from torch_loss_parity.subjects import Subject, SubjectError, load, run_subject
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 F32 = Arithmetic.for_dtype("float32")
 FAST = PROFILES["cuda-fast"].applied_to(F32)

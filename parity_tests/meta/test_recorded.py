@@ -23,9 +23,9 @@ from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
 (FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == second_order.FORWARD_AD)

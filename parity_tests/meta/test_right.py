@@ -20,12 +20,12 @@ from torch_loss_parity.campaign.right_runs import RightRun
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import grad_output_of, output_shape
 from torch_loss_parity.faults import FAULTS
+from torch_loss_parity.faults.right import GRADES, RIGHT_KERNELS, RightKernel, record
 from torch_loss_parity.judging.tally import claim_of
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.reports import readme
-from torch_loss_parity.right import GRADES, RIGHT_KERNELS, RightKernel, record
 from torch_loss_parity.subjects import Subject, SubjectError, load, run_subject
 
 ULPS = 64  # of the largest element of a result
@@ -76,7 +76,7 @@ def test_there_are_right_kernels_of_every_operator_and_each_says_who_ships_it() 
 
 def worst_error(subject: Subject, operator: str, dtype: str) -> float:
     """The largest error of a subject's results and gradients on ordinary calls, in ulps of ``dtype``."""
-    definition = load("torch_loss_parity.right.definition", (operator,))
+    definition = load("torch_loss_parity.faults.right.definition", (operator,))
     unit = np.finfo(dtype).eps / np.finfo("float64").eps
     worst = 0.0
     for call in ordinary_calls(operator):

@@ -22,9 +22,9 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Row
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings
 
 Tensor = torch.Tensor
 SOFTMAX, LOG_SOFTMAX, NLL, CE = "softmax", "log_softmax", "nll_loss", "cross_entropy"

@@ -27,9 +27,9 @@ from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import tensors
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.torch_private import all_slices, is_mapped
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)

@@ -24,7 +24,7 @@ from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.operators.kinds import KINDS, gap
 from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import files_of_claims
-from torch_loss_parity.settings import SETTINGS, Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def missing(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from torch_loss_parity.settings import SETTINGS, Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def dtypes_rotate(settings: Settings) -> bool:

@@ -19,8 +19,8 @@ from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
-from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
 from torch_loss_parity.subjects import BUILTIN, SubjectError
+from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
 

@@ -23,7 +23,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.processes import machine
 from torch_loss_parity.processes.folders import BENCHMARKS, CHECKOUT, PACKAGE, REFERENCE
 from torch_loss_parity.reports import verdict
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.subjects.settings import SETTINGS
 
 DIVERGED = "parity-diverged"  # in user properties: an entry of the ledger that diverges at its smallest input
 STRICT = ("all", "here")

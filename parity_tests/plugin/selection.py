@@ -14,7 +14,7 @@ from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
 from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.subjects.settings import SETTINGS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

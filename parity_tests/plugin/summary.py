@@ -14,7 +14,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.subjects.settings import SETTINGS
 
 
 class Summary:

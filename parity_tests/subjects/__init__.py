@@ -164,7 +164,7 @@ def _fault(name: str) -> Subject:
 
 
 def _right(name: str) -> Subject:
-    from torch_loss_parity.right import RIGHT_KERNELS
+    from torch_loss_parity.faults.right import RIGHT_KERNELS
 
     if name not in RIGHT_KERNELS:
         raise SubjectError(f"there is no right kernel {name!r}; choose from {', '.join(RIGHT_KERNELS)}")
@@ -173,7 +173,7 @@ def _right(name: str) -> Subject:
 
 def _in_place_of_one(name: str, recorded: Any) -> Subject:
     """The definitions as kernels, but for the operator that a fault or a right kernel implements."""
-    from torch_loss_parity.right import definition
+    from torch_loss_parity.faults.right import definition
 
     imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
     functions = {**definition.RIGHT, recorded.operator: recorded.function}

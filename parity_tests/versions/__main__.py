@@ -78,7 +78,7 @@ def run_versions(
     WrongOption
         If the request cannot be met; nothing has been made or run by then.
     """
-    from torch_loss_parity.settings import WrongOption
+    from torch_loss_parity.subjects.settings import WrongOption
 
     given = SimpleNamespace(**request)
     try:
@@ -152,7 +152,7 @@ def _request(
     if given.processes < 1:
         raise ValueError(f"-n is {given.processes}; it must be at least 1")
     from torch_loss_parity.operators import DTYPES, OPERATORS
-    from torch_loss_parity.settings import Settings
+    from torch_loss_parity.subjects.settings import Settings
 
     # What is wrong with these is told before an environment is made; the subject may be at home in another.
     dtypes, operators = given.dtype or ",".join(DTYPES), given.operator or ",".join(OPERATORS)

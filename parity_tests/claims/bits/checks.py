@@ -22,7 +22,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Gap, Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def the_same_call_gives_the_same_bits(

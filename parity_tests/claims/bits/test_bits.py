@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch_loss_parity.claims.bits import checks
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_the_same_call_gives_the_same_bits(

@@ -14,7 +14,7 @@ from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets import Options, Region
 from torch_loss_parity.operators.sampling import ABSENT, covering, fits, hand
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region,
 AT_LEAST = 3  # where there are so many

@@ -15,7 +15,7 @@ from torch_loss_parity.claims.domain.regions import regions
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import Region
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 REGIONS = [(operator, region) for name, operator in OPERATORS.items() for region in regions(name)]
 

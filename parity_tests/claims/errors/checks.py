@@ -19,10 +19,10 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import by_position_and_name
+from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "errors"
 TORCH = ("torch", "torch.nn")

@@ -18,7 +18,7 @@ from torch_loss_parity.claims.checks import TallyOf
 from torch_loss_parity.claims.errors import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -22,8 +22,8 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.settings import Settings
 
 
 def what_is_given_stays_as_it_is(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:

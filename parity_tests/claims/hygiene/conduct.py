@@ -19,8 +19,8 @@ from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
 

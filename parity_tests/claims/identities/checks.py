@@ -8,7 +8,7 @@ from torch_loss_parity.claims.identities import Identity
 from torch_loss_parity.claims.identities.judgement import explain, verify_identity
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 SHOWN = 2
 

@@ -11,7 +11,7 @@ import pytest
 from torch_loss_parity.claims.identities import Identity, checks, identities
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

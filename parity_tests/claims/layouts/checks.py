@@ -43,9 +43,9 @@ from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import grid
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "layouts"

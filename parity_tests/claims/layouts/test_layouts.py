@@ -19,7 +19,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_views_give_the_right_results(

@@ -23,7 +23,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_gradients_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:

@@ -19,7 +19,7 @@ from torch_loss_parity.claims.semantics import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -32,9 +32,9 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
+from torch_loss_parity.subjects.settings import Settings
 
 # The second runs inductor's decompositions without its kernels.
 INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"

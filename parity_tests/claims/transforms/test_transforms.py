@@ -37,7 +37,7 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
 from torch_loss_parity.operators.facets import REFUSED
 from torch_loss_parity.operators.sampling import EFFORTS, grid
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
 # pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped

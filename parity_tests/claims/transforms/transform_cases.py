@@ -13,8 +13,8 @@ from torch_loss_parity.judging.run_cases import SHOWN, Verify, findings_of
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import reason_of
+from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "transforms"
 

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.definition import wide
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.definition import wide
 
 Tensor = torch.Tensor
 LOG2_E = math.log2(math.e)

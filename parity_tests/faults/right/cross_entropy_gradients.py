@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.losses import (
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.losses import (
     complement,
     cross_entropy,
     divided,
@@ -15,8 +15,8 @@ from torch_loss_parity.right.losses import (
     soft_target,
     textbook,
 )
-from torch_loss_parity.right.probabilities import softmax
-from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_classes
+from torch_loss_parity.faults.right.probabilities import softmax
+from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_classes
 
 Tensor = torch.Tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.elements import (
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.elements import (
     Gradients,
     by_the_reciprocal,
     divided,
@@ -14,7 +14,7 @@ from torch_loss_parity.right.elements import (
     sum_of_quotients,
     weighted,
 )
-from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_elements
+from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_elements
 
 Tensor = torch.Tensor
 OPERATOR = "binary_cross_entropy_with_logits"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.right import sums
+from torch_loss_parity.faults.right import sums
 
 Tensor = torch.Tensor
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from torch_loss_parity.faults.right import definition, kernels
 from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.right import definition, kernels
 
 SHARP, TEXTBOOK = "sharp", "textbook"
 GRADES = (SHARP, TEXTBOOK)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.losses import (
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.losses import (
     divided,
     log_softmax,
     losses,
@@ -16,8 +16,8 @@ from torch_loss_parity.right.losses import (
     reduced,
     textbook,
 )
-from torch_loss_parity.right.probabilities import of_shards, softmax
-from torch_loss_parity.right.record import TEXTBOOK, of_classes
+from torch_loss_parity.faults.right.probabilities import of_shards, softmax
+from torch_loss_parity.faults.right.record import TEXTBOOK, of_classes
 
 Tensor = torch.Tensor
 CHUNK = 64  # rows

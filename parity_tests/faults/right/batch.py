@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from torch_loss_parity.right.definition import wide
+from torch_loss_parity.faults.right.definition import wide
 
 Tensor = torch.Tensor
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_loss_parity.faults.right.compositions import target_of_rows
+from torch_loss_parity.faults.right.elements import reduced
+from torch_loss_parity.faults.right.losses import log_softmax
+from torch_loss_parity.faults.right.probabilities import log_sum_exp, shifted, softmax, total
+from torch_loss_parity.faults.right.record import TEXTBOOK, composed, of_probabilities
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.compositions import target_of_rows
-from torch_loss_parity.right.elements import reduced
-from torch_loss_parity.right.losses import log_softmax
-from torch_loss_parity.right.probabilities import log_sum_exp, shifted, softmax, total
-from torch_loss_parity.right.record import TEXTBOOK, composed, of_probabilities
 
 Tensor = torch.Tensor
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.losses import (
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.losses import (
     by_the_reciprocal,
     complement,
     cross_entropy,
@@ -17,7 +17,7 @@ from torch_loss_parity.right.losses import (
     sum_of_quotients,
     textbook,
 )
-from torch_loss_parity.right.probabilities import (
+from torch_loss_parity.faults.right.probabilities import (
     LN_2,
     LOG2_E,
     log_softmax_by_log1p,
@@ -27,7 +27,7 @@ from torch_loss_parity.right.probabilities import (
     softmax,
     total,
 )
-from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_classes
+from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_classes
 
 Tensor = torch.Tensor
 

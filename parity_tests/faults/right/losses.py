@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.probabilities import shifted, softmax
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.probabilities import shifted, softmax
 
 Tensor = torch.Tensor
 

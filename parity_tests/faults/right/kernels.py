@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.definition import RIGHT, bound, kernel, refuse, wide
+from torch_loss_parity.faults.right.elements import reduced
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arguments import class_dim, normalized_dims
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.definition import RIGHT, bound, kernel, refuse, wide
-from torch_loss_parity.right.elements import reduced
 
 Tensor = torch.Tensor
 Function = Callable[..., Tensor]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_loss_parity.faults.right.definition import bound, prepared, refuse
+from torch_loss_parity.faults.right.record import TEXTBOOK, composed, whole
 from torch_loss_parity.reference.arguments import class_dim
-from torch_loss_parity.right.definition import bound, prepared, refuse
-from torch_loss_parity.right.record import TEXTBOOK, composed, whole
 
 Tensor = torch.Tensor
 

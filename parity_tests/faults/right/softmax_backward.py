@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.definition import wide
-from torch_loss_parity.right.probabilities import softmax
-from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_rows
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.definition import wide
+from torch_loss_parity.faults.right.probabilities import softmax
+from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_rows
 
 Tensor = torch.Tensor
 

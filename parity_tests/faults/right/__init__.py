@@ -4,7 +4,7 @@
 is worth is what would have passed.
 """
 
-from torch_loss_parity.right import (
+from torch_loss_parity.faults.right import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     compositions,
@@ -18,7 +18,7 @@ from torch_loss_parity.right import (
     softmax,
     softmax_backward,
 )
-from torch_loss_parity.right.record import GRADES, RIGHT_KERNELS, RightKernel
+from torch_loss_parity.faults.right.record import GRADES, RIGHT_KERNELS, RightKernel
 
 __all__ = [
     "GRADES",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.batch import Batch
-from torch_loss_parity.right.losses import by_the_reciprocal, divided, reduced, sum_of_quotients
-from torch_loss_parity.right.record import SHARP, of_classes
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.batch import Batch
+from torch_loss_parity.faults.right.losses import by_the_reciprocal, divided, reduced, sum_of_quotients
+from torch_loss_parity.faults.right.record import SHARP, of_classes
 
 Tensor = torch.Tensor
 

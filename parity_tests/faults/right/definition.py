@@ -1,4 +1,4 @@
-"""The definitions as kernels, ``--subject torch_loss_parity.right.definition``: what faults are planted in.
+"""The definitions as kernels, in which faults are planted: ``--subject torch_loss_parity.faults.right.definition``.
 
 Half precision is computed in float32 and rounded once; the backward is the closed form and can be
 differentiated once. Nothing of torch's own operators is in them, so that a fault is judged by what it is, not

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from torch_loss_parity.right import sums
-from torch_loss_parity.right.elements import (
+from torch_loss_parity.faults.right import sums
+from torch_loss_parity.faults.right.elements import (
     Gradients,
     by_the_reciprocal,
     divided,
@@ -13,7 +13,7 @@ from torch_loss_parity.right.elements import (
     sum_of_quotients,
     weighted,
 )
-from torch_loss_parity.right.record import SHARP, TEXTBOOK, of_elements
+from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_elements
 
 Tensor = torch.Tensor
 SMALLEST_VARIANCE = 9.999999960041972e-13  # 1e-12 in float32, as torch's kernels hold it
