@@ -1,4 +1,4 @@
-"""The definitions as kernels, in which faults are planted: ``--subject torch_loss_parity.faults.right.definition``.
+"""The definitions as kernels, for faults: ``--subject torch_loss_parity.faults.right.definition``.
 
 Half precision is computed in float32 and rounded once; the backward is the closed form and can be
 differentiated once. Nothing of torch's own operators is in them, so that a fault is judged by what it is, not
