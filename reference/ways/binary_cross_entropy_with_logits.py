@@ -67,9 +67,10 @@ def of_the_terms_that_count(
     """
     xp = namespace(input=input)
     zeros = xp.zeros_like(input)
-    positive = xp.where(target == 0, zeros, target * softplus(xp, -input))
+    positive = target * softplus(xp, -input)
     if pos_weight is not None:
         positive = pos_weight * positive
+    positive = xp.where(target == 0, zeros, positive)
     losses = positive + xp.where(target == 1, zeros, (1 - target) * softplus(xp, input))
     if weight is not None:
         losses = losses * weight
