@@ -25,8 +25,7 @@ import torch
 
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, Work
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import grad_output_of
-from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.expectation.expectation import upstream_gradient
 from torch_loss_parity.subjects.run_subject import tensors
 from torch_loss_parity.tensors.arrays import to_tensor
 
@@ -127,9 +126,7 @@ def draw(
     for i in range(number):
         case = work.case(dtype, shape, seed + i)
         call = replace(work.record.call(case), differentiable=("input",))
-        drawn.append(
-            Dataset(case, call, grad_output_of(call, output_shape(call), case.generator("grad_output")))
-        )
+        drawn.append(Dataset(case, call, upstream_gradient(call, case)))
     return tuple(drawn)
 
 

@@ -31,7 +31,7 @@ class Bar:
     high: float
     label: str
     title: str
-    told: bool
+    told_apart: bool
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _bar(result: Result, axis: Scale, y: int, apart: Noise, colour: int) -> Bar:
         high=axis.at(over.high),
         label=f"{summary.times(result)} x, {formatting.seconds(result.median)}",
         title=title,
-        told=result.path == BASELINE or apart.told(result),
+        told_apart=result.path == BASELINE or apart.tells_apart(result),
     )
 
 
@@ -129,14 +129,14 @@ def scatters(results: Sequence[Result]) -> Iterator[Scatter]:
                 x.at(max(result.ulps, LEAST_ULPS)),
                 y.at(result.speed),
                 mark[result.path],
-                _told(result),
+                _words(result),
             )
             for result in members
         )
         yield Scatter(dtype, x, y, points)
 
 
-def _told(result: Result) -> str:
+def _words(result: Result) -> str:
     speed, ulps, share = (formatting.figure(value) for value in (result.speed, result.ulps, result.fraction))
     return (
         f"{result.path} in {result.group_name}: {speed} times torch's speed, {ulps} ulps, {share} of "

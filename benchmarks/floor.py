@@ -104,9 +104,9 @@ def plan(traffic: Traffic, sources: Sequence[int]) -> Plan:
             read.append((number, both, end))
         reads, writes = reads - end, writes - both
     written = [min(operand, writes - done) for done in range(0, writes, operand)]
-    made = Plan(tuple(copied), tuple(read), tuple(length for length in written if length >= least))
-    if made.elements:
-        return made
+    whole = Plan(tuple(copied), tuple(read), tuple(length for length in written if length >= least))
+    if whole.elements:
+        return whole
     return Plan((), ((0, 0, operand),), ()) if traffic.reads >= traffic.writes else Plan((), (), (operand,))
 
 
@@ -118,15 +118,15 @@ def floors(traffic: Traffic, buffers: Buffers, mode: str) -> list[Floor]:
     on_cpu = sources[0][0].device.type == "cpu"
     copying = [("copied", _copy), *([("copied by the C library", _memmove)] if on_cpu else [])]
     filling = [("filled", _fill), *([("filled by the C library", _memset)] if on_cpu else [])]
-    found = []
+    ways = []
     if together.copied:
-        found += [Floor(name, _moving(together, sources, copy, _fill), share) for name, copy in copying]
+        ways += [Floor(name, _moving(together, sources, copy, _fill), share) for name, copy in copying]
     if together.adds:
-        found.append(Floor("added", _adding(together, sources), share))
+        ways.append(Floor("added", _adding(together, sources), share))
     apart = together.apart
     if apart.written:
-        found += [Floor(f"read, {how}", _moving(apart, sources, _copy, fill), share) for how, fill in filling]
-    return found or [Floor("read", _moving(apart, sources, _copy, _fill), share)]
+        ways += [Floor(f"read, {how}", _moving(apart, sources, _copy, fill), share) for how, fill in filling]
+    return ways or [Floor("read", _moving(apart, sources, _copy, _fill), share)]
 
 
 def exponentials(operands: Sequence[torch.Tensor]) -> Step:
@@ -142,9 +142,9 @@ def _moving(plan: Plan, sources: Sources, copy: Callable[..., Any], fill: Callab
     new = sources[0][0].new_empty
 
     def move(i: int) -> list[torch.Tensor]:
-        made = [copy(new(piece.shape), piece) for piece in copied[i]]
-        made += [piece.sum() for piece in read[i]]
-        return made + [fill(new((length,))) for length in plan.written]
+        tensors = [copy(new(piece.shape), piece) for piece in copied[i]]
+        tensors += [piece.sum() for piece in read[i]]
+        return tensors + [fill(new((length,))) for length in plan.written]
 
     return _step(move)
 
@@ -155,8 +155,8 @@ def _adding(plan: Plan, sources: Sources) -> Step:
     new = sources[0][0].new_empty
 
     def move(i: int) -> list[torch.Tensor]:
-        made = [torch.add(*pieces[i], out=new((end - start,)))]
-        return made + [_fill(new((length,))) for length in plan.written]
+        tensors = [torch.add(*pieces[i], out=new((end - start,)))]
+        return tensors + [_fill(new((length,))) for length in plan.written]
 
     return _step(move)
 

@@ -41,7 +41,7 @@ def sentences(results: Sequence[Result]) -> list[str]:
     typical = geometric_mean([result.times_floor for result in own])
     farthest = max(own, key=lambda result: result.times_floor)
     where = f"Forward and backward at {own[0].shape} in {own[0].dtype}"
-    said = [
+    sentences = [
         f"{where}: nearest the limit is {nearest.path} in {nearest.work}, at {times(nearest)} times the "
         f"floor."
     ]
@@ -60,7 +60,7 @@ def sentences(results: Sequence[Result]) -> list[str]:
             f"{better[0]} "
             f"takes"
         )
-    return [*said, left + "."]
+    return [*sentences, left + "."]
 
 
 def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, float, str] | None:
@@ -69,6 +69,6 @@ def _gain(own: Result, steps: Sequence[Result], apart: Noise) -> tuple[str, floa
     """
     others = [result for result in steps if result.group == own.group and result.path != BASELINE]
     fastest = max(others, key=lambda result: result.speed, default=None)
-    if fastest is None or fastest.speed <= 1 or not apart.told(fastest):
+    if fastest is None or fastest.speed <= 1 or not apart.tells_apart(fastest):
         return None
     return fastest.path, fastest.speed, own.work

@@ -54,7 +54,7 @@ def interval(quotients: Sequence[float]) -> Interval:
 
     if len(quotients) < 2:
         raise ValueError(f"an interval takes two rounds or more, and there are {len(quotients)}")
-    found = bootstrap(
+    resampled = bootstrap(
         (np.asarray(quotients, dtype=np.float64),),
         np.median,
         n_resamples=RESAMPLES,
@@ -62,4 +62,4 @@ def interval(quotients: Sequence[float]) -> Interval:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(float(found.low), float(np.median(quotients)), float(found.high))
+    return Interval(float(resampled.low), float(np.median(quotients)), float(resampled.high))

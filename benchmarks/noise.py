@@ -27,13 +27,13 @@ class Noise:
     groups: Mapping[Group, Interval]
     long: Mapping[Group, Interval]  # ... of the groups whose calls take a millisecond and more
 
-    def told(self, result: Result) -> bool:
+    def tells_apart(self, result: Result) -> bool:
         """Whether a path is told from torch: no noise as large as that of its rounds makes this
         difference."""
-        own, found = self.groups.get(result.group), result.against_torch
-        if result.path == BASELINE or found.holds(1.0):
+        own, speed = self.groups.get(result.group), result.against_torch
+        if result.path == BASELINE or speed.holds(1.0):
             return False
-        return own is None or own.holds(1.0) or found.low > own.high or found.high < own.low
+        return own is None or own.holds(1.0) or speed.low > own.high or speed.high < own.low
 
     @property
     def verdict(self) -> str:

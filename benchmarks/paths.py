@@ -18,6 +18,7 @@ from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, W
 from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
 from torch_loss_parity.expectation import expectation
 from torch_loss_parity.operators import DTYPES, Gap
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name
 
@@ -62,6 +63,8 @@ class Path:
         Those that it has.
     judged_as, judged_under : str
         The subject and the mode whose entries in the ledger explain what it does; none unless given.
+    profile : Profile
+        What the arithmetic that it runs on may do.
     compiles : bool
         Whether the first call makes what the others run.
     cpu_only : bool
@@ -75,6 +78,7 @@ class Path:
     dtypes: tuple[str, ...] = DTYPES
     judged_as: str = ""
     judged_under: str = ""
+    profile: Profile = DEFAULT
     compiles: bool = False
     cpu_only: bool = False
     lacks: Callable[[Work, str], str] = lambda work, mode: ""
@@ -195,7 +199,9 @@ def of_subject(subject: Subject) -> Path:
         return "" if subject.offers(work.operator) else f"{subject.name} has no {work.operator}"
 
     step = differentiated(lambda work: subject.function(work.operator))
-    return Path(SUBJECT, f"--subject {subject.name}", step, judged_as=subject.name, lacks=lacks)
+    under = "" if subject.profile == DEFAULT else f", judged under profile {subject.profile.name}"
+    what = f"--subject {subject.name}{under}"
+    return Path(SUBJECT, what, step, judged_as=subject.name, profile=subject.profile, lacks=lacks)
 
 
 PATHS: Mapping[str, Path] = {

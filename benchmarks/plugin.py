@@ -35,7 +35,8 @@ from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.benchmarks.workload import not_timed
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import SETTINGS, Settings, WrongOption
+from torch_loss_parity.processes import suite
+from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).parent
 META = HERE / "meta"
@@ -77,10 +78,7 @@ def _times_are_taken(config: pytest.Config) -> bool:
         return False
     if option.benchmark_enable or option.benchmark_only:
         return True
-    paths = [
-        (config.invocation_params.dir / str(argument).partition("::")[0]).resolve()
-        for argument in config.args
-    ]
+    paths = suite.places(config)
     return all(path == HERE or (HERE in path.parents and META not in (path, *path.parents)) for path in paths)
 
 
@@ -108,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Timed(config, run), "benchmarks-timed")
 
 
-def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmarks:
+def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Benchmarks:
     option = config.option
     if option.threads < 1:
         raise WrongOption(f"--threads is {option.threads}; it must be at least 1")
@@ -120,8 +118,8 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
             "'report' of this project"
         )
     paths = dict(PATHS)
-    if knobs.subject.name != "torch":
-        paths[SUBJECT] = of_subject(knobs.subject)
+    if settings.subject.name != "torch":
+        paths[SUBJECT] = of_subject(settings.subject)
     if option.path:
         asked = [name.strip() for name in option.path.split(",")]
         for name in asked:
@@ -130,30 +128,30 @@ def _benchmarks(config: pytest.Config, knobs: Settings, timed: bool) -> Benchmar
                 raise WrongOption(f"--path is {name!r}{hint}; choose from {', '.join(paths)}")
         paths = {name: path for name, path in paths.items() if name in asked}
     shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
-    effort = EFFORTS[knobs.effort_name]
+    effort = EFFORTS[settings.effort_name]
     sheets = effort.sheets if timed else CORRECTNESS
     refused: Counter[str] = Counter()
     chosen = cells(
         sheets,
         paths,
-        knobs.device,
-        operators=knobs.operators,
-        dtypes=knobs.dtypes,
+        settings.device,
+        operators=settings.operators,
+        dtypes=settings.dtypes,
         shapes=shapes if timed else (),
         refused=refused,
     )
     return Benchmarks(
-        subject=knobs.subject,
+        subject=settings.subject,
         paths=paths,
         effort=effort,
-        device=knobs.device,
+        device=settings.device,
         threads=option.threads,
-        seed=knobs.seed,
+        seed=settings.seed,
         cold=option.cold_cache,
         timed=timed,
         cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
-        not_timed=not_timed(knobs.operators or OPERATORS),
+        not_timed=not_timed(settings.operators or OPERATORS),
         not_offered=refused,
         allocator=config.stash[ALLOCATOR],
     )

@@ -92,9 +92,9 @@ def _of(run: Mapping[str, Any]) -> Iterator[str]:
     yield "| |" + "".join(f" {path} |" for path in paths)
     yield "|---|" + "---|" * len(paths)
     for work in PLAIN:
-        found = {result.path: result for result in results if result.work == work}
-        if found:
-            yield f"| `{work}` |" + "".join(f" {_cell(found.get(path))} |" for path in paths)
+        by_path = {result.path: result for result in results if result.work == work}
+        if by_path:
+            yield f"| `{work}` |" + "".join(f" {_cell(by_path.get(path))} |" for path in paths)
     yield ""
     for sentence in (*headline.sentences(results), f"{run['noise']}."):
         yield from wrap(sentence, WIDTH)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 
 AS_FAST = 0.9  # of the floor: ways of moving the same bytes differ by as much, and not all were tried
 Group = tuple[str, str, str, str]
@@ -49,7 +50,9 @@ class Result:
     peak, peak_over_input : float or None
         The most memory held beyond what was there; as a multiple of the input.
     ulps, fraction : float
-        The worst error in ulps, and worst error / allowed, of all claims.
+        The worst error in ulps, and worst error / allowed, of all quantities.
+    profile : str
+        The profile of the arithmetic that it is right under; older files do not say it, and mean the default.
     """
 
     work: str
@@ -85,6 +88,7 @@ class Result:
     fraction: float
     divergences: tuple[str, ...] = ()
     compiles: bool = False
+    profile: str = DEFAULT.name
 
     @property
     def group(self) -> Group:
@@ -125,6 +129,7 @@ class Result:
         ValueError
             If a field is missing.
         """
+        info = {"profile": DEFAULT.name, **info}
         missing = [f.name for f in fields(cls) if f.name not in info]
         if missing:
             raise ValueError(

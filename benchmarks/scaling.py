@@ -44,7 +44,7 @@ class Curve:
 
 def curves(results: Sequence[Result]) -> list[Curve]:
     """The curves of a run that swept over sizes."""
-    found: list[Curve] = []
+    swept: list[Curve] = []
     for along, shapes in (("classes", CLASSES), ("rows", ROWS)):
         names = [shape_name(shape) for shape in shapes]
         points: dict[tuple[str, str, str, str], list[tuple[int, float]]] = defaultdict(list)
@@ -54,10 +54,10 @@ def curves(results: Sequence[Result]) -> list[Curve]:
                 points[result.work, result.mode, result.dtype, result.path].append(
                     (rows * classes, result.median)
                 )
-        found += [
+        swept += [
             Curve(*key, along, tuple(sorted(each))) for key, each in points.items() if len(each) >= FEWEST
         ]
-    return found
+    return swept
 
 
 def lines(results: Sequence[Result]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What one run of the benchmarks holds: the knobs, the inputs that cells share, and what was found."""
+"""What one run of the benchmarks holds: the settings, the inputs that cells share, and what was found."""
 
 from __future__ import annotations
 
@@ -213,6 +213,7 @@ class Benchmarks:
             fraction=max(each.fraction for each in judged),
             divergences=tuple(sorted({each.divergence for each in judged if each.divergence})),
             compiles=path.compiles,
+            profile=path.profile.name,
         )
 
     def _cold(self, path: Path, mode: str, step: Step, moving: list[Floor], held: Buffers) -> list[float]:
@@ -269,15 +270,15 @@ class Benchmarks:
             If any of them is wrong.
         """
         inputs, path = self.inputs(cell), self.paths[cell.path]
-        found = list(self._judged(cell, step.read(output), inputs, buffer, path))
+        judgements = list(self._judged(cell, step.read(output), inputs, buffer, path))
         del output
         inputs.buffers.exchange()
         for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
             with self._of(path):
                 output = step.call(step.prepare(number))
-            found += self._judged(cell, step.read(output), inputs, number, path, exchanged=True)
+            judgements += self._judged(cell, step.read(output), inputs, number, path, exchanged=True)
             del output
-        return found
+        return judgements
 
     def _judged(
         self, cell: Cell, returned: Any, inputs: Inputs, buffer: int, path: Path, exchanged: bool = False

@@ -16,6 +16,7 @@ from torch_loss_parity.benchmarks.noise import Noise, noise
 from torch_loss_parity.benchmarks.result import Result
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.verify import WHOLE
+from torch_loss_parity.judging.report import of_profile
 from torch_loss_parity.reports.formatting import figure, seconds
 
 HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "95 %", "ulps", "faults")
@@ -39,7 +40,7 @@ def lines(run: Benchmarks) -> Iterator[Line]:
     yield "multiples of the floor, by group", {"bold": True}
     yield from table(run.results, apart)
     yield "", {}
-    yield from ((line, {}) for line in LEGEND)
+    yield from ((line, {}) for line in (*LEGEND, *of_profile(run.subject.profile)))
     yield apart.verdict, {"bold": True}
     for wrong in run.wrong:
         yield f"WRONG, no time: {wrong.path} in {', '.join(wrong.group)}: {wrong.reason}", {"red": True}
@@ -138,7 +139,7 @@ def times(result: Result) -> str:
 
 def speed(result: Result, apart: Noise) -> str:
     """The speed against torch, and whether it is told from it."""
-    return figure(result.speed) + ("" if apart.told(result) else " =")
+    return figure(result.speed) + ("" if apart.tells_apart(result) else " =")
 
 
 def between(interval: Interval) -> str:

@@ -11,7 +11,7 @@ from torch_loss_parity.benchmarks.matrix import Cell
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.claims.transforms.compilation import NoCompiler
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 # Where the path fails before it is timed.
@@ -21,7 +21,7 @@ def test_path(
     cell: Cell,
     clock: Clock,
     benchmark: Any,
-    knobs: Settings,
+    settings: Settings,
     operator: str,
     mode: str,
     shape: str,
@@ -30,7 +30,7 @@ def test_path(
 ) -> None:
     """The result is right by the parity tests' verdict, and took no less time than moving its bytes takes."""
     if not benchmark.enabled:
-        if path != "subject" and knobs.effort_name == "quick":
+        if path != "subject" and settings.effort_name == "quick":
             pytest.skip("quick effort checks the paths that are compared only where they are timed")
         benchmarks.check(cell, benchmark)
         return
@@ -47,8 +47,8 @@ def test_path(
     benchmarks.results.append(result)
 
 
-def test_something_is_measured(benchmarks: Benchmarks, knobs: Settings) -> None:
+def test_something_is_measured(benchmarks: Benchmarks, settings: Settings) -> None:
     """No cell at all would be a pass of nothing, unless the records of all operators say why."""
-    if len(benchmarks.not_timed) == len(knobs.operators or OPERATORS):
+    if len(benchmarks.not_timed) == len(settings.operators or OPERATORS):
         pytest.skip(f"no workload: {'; '.join(benchmarks.not_timed)}")
     assert benchmarks.cells, "no path offers what was asked for with --operator, --dtype and --path"

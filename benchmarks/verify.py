@@ -25,12 +25,15 @@ from torch_loss_parity.benchmarks.buffers import Dataset
 from torch_loss_parity.benchmarks.paths import GRADIENT, RESULT, Path
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import certified, expected
+from torch_loss_parity.judging import explanations
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import settle
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
 
@@ -52,6 +55,8 @@ class Judgement:
         The entry of the ledger that explains a broken bound.
     reason : str
         What is wrong, empty if nothing is.
+    way : str
+        The way that explains a broken bound, with its grade.
     """
 
     quantity: str
@@ -60,6 +65,7 @@ class Judgement:
     ulps: float
     divergence: str = ""
     reason: str = ""
+    way: str = ""
 
 
 class Truth:
@@ -67,7 +73,7 @@ class Truth:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._bounds: dict[tuple[str, str], Rounded] = {}
+        self._bounds: dict[tuple[str, str, Profile], Rounded] = {}
 
     @cached_property
     def rows(self) -> np.ndarray | None:
@@ -107,27 +113,24 @@ class Truth:
         upstream = g[rows] if g.ndim else g * (len(rows) / whole[0])
         return replace(call, arguments=arguments), upstream
 
-    def bound(self, quantity: str, entry: Divergence | None = None) -> Rounded:
-        """The expected value with its bound, of the rows that are judged; by what an entry of the ledger
-        says, if one is given.
+    def bound(
+        self, quantity: str, explanation: Explanation | None = None, profile: Profile = DEFAULT
+    ) -> Rounded:
+        """The expected value with its bound, of the rows that are judged; that of an explanation, if one is
+        given.
         """
-        key = quantity, entry.id if entry else ""
+        key = quantity, explanation.name if explanation else "", profile
         if key not in self._bounds:
-            self._bounds[key] = self._evaluate(quantity, entry)
+            self._bounds[key] = self._evaluate(quantity, explanation, profile)
         return self._bounds[key]
 
-    def _evaluate(self, quantity: str, entry: Divergence | None) -> Rounded:
-        call, g = self.dataset.call, self.dataset.grad_output
-        changes, function = (entry.arithmetic, entry.function) if entry else (None, None)
-        if not self.sampled(quantity):
-            return expected(call, (quantity,), g, changes=changes, function=function)[quantity]
-        if self._alone:
-            return expected(self._alone[0], (quantity,), self._alone[1], changes=changes, function=function)[
-                quantity
-            ]
-        return rows_of(
-            expected(call, (quantity,), g, changes=changes, function=function)[quantity], self.rows
-        )
+    def _evaluate(self, quantity: str, by: Explanation | None, profile: Profile) -> Rounded:
+        changes, function = (by.arithmetic, by.function) if by else (None, None)
+        apart = self._alone if self.sampled(quantity) else None
+        call, g = apart or (self.dataset.call, self.dataset.grad_output)
+        bounds = expected(call, (quantity,), g, profile=profile, changes=changes, function=function)
+        among = self.sampled(quantity) and not apart
+        return rows_of(bounds[quantity], self.rows) if among else bounds[quantity]
 
     def judge(self, quantity: str, returned: Any, path: Path, device: str) -> Judgement:
         """Judge what ``path`` returned for a quantity."""
@@ -136,27 +139,36 @@ class Truth:
         if wrong:
             return Judgement(quantity, False, np.inf, np.inf, reason=wrong)
         observed = _numbers(returned, self.rows if self.sampled(quantity) else None)
-        bound, format = self.bound(quantity), FORMATS[call.dtype_of(quantity)]
+        bound, format = self.bound(quantity, profile=path.profile), FORMATS[call.dtype_of(quantity)]
         alone = self._alone if self.sampled(quantity) else (call, self.dataset.grad_output)
 
         def truth() -> Rounded | None:
             return certified(alone[0], quantity, alone[1], bound) if alone else None
 
-        verdict, strict, divergence, _ = settle(
+        entries = explanations.of_entries(self._entries(path, device, quantity), call, quantity)
+        settled = settle(
             observed,
             bound,
             format,
-            self._entries(path, device, quantity),
-            lambda entry: self.bound(quantity, entry),
+            (*entries, *explanations.ways(call, quantity)),
+            lambda explanation: self.bound(quantity, explanation, path.profile),
             truth,
+            lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
         )
+        verdict, strict = settled.verdict, settled.strict
         reason = (
             ""
             if verdict.passes
             else verdict.reason or (f"the error is {verdict.fraction:.3g} times what rounding allows")
         )
         return Judgement(
-            quantity, verdict.passes, strict.fraction, worst_ulps(observed, bound, format), divergence, reason
+            quantity,
+            verdict.passes,
+            strict.fraction,
+            worst_ulps(observed, bound, format),
+            settled.divergence,
+            reason,
+            f"{settled.way.name} ({settled.way.grade})" if settled.way else "",
         )
 
     def _entries(self, path: Path, device: str, quantity: str) -> tuple[Divergence, ...]:

@@ -1,17 +1,53 @@
 """The verification of loss functions against their definitions, with derived bounds.
 
-`verify` judges one function from Python; ``pytest parity_tests --subject NAME`` judges an implementation of
-any of the operators.
+What is public is here; everything else may change from one version to the next.
+
+`verify`
+    Judges one function: values and gradients, over the whole of its operator's domain.
+`compare`
+    Two results of one call, and the truth: who is nearer to it?
+`reference`
+    The definitions and their derivatives, on NumPy arrays and torch tensors.
+`Verified`, `VerificationError`, `Compared`
+    What the first two return and raise.
+
+From a shell: ``torch-loss-parity --help``. With pytest: ``pytest --pyargs torch_loss_parity --subject NAME``
+judges an implementation of any of the operators, and the fixture ``parity_verify`` is `verify`.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["VerificationError", "Verified", "verify"]
+if TYPE_CHECKING:
+    from torch_loss_parity import reference
+    from torch_loss_parity.api import VerificationError, Verified, verify
+    from torch_loss_parity.judging.two_results import Compared, compare
+
+    __version__: str
+
+__all__ = ["Compared", "VerificationError", "Verified", "__version__", "compare", "reference", "verify"]
+
+# Where each is, loaded when it is asked for: what a process is started with must be set before torch is.
+_PLACES = {
+    "Compared": "torch_loss_parity.judging.two_results",
+    "VerificationError": "torch_loss_parity.api",
+    "Verified": "torch_loss_parity.api",
+    "compare": "torch_loss_parity.judging.two_results",
+    "verify": "torch_loss_parity.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # loaded when asked for: what a process is started with must be set before torch is
-        from torch_loss_parity import api
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return getattr(api, name)
+        return version("torch-loss-parity")
+    if name == "reference":
+        return import_module("torch_loss_parity.reference")
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

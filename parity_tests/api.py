@@ -30,9 +30,10 @@ from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
-from torch_loss_parity.settings import Settings, WrongOption, settings
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
 OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {
@@ -73,18 +74,21 @@ class Verified:
         How many cases the function declined with `NotImplementedError`, by what it said.
     skipped : list of str
         What was not run, and why.
+    profile : Profile
+        What the arithmetic was taken to be.
     """
 
     rows: list[tally.Row]
     failures: list[str] = field(default_factory=list)
     not_offered: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    profile: Profile = DEFAULT
 
     def __bool__(self) -> bool:
         return not self.failures
 
     def __str__(self) -> str:
-        lines = report.table(self.rows)
+        lines = [*report.of_profile(self.profile), *report.table(self.rows, self.profile)]
         lines += [f"{count} not offered: {reason}" for reason, count in sorted(self.not_offered.items())]
         lines += [f"skipped: {reason}" for reason in sorted(set(self.skipped))]
         return "\n".join([*lines, f"{len(self.failures)} tests fail" if self.failures else "no test fails"])
@@ -101,6 +105,7 @@ def verify(
     effort: str = "quick",
     seed: int = 0,
     claims: Sequence[str] = CLAIMS,
+    profile: str = DEFAULT.name,
     raise_exception: bool = True,
 ) -> Verified:
     """Verify an implementation of an operator.
@@ -118,6 +123,9 @@ def verify(
     seed : int
     claims : sequence of str
         Which of `CLAIMS` to check.
+    profile : str
+        What the arithmetic that it runs on may do: a name in
+        `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
     raise_exception : bool
         Raise if the function is wrong; else return what was found all the same.
 
@@ -126,7 +134,7 @@ def verify(
     VerificationError
         If the function is wrong. An `AssertionError`, with the message that pytest shows.
     ValueError
-        If the operator, a dtype, the device, the effort or a claim is unknown.
+        If the operator, a dtype, the device, the effort, a claim or the profile is unknown.
     """
     if operator not in OPERATORS:
         raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
@@ -134,13 +142,14 @@ def verify(
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    asked = settings("torch", device, ",".join(dtypes), effort, seed)
+    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
-    subject = Subject(name, SimpleNamespace(**{operator: function}), imports)
-    knobs = Settings(subject, asked.device, asked.dtypes, effort, seed)
-    verified, counts = Verified([]), {dtype: Tally(operator, dtype) for dtype in asked.dtypes}
-    for test in _tests(OPERATORS[operator], knobs, claims):
+    subject = Subject(name, SimpleNamespace(**{operator: function}), imports, checked.subject.profile)
+    settings = Settings(subject, checked.device, checked.dtypes, effort, seed)
+    verified = Verified([], profile=subject.profile)
+    counts = {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
+    for test in _tests(OPERATORS[operator], settings, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]
     verified.rows, verified.not_offered = (
@@ -154,16 +163,16 @@ def verify(
 
 def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
     """Run one test; what it finds wrong is a failure, counted for the dtypes that it asked for."""
-    met: dict[str, int] = {}
+    failed_before: dict[str, int] = {}
 
     def of(dtype: str) -> Tally:
-        met.setdefault(dtype, counts[dtype].failed)
+        failed_before.setdefault(dtype, counts[dtype].failed)
         return counts[dtype]
 
     try:
         test(of)
     except NotOffered as error:
-        for dtype in met:
+        for dtype in failed_before:
             counts[dtype].decline(str(error))
     except pytest.skip.Exception as error:
         verified.skipped.append(str(error))
@@ -171,23 +180,23 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
         verified.failures.append(
             str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
         )
-        for dtype, failed in met.items():
+        for dtype, failed in failed_before.items():
             if counts[dtype].failed == failed:  # it raised before it could judge
                 counts[dtype].count(False)
 
 
-def _tests(operator: Operator, knobs: Settings, claims: Sequence[str]) -> Iterator[Test]:
+def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[Test]:
     """The checks of the claims, as functions of what gives the tally of a dtype."""
 
     def in_dtype(check: Check, dtype: str) -> Test:
-        return lambda of: check(operator, dtype, knobs, of(dtype))
+        return lambda of: check(operator, dtype, settings, of(dtype))
 
     def of_row(check: RowCheck) -> Test:
-        return lambda of: check(operator, knobs.dtypes, knobs, of)
+        return lambda of: check(operator, settings.dtypes, settings, of)
 
     for kind, checks_of in OF_DTYPE.items():
         if kind in claims:
-            yield from (in_dtype(check, dtype) for dtype in knobs.dtypes for check in checks_of(operator))
+            yield from (in_dtype(check, dtype) for dtype in settings.dtypes for check in checks_of(operator))
     for kind, rows_of in OF_ROW.items():
         if kind in claims:
             yield from (of_row(check) for check in rows_of(operator))

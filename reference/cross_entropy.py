@@ -125,6 +125,7 @@ def cross_entropy_backward(
 
     The loss is linear in ``y``: its gradient there, ``grad_y``, goes through `log_softmax_backward`, which
     for index targets without smoothing is the familiar :math:`(p - \text{onehot}(t))\, w_t\, g / \sum w_t`.
+    An ignored row does not contribute to it, as torch's documentation says, whatever its logits are.
 
     Parameters
     ----------
@@ -152,13 +153,14 @@ def cross_entropy_backward(
             grad_weight = xp.sum(products, axis=axes) if axes else products
         return CrossEntropyGradients(log_softmax_backward(grad_y, input, dim), grad_target, grad_weight)
     grad_y = nll_loss_backward(grad_output, y, target, weight, ignore_index, reduction).input
+    counted = xp.expand_dims(target != ignore_index, axis=dim)
     if label_smoothing != 0:
         weights = target_weights(xp, input, target, weight, ignore_index)
         g = _to_rows(xp, reduce_backward(grad_output, reduction, xp.sum(weights)), reduction, dim)
-        counted = xp.expand_dims(target != ignore_index, axis=dim)
         uniform = xp.where(counted, -g * _weighted(xp, xp.ones_like(y), weight, dim), xp.zeros_like(y))
         grad_y = (1 - label_smoothing) * grad_y + _share(label_smoothing, input.shape[dim]) * uniform
-    return CrossEntropyGradients(log_softmax_backward(grad_y, input, dim))
+    gradient = log_softmax_backward(grad_y, input, dim)
+    return CrossEntropyGradients(xp.where(counted, gradient, xp.zeros_like(gradient)))
 
 
 def _smooth(target: Any, label_smoothing: float, classes: int) -> Any:

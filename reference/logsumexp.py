@@ -7,14 +7,17 @@ r"""The logarithm of a sum of exponentials.
 The shift by the maximum keeps every exponential at most 1 and one of them at 1 (P. Blanchard, D. J. Higham,
 N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021),
 sec. 3). A maximum that is infinite is not subtracted: the sum is then 0 or infinite, and so is its logarithm.
+The largest exponential is 1, so that the logarithm is log1p of the others: where they are tiny, it is too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch_loss_parity.reference.arguments import check_real, namespace, normalized_dims
+from torch_loss_parity.reference.softmax import others_than
 
 
 def logsumexp(input: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> Any:
@@ -54,16 +57,12 @@ def logsumexp(input: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> 
     >>> logsumexp(np.asarray([[1000.0, 1000.0], [0.0, -np.inf]]), dim=1)
     array([1000.69314718,    0.        ])
     """
-    xp = namespace(input=input)
-    axes = normalized_dims(dim, input.ndim)
-    check_real(xp, "input", input)
-    if input.ndim == 0:
-        return xp.reshape(logsumexp(xp.reshape(input, (1,)), 0), ())
-    shift = _shift(xp, input, axes)
-    total = xp.sum(xp.exp(input - shift), axis=axes, keepdims=True)
-    nothing = any(input.shape[axis] == 0 for axis in axes)
-    result = total - math.inf if nothing else xp.log(total) + shift  # total is 0 there
-    return result if keepdim else xp.reshape(result, _reduced(input.shape, axes))
+    return of_rows(input, dim, keepdim, _log1p_of_the_others)
+
+
+def _log1p_of_the_others(xp: Any, input: Any, shift: Any, axes: tuple[int, ...]) -> Any:
+    _, others = others_than(xp, input, shift, axes)
+    return xp.log1p(others) + shift
 
 
 def logsumexp_backward(
@@ -92,6 +91,27 @@ def logsumexp_backward(
     exponentials = xp.exp(input - _shift(xp, input, axes))
     total = xp.sum(exponentials, axis=axes, keepdims=True)
     return xp.reshape(grad_output, kept) * (exponentials / total)
+
+
+def of_rows(
+    input: Any,
+    dim: int | tuple[int, ...],
+    keepdim: bool,
+    form: Callable[[Any, Any, Any, tuple[int, ...]], Any],
+) -> Any:
+    """Check the arguments and apply ``form``, of the namespace, ``input``, its shift and the axes; it keeps
+    the axes.
+    """
+    xp = namespace(input=input)
+    axes = normalized_dims(dim, input.ndim)
+    check_real(xp, "input", input)
+    if input.ndim == 0:
+        return xp.reshape(of_rows(xp.reshape(input, (1,)), 0, False, form), ())
+    if any(input.shape[axis] == 0 for axis in axes):
+        result = xp.sum(input, axis=axes, keepdims=True) - math.inf  # the sum of nothing is 0
+    else:
+        result = form(xp, input, _shift(xp, input, axes), axes)
+    return result if keepdim else xp.reshape(result, _reduced(input.shape, axes))
 
 
 def _shift(xp: Any, input: Any, axes: tuple[int, ...]) -> Any:

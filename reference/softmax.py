@@ -8,7 +8,11 @@ r"""Softmax and its logarithm.
 
 Both are unchanged by a shift of ``x``. Shifting by the maximum keeps every exponential at most 1 and one of
 them at 1: the sum neither overflows nor vanishes (P. Blanchard, D. J. Higham, N. J. Higham, "Accurately
-computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021), sec. 3).
+computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021), sec. 3). Where one class is
+far above the others the sum is 1 and a little more. Its logarithm is that little, which log1p keeps.
+
+The gradients are small differences there: 1 - p of a probability near 1 is the sum of the others, which does
+not cancel. Note [The dominant class] of `softmax_backward` has the forms.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
         exponentials = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
         return exponentials / xp.sum(exponentials, axis=axis, keepdims=True)
 
-    return _along(input, dim, dtype, definition)
+    return along(input, dim, dtype, definition)
 
 
 def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
@@ -79,14 +83,21 @@ def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """
 
     def definition(xp: Any, x: Any, axis: int) -> Any:
-        shifted = x - xp.max(x, axis=axis, keepdims=True)
-        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+        shifted, others = others_than(xp, x, xp.max(x, axis=axis, keepdims=True), axis)
+        return shifted - xp.log1p(others)
 
-    return _along(input, dim, dtype, definition)
+    return along(input, dim, dtype, definition)
 
 
 def softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
-    r"""The gradient of `softmax` with respect to ``input``: :math:`p_i (g_i - \sum_j g_j p_j)`.
+    r"""The gradient of `softmax` with respect to ``input``: :math:`p_i (d_i - \sum_j d_j p_j)`.
+
+    Note [The dominant class]
+        With ``d = g`` this is the textbook's form, and with any constant subtracted from ``g`` it is the same
+        function. At a class that holds nearly all of the probability, g_i and the sum are nearly equal: what
+        is left of them is their rounding errors. With the upstream gradient of that class subtracted, only
+        the other classes are summed. A class is dominant that holds more than half of the probability: a row
+        has one or none.
 
     Parameters
     ----------
@@ -96,14 +107,17 @@ def softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
         As given to `softmax`.
     """
     xp = namespace(grad_output=grad_output, input=input)
-    p, g, axis = _with_dimension(xp, softmax(input, dim), grad_output, dim)
-    gradient = p * (g - xp.sum(g * p, axis=axis, keepdims=True))
+    p, g, axis = with_dimension(xp, softmax(input, dim), grad_output, dim)
+    at_dominant = xp.sum(xp.where(p > 0.5, g, xp.zeros_like(g)), axis=axis, keepdims=True)
+    d = g - at_dominant
+    gradient = p * (d - xp.sum(d * p, axis=axis, keepdims=True))
     return xp.reshape(gradient, ()) if input.ndim == 0 else gradient
 
 
 def log_softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
-    r"""The gradient of `log_softmax` with respect to ``input``: :math:`g_i - p_i \sum_j g_j`, with :math:`p =
-    e^y`.
+    r"""The gradient of `log_softmax` with respect to ``input``: :math:`g_i - p_i \sum_j g_j`, with :math:`p`
+    the `softmax`; at a dominant class :math:`g_i \sum_{j \ne i} p_j - p_i \sum_{j \ne i} g_j`, which is the
+    same and does not cancel, see Note [The dominant class] of `softmax_backward`.
 
     Parameters
     ----------
@@ -113,12 +127,31 @@ def log_softmax_backward(grad_output: Any, input: Any, dim: int) -> Any:
         As given to `log_softmax`.
     """
     xp = namespace(grad_output=grad_output, input=input)
-    y, g, axis = _with_dimension(xp, log_softmax(input, dim), grad_output, dim)
-    gradient = g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+    p, g, axis = with_dimension(xp, softmax(input, dim), grad_output, dim)
+    dominant = p > 0.5
+
+    def of_the_others(a: Any) -> Any:
+        return xp.sum(xp.where(dominant, xp.zeros_like(a), a), axis=axis, keepdims=True)
+
+    at_dominant = of_the_others(p) * g - p * of_the_others(g)
+    gradient = xp.where(dominant, at_dominant, g - p * xp.sum(g, axis=axis, keepdims=True))
     return xp.reshape(gradient, ()) if input.ndim == 0 else gradient
 
 
-def _along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int], Any]) -> Any:
+def others_than(xp: Any, x: Any, largest: Any, axes: int | tuple[int, ...]) -> tuple[Any, Any]:
+    """``x`` less its largest elements, and the sum of the exponentials of that but one of the largest, which
+    is 1.
+
+    What is not finite less itself is nan, and so is the sum.
+    """
+    shifted, is_largest = x - largest, x == largest
+    exponentials = xp.exp(shifted)
+    above_one = xp.where(is_largest, exponentials - 1, exponentials)  # exactly 0 where one is the largest
+    number = xp.sum(xp.astype(is_largest, x.dtype), axis=axes, keepdims=True)
+    return shifted, xp.sum(above_one, axis=axes, keepdims=True) + (number - 1)
+
+
+def along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int], Any]) -> Any:
     """Check the arguments and apply ``definition`` along ``dim``."""
     xp = namespace(input=input)
     if dtype is not None:
@@ -132,7 +165,7 @@ def _along(input: Any, dim: int, dtype: Any, definition: Callable[[Any, Any, int
     return definition(xp, input, axis)
 
 
-def _with_dimension(xp: Any, output: Any, grad_output: Any, dim: int) -> tuple[Any, Any, int]:
+def with_dimension(xp: Any, output: Any, grad_output: Any, dim: int) -> tuple[Any, Any, int]:
     if tuple(grad_output.shape) != tuple(output.shape):
         raise RuntimeError(
             f"grad_output has shape {tuple(grad_output.shape)}; it must have the shape of the "

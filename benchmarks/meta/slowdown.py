@@ -72,7 +72,7 @@ def told(results: Sequence[Result]) -> list[tuple[Result, bool]]:
     from torch, as slower."""
     apart = noise(results)
     found = [result for result in results if result.path == SUBJECT and result.group in apart.long]
-    return [(result, apart.told(result) and result.speed < 1) for result in found]
+    return [(result, apart.tells_apart(result) and result.speed < 1) for result in found]
 
 
 def main(arguments: list[str] | None = None) -> int:

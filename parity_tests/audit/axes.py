@@ -18,8 +18,7 @@ from torch_loss_parity.audit.single_row import OF_ROWS, class_axis
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.bits.measure import threads
 from torch_loss_parity.claims.layouts.layouts import TRANSPOSED, from_views
-from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of
-from torch_loss_parity.judging.judge import output_shape
+from torch_loss_parity.expectation.expectation import certified, expected, upstream_gradient
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, run_subject
@@ -35,9 +34,9 @@ def case_of(operator: str, dtype: str, seed: int) -> Case:
     return OPERATORS[operator].case(dtype, SHAPE, measured.telling[0], measured.base, seed)
 
 
-def drawn(case: Case) -> tuple[Call, np.ndarray]:
+def drawn_call(case: Case) -> tuple[Call, np.ndarray]:
     call = OPERATORS[case.operator].call(case)
-    return call, grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    return call, upstream_gradient(call, case)
 
 
 def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
@@ -59,7 +58,7 @@ def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
     """Each row of the batch in a call of its own."""
-    found: dict[str, list[np.ndarray]] = {}
+    rows_of: dict[str, list[np.ndarray]] = {}
     x = call.arguments["input"]
     for place in range(x.shape[0]):
 
@@ -72,11 +71,11 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
             else value
             for name, value in call.arguments.items()
         }
-        for claim, result in run_subject.results(
+        for quantity, result in run_subject.results(
             subject, replace(call, arguments=rows), device, taken(grad_output)
         ).items():
-            found.setdefault(claim, []).append(result)
-    return {claim: np.concatenate(results) for claim, results in found.items()}
+            rows_of.setdefault(quantity, []).append(result)
+    return {quantity: np.concatenate(results) for quantity, results in rows_of.items()}
 
 
 # --- judged -------------------------------------------------------------------------------------------------
@@ -89,39 +88,40 @@ class Known:
         self.call, self.grad_output = call, grad_output
         self._known: dict[str, np.ndarray] = {}
 
-    def of(self, claim: str) -> np.ndarray:
-        if claim not in self._known:
-            upstream = None if claim == "forward" else self.grad_output
-            bound = expected(self.call, (claim,), upstream)[claim]
-            true = certified(self.call, claim, upstream, bound)
+    def of(self, quantity: str) -> np.ndarray:
+        if quantity not in self._known:
+            upstream = None if quantity == "forward" else self.grad_output
+            bound = expected(self.call, (quantity,), upstream)[quantity]
+            true = certified(self.call, quantity, upstream, bound)
             if true is None:
                 raise ArithmeticError(
-                    f"no true value of {claim} of {self.call.operator}, {self.call.dtype}, could be certified"
+                    f"no true value of {quantity} of {self.call.operator}, {self.call.dtype}, could be "
+                    f"certified"
                 )
-            self._known[claim] = true.value
-        return self._known[claim]
+            self._known[quantity] = true.value
+        return self._known[quantity]
 
 
 def compared(
     axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known
 ) -> Iterator[Axis]:
     """How two ways to the same results differ."""
-    for claim, result in one.items():
-        yield _axis(axis, first, second, result, other[claim], call, claim, truth)
+    for quantity, result in one.items():
+        yield _axis(axis, first, second, result, other[quantity], call, quantity, truth)
 
 
 def _axis(
-    axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, claim: str, truth: Known
+    axis: str, first: str, second: str, a: np.ndarray, b: np.ndarray, call: Call, quantity: str, truth: Known
 ) -> Axis:
     if a.shape != b.shape:
         raise run_subject.WrongResult(
-            f"{claim} has shape {a.shape} with {axis} {first} and {b.shape} with {second}"
+            f"{quantity} has shape {a.shape} with {axis} {first} and {b.shape} with {second}"
         )
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b)) | (np.signbit(a) != np.signbit(b))
     apart = first_ulp = second_ulp = 0.0
     nearer: Literal["first", "second", "neither"] = "neither"
     if differ.any():
-        value, format = truth.of(claim)[differ], FORMATS[call.dtype_of(claim)]
+        value, format = truth.of(quantity)[differ], FORMATS[call.dtype_of(quantity)]
         with np.errstate(all="ignore"):
             ulp = format.spacing(value)
             errors = [np.abs(x[differ] - value).astype(np.float64) / ulp for x in (a, b)]
@@ -132,7 +132,7 @@ def _axis(
     return Axis(
         operator=call.operator,
         dtype=call.dtype,
-        claim=claim,
+        quantity=quantity,
         axis=axis,
         first=first,
         second=second,

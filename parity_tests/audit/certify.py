@@ -1,4 +1,4 @@
-"""The true values of a claim, enclosed twice: all of them by an evaluation with a bound on its own error,
+"""The true values of a quantity, enclosed twice: all of them by an evaluation with a bound on its own error,
 chosen ones by balls.
 
 Note [Filter first]
@@ -127,32 +127,34 @@ class Truth:
             bits *= 2
 
 
-def truths(call: Call, claims: Sequence[str], grad_output: np.ndarray | None = None) -> dict[str, Truth]:
-    """The true value of each claim: ``"forward"`` alone, or names of arguments whose gradients are meant."""
-    halves = FORMATS[call.dtype_of(claims[0])].precision < FLOAT32.precision
+def truths(call: Call, quantities: Sequence[str], grad_output: np.ndarray | None = None) -> dict[str, Truth]:
+    """The true value of each quantity: ``"forward"`` alone, or names of arguments whose gradients are
+    meant.
+    """
+    halves = FORMATS[call.dtype_of(quantities[0])].precision < FLOAT32.precision
     arithmetics = (IN_FLOAT64, IN_DOUBLE_DOUBLE) if halves else (IN_DOUBLE_DOUBLE, IN_FLOAT64)
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
-        first, second = (enclosed(call, claims, grad_output, arithmetic) for arithmetic in arithmetics)
-    made = {}
-    for claim in claims:
-        value, error = Evaluation.of(first[claim])
-        source = chosen_balls(call, claim, grad_output, value.shape)
-        format, key = FORMATS[call.dtype_of(claim)], key_of(call, claim, grad_output)
-        made[claim] = Truth(value, error, format, source, Evaluation.of(second[claim]), key)
-    return made
+        first, second = (enclosed(call, quantities, grad_output, arithmetic) for arithmetic in arithmetics)
+    by_quantity = {}
+    for quantity in quantities:
+        value, error = Evaluation.of(first[quantity])
+        source = chosen_balls(call, quantity, grad_output, value.shape)
+        format, key = FORMATS[call.dtype_of(quantity)], key_of(call, quantity, grad_output)
+        by_quantity[quantity] = Truth(value, error, format, source, Evaluation.of(second[quantity]), key)
+    return by_quantity
 
 
-def key_of(call: Call, claim: str, grad_output: np.ndarray | None) -> int:
+def key_of(call: Call, quantity: str, grad_output: np.ndarray | None) -> int:
     """A number that follows from the arguments of a call."""
-    found = crc32(f"{call.operator} {call.dtype} {claim}".encode())
+    key = crc32(f"{call.operator} {call.dtype} {quantity}".encode())
     for array in (*call.arguments.values(), grad_output):
         if isinstance(array, np.ndarray):
-            found = crc32(array.tobytes(), found)
-    return found
+            key = crc32(array.tobytes(), key)
+    return key
 
 
 def chosen_balls(
-    call: Call, claim: str, grad_output: np.ndarray | None, shape: tuple[int, ...]
+    call: Call, quantity: str, grad_output: np.ndarray | None, shape: tuple[int, ...]
 ) -> Callable[[np.ndarray, int], Sequence[Any]]:
     """What encloses chosen elements of a result of ``shape``; see Note [Rows in balls]."""
     held: dict[int, np.ndarray] = {}
@@ -162,7 +164,7 @@ def chosen_balls(
             if sum(map(len, held.values())) > HELD:
                 held.clear()
             with balls.precision(bits):
-                held[bits] = np.asarray(in_balls(call, claim, grad_output), dtype=object).reshape(-1)
+                held[bits] = np.asarray(in_balls(call, quantity, grad_output), dtype=object).reshape(-1)
         return [flint.arb(ball) for ball in held[bits][indices]]
 
     def of_elements(indices: np.ndarray, bits: int) -> Sequence[Any]:
@@ -171,16 +173,16 @@ def chosen_balls(
             None if grad_output is None else grad_output.reshape(-1)[indices],
         )
         with balls.precision(bits):
-            return list(in_balls(part, claim, upstream))
+            return list(in_balls(part, quantity, upstream))
 
     rows: dict[tuple[int, int], np.ndarray] = {}
 
     def of_rows(indices: np.ndarray, bits: int) -> Sequence[Any]:
-        found: list[Any] = [None] * len(indices)
-        row_of, column_of = _places(call, claim, shape, indices)
+        enclosed_elements: list[Any] = [None] * len(indices)
+        row_of, column_of = _places(call, quantity, shape, indices)
         order = np.argsort(row_of, kind="stable")
-        asked, begins = np.unique(row_of[order], return_index=True)
-        positions = dict(zip(asked.tolist(), np.split(order, begins[1:]), strict=True))
+        row_numbers, begins = np.unique(row_of[order], return_index=True)
+        positions = dict(zip(row_numbers.tolist(), np.split(order, begins[1:]), strict=True))
         if sum(map(len, rows.values())) > HELD:
             rows.clear()
         missing = [row for row in positions if (row, bits) not in rows]
@@ -188,30 +190,30 @@ def chosen_balls(
         if plain := sorted(set(missing) - set(long)):
             part, upstream = several(call, grad_output, np.asarray(plain))
             with balls.precision(bits):
-                result = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(len(plain), -1)
+                result = np.asarray(in_balls(part, quantity, upstream), dtype=object).reshape(len(plain), -1)
             rows.update(((row, bits), line) for row, line in zip(plain, result, strict=True))
         for row, at in positions.items():
             line, columns = rows.get((row, bits)), column_of[at]
             if line is None:
-                part, upstream, columns = _short_row(call, claim, grad_output, row, columns, bits)
+                part, upstream, columns = _short_row(call, quantity, grad_output, row, columns, bits)
                 with balls.precision(bits):
-                    line = np.asarray(in_balls(part, claim, upstream), dtype=object).reshape(-1)
+                    line = np.asarray(in_balls(part, quantity, upstream), dtype=object).reshape(-1)
             for position, column in zip(at, columns, strict=True):
-                found[position] = flint.arb(line[column])
-        return found
+                enclosed_elements[position] = flint.arb(line[column])
+        return enclosed_elements
 
     if OPERATORS[call.operator].family.has_rows:
-        return of_rows if _has_rows_alone(call, claim) and shape else whole
+        return of_rows if _has_rows_alone(call, quantity) and shape else whole
     return of_elements if call.arguments.get("reduction", "none") == "none" else whole
 
 
-def _has_rows_alone(call: Call, claim: str) -> bool:
+def _has_rows_alone(call: Call, quantity: str) -> bool:
     """Whether each row of a result, or of a gradient, follows from its own row of the input."""
     if call.arguments.get("reduction", "none") != "none":
         return False
     if not OPERATORS[call.operator].targets_classes:
         return True
-    named = claim in (FORWARD, "input") and call.arguments["input"].ndim > 1
+    named = quantity in (FORWARD, "input") and call.arguments["input"].ndim > 1
     return named and _shortened_as(call) is not None
 
 
@@ -231,8 +233,8 @@ def elements(call: Call, indices: np.ndarray) -> Call:
     return replace(call, arguments=picked)
 
 
-def alone(
-    call: Call, claim: str, grad_output: np.ndarray | None, index: int
+def element_alone(
+    call: Call, quantity: str, grad_output: np.ndarray | None, index: int
 ) -> tuple[Call, np.ndarray | None, tuple[int, ...]]:
     """The element with this flat index, of a call that reduces nothing: the call on that element or its row,
     and where it is there.
@@ -245,8 +247,8 @@ def alone(
             (0,),
         )
     input = call.arguments["input"]
-    shape = OPERATORS[call.operator].result_shape(call.arguments) if claim == FORWARD else input.shape
-    row, column = _places(call, claim, shape, indices)
+    shape = OPERATORS[call.operator].result_shape(call.arguments) if quantity == FORWARD else input.shape
+    row, column = _places(call, quantity, shape, indices)
     part, g = several(call, grad_output, row)
     return part, g, (0,) if len(shape) < input.ndim else (0, int(column[0]))
 
@@ -284,7 +286,7 @@ def _along(call: Call) -> int:
 
 
 def _places(
-    call: Call, claim: str, shape: tuple[int, ...], indices: np.ndarray
+    call: Call, quantity: str, shape: tuple[int, ...], indices: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The row and the column of each element of a result, by its flat index."""
     if len(shape) < call.arguments["input"].ndim:  # a result for each row
@@ -295,7 +297,7 @@ def _places(
 
 
 def _short_row(
-    call: Call, claim: str, grad_output: np.ndarray | None, row: int, columns: np.ndarray, bits: int
+    call: Call, quantity: str, grad_output: np.ndarray | None, row: int, columns: np.ndarray, bits: int
 ) -> tuple[Call, np.ndarray | None, np.ndarray]:
     """One row, shortened: the call, its upstream gradient, and where ``columns`` are."""
     part, upstream = several(call, grad_output, np.asarray([row]))
@@ -316,7 +318,7 @@ def _short_row(
             np.searchsorted(chosen, columns),
         )
     target, weight, ignored = int(arguments["target"][0]), arguments["weight"], arguments["ignore_index"]
-    named = columns if claim != FORWARD else columns[:0]
+    named = columns if quantity != FORWARD else columns[:0]
     chosen = np.unique(named if target == ignored else np.append(named, target))
     x, _ = _shortened(x, None, chosen, bits)
     changed = {
@@ -328,7 +330,7 @@ def _short_row(
     return (
         replace(call, arguments=arguments | changed),
         upstream,
-        columns if claim == FORWARD else np.searchsorted(chosen, columns),
+        columns if quantity == FORWARD else np.searchsorted(chosen, columns),
     )
 
 

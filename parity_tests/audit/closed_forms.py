@@ -71,21 +71,21 @@ def form(values: Values, name: str) -> tuple[float, Any]:
     return -1.0, values[name.removeprefix("-")]
 
 
-def forms_of(operator: str, target: str, claim: str) -> tuple[str, ...]:
+def forms_of(operator: str, target: str, quantity: str) -> tuple[str, ...]:
     """The closed forms of the elements that belong to one number, by name; none if the record has none."""
     chosen = targets_of(operator).get(target)
-    return () if chosen is None or isinstance(chosen.forms, Gap) else chosen.forms.get(claim, ())
+    return () if chosen is None or isinstance(chosen.forms, Gap) else chosen.forms.get(quantity, ())
 
 
-def has_pairs(operator: str, claim: str) -> bool:
+def has_pairs(operator: str, quantity: str) -> bool:
     """Whether a result of the pairs (x, 0) and (0, x) has a closed form, for any upstream gradient."""
     record, facet = OPERATORS[operator], every_number(operator)
-    if not record.family.has_rows or isinstance(facet, Gap) or not forms_of(operator, "", claim):
+    if not record.family.has_rows or isinstance(facet, Gap) or not forms_of(operator, "", quantity):
         return False
-    return claim == FORWARD or record.targets_classes or not isinstance(facet.gradient, Gap)
+    return quantity == FORWARD or record.targets_classes or not isinstance(facet.gradient, Gap)
 
 
-def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
+def of_pairs(operator: str, x: Any, quantity: str, upstream: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """A result of the pairs (x, 0) and (0, x), see Note [What is exhausted], with a bound on its error; nan
     where x is nan or the record says that it is undefined. It has a row for each x.
 
@@ -99,13 +99,13 @@ def of_pairs(operator: str, x: Any, claim: str, upstream: np.ndarray | None) -> 
         for undefined in facet.undefined_at:
             x = np.where(x == undefined, np.nan, x)
         values = of_logits(x)
-        if claim != FORWARD and not isinstance(facet.gradient, Gap):
+        if quantity != FORWARD and not isinstance(facet.gradient, Gap):
             assert upstream is not None
             value, size = facet.gradient(values, upstream)
         else:
-            signed = [form(values, name) for name in forms_of(operator, "", claim)]
+            signed = [form(values, name) for name in forms_of(operator, "", quantity)]
             value = np.stack([sign * size for sign, size in signed], axis=1)
-            if claim != FORWARD:
+            if quantity != FORWARD:
                 assert upstream is not None
                 value = value.reshape(-1, 2) * upstream[:, None]
             size = np.abs(value)

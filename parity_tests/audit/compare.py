@@ -97,15 +97,15 @@ def parse_gate(expression: str) -> tuple[Gate, ...]:
 def _parse(part: str, whole: str) -> Gate:
     if part == DIFFERING:
         return Gate(DIFFERING)
-    found = _GROWTH.fullmatch(part)
-    if not found:
+    match = _GROWTH.fullmatch(part)
+    if not match:
         raise GateError(f"{whole!r}: {part!r} is no gate: {ALLOWED}")
-    if found["field"] not in FIELDS:
-        raise GateError(f"{whole!r}: {found['field']!r} is no field: {ALLOWED}")
-    growth = float(found["number"])
+    if match["field"] not in FIELDS:
+        raise GateError(f"{whole!r}: {match['field']!r} is no field: {ALLOWED}")
+    growth = float(match["number"])
     if not math.isfinite(growth):
-        raise GateError(f"{whole!r}: {found['number']} is not finite: {ALLOWED}")
-    return Gate(found["field"], growth, bool(found["percent"]))
+        raise GateError(f"{whole!r}: {match['number']} is not finite: {ALLOWED}")
+    return Gate(match["field"], growth, bool(match["percent"]))
 
 
 def gate(comparison: Comparison, expression: str) -> list[str]:

@@ -54,7 +54,7 @@ def in_doubt(truth: Truth, indices: np.ndarray) -> tuple[np.ndarray, int]:
     if len(indices) <= FEW or truth.second is None:
         return np.ones(len(indices), dtype=bool), 0
     doubtful = ~_witnessed(truth)[indices]
-    doubtful[drawn(truth.key, len(indices))] = True
+    doubtful[sampled_elements(truth.key, len(indices))] = True
     return doubtful, SAMPLE
 
 
@@ -79,7 +79,7 @@ def _witnessed(truth: Truth) -> np.ndarray:
     return room <= FLOOR * spacing(truth.format, smallest)
 
 
-def drawn(key: int, among: int) -> np.ndarray:
+def sampled_elements(key: int, among: int) -> np.ndarray:
     """The elements of the sample, each drawn from all of them: one may be there twice."""
     return np.random.Generator(np.random.Philox(key)).integers(0, among, SAMPLE)
 

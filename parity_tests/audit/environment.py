@@ -28,7 +28,7 @@ PREFIXES = (
 
 def environment(device: str) -> dict[str, str]:
     """What numbers were measured with, under the names that an audit's file has for it."""
-    found = {
+    facts = {
         "torch": torch.__version__,
         "python": platform.python_version(),
         **{name: machine.installed(name) for name in PACKAGES},
@@ -38,10 +38,10 @@ def environment(device: str) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
     }
     if torch.cuda.is_available():
-        found["CUDA"] = str(torch.version.cuda)
+        facts["CUDA"] = str(torch.version.cuda)
     if device.startswith("cuda"):
-        found["GPU"] = machine.gpu(device)
-        found["TF32"] = (
+        facts["GPU"] = machine.gpu(device)
+        facts["TF32"] = (
             f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
         )
-    return found | machine.variables(PREFIXES)
+    return facts | machine.variables(PREFIXES)

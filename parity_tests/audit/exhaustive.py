@@ -122,9 +122,9 @@ class Sweep:
             .reshape(shape)
         )
 
-    def of_each(self, claim: str) -> int:
+    def of_each(self, quantity: str) -> int:
         """How many elements of a result belong to one input."""
-        return _of_each(self.operator, self.dtype, self.target)[claim]
+        return _of_each(self.operator, self.dtype, self.target)[quantity]
 
 
 @cache
@@ -154,7 +154,7 @@ def sweeps(operators: Sequence[str], dtypes: Sequence[str], seed: int = 0) -> li
     ]
 
 
-def claims(sweep: Sweep) -> list[tuple[str, str]]:
-    """The results of a sweep: each claim, and the kind of upstream gradient."""
+def quantities(sweep: Sweep) -> list[tuple[str, str]]:
+    """The results of a sweep: each quantity, and the kind of upstream gradient."""
     gradients = sweep.call_on(np.zeros(1)).differentiable
-    return [(FORWARD, ""), *((claim, kind) for kind in UPSTREAM for claim in gradients)]
+    return [(FORWARD, ""), *((quantity, kind) for kind in UPSTREAM for quantity in gradients)]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.audit.certify import alone, truths
-from torch_loss_parity.audit.exhaustive import Sweep, claims
+from torch_loss_parity.audit.certify import element_alone, truths
+from torch_loss_parity.audit.exhaustive import Sweep, quantities
 from torch_loss_parity.audit.exhaustive_parts import Part, sha256
 from torch_loss_parity.audit.record import Figure, Worst
 from torch_loss_parity.audit.single_row import extent
@@ -17,11 +17,16 @@ from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load, run_subject
 
 
 def figures(
-    sweep: Sweep, results: Sequence[Mapping[str, Any]], subject_name: str, device: str
+    sweep: Sweep,
+    results: Sequence[Mapping[str, Any]],
+    subject_name: str,
+    device: str,
+    profile: str = DEFAULT.name,
 ) -> list[Figure]:
     """The figures of a sweep, from the results of all its parts in their order."""
     inputs = (
@@ -29,13 +34,13 @@ def figures(
         if len(results) == 1
         else sha256(*(result["inputs"].encode() for result in results))
     )
-    subject = load(subject_name, (sweep.operator,))
+    subject = load(subject_name, (sweep.operator,), profile)
     rows, classes = extent(sweep.call_on(np.zeros(1)))
-    made = []
-    for claim, kind in claims(sweep):
+    measured = []
+    for quantity, kind in quantities(sweep):
         added: dict[str, Part] = {}
         for name in dict.fromkeys((subject_name, "torch")):
-            key = f"{name} {claim} {kind}"
+            key = f"{name} {quantity} {kind}"
             if key not in results[0]["parts"]:
                 continue
             added[name] = Part()
@@ -44,11 +49,11 @@ def figures(
         if subject_name not in added:
             continue
         options = {"target": sweep.target, "grad_output": kind}
-        made.append(
+        measured.append(
             Figure(
                 operator=sweep.operator,
                 dtype=sweep.dtype,
-                claim=claim,
+                quantity=quantity,
                 how="exhaustive",
                 classes=classes,
                 rows=sweep.patterns * rows,
@@ -58,21 +63,21 @@ def figures(
                 inputs=inputs,
                 subject=added[subject_name].measures(),
                 torch=added["torch"].measures() if subject_name != "torch" else None,
-                worst=worst(sweep, claim, kind, added[subject_name], subject, device),
+                worst=worst(sweep, quantity, kind, added[subject_name], subject, device),
             )
         )
-    return made
+    return measured
 
 
-def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:
+def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:
     """The worst element, found again from its number, with a script that shows it."""
     number = max(part.errors.worst, 0)
-    pattern, index = divmod(number, sweep.of_each(claim))
+    pattern, index = divmod(number, sweep.of_each(quantity))
     call = sweep.call(pattern, 1)
     upstream = sweep.grad_output(kind, call, pattern) if kind else None
-    one, g, at = alone(call, claim, upstream, index)
-    true = truths(one, (claim,), g)[claim]
-    bound = expected(one, (claim,), g)[claim]
+    one, g, at = element_alone(call, quantity, upstream, index)
+    true = truths(one, (quantity,), g)[quantity]
+    bound = expected(one, (quantity,), g, profile=subject.profile)[quantity]
     observed = {}
     for name in dict.fromkeys((subject.name, "torch")):
         with of_the_subject(subject):
@@ -80,11 +85,11 @@ def worst(sweep: Sweep, claim: str, kind: str, part: Part, subject: Subject, dev
             run = (
                 run_subject.forward(implementation, one, device)
                 if g is None
-                else run_subject.gradients(implementation, one, device, g)[claim]
+                else run_subject.gradients(implementation, one, device, g)[quantity]
             )
             observed[name] = np.asarray(run)[at]
     finding = judge_quantity(
-        subject, device, None, one, claim, _placed(true.value, at, observed[subject.name]), bound, g
+        subject, device, None, one, quantity, _placed(true.value, at, observed[subject.name]), bound, g
     )
     arguments = {name: value for name, value in one.arguments.items() if isinstance(value, np.ndarray)}
     if g is not None:

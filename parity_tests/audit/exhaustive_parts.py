@@ -12,15 +12,17 @@ import numpy as np
 from torch_loss_parity.audit.certify import Evaluation, Truth, chosen_balls, key_of, truths
 from torch_loss_parity.audit.closed_forms import has_pairs, of_pairs
 from torch_loss_parity.audit.errors import Errors
-from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, claims
+from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, quantities
 from torch_loss_parity.audit.record import Measures, Record, Size
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.subjects import load, run_subject
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.subjects import Subject, load, run_subject
 
+TORCH = "torch"
 STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
 
 
@@ -70,18 +72,27 @@ def sha256(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
+def subjects_of(sweep: Sweep, name: str, profile: str) -> dict[str, Subject]:
+    """The subject by its name, under a profile, and torch where that is another."""
+    subjects = {name: load(name, (sweep.operator,), profile)}
+    return subjects if name == TORCH else {**subjects, TORCH: load(TORCH, (sweep.operator,))}
+
+
+def measure(
+    sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
+) -> dict[str, Any]:
     """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
     another.
 
     Returns
     -------
     dict
-        ``parts``, a `Part` for each "implementation claim upstream"; ``inputs``, the hash of the arguments;
-        ``seconds``, taken by the subject and by the whole.
+        ``parts``, a `Part` for each "implementation quantity upstream"; ``inputs``, the hash of the
+        arguments; ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
-    names = dict.fromkeys((subject_name, "torch"))
+    subjects = subjects_of(sweep, subject_name, profile)
+    under = subjects[subject_name].profile
     seconds = 0.0
     call = sweep.call(first, count)
     digest = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
@@ -89,26 +100,26 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     for kind in UPSTREAM:
         upstream = sweep.grad_output(kind, call, first)
         digest.append(upstream.tobytes())
-        wanted = [claim for claim, of in claims(sweep) if of == kind]
-        bounds, true = expected(call, wanted, upstream), _truths(sweep, call, wanted, upstream)
+        wanted = [quantity for quantity, of in quantities(sweep) if of == kind]
+        bounds = expected(call, wanted, upstream, profile=under)
+        true = _truths(sweep, call, wanted, upstream)
         if kind == UPSTREAM[0]:
-            bounds |= expected(call, (FORWARD,))
+            bounds |= expected(call, (FORWARD,), profile=under)
             true |= _truths(sweep, call, [FORWARD], None)
             wanted.insert(0, FORWARD)
-        for name in names:
-            subject = load(name, (sweep.operator,))
+        for name, subject in subjects.items():
             at = time.perf_counter()
             with of_the_subject(subject):
                 observed = run_subject.results(subject, call, device, upstream)
             seconds += (time.perf_counter() - at) * (name == subject_name)
-            for claim in wanted:
-                g = None if claim == FORWARD else upstream
-                start = first * sweep.of_each(claim)
+            for quantity in wanted:
+                g = None if quantity == FORWARD else upstream
+                start = first * sweep.of_each(quantity)
                 finding = judge_quantity(
-                    subject, device, None, call, claim, observed[claim], bounds[claim], g
+                    subject, device, None, call, quantity, observed[quantity], bounds[quantity], g
                 )
-                parts[f"{name} {claim} {'' if g is None else kind}"] = Part(
-                    errors=Errors.of(observed[claim], true[claim], bounds[claim], start=start),
+                parts[f"{name} {quantity} {'' if g is None else kind}"] = Part(
+                    errors=Errors.of(observed[quantity], true[quantity], bounds[quantity], start=start),
                     fraction=finding.strict.fraction,
                     standing="fail"
                     if not finding.verdict.passes
@@ -116,7 +127,7 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
                     if finding.divergence
                     else "pass",
                     divergence=finding.divergence,
-                    outputs=sha256(observed[claim].tobytes()),
+                    outputs=sha256(observed[quantity].tobytes()),
                 )
     return {
         "parts": {name: part.model_dump(mode="json") for name, part in parts.items()},
@@ -129,18 +140,18 @@ def _truths(sweep: Sweep, call: Call, wanted: Sequence[str], upstream: np.ndarra
     """The true values of a range; those of pairs in closed form: log(1 + e^-x) is lost in the sum over a row,
     and would go to balls.
     """
-    closed = [claim for claim in wanted if has_pairs(sweep.operator, claim)]
-    made = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
+    closed = [quantity for quantity in wanted if has_pairs(sweep.operator, quantity)]
+    by_quantity = truths(call, others, upstream) if (others := [c for c in wanted if c not in closed]) else {}
     if not closed:
-        return made
+        return by_quantity
     numbers = call.arguments["input"].size // sweep.of_each("input")
     x = call.arguments["input"].reshape(numbers, -1)[:, 0]
     with np.errstate(invalid="ignore"):  # some patterns of nan are no longer what they were in another format
         wide = DoubleDouble.of(x)
-    for claim in closed:
-        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
-        evaluated = [of_pairs(sweep.operator, each, claim, upstream) for each in (x, wide)]
+    for quantity in closed:
+        shape = output_shape(call) if quantity == FORWARD else call.arguments[quantity].shape
+        evaluated = [of_pairs(sweep.operator, each, quantity, upstream) for each in (x, wide)]
         first, second = (Evaluation(value.reshape(shape), error.reshape(shape)) for value, error in evaluated)
-        source, key = chosen_balls(call, claim, upstream, shape), key_of(call, claim, upstream)
-        made[claim] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
-    return made
+        source, key = chosen_balls(call, quantity, upstream, shape), key_of(call, quantity, upstream)
+        by_quantity[quantity] = Truth(first.value, first.error, FORMATS[sweep.dtype], source, second, key)
+    return by_quantity

@@ -213,5 +213,5 @@ class _Schema(GenerateJsonSchema):
 
 def schema() -> str:
     """The JSON Schema of audit.json, as text."""
-    made = Audit.model_json_schema(schema_generator=_Schema, mode="serialization")
-    return json.dumps({"$schema": _Schema.schema_dialect} | made, indent=1, sort_keys=True) + "\n"
+    model = Audit.model_json_schema(schema_generator=_Schema, mode="serialization")
+    return json.dumps({"$schema": _Schema.schema_dialect} | model, indent=1, sort_keys=True) + "\n"

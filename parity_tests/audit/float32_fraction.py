@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.audit.float32_claim import Claim
+from torch_loss_parity.audit.float32_result import SweepResult
 from torch_loss_parity.audit.float32_tally import Tally
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding
-from torch_loss_parity.ledger import ledger
 
 SAMPLES = 12
 MARGIN = 1.02  # beyond the spread of the samples
@@ -25,17 +25,17 @@ RESOLUTION = 1.05  # of a fraction, as of the verdict's
 AT_ONCE = 2**11  # inputs that are judged together
 
 
-def worst_fraction(claim: Claim, tally: Tally) -> Finding:
+def worst_fraction(result: SweepResult, tally: Tally) -> Finding:
     """The worst error / allowed; see the note. The finding passes, or is known, where all elements are."""
     inputs, size = len(tally.observed), tally.block
     blocks = np.arange(0, inputs, size)
-    rng = np.random.default_rng(claim.first)
+    rng = np.random.default_rng(result.first)
     drawn = (
         blocks[:, None] + rng.integers(0, np.minimum(size, inputs - blocks)[:, None], (len(blocks), SAMPLES))
     ).reshape(-1)
     sampled = np.unique(np.concatenate([drawn, tally.worst]))
-    worst = claim.finding(sampled, tally.observed)
-    least, spread = _least_allowed(claim, tally, sampled)
+    worst = result.finding(sampled, tally.observed)
+    least, spread = _least_allowed(result, tally, sampled)
     with np.errstate(all="ignore"):
         smallest = least / (MARGIN * spread)
         of_blocks = np.asarray(
@@ -57,12 +57,14 @@ def worst_fraction(claim: Claim, tally: Tally) -> Finding:
     # Largest first, until no other can be worse. A fraction is judged by whole rows, whose shared error can
     # only make it larger.
     while len(left) and rank[0] > _enough(worst):
-        found = claim.finding(left[:AT_ONCE], tally.observed)
-        worst = max(worst, found, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction))
+        candidate = result.finding(left[:AT_ONCE], tally.observed)
+        worst = max(
+            worst, candidate, key=lambda finding: (not finding.verdict.passes, finding.strict.fraction)
+        )
         left, rank = left[AT_ONCE:], rank[AT_ONCE:]
     if worst.strict.fraction <= 1 or not worst.verdict.passes:
         return worst
-    return _known(claim, tally, sampled, smallest, worst)
+    return _known(result, tally, sampled, smallest, worst)
 
 
 def _enough(worst: Finding) -> float:
@@ -74,13 +76,13 @@ def _enough(worst: Finding) -> float:
 
 
 def _least_allowed(
-    claim: Claim, tally: Tally, sampled: np.ndarray, entry: ledger.Divergence | None = None
+    result: SweepResult, tally: Tally, sampled: np.ndarray, by: Explanation | None = None
 ) -> tuple[Any, Any]:
     """For each block and element of an input the smallest allowed error / |value|, or the smallest allowed
-    error for an entry, among the samples; and how many times larger the largest is."""
-    allowed, value = claim.allowed(sampled, entry)
+    error for an explanation, among the samples; and how many times larger the largest is."""
+    allowed, value = result.allowed(sampled, by)
     with np.errstate(all="ignore"):
-        ratio = allowed if entry else (allowed / np.abs(value)).astype(np.float64)
+        ratio = allowed if by else (allowed / np.abs(value)).astype(np.float64)
     # What has no error to speak of, or none that can be said, ranks nothing.
     usable = np.isfinite(ratio) & (ratio > 0)
     least = np.full((len(tally.largest_absolute), ratio.shape[1]), np.inf)
@@ -90,10 +92,11 @@ def _least_allowed(
     return least, np.where(most > 0, most / least, 1.0)
 
 
-def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray, worst: Finding) -> Finding:
+def _known(
+    result: SweepResult, tally: Tally, sampled: np.ndarray, smallest: np.ndarray, worst: Finding
+) -> Finding:
     """Whether what explains the worst explains every broken bound."""
-    entry = next(entry for entry in ledger.entries() if entry.id == worst.divergence)
-    least, spread = _least_allowed(claim, tally, sampled, entry)
+    least, spread = _least_allowed(result, tally, sampled, worst.explanation)
     with np.errstate(all="ignore"):
         room = (least / (MARGIN * spread)).min(axis=1)
         doubtful = np.asarray(tally.largest_absolute) > room
@@ -103,7 +106,7 @@ def _known(claim: Claim, tally: Tally, sampled: np.ndarray, smallest: np.ndarray
         )
         at = block * tally.block + np.flatnonzero(broken)
         if len(at):
-            found = claim.finding(at, tally.observed)
-            if not found.verdict.passes:
-                return found
+            candidate = result.finding(at, tally.observed)
+            if not candidate.verdict.passes:
+                return candidate
     return worst

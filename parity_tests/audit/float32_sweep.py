@@ -23,13 +23,14 @@ from torch_loss_parity.audit.closed_forms import RELATIVE, form, forms_of
 from torch_loss_parity.audit.error_cells import HALF, cells_of
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import Sweep
-from torch_loss_parity.audit.exhaustive_parts import Part, sha256
-from torch_loss_parity.audit.float32_claim import Claim, closed_forms
+from torch_loss_parity.audit.exhaustive_parts import Part, sha256, subjects_of
 from torch_loss_parity.audit.float32_fraction import worst_fraction
+from torch_loss_parity.audit.float32_result import SweepResult, closed_forms
 from torch_loss_parity.audit.float32_tally import BLOCK, KNOWN, Tally
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import of_the_subject
-from torch_loss_parity.subjects import Subject, load
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 
@@ -62,40 +63,45 @@ def observed_block(
             upstream = torch.zeros_like(output)
             upstream[:, 0] = 1
         (gradient,) = torch.autograd.grad(output, input, upstream)
-        found = {FORWARD: output.detach().cpu().numpy(), "input": gradient.cpu().numpy()}
+        results = {FORWARD: output.detach().cpu().numpy(), "input": gradient.cpu().numpy()}
     seconds = time.perf_counter() - began
-    for claim, result in found.items():
+    for quantity, result in results.items():
         if result.dtype != np.float32:
-            raise WrongResult(f"{claim} has dtype {result.dtype}, expected float32")
-    return {claim: result.reshape(-1, sweep.of_each(claim)) for claim, result in found.items()}, seconds
+            raise WrongResult(f"{quantity} has dtype {result.dtype}, expected float32")
+    return {
+        quantity: result.reshape(-1, sweep.of_each(quantity)) for quantity, result in results.items()
+    }, seconds
 
 
-def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str) -> dict[str, Any]:
+def measure(
+    sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
+) -> dict[str, Any]:
     """As `exhaustive_parts.measure`, for a sweep that has closed forms: the result and the gradient for an
     upstream gradient of 1.
     """
-    began, seconds = time.perf_counter(), dict.fromkeys((subject_name, "torch"), 0.0)
+    subjects = subjects_of(sweep, subject_name, profile)
+    began, seconds = time.perf_counter(), dict.fromkeys(subjects, 0.0)
     values = closed_forms(sweep)
-    claims = (FORWARD, "input")
+    quantities = (FORWARD, "input")
     tallies = {
-        (name, claim): Tally(count, sweep.of_each(claim), f"{name} {claim}", block=BLOCK)
+        (name, quantity): Tally(count, sweep.of_each(quantity), f"{name} {quantity}", block=BLOCK)
         for name in seconds
-        for claim in claims
+        for quantity in quantities
     }
     for at in range(0, count, BLOCK):
         x = np.arange(first + at, first + min(at + BLOCK, count), dtype=np.uint32).view(np.float32)
         with np.errstate(all="ignore"):
             closed = values(x.astype(np.float64))
         for name in seconds:
-            observed, taken = observed_block(sweep, load(name, (sweep.operator,)), device, x)
+            observed, taken = observed_block(sweep, subjects[name], device, x)
             seconds[name] += taken
-            for claim in claims:
-                forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, claim)]
-                tallies[name, claim].add(at, x, observed[claim], forms)
+            for quantity in quantities:
+                forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, quantity)]
+                tallies[name, quantity].add(at, x, observed[quantity], forms)
     parts = {}
-    for (name, claim), tally in tallies.items():
-        source = Claim(sweep, first, claim, load(name, (sweep.operator,)), device)
-        parts[f"{name} {claim} {'' if claim == FORWARD else '1'}"] = _part(source, tally).model_dump(
+    for (name, quantity), tally in tallies.items():
+        source = SweepResult(sweep, first, quantity, subjects[name], device)
+        parts[f"{name} {quantity} {'' if quantity == FORWARD else '1'}"] = _part(source, tally).model_dump(
             mode="json"
         )
     return {
@@ -105,11 +111,11 @@ def measure(sweep: Sweep, first: int, count: int, subject_name: str, device: str
     }
 
 
-def _part(claim: Claim, tally: Tally) -> Part:
+def _part(result: SweepResult, tally: Tally) -> Part:
     """What the blocks counted and what was measured apart, with the verdict."""
     numbers = np.concatenate(tally.apart)
     observed = tally.observed.reshape(-1)
-    apart = claim.errors(numbers, observed[numbers])
+    apart = result.errors(numbers, observed[numbers])
     checked = (
         (tally.largest - 4 * KNOWN, apart.max_ulp),
         (tally.largest_relative - 2 * RELATIVE, apart.max_relative),
@@ -119,9 +125,9 @@ def _part(claim: Claim, tally: Tally) -> Part:
             raise AssertionError(
                 f"the largest error of the blocks is {of_blocks!r}, the largest certified {certified!r}"
             )
-    key = crc32(f"{claim.sweep.name} {claim.claim} {claim.first}".encode())
-    sample = doubts.drawn(key, observed.size)
-    seen = claim.try_closed_forms(sample, observed[sample])
+    key = crc32(f"{result.sweep.name} {result.quantity} {result.first}".encode())
+    sample = doubts.sampled_elements(key, observed.size)
+    seen = result.try_closed_forms(sample, observed[sample])
     tally.counts[:1] += tally.right
     counted = {int(cell): int(tally.counts[cell]) for cell in np.flatnonzero(tally.counts)}
     half = int(cells_of(np.asarray([HALF]))[0])
@@ -136,7 +142,7 @@ def _part(claim: Claim, tally: Tally) -> Part:
         slack=2 * KNOWN * counted_elements,
         worst=-1,
     )
-    finding = worst_fraction(claim, tally)
+    finding = worst_fraction(result, tally)
     return Part(
         errors=apart + blocks,
         fraction=finding.strict.fraction,

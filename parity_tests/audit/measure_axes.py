@@ -10,7 +10,7 @@ from torch_loss_parity.audit.axes import (
     Results,
     case_of,
     compared,
-    drawn,
+    drawn_call,
     one_by_one,
     plainly,
     strided,
@@ -22,6 +22,7 @@ from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNCOMPILAB
 from torch_loss_parity.claims.transforms.compilation import run as run_compiled
 from torch_loss_parity.claims.transforms.compiled_calls import Program
 from torch_loss_parity.judging.judge import of_the_subject
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import BUILTIN
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
@@ -35,8 +36,8 @@ WAYS: Mapping[str, tuple[str, str, Callable[..., Results]]] = {
 
 def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]) -> str:
     """How much each axis changes, of one operator in one dtype."""
-    subject = loaded(conditions.subject)
-    call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+    subject = loaded(conditions.subject, conditions.profile)
+    call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     known = Known(call, grad_output)
     parts = []
     for name in names:
@@ -57,8 +58,10 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
     """Eager and compiled: all operators in one graph, which saves most of the time, unless one of them cannot
     be compiled.
     """
-    subject = loaded(conditions.subject)
-    programs = [Program.of(case_of(operator, dtype, conditions.seed)) for operator in operators]
+    subject = loaded(conditions.subject, conditions.profile)
+    programs = [
+        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype) for name in operators
+    ]
 
     def both() -> Part:
         with of_the_subject(subject):
@@ -66,9 +69,9 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
                 run_compiled(programs, subject, conditions.device, backend, fullgraph=subject.name in BUILTIN)
                 for backend in (None, INDUCTOR)
             ]
-        found: list[Axis] = []
+        changes: list[Axis] = []
         for program, one, other in zip(programs, *ways, strict=True):
-            found += compared(
+            changes += compared(
                 "compile",
                 "eager",
                 INDUCTOR,
@@ -77,7 +80,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
                 program.call,
                 Known(program.call, program.grad_output),
             )
-        return Part(axes=tuple(found))
+        return Part(axes=tuple(changes))
 
     what = f"eager and compiled of {', '.join(operators)}, {dtype}"
     part = attempted(what, both)
@@ -99,8 +102,8 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
 
 def results(conditions: Conditions, operator: str, dtype: str) -> tuple[Results, str]:
     """What the subject returns in this process, and what is wrong with it."""
-    subject = loaded(conditions.subject)
-    call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+    subject = loaded(conditions.subject, conditions.profile)
+    call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     try:
         with of_the_subject(subject):
             return plainly(subject, call, conditions.device, grad_output), ""

@@ -21,7 +21,7 @@ from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
 from torch_loss_parity.audit.worst import worst
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
 from torch_loss_parity.judging.comparison import Verdict
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS
@@ -36,14 +36,14 @@ def draw(conditions: Conditions, case: Case) -> str:
     """The figures of a case: of its result, and of its gradients."""
     operator = OPERATORS[case.operator]
     call = operator.call(case)
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     options = {
         name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
     }
     parts = []
-    for claims, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
+    for quantities, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
         attempt = partial(
-            _figures, conditions, case, call, claims, grad_output, "random", case.values, options
+            _figures, conditions, case, call, quantities, grad_output, "random", case.values, options
         )
         parts.append(attempted(f"{what} of {case}", attempt))
     return Part.of(parts).model_dump_json()
@@ -53,28 +53,31 @@ def _figures(
     conditions: Conditions,
     case: Case | None,
     call: Call,
-    claims: Sequence[str],
+    quantities: Sequence[str],
     grad_output: np.ndarray,
     how: Literal["random", "searched"],
     values: str,
     options: Mapping[str, str],
 ) -> Part:
-    subject, device = loaded(conditions.subject), conditions.device
-    observed = _observed(subject, device, call, claims, grad_output)
-    beside = _observed(loaded(TORCH), device, call, claims, grad_output) if subject.name != TORCH else {}
-    upstream = None if FORWARD in claims else grad_output
-    bounds, true = expected(call, claims, upstream), truths(call, claims, upstream)
+    subject, device = loaded(conditions.subject, conditions.profile), conditions.device
+    observed = _observed(subject, device, call, quantities, grad_output)
+    beside = _observed(loaded(TORCH), device, call, quantities, grad_output) if subject.name != TORCH else {}
+    upstream = None if FORWARD in quantities else grad_output
+    bounds = expected(call, quantities, upstream, profile=subject.profile)
+    true = truths(call, quantities, upstream)
     rows, classes = extent(call)
-    found = []
-    for claim in claims:
-        measured = partial(_measures, device, case, call, claim, upstream, bounds[claim], true[claim])
-        measures, verdict = measured(subject, observed[claim])
-        torch = beside.get(claim)
-        found.append(
+    figures = []
+    for quantity in quantities:
+        measured = partial(
+            _measures, device, case, call, quantity, upstream, bounds[quantity], true[quantity]
+        )
+        measures, verdict = measured(subject, observed[quantity])
+        torch = beside.get(quantity)
+        figures.append(
             Figure(
                 operator=call.operator,
                 dtype=call.dtype,
-                claim=claim,
+                quantity=quantity,
                 how=how,
                 classes=classes,
                 rows=rows,
@@ -84,32 +87,34 @@ def _figures(
                 inputs=_hash(call.arguments, upstream),
                 subject=measures,
                 torch=None if torch is None else measured(loaded(TORCH), torch)[0],
-                worst=worst(subject, device, case, call, claim, grad_output, verdict, true[claim], torch),
+                worst=worst(
+                    subject, device, case, call, quantity, grad_output, verdict, true[quantity], torch
+                ),
             )
         )
-    return Part(figures=tuple(found))
+    return Part(figures=tuple(figures))
 
 
 def _observed(
-    subject: Subject, device: str, call: Call, claims: Sequence[str], grad_output: np.ndarray
+    subject: Subject, device: str, call: Call, quantities: Sequence[str], grad_output: np.ndarray
 ) -> Results:
     with of_the_subject(subject):
-        if FORWARD in claims:
-            found: Results = {FORWARD: run_subject.forward(subject, call, device)}
+        if FORWARD in quantities:
+            results: Results = {FORWARD: run_subject.forward(subject, call, device)}
         else:
-            found = run_subject.gradients(subject, call, device, grad_output)
-    for claim, result in found.items():
-        shape = output_shape(call) if claim == FORWARD else call.arguments[claim].shape
+            results = run_subject.gradients(subject, call, device, grad_output)
+    for quantity, result in results.items():
+        shape = output_shape(call) if quantity == FORWARD else call.arguments[quantity].shape
         if result.shape != shape:
-            raise WrongResult(f"{claim} has shape {result.shape}, expected {shape}")
-    return found
+            raise WrongResult(f"{quantity} has shape {result.shape}, expected {shape}")
+    return results
 
 
 def _measures(
     device: str,
     case: Case | None,
     call: Call,
-    claim: str,
+    quantity: str,
     grad_output: np.ndarray | None,
     bound: Rounded,
     truth: Truth,
@@ -117,7 +122,7 @@ def _measures(
     observed: np.ndarray,
 ) -> tuple[Measures, Verdict]:
     """The measures of a result, and the verdict on the element with the largest error."""
-    finding = judge_quantity(subject, device, case, call, claim, observed, bound, grad_output)
+    finding = judge_quantity(subject, device, case, call, quantity, observed, bound, grad_output)
     errors = Errors.of(observed, truth, bound)
     standing: Literal["pass", "known", "fail"]
     standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
@@ -159,29 +164,29 @@ def _measures(
 
 def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -> str:
     """SHA-256 of the bytes of all arguments."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, value in sorted((dict(arguments) | {"grad_output": grad_output}).items()):
         if value is not None:
-            found.update(name.encode())
-            found.update(
+            digest.update(name.encode())
+            digest.update(
                 np.ascontiguousarray(value).tobytes()
                 if isinstance(value, np.ndarray)
                 else repr(value).encode()
             )
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
-    """The figures of the worst that is found by climbing, for each claim and each objective."""
-    subject = loaded(conditions.subject)
+    """The figures of the worst that is found by climbing, for each quantity and each objective."""
+    subject = loaded(conditions.subject, conditions.profile)
     record, of = OPERATORS[operator], audited(operator)
     call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []
-    for claim in (FORWARD, *call.differentiable):
+    for quantity in (FORWARD, *call.differentiable):
 
-        def found(claim: str = claim) -> Part:
+        def found(quantity: str = quantity) -> Part:
             searching = Search(
-                subject, conditions.device, operator, dtype, claim, evaluations, conditions.seed
+                subject, conditions.device, operator, dtype, quantity, evaluations, conditions.seed
             )
             return Part.of(
                 [
@@ -189,15 +194,15 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
                         conditions,
                         None,
                         one.call,
-                        (claim,),
+                        (quantity,),
                         one.grad_output,
                         "searched",
                         f"climbed by {one.objective}",
                         {},
                     )
-                    for one in searching.found()
+                    for one in searching.worst_rows()
                 ]
             )
 
-        parts.append(attempted(f"a search for the worst {claim} of {operator}, {dtype}", found))
+        parts.append(attempted(f"a search for the worst {quantity} of {operator}, {dtype}", found))
     return Part.of(parts).model_dump_json()

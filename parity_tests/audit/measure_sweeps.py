@@ -17,7 +17,8 @@ def exhaust(conditions: Conditions, sweep: Sweep) -> str:
     """The figures of every input, where they are few."""
 
     def found() -> Part:
-        result = measure(sweep, 0, sweep.patterns, conditions.subject, conditions.device)
+        of = conditions
+        result = measure(sweep, 0, sweep.patterns, of.subject, of.device, of.profile)
         return _of_sweep(conditions, sweep, [result], sweep.patterns)
 
     return attempted(sweep.name, found).model_dump_json()
@@ -27,11 +28,9 @@ def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
     """A part of every input, to be added to the others."""
 
     def found() -> Part:
-        return Part(
-            swept=json.dumps(
-                float32_sweep.measure(sweep, first, count, conditions.subject, conditions.device)
-            )
-        )
+        of = conditions
+        measured = float32_sweep.measure(sweep, first, count, of.subject, of.device, of.profile)
+        return Part(swept=json.dumps(measured))
 
     return attempted(f"{sweep.name} from {first:#010x}", found).model_dump_json()
 
@@ -54,4 +53,5 @@ def _of_sweep(
         / inputs
         for whose in ("all", "subject")
     }
-    return Part(figures=tuple(figures(sweep, results, conditions.subject, conditions.device)), times=times)
+    found = figures(sweep, results, conditions.subject, conditions.device, conditions.profile)
+    return Part(figures=tuple(found), times=times)

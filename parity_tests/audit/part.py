@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from pydantic import Field
 
 from torch_loss_parity.audit.record import Axis, Figure, Missing, Record
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.profile_files import profile_of
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
@@ -17,14 +19,15 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every unit of a run has in common; ``source`` is a hash of the subject's file, for what is kept of
-    an earlier run.
+    """What every unit of a run has in common; ``profile`` is the name of the one that the subject is judged
+    under, or its file, and ``source`` a hash of the files of both, for what is kept of an earlier run.
     """
 
     subject: str
     device: str
     seed: int
     time_limit: float
+    profile: str = DEFAULT.name
     source: str = ""
 
 
@@ -49,9 +52,13 @@ class Part(Record):
         )
 
 
+def loaded(name: str, profile: str = DEFAULT.name) -> Subject:
+    """A subject, loaded once in each process."""
+    return replace(_loaded(name), profile=profile_of(profile))
+
+
 @cache
-def loaded(name: str) -> Subject:
-    """The subject, loaded once in each process."""
+def _loaded(name: str) -> Subject:
     return load(name, tuple(OPERATORS))
 
 

@@ -15,12 +15,12 @@ from math import prod
 
 from torch_loss_parity.audit.capabilities import capabilities
 from torch_loss_parity.audit.exhaustive import Sweep, sweeps
-from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.float32_result import has_closed_form
 from torch_loss_parity.audit.operator_facets import audited, gaps, is_audited
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
 USUAL, SHORT = 1000, 10  # the length at which every distribution is met, and that of batches
@@ -251,14 +251,14 @@ class Planned:
     missing: tuple[Missing, ...]
 
 
-def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
+def planned(cells: Sequence[Cell], settings: Settings) -> Planned:
     """What is done for the chosen operators and dtypes; operators that are not audited are named."""
-    extent, on_cpu = EXTENTS[knobs.effort_name], knobs.device == "cpu"
+    extent, on_cpu = EXTENTS[settings.effort_name], settings.device == "cpu"
     missing = list(gaps(operator for operator, _ in cells))
     cells = [cell for cell in cells if is_audited(cell[0])]
-    missing += left(extent, knobs) if cells else []
+    missing += left_to_higher_effort(extent, settings) if cells else []
     units: list[Unit] = []
-    if knobs.subject.name != COMPILED:
+    if settings.subject.name != COMPILED:
         together = {dtype: tuple(cell for cell in cells if cell[1] == dtype) for dtype in extent.compiled}
         units += [
             Unit(f"compiled {dtype}", "compiled", of, weight=2.0**17 * len(of))
@@ -274,14 +274,14 @@ def planned(cells: Sequence[Cell], knobs: Settings) -> Planned:
             for name in others
         ]
     for cell in cells:
-        units += measures(cell, extent, knobs.seed, "threads layout batch" if on_cpu else "layout batch")
+        units += measures(cell, extent, settings.seed, "threads layout batch" if on_cpu else "layout batch")
     return Planned(tuple(units), tuple(missing))
 
 
-def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
+def left_to_higher_effort(extent: Extent, settings: Settings) -> Iterator[Missing]:
     """What an effort leaves to a higher one."""
     most = EXTENTS["thorough"]
-    why = f"left to a higher effort than {knobs.effort_name}"
+    why = f"left to a higher effort than {settings.effort_name}"
     if extent.everywhere is not None:
         yield Missing(
             what=f"all distributions at other lengths than {USUAL}, and at other sizes than "
@@ -290,7 +290,7 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
         )
     if extent.usual is not None:
         yield Missing(what=f"other distributions than the first {extent.usual} of each operator", why=why)
-    if extent.longest_of_float64 < max(most.rows) and "float64" in knobs.dtypes:
+    if extent.longest_of_float64 < max(most.rows) and "float64" in settings.dtypes:
         yield Missing(what=f"rows of more than {extent.longest_of_float64} classes in float64", why=why)
     if extent.batches != most.batches:
         yield Missing(what=f"means over {_listed(set(most.batches) - set(extent.batches))} losses", why=why)
@@ -304,24 +304,25 @@ def left(extent: Extent, knobs: Settings) -> Iterator[Missing]:
             f"{_listed(extent.rows)} classes",
             why=why,
         )
-    if knobs.subject.name == COMPILED:
+    if settings.subject.name == COMPILED:
         yield Missing(what="eager and compiled", why="the subject is compiled")
-    elif uncompiled := [dtype for dtype in knobs.dtypes if dtype not in extent.compiled]:
+    elif uncompiled := [dtype for dtype in settings.dtypes if dtype not in extent.compiled]:
         yield Missing(what=f"eager and compiled, {', '.join(uncompiled)}", why=why)
-    if "float32" in knobs.dtypes and not extent.sweeps:
+    if "float32" in settings.dtypes and not extent.sweeps:
         yield Missing(what="all 2**32 numbers of float32, of operators of one number or two", why=why)
-    elif "float32" in knobs.dtypes:
+    elif "float32" in settings.dtypes:
         slow = "there is no closed form to measure 2**32 of them by"
         yield Missing(
             what="all 2**32 numbers of float32: soft targets, random upstream gradients, gradients "
             "of targets",
             why=slow,
         )
-    if not extent.capabilities and knobs.device == "cpu":
+    if not extent.capabilities and settings.device == "cpu":
         yield Missing(what="capabilities", why=why)
-    if knobs.device != "cpu":
+    if settings.device != "cpu":
         yield Missing(
-            what="threads and capabilities", why=f"they are the CPU's, and the subject runs on {knobs.device}"
+            what="threads and capabilities",
+            why=f"they are the CPU's, and the subject runs on {settings.device}",
         )
 
 

@@ -23,7 +23,7 @@ BEYOND_BINS = "≥2⁶⁴"
 HALF = 0.5  # ulp
 
 
-def seen(error: float) -> float:
+def on_scale(error: float) -> float:
     """An error as a scale has it; see Note [Errors on a scale]."""
     return 0.0 if error < EDGES[0] else error if error < EDGES[-1] else math.inf
 
@@ -80,7 +80,7 @@ def by_kind(figures: Iterable[tuple[int, Figure]]) -> Kinds:
     """Figures apart by implementation, and values from gradients."""
     kinds: dict[tuple[str, str], list[tuple[int, Figure, Measures]]] = {}
     for row, figure in figures:
-        kind = "value" if figure.claim == "forward" else "gradient"
+        kind = "value" if figure.quantity == "forward" else "gradient"
         for by, measures in (("torch", figure.torch), ("subject", figure.subject)):
             if measures is not None:
                 kinds.setdefault((by, kind), []).append((row, figure, measures))
@@ -106,7 +106,7 @@ def distribution(id: str, kinds: Kinds) -> Plot:
     }
     shown = [(edge, share) for points in shares.values() for edge, share in points if share > 0]
     note = "" if shown else "every element is exact"
-    worst = [seen(_largest(measured)) for measured in kinds.values()]
+    worst = [on_scale(_largest(measured)) for measured in kinds.values()]
     x = _x_scale([*(edge for edge, _ in shown), *filter(None, worst)] if shown else [0.1, 1.0])
     y = _y_scale([1.0, *(max(share, SMALLEST_SHARE) for _, share in shown)] if shown else [0.01, 1.0])
     series = []
@@ -114,7 +114,7 @@ def distribution(id: str, kinds: Kinds) -> Plot:
         visible = [(x.at(edge), y.at(share)) for edge, share in points if share > 0]
         if not visible:
             continue
-        end = max(x.at(seen(_largest(kinds[by, kind]))), visible[-1][0])
+        end = max(x.at(on_scale(_largest(kinds[by, kind]))), visible[-1][0])
         line = _polyline([*visible, (end, HEIGHT - BOTTOM)])
         area = f"{line}L{visible[0][0]:g} {HEIGHT - BOTTOM:g}z" if by == "subject" else ""
         series.append(Series(by, kind, line=line, area=area))
@@ -203,10 +203,10 @@ def _scatter(
     lines: bool = False,
 ) -> Plot:
     """``errors`` are those of the operator in every dtype: its plots share one scale, and can be compared."""
-    x, y = _x_scale(places.values()), _y_scale([HALF, *map(seen, errors)])
+    x, y = _x_scale(places.values()), _y_scale([HALF, *map(on_scale, errors)])
     series, points, largest = [], [], []
     for (by, kind), measured in kinds.items():
-        placed = [(x.at(places[row]), y.at(seen(m.max_ulp)), row) for row, _, m in measured]
+        placed = [(x.at(places[row]), y.at(on_scale(m.max_ulp)), row) for row, _, m in measured]
         # not quite nothing: on paper a line of no length has no ends to draw
         marks = "".join(f"M{px:g} {py:g}h.01" for px, py in dict.fromkeys((px, py) for px, py, _ in placed))
         tops: dict[float, float] = {}

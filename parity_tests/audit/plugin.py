@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.processes.folders import META
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.subjects.settings import SETTINGS
 
 HERE = Path(__file__).parent
 ITEMS = HERE / "test_audit.py"
@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from torch_loss_parity.audit.session import Session, WrongRequest
 
     try:
-        session = config.stash[SESSION] = Session.asked(config.stash[SETTINGS], option)
+        session = config.stash[SESSION] = Session.from_options(config.stash[SETTINGS], option)
     except WrongRequest as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(session, "parity-audit")

@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+
 SCHEMA: Literal["torch-loss-parity audit"] = "torch-loss-parity audit"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 # Ulps; bin k + 1 begins at EDGES[k], bin 0 holds what is exact or below all of them.
 EDGES = tuple(2.0**k for k in range(-12, 65))
 
@@ -113,7 +115,7 @@ class Figure(Record):
     Attributes
     ----------
     operator, dtype : str
-    claim : str
+    quantity : str
         "forward", or the argument with respect to which a gradient was taken.
     how : {"exhaustive", "random", "searched"}
         Every input there is (the maxima are proven); drawn; climbed to from the worst that was drawn (the
@@ -135,7 +137,7 @@ class Figure(Record):
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     how: Literal["exhaustive", "random", "searched"]
     classes: Count
     rows: Count
@@ -156,7 +158,7 @@ class Figure(Record):
             size = ""
         return " ".join(
             part
-            for part in (self.operator, self.dtype, self.claim, self.how, size, self.values, options)
+            for part in (self.operator, self.dtype, self.quantity, self.how, size, self.values, options)
             if part
         )
 
@@ -181,7 +183,7 @@ class Axis(Record):
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     axis: str
     first: str
     second: str
@@ -220,9 +222,10 @@ class Divergence(Record):
 
 
 class Settings(Record):
-    """What was asked for."""
+    """What was asked for; ``profile`` is that of the arithmetic that the subject is judged under."""
 
     subject: str
+    profile: str = DEFAULT.name
     device: str
     dtypes: tuple[str, ...]
     operators: tuple[str, ...]
@@ -246,7 +249,7 @@ class Audit(Record):
     """
 
     format: Literal["torch-loss-parity audit"] = SCHEMA
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     settings: Settings
     environment: dict[str, str]
     command: str

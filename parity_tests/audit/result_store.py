@@ -28,7 +28,7 @@ import torch
 
 from torch_loss_parity.audit.record import VERSION
 from torch_loss_parity.processes import local_pool, task_pool
-from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.folders import PACKAGE, REFERENCE
 from torch_loss_parity.processes.task_pool import Pool, Task, TaskError
 from torch_loss_parity.subjects import BUILTIN
 
@@ -86,10 +86,10 @@ def environment() -> str:
         str(VERSION),
     )
     digest.update("\0".join(versions).encode())
-    for folder in ("reference", "parity_tests"):
-        for path in sorted((CHECKOUT / folder).rglob("*")):
+    for folder in (REFERENCE, PACKAGE):
+        for path in sorted(folder.rglob("*")):
             if path.suffix in (".py", ".toml"):
-                digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes())
+                digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -38,13 +38,13 @@ class Result:
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     members: tuple[Numbered, ...]
     how: str = ""
 
     @property
     def id(self) -> str:
-        return identifier(self.operator, self.dtype, self.claim)
+        return identifier(self.operator, self.dtype, self.quantity)
 
     @property
     def figures(self) -> list[Figure]:
@@ -166,7 +166,7 @@ class Detail:
             Result(
                 result.operator,
                 result.dtype,
-                result.claim,
+                result.quantity,
                 tuple(m for m in result.members if m.figure.how == how),
                 how,
             )
@@ -181,24 +181,24 @@ class Detail:
 
     @property
     def value(self) -> Result | None:
-        return next((result for result in self.results if result.claim == "forward"), None)
+        return next((result for result in self.results if result.quantity == "forward"), None)
 
     @property
     def gradient(self) -> Result | None:
         """All gradients together, under the first of them."""
-        gradients = [result for result in self.results if result.claim != "forward"]
+        gradients = [result for result in self.results if result.quantity != "forward"]
         if not gradients:
             return None
         return Result(
             self.operator,
             self.dtype,
-            gradients[0].claim,
+            gradients[0].quantity,
             tuple(m for result in gradients for m in result.members),
         )
 
     @property
     def worst_gradient_id(self) -> str:
-        gradients = [result for result in self.results if result.claim != "forward"]
+        gradients = [result for result in self.results if result.quantity != "forward"]
         return max(gradients, key=lambda result: (STANDINGS.index(result.standing), result.fraction)).id
 
 
@@ -214,10 +214,10 @@ def details_of(operator: str, dtypes: Sequence[str], numbered: Sequence[Numbered
 
 
 def _detail(operator: str, dtype: str, members: Sequence[Numbered], errors: Sequence[float]) -> Detail:
-    claims = in_order(("forward", "input"), (member.figure.claim for member in members))
+    quantities = in_order(("forward", "input"), (member.figure.quantity for member in members))
     results = [
-        Result(operator, dtype, claim, tuple(m for m in members if m.figure.claim == claim))
-        for claim in claims
+        Result(operator, dtype, quantity, tuple(m for m in members if m.figure.quantity == quantity))
+        for quantity in quantities
     ]
     results = [result for result in results if result.members]
     kinds = plots.by_kind((member.row, member.figure) for member in members)

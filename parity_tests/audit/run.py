@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch_loss_parity.audit import plan, result_store
 from torch_loss_parity.audit.environment import environment
@@ -22,8 +21,9 @@ from torch_loss_parity.audit.record import Settings as Recorded
 from torch_loss_parity.audit.tasks import perform, summed
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
 STOPPED = "the run was stopped before; run it again to continue"
@@ -35,7 +35,7 @@ class Run:
 
     Parameters
     ----------
-    knobs : Settings
+    settings : Settings
     cells : sequence of (operator, dtype)
         What was asked for; of those that pytest was told to leave out, none.
     directory : Path
@@ -47,7 +47,7 @@ class Run:
         Called with each unit that is finished, and whether an earlier run had finished it.
     """
 
-    knobs: Settings
+    settings: Settings
     cells: Sequence[plan.Cell]
     directory: Path
     workers: int
@@ -61,13 +61,18 @@ class Run:
     _began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.offered = [cell for cell in self.cells if self.knobs.subject.offers(cell[0])]
-        planned = plan.planned(self.offered, self.knobs)
+        self.offered = [cell for cell in self.cells if self.settings.subject.offers(cell[0])]
+        planned = plan.planned(self.offered, self.settings)
         self.units = {unit.name: unit for unit in planned.units}
         self.left_out = planned.missing
-        knobs = self.knobs
+        settings = self.settings
         self._conditions = Conditions(
-            knobs.subject.name, knobs.device, knobs.seed, knobs.time_limit, source(knobs.subject)
+            settings.subject.name,
+            settings.device,
+            settings.seed,
+            settings.time_limit,
+            settings.subject.profile.choice,
+            source(settings.subject),
         )
 
     @property
@@ -79,12 +84,12 @@ class Run:
         units = [unit for unit in self.units.values() if cell in unit.cells]
         while not all(unit.name in self.parts for unit in units):
             self._next()
-        found = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
+        part = Part.of([self.parts[unit.name] for unit in units] + list(self._summed(cell)))
         return Part(
-            figures=tuple(figure for figure in found.figures if (figure.operator, figure.dtype) == cell),
-            axes=tuple(axis for axis in found.axes if (axis.operator, axis.dtype) == cell),
+            figures=tuple(figure for figure in part.figures if (figure.operator, figure.dtype) == cell),
+            axes=tuple(axis for axis in part.axes if (axis.operator, axis.dtype) == cell),
             missing=tuple(
-                missing for missing in found.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}
+                missing for missing in part.missing if {*cell} <= {*re.findall(r"\w+", missing.what)}
             ),
         )
 
@@ -118,42 +123,43 @@ class Run:
     def audit(self) -> Audit:
         """What was found, and what was not."""
         sums = [part for cell in self.offered for part in self._summed(cell)]
-        found = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
-        knobs, asked = self.knobs, self.knobs.operators or tuple(OPERATORS)
-        missing = list(self.left_out) + list(found.missing)
+        whole = Part.of([self.parts[name] for name in self.units if name in self.parts] + sums)
+        settings, operators = self.settings, self.settings.operators or tuple(OPERATORS)
+        missing = list(self.left_out) + list(whole.missing)
         missing += [Missing(what=name, why=STOPPED) for name in self.units if name not in self.parts]
-        for operator in asked:
-            if not knobs.subject.offers(operator):
+        for operator in operators:
+            if not settings.subject.offers(operator):
                 missing.append(
-                    Missing(what=operator, why=f"not offered: {knobs.subject.name} has no {operator}")
+                    Missing(what=operator, why=f"not offered: {settings.subject.name} has no {operator}")
                 )
             else:
-                left = [dtype for dtype in knobs.dtypes if (operator, dtype) not in self.cells]
+                left = [dtype for dtype in settings.dtypes if (operator, dtype) not in self.cells]
                 missing += [
                     Missing(what=f"{operator}, {dtype}", why="pytest was told to leave it out")
                     for dtype in left
                 ]
         return Audit(
             settings=Recorded(
-                subject=knobs.subject.name,
-                device=knobs.device,
-                dtypes=knobs.dtypes,
-                operators=asked,
-                effort=knobs.effort_name,
-                seed=knobs.seed,
+                subject=settings.subject.name,
+                profile=settings.subject.profile.name,
+                device=settings.device,
+                dtypes=settings.dtypes,
+                operators=operators,
+                effort=settings.effort_name,
+                seed=settings.seed,
             ),
-            environment=environment(knobs.device),
-            command=command(knobs),
-            figures=tuple(sorted(found.figures, key=lambda figure: figure.key)),
+            environment=environment(settings.device),
+            command=command(settings),
+            figures=tuple(sorted(whole.figures, key=lambda figure: figure.key)),
             axes=tuple(
                 sorted(
-                    found.axes,
-                    key=lambda axis: (axis.operator, axis.dtype, axis.claim, axis.axis, axis.second),
+                    whole.axes,
+                    key=lambda axis: (axis.operator, axis.dtype, axis.quantity, axis.axis, axis.second),
                 )
             ),
-            divergences=_met(found),
+            divergences=_met(whole),
             missing=tuple(sorted(missing, key=lambda each: (each.what, each.why))),
-            times=found.times | {"all": time.monotonic() - self._began},
+            times=whole.times | {"all": time.monotonic() - self._began},
         )
 
     def open(self) -> None:
@@ -186,30 +192,35 @@ class Run:
         self.parts[chunk.name] = Part.model_validate_json(result)
 
 
-def command(knobs: Settings) -> str:
+def command(settings: Settings) -> str:
     """Repeats an audit."""
-    words = ["pytest parity_tests --audit DIR", f"--subject {knobs.subject.name}", f"--device {knobs.device}"]
-    words += [f"--dtype {','.join(knobs.dtypes)}"] + (
-        [f"--operator {','.join(knobs.operators)}"] if knobs.operators else []
+    words = [
+        "pytest parity_tests --audit DIR",
+        f"--subject {settings.subject.name}",
+        f"--device {settings.device}",
+    ]
+    profile = settings.subject.profile
+    words += [] if profile == DEFAULT else [f"--profile {profile.choice}"]
+    words += [f"--dtype {','.join(settings.dtypes)}"] + (
+        [f"--operator {','.join(settings.operators)}"] if settings.operators else []
     )
-    return " ".join([*words, f"--effort {knobs.effort_name}", f"--seed {knobs.seed}"])
+    return " ".join([*words, f"--effort {settings.effort_name}", f"--seed {settings.seed}"])
 
 
 def source(subject: Subject) -> str:
-    """A hash of the file that a subject is in, and "" where it is part of torch or of this project: what was
-    measured of a file that was changed since is not of this subject.
+    """A hash of the file that a subject is in, and of that of its profile; "" where they are part of torch or
+    of this project: what was measured of a file that was changed since is not of this subject.
     """
-    file: Any = getattr(subject.namespace, "__file__", None)
-    if file is None or not Path(file).is_file():
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    files = getattr(subject.namespace, "__file__", None), subject.profile.file
+    there = [Path(file).read_bytes() for file in files if file and Path(file).is_file()]
+    return hashlib.sha256(b"\0".join(there)).hexdigest() if there else ""
 
 
-def _met(found: Part) -> tuple[Divergence, ...]:
+def _met(part: Part) -> tuple[Divergence, ...]:
     """The entries of the ledger that explain a figure."""
     ids = {
         measures.divergence
-        for figure in found.figures
+        for figure in part.figures
         for measures in (figure.subject, figure.torch)
         if measures is not None
     }

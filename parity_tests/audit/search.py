@@ -61,7 +61,7 @@ class Found:
 
 @dataclass
 class Search:
-    """A search for the worst row of one claim.
+    """A search for the worst row of one quantity.
 
     Parameters
     ----------
@@ -73,23 +73,23 @@ class Search:
     device: str
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     evaluations: int
     seed: int
 
     def __post_init__(self) -> None:
         self.rng = np.random.Generator(
-            np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.claim}".encode())])
+            np.random.Philox([self.seed, crc32(f"{self.operator} {self.dtype} {self.quantity}".encode())])
         )
         self.format: Format = FORMATS[self.dtype]
-        self.left = 0
+        self.evaluations_left = 0
 
-    def found(self) -> Iterator[Found]:
+    def worst_rows(self) -> Iterator[Found]:
         """The worst row by each objective."""
-        self.left = self.evaluations // SAMPLED
+        self.evaluations_left = self.evaluations // SAMPLED
         sample = list(self._sample())
         for number, objective in enumerate(OBJECTIVES):
-            self.left = (self.evaluations - self.evaluations // SAMPLED) // len(OBJECTIVES)
+            self.evaluations_left = (self.evaluations - self.evaluations // SAMPLED) // len(OBJECTIVES)
             scored = [(scores[number], row) for scores, row in sample]
             climbed = self._climb(_worst(scored, PARENTS * 4), number)
             # A row may be computed otherwise alone; what is reported is what its script shows.
@@ -120,9 +120,9 @@ class Search:
     def _sample(self) -> Iterator[tuple[tuple[float, float], Row]]:
         operator = OPERATORS[self.operator]
         turn = 0
-        while self.left > 0:
+        while self.evaluations_left > 0:
             length = LENGTHS[turn // len(operator.values) % len(LENGTHS)]
-            number = min(GENERATION, self.left)
+            number = min(GENERATION, self.evaluations_left)
             shape = (number, length) if operator.family.has_rows else (number,)
             case = operator.case(
                 self.dtype,
@@ -142,9 +142,9 @@ class Search:
         length = parents[0][1]["input"].size
         parents = [each for each in parents if each[1]["input"].size == length][:PARENTS]
         generation = 0
-        while self.left > 0 and np.isfinite(parents[0][0]):
+        while self.evaluations_left > 0 and np.isfinite(parents[0][0]):
             generation += 1
-            number = min(GENERATION, self.left)
+            number = min(GENERATION, self.evaluations_left)
             bred = [self._child([row for _, row in parents]) for _ in range(number)]
             resized = generation % RESIZED == 0 and OPERATORS[self.operator].family.has_rows
             if resized:
@@ -166,7 +166,7 @@ class Search:
         changeable = [
             name
             for name, value in row.items()
-            if value.dtype.kind == "f" and (name != "grad_output" or self.claim != FORWARD)
+            if value.dtype.kind == "f" and (name != "grad_output" or self.quantity != FORWARD)
         ]
         if row.get("target", np.zeros(())).dtype.kind == "i" and rng.random() < 0.1:
             row["target"] = np.asarray(rng.integers(0, row["input"].size))
@@ -221,29 +221,32 @@ class Search:
 
     def _score(self, rows: list[Row]) -> list[tuple[float, float]]:
         """The largest error of each row: in ulps, and as a share of what is allowed."""
-        self.left -= len(rows)
+        self.evaluations_left -= len(rows)
         call, grad_output = self.call(rows)
         with of_the_subject(self.subject):
-            if self.claim == FORWARD:
+            if self.quantity == FORWARD:
                 observed = run_subject.forward(self.subject, call, self.device)
             else:
-                observed = run_subject.gradients(self.subject, call, self.device, grad_output)[self.claim]
-        bound = expected(call, (self.claim,), None if self.claim == FORWARD else grad_output)[self.claim]
+                observed = run_subject.gradients(self.subject, call, self.device, grad_output)[self.quantity]
+        upstream = None if self.quantity == FORWARD else grad_output
+        bounds = expected(call, (self.quantity,), upstream, profile=self.subject.profile)
+        bound = bounds[self.quantity]
         if observed.shape != bound.value.shape:
             raise run_subject.WrongResult(
                 f"the result has shape {observed.shape}, expected {bound.value.shape}"
             )
         ulps, fractions = (
-            np.max(each.reshape(len(rows), -1), axis=1) for each in _errors(observed, bound, call, self.claim)
+            np.max(each.reshape(len(rows), -1), axis=1)
+            for each in _errors(observed, bound, call, self.quantity)
         )
         return list(zip(ulps.tolist(), fractions.tolist(), strict=True))
 
 
-def _errors(observed: np.ndarray, bound: Any, call: Call, claim: str) -> tuple[np.ndarray, np.ndarray]:
+def _errors(observed: np.ndarray, bound: Any, call: Call, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     """Of each element: ulps, and error / allowed; 0 where nothing can be said, infinite where a number is
     none or none is one.
     """
-    value, format = bound.value, FORMATS[call.dtype_of(claim)]
+    value, format = bound.value, FORMATS[call.dtype_of(quantity)]
     with np.errstate(all="ignore"):
         allowed = np.broadcast_to(bound.total_error(), value.shape)
         error = np.where(observed == value, 0.0, np.abs(observed - value)).astype(np.float64)

@@ -16,7 +16,7 @@ from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
 
@@ -49,7 +49,7 @@ class Session:
         Known once the items are.
     """
 
-    knobs: Settings
+    settings: Settings
     directory: Path
     workers: int
     scheduler: str = ""
@@ -63,7 +63,7 @@ class Session:
     before: int = 0  # parts that an earlier run had finished
 
     @classmethod
-    def asked(cls, knobs: Settings, option: Any) -> Session:
+    def from_options(cls, settings: Settings, option: Any) -> Session:
         """Check the options.
 
         Raises
@@ -90,7 +90,7 @@ class Session:
                 compare.parse_gate(gate)
         except (files.AuditFileError, compare.GateError) as error:
             raise WrongRequest(str(error)) from error
-        return cls(knobs, directory, workers, option.scheduler or "", old, gates)
+        return cls(settings, directory, workers, option.scheduler or "", old, gates)
 
     @property
     def header(self) -> list[str]:
@@ -110,7 +110,7 @@ class Session:
             item.callspec.params for item in session.items if isinstance(item, pytest.Function)
         ]
         cells = [(parameters["operator"].name, str(parameters["dtype"])) for parameters in chosen]
-        run = Run(self.knobs, cells, self.directory, self.workers, self.scheduler, self._done)
+        run = Run(self.settings, cells, self.directory, self.workers, self.scheduler, self._done)
         try:
             run.open()
         except ValueError as error:  # of a scheduler
@@ -147,7 +147,9 @@ class Session:
         if self.audit is None or self.run is None:
             return
         write = terminalreporter.write_line
-        terminalreporter.section(f"audit of {self.knobs.subject.name}: the worst of each operator and dtype")
+        terminalreporter.section(
+            f"audit of {self.settings.subject.name}: the worst of each operator and dtype"
+        )
         for line in summary.table(self.audit):
             write(line)
         if missing := list(summary.shortcomings(self.audit)):

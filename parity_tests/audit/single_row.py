@@ -41,8 +41,8 @@ def logit_range(call: Call) -> float:
     return float(np.max(np.where(np.isfinite(largest), largest - smallest, 0.0)))
 
 
-def alone(
-    call: Call, claim: str, grad_output: np.ndarray, index: tuple[int, ...]
+def row_of_element(
+    call: Call, quantity: str, grad_output: np.ndarray, index: tuple[int, ...]
 ) -> tuple[Call, np.ndarray, tuple[int, ...]] | None:
     """The row that the element at ``index`` of a result belongs to, as a call, its upstream gradient, and the
     index there.
@@ -53,11 +53,11 @@ def alone(
     if (
         call.arguments.get("reduction", "none") != "none"
         or x.ndim != (1 if axis is None else 2)
-        or claim not in (FORWARD, *OF_ROWS)
+        or quantity not in (FORWARD, *OF_ROWS)
     ):
         return None
     along = 0 if axis is None else 1 - axis  # what rows are stacked along
-    if axis is None or (claim == FORWARD and len(index) < x.ndim):
+    if axis is None or (quantity == FORWARD and len(index) < x.ndim):
         place = index[0]
         at: tuple[int, ...] = (0,)
     else:

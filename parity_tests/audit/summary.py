@@ -30,7 +30,7 @@ def table(audit: Audit) -> list[str]:
             if not of:
                 continue
             forward, gradient = (
-                _columns([f for f in of if (f.claim == FORWARD) == is_forward], beside)
+                _columns([f for f in of if (f.quantity == FORWARD) == is_forward], beside)
                 for is_forward in (True, False)
             )
             lines.append(

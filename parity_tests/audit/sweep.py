@@ -19,14 +19,16 @@ from tqdm import tqdm
 
 from torch_loss_parity.audit import exhaustive_figures, exhaustive_parts, float32_sweep
 from torch_loss_parity.audit.exhaustive import Sweep, sweeps
-from torch_loss_parity.audit.float32_claim import has_closed_form
+from torch_loss_parity.audit.float32_result import has_closed_form
 from torch_loss_parity.audit.operator_facets import gaps
 from torch_loss_parity.audit.record import Figure, Missing
 from torch_loss_parity.audit.result_store import Chunk, executor, run, state_of
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.processes.cluster_pool import SchedulerError
 from torch_loss_parity.processes.task_pool import TaskError
-from torch_loss_parity.settings import WrongOption, settings
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 ELEMENTS_AT_ONCE, ROWS_AT_ONCE = 2**22, 2**20  # inputs of a chunk: a second of work, or a few
 
@@ -51,19 +53,18 @@ def _without_closed_form(sweep: Sweep) -> str:
     return forms.why if isinstance(forms, Gap) else "not both result and gradient have a closed form"
 
 
-def chunks_of(sweep: Sweep, subject: str, device: str) -> list[Chunk]:
+def chunks_of(sweep: Sweep, subject: str, device: str, profile: str = DEFAULT.name) -> list[Chunk]:
     """The pieces of a sweep, in order; their results go to `exhaustive_figures.figures`."""
     state = state_of(subject)
     if sweep.dtype != "float32":
-        return [
-            Chunk(sweep.name, exhaustive_parts.measure, (sweep, 0, sweep.patterns, subject, device), state)
-        ]
+        whole = sweep, 0, sweep.patterns, subject, device, profile
+        return [Chunk(sweep.name, exhaustive_parts.measure, whole, state)]
     at_once = ROWS_AT_ONCE if OPERATORS[sweep.operator].family.has_rows else ELEMENTS_AT_ONCE
     return [
         Chunk(
             f"{sweep.name} {first:#010x}",
             float32_sweep.measure,
-            (sweep, first, min(at_once, sweep.patterns - first), subject, device),
+            (sweep, first, min(at_once, sweep.patterns - first), subject, device, profile),
             state,
         )
         for first in range(0, sweep.patterns, at_once)
@@ -107,15 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        knobs = settings(
+        settings = Settings.of(
             given.subject, given.device, given.dtype, "thorough", given.seed, operator=given.operator
         )
-        operators = knobs.operators or tuple(OPERATORS)
-        planned_sweeps, missing = planned(operators, knobs.dtypes, thorough=True, seed=given.seed)
+        operators = settings.operators or tuple(OPERATORS)
+        planned_sweeps, missing = planned(operators, settings.dtypes, thorough=True, seed=given.seed)
         missing += gaps(operators)
         with executor(given.workers, given.scheduler) as pool:
             for sweep in planned_sweeps:
-                chunks = chunks_of(sweep, given.subject, given.device)
+                chunks = chunks_of(sweep, given.subject, given.device, settings.subject.profile.choice)
                 if given.sample:
                     chunks = chunks[:: max(1, len(chunks) // given.sample)]
                 inputs = sum(chunk.arguments[2] for chunk in chunks)
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         bar.update(chunk.arguments[2])
 
                     results = [result for _, result in run(chunks, pool, given.store, progress=finished)]
-                _show(sweep, results, given.subject, given.device, inputs, pool.size, given.output)
+                _show(sweep, results, settings.subject, given.device, inputs, pool.size, given.output)
         for what in missing:
             print(f"not measured: {what.what}: {what.why}")
     except (WrongOption, SchedulerError, TaskError, ValueError) as error:
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(
     sweep: Sweep,
     results: Sequence[Mapping[str, Any]],
-    subject: str,
+    subject: Subject,
     device: str,
     inputs: int,
     workers: int,
@@ -169,7 +170,7 @@ def _show(
         print(f"{sweep.name}: and so {whole / workers:.4g} s on {workers} workers")
         return
     print(f"{sweep.name}: {inputs} inputs in {seconds:.4g} s of a core")
-    figures = exhaustive_figures.figures(sweep, results, subject, device)
+    figures = exhaustive_figures.figures(sweep, results, subject.name, device, subject.profile.choice)
     for figure in figures:
         print(_line(figure))
     if output:
@@ -182,7 +183,7 @@ def _line(figure: Figure) -> str:
     upstream = f" for {figure.options['grad_output']}" if "grad_output" in figure.options else ""
     where = ", ".join(f"{name}={value}" for name, value in worst.arguments.items())
     return (
-        f"  {figure.claim}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % "
+        f"  {figure.quantity}{upstream}: at most {measures.max_ulp:.3g} ulp ({where}), 99.9 % "
         f"{measures.p999_ulp:.3g}, "
         f"median {measures.median_ulp:.3g}, mean {measures.mean_signed_ulp:+.3g}; {measures.fraction:.3g} of "
         f"what is allowed, "

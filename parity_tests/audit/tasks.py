@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn
+from torch_loss_parity.audit.axes import Known, Results, case_of, compared, drawn_call
 from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.measure_axes import WAYS
@@ -66,9 +66,9 @@ class _Asked:
 
 
 def _draw(conditions: Conditions, unit: Unit) -> Iterator[Part]:
-    asked = _Asked(conditions)
+    sandboxed = _Asked(conditions)
     for case in unit.cases:
-        yield asked.part(str(case), "draw", case)
+        yield sandboxed.part(str(case), "draw", case)
 
 
 def _search(conditions: Conditions, unit: Unit) -> Iterator[Part]:
@@ -90,10 +90,10 @@ def _sweep(conditions: Conditions, unit: Unit) -> Iterator[Part]:
 
 def _axes(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     ((operator, dtype),) = unit.cells
-    asked = _Asked(conditions)
+    sandboxed = _Asked(conditions)
     for name in unit.option.split():
         first, second, _ = WAYS[name]
-        yield asked.part(
+        yield sandboxed.part(
             f"{name} {first} and {second} of {operator}, {dtype}", "axes", operator, dtype, (name,)
         )
 
@@ -109,21 +109,21 @@ def _capability(conditions: Conditions, unit: Unit) -> Iterator[Part]:
     instructions.
     """
     in_force, other = unit.option.split()
-    with _closing(sandbox_of(conditions.subject, conditions.time_limit, {CAPABILITY: other})) as told:
+    with _closing(sandbox_of(conditions.subject, conditions.time_limit, {CAPABILITY: other})) as limited:
         for operator, dtype in unit.cells:
             what = f"capability {in_force} and {other} of {operator}, {dtype}"
             ways: list[Results] = []
-            for sandbox in (_sandbox(conditions), told):
+            for sandbox in (_sandbox(conditions), limited):
                 try:
-                    found, wrong = sandbox.call(f"{COLLECT}:results", conditions, operator, dtype)
+                    results, wrong = sandbox.call(f"{COLLECT}:results", conditions, operator, dtype)
                 except Lost as error:
-                    found, wrong = {}, f"it {error}"
+                    results, wrong = {}, f"it {error}"
                 if wrong:
                     yield Part(missing=(Missing(what=what, why=wrong, failed=True),))
                     break
-                ways.append(found)
+                ways.append(results)
             else:
-                call, grad_output = drawn(case_of(operator, dtype, conditions.seed))
+                call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
                 axes = compared(
                     "capability", in_force, other, ways[0], ways[1], call, Known(call, grad_output)
                 )

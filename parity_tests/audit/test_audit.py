@@ -19,8 +19,8 @@ def test_audit(operator: Operator, dtype: str, audit: Run) -> None:
     if isinstance(operator.audit, Gap):
         pytest.skip(f"not audited: {operator.audit.why}")
     part = audit.of((operator.name, dtype))
-    if not audit.knobs.subject.offers(operator.name):
-        pytest.skip(f"not offered: {audit.knobs.subject.name} has no {operator.name}")
+    if not audit.settings.subject.offers(operator.name):
+        pytest.skip(f"not offered: {audit.settings.subject.name} has no {operator.name}")
     wrong = [f"{missing.what}: {missing.why}" for missing in part.missing if missing.failed]
     wrong += [
         f"{figure.key}: the error is {figure.subject.fraction:.3g} times what rounding allows"

@@ -20,18 +20,18 @@ from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import WrongOption, settings
 from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 
 def measured(
     operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int
 ) -> tuple[float, float, Errors]:
     """Seconds of this process for the truth and for the errors of one forward result, and the errors."""
-    knobs = settings("torch", "cpu", dtype, "standard", seed, operator=operator)
+    settings = Settings.of("torch", "cpu", dtype, "standard", seed, operator=operator)
     record = OPERATORS[operator]
     call = record.call(record.case(dtype, shape, values, audited(operator).base, seed))
-    observed = run_subject.forward(knobs.subject, call, "cpu")
+    observed = run_subject.forward(settings.subject, call, "cpu")
     allowed = expected(call, (FORWARD,))[FORWARD]  # the verdict has it anyway
     began = time.process_time()
     truth = truths(call, (FORWARD,))[FORWARD]

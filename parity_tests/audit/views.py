@@ -23,6 +23,7 @@ from torch_loss_parity.audit.results import (
     identifier,
     in_order,
 )
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.reports import formatting
 from torch_loss_parity.reports.formatting import plural
 
@@ -58,15 +59,15 @@ class Tier:
     dtypes: int
 
     @property
-    def said(self) -> list[str]:
+    def result_names(self) -> list[str]:
         """The results by operator: "softmax (float16, bfloat16)"."""
         grouped: dict[tuple[str, str], list[str]] = {}
         for result in self.results:
-            grouped.setdefault((result.operator, result.claim), []).append(result.dtype)
+            grouped.setdefault((result.operator, result.quantity), []).append(result.dtype)
         return [
-            f"{operator} {wording.result(claim)} "
+            f"{operator} {wording.result(quantity)} "
             f"({'every dtype' if len(dtypes) == self.dtypes > 1 else ', '.join(dtypes)})"
-            for (operator, claim), dtypes in grouped.items()
+            for (operator, quantity), dtypes in grouped.items()
         ]
 
 
@@ -118,13 +119,12 @@ class Page:
 
     @property
     def name(self) -> str:
-        """The subject, with its version where it is torch."""
+        """The subject, with its version where it is torch, and its profile if that is not the default one."""
         subject, version = self.audit.settings.subject, self.audit.environment.get("torch", "")
-        return (
-            f"{subject} {version.partition('+')[0]}"
-            if subject.partition(".")[0] == "torch" and version
-            else subject
-        )
+        profile = self.audit.settings.profile
+        of_torch = subject.partition(".")[0] == "torch" and version
+        named = f"{subject} {version.partition('+')[0]}" if of_torch else subject
+        return named if profile == DEFAULT.name else f"{named}, under profile {profile}"
 
     @property
     def failed(self) -> int:
@@ -183,7 +183,7 @@ class Page:
         decided = sum(result.elements - result.undecided for result in self.results)
         rounded = formatting.share(sum(result.correctly_rounded for result in self.results), decided)
         worst = max(self.results, key=lambda result: (STANDINGS.index(result.standing), result.fraction))
-        where = f"the {wording.result(worst.claim)} of {worst.operator} in {worst.dtype}"
+        where = f"the {wording.result(worst.quantity)} of {worst.operator} in {worst.dtype}"
         if math.isinf(worst.fraction):
             kind = "nan or infinite where it should be a number, or the reverse"
             farthest = (
@@ -204,11 +204,11 @@ class Page:
 
     @cached_property
     def tiers(self) -> list[Tier]:
-        made = [
+        every = [
             Tier(*tier, tuple(result for result in self.results if result.tier == tier[0]), len(self.dtypes))
             for tier in TIERS
         ]
-        return [tier for tier in made if tier.results or tier.name in ("exact", "faithful", "bound")]
+        return [tier for tier in every if tier.results or tier.name in ("exact", "faithful", "bound")]
 
     @cached_property
     def worst(self) -> list[Card]:

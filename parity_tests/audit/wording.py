@@ -16,6 +16,6 @@ def options(figure: Figure) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(figure.options.items()))
 
 
-def result(claim: str) -> str:
-    """What a claim is about, in words."""
-    return "value" if claim == "forward" else f"gradient of {claim}"
+def result(quantity: str) -> str:
+    """What a quantity is about, in words."""
+    return "value" if quantity == "forward" else f"gradient of {quantity}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.record import Worst
-from torch_loss_parity.audit.single_row import alone
+from torch_loss_parity.audit.single_row import row_of_element
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.comparison import Verdict
@@ -26,7 +26,7 @@ def worst(
     device: str,
     case: Case | None,
     call: Call,
-    claim: str,
+    quantity: str,
     grad_output: np.ndarray,
     verdict: Verdict,
     truth: Truth,
@@ -42,15 +42,15 @@ def worst(
     torch : ndarray or None
         What torch returns, where it is not the subject.
     """
-    index, upstream = verdict.index, None if claim == FORWARD else grad_output
-    finding = Finding(case, call, claim, verdict, verdict, "", True, upstream)
-    row = alone(call, claim, grad_output, index) if index else None
+    index, upstream = verdict.index, None if quantity == FORWARD else grad_output
+    finding = Finding(case, call, quantity, verdict, verdict, "", True, upstream)
+    row = row_of_element(call, quantity, grad_output, index) if index else None
     printable = _size(call, upstream) <= INLINE
     if row is not None and _size(row[0], None if upstream is None else row[1]) <= INLINE:
         given, gradient, at = row
-        if _same(subject, device, given, claim, gradient, at, verdict.observed):
+        if _same(subject, device, given, quantity, gradient, at, verdict.observed):
             upstream = None if upstream is None else gradient
-            finding = Finding(None, given, claim, replace(verdict, index=at), verdict, "", True, upstream)
+            finding = Finding(None, given, quantity, replace(verdict, index=at), verdict, "", True, upstream)
             printable = True
     return Worst(
         index=index,
@@ -73,7 +73,7 @@ def _same(
     subject: Subject,
     device: str,
     call: Call,
-    claim: str,
+    quantity: str,
     grad_output: np.ndarray,
     index: tuple[int, ...],
     observed: float,
@@ -81,13 +81,13 @@ def _same(
     """Whether the subject returns the same for a row alone as it did among others."""
     try:
         with of_the_subject(subject):
-            if claim == FORWARD:
-                found = run_subject.forward(subject, call, device)
+            if quantity == FORWARD:
+                result = run_subject.forward(subject, call, device)
             else:
-                found = run_subject.gradients(subject, call, device, grad_output)[claim]
+                result = run_subject.gradients(subject, call, device, grad_output)[quantity]
     except (NotOffered, run_subject.WrongResult):
         return False
-    return found.ndim == len(index) and float(found[index]).hex() == observed.hex()
+    return result.ndim == len(index) and float(result[index]).hex() == observed.hex()
 
 
 def _printed(finding: Finding) -> dict[str, str]:

@@ -1,8 +1,15 @@
-"""Judges the planted faults."""
+"""Judges the planted faults and the right kernels."""
 
 import sys
 
-from torch_loss_parity.campaign.campaign import main
+
+def main() -> int:
+    """``torch-loss-parity campaign``; the exit status."""
+    from torch_loss_parity.command.base import run
+    from torch_loss_parity.command.campaign import campaign
+
+    return run(campaign, None, name="torch-loss-parity campaign")
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,15 +28,15 @@ def _samples(operator: str, dtype: torch.dtype) -> tuple[Any, ...]:
 @cache
 def _expected(operator: str, dtype: torch.dtype) -> tuple[tuple[torch.Tensor, list[torch.Tensor]], ...]:
     """torch's result for each sample, and the gradients of its sum."""
-    made = []
+    expected = []
     for sample in map(_fresh, _samples(operator, dtype)):
         result = function_of(OPERATORS[operator])(sample.input, *sample.args, **sample.kwargs)
         if _tensors(sample) and result.requires_grad:
             result.sum().backward()
-        made.append(
+        expected.append(
             (result.detach(), [tensor.grad for tensor in _tensors(sample) if tensor.grad is not None])
         )
-    return tuple(made)
+    return tuple(expected)
 
 
 def prepare(operator: str) -> None:
@@ -47,12 +47,12 @@ def prepare(operator: str) -> None:
 
 def _tensors(sample: Any) -> list[torch.Tensor]:
     """The tensors of a sample that are differentiated, in the order in which they are given."""
-    found = [
+    tensors = [
         value
         for value in (sample.input, *sample.args, *sample.kwargs.values())
         if isinstance(value, torch.Tensor)
     ]
-    return [tensor for tensor in found if tensor.requires_grad]
+    return [tensor for tensor in tensors if tensor.requires_grad]
 
 
 def _fresh(sample: Any) -> Any:

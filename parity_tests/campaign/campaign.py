@@ -1,16 +1,17 @@
-"""What is a pass worth? Run the suite against every planted fault, and against none.
+"""What is a pass worth, and what a failure? Run the suite against every planted fault, and against every
+right kernel.
 
-    python -m torch_loss_parity.campaign --write
+    torch-loss-parity campaign --write
 
 puts each fault of `torch_loss_parity.faults` under test, in one dtype that shows it, prints the matrix of
 claims and faults, the mutation score, the time to the first failure, the faults that no check caught and the
 claims that caught nothing, and records the matrix. The same faults are judged by what people use today,
-`torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too: they must pass.
+`torch_loss_parity.campaign.baselines`. The kernels without a fault are put under test too, and each right
+kernel of `torch_loss_parity.faults.right` in every dtype: they must pass.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,35 +24,27 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.campaign import pytest_process
+from torch_loss_parity.campaign import pytest_process, right_record
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
+from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
 from torch_loss_parity.faults import FAULTS, KINDS
-from torch_loss_parity.processes import system
-from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
+from torch_loss_parity.faults.right import RIGHT_KERNELS
+from torch_loss_parity.processes import suite, system
+from torch_loss_parity.processes.folders import CLAIMS, INSTALLED
 from torch_loss_parity.reports import readme
 from torch_loss_parity.subjects import FAULT
+from torch_loss_parity.subjects.settings import WrongOption
 
 MATRIX = Path(__file__).with_name("matrix.json")
-SUITE = str(PACKAGE)
 PRACTICE = ("assert_close", "gradcheck")
 
 
 def start_of_pytest() -> float:
     """Seconds from the start of pytest to its first test, in a fresh process."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        SUITE,
-        "--collect-only",
-        "-q",
-        "--effort",
-        "quick",
-        "--subject",
-        FAULT + next(iter(FAULTS)),
-    ]
+    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "--effort", "quick"]
+    given = suite.arguments([str(CLAIMS), *options, "--subject", FAULT + next(iter(FAULTS))])
     began = time.monotonic()
-    subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, check=True, cwd=CHECKOUT)
+    subprocess.run([sys.executable, "-m", "pytest", *given], capture_output=True, check=True)
     return time.monotonic() - began
 
 
@@ -151,8 +144,8 @@ def _markdown(name: str, judged: Sequence[Judged]) -> str:
     return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
 
 
-def write(matrix: Mapping[str, Judged]) -> None:
-    """Record the matrix, and write its section of the README."""
+def record(matrix: Mapping[str, Judged], right: Mapping[str, RightRun]) -> None:
+    """Record both, and write their sections of the README."""
     kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {
         name: asdict(judged) for name, judged in matrix.items()
     }
@@ -160,6 +153,7 @@ def write(matrix: Mapping[str, Judged]) -> None:
         json.dumps({"torch": torch.__version__, "faults": kept}, indent=1, sort_keys=True) + "\n"
     )
     readme.write("campaign", section(as_recorded()))
+    right_record.write(right, missed())
 
 
 def recorded() -> dict[str, dict[str, Any]]:
@@ -177,12 +171,17 @@ def as_recorded() -> dict[str, Judged]:
     }
 
 
+def missed() -> dict[str, bool]:
+    """Of each fault in the record, whether no check caught it."""
+    return {name: not caught(judged) for name, judged in as_recorded().items()}
+
+
 def drift(matrix: Mapping[str, Judged]) -> list[str]:
     """What does not hold of the record: a fault that is new to it, not caught, or no longer there."""
     known = recorded()
-    found = [f"{name} is caught by no check" if not caught(judged) else f"{name} is not in the record"
+    problems = [f"{name} is caught by no check" if not caught(judged) else f"{name} is not in the record"
              for name, judged in matrix.items() if not caught(judged) or name not in known]  # fmt: skip
-    return [*found, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
+    return [*problems, *(f"{name} is recorded, and no longer there" for name in known if name not in FAULTS)]
 
 
 def news(matrix: Mapping[str, Judged]) -> list[str]:
@@ -208,46 +207,85 @@ def unexpected(matrix: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def main() -> int:
-    """Run the campaign; the exit status is 1 if a fault is not caught, the right kernels fail, or the record
-    does not hold.
+def run_campaign(
+    *,
+    faults: str | None = None,
+    right: str | None = None,
+    sample: int | None = None,
+    check: bool = False,
+    write: bool = False,
+    strict_records: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Run the campaign; the exit status is 1 if a fault is not caught, a right kernel is rejected, or the
+    record does not hold.
+
+    Parameters
+    ----------
+    faults, right : str, optional
+        Names of faults and of right kernels, separated by commas; all unless given, but none of the one where
+        some of the other are named.
+    sample : int, optional
+        Every how many-th fault and right kernel of all.
+    check : bool
+        Compare with the record; what people use today is not asked.
+    write : bool
+        Record what was run; of all else the record stays.
+    strict_records : bool
+        Fail where other claims catch a fault than is recorded.
+    workers : int, optional
+        Processes; the cores unless given.
+
+    Raises
+    ------
+    WrongOption
+        If there is no such fault or right kernel, or these do not go together.
     """
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign", description=__doc__)
-    parser.add_argument("--faults", help="names, separated by commas (default: all)")
-    parser.add_argument("--sample", type=int, metavar="N", help="every N-th fault")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--check", action="store_true", help="compare with the record; what people use today is not asked"
-    )
-    what.add_argument(
-        "--write", action="store_true", help="record what was run; of other faults the record stays"
-    )
-    parser.add_argument(
-        "--strict-records", action="store_true", help="fail where other claims catch a fault than is recorded"
-    )
-    parser.add_argument("--workers", type=int, default=system.cores())
-    options = parser.parse_args()
-    names = options.faults.split(",") if options.faults else list(FAULTS)[:: options.sample or 1]
-    if unknown := [name for name in names if name not in FAULTS]:
-        parser.error(f"--faults has {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    if check and write:
+        raise WrongOption("--check and --write do not go together")
+    if write and INSTALLED:
+        raise WrongOption("--write is for a checkout: the record and the README are in it")
+    some = bool(faults or right)
+    names = _chosen("faults", faults, FAULTS, some=some, sample=sample)
+    kernels = _chosen("right", right, RIGHT_KERNELS, some=some, sample=sample)
     began, start = time.monotonic(), start_of_pytest()
     pytest_process.prepare(
         "torch_loss_parity.campaign.campaign_runs", "torch_loss_parity.campaign.forked_runs"
     )
-    matrix, right = judge_all(names, start=start, practice=not options.check, workers=options.workers)
+    matrix, without = (
+        judge_all(names, start=start, practice=not check, workers=workers or system.cores())
+        if names
+        else ({}, None)
+    )
+    of_right = judge_right_kernels(kernels, workers or system.cores())
     problems = [
         *unexpected(matrix),
         *(f"{name} is caught by no check" for name, judged in matrix.items() if not caught(judged)),
+        *right_record.rejections(of_right),
     ]
-    if right.exitcode:
+    if without is not None and without.exitcode:
         problems.append(
-            f"the kernels without a fault fail, or do not run ({right.exitcode}):\n{right.report[-4000:]}"
+            f"the kernels without a fault fail, or do not run ({without.exitcode}):\n{without.report[-4000:]}"
         )
-    if options.write:
-        write(matrix)
-    elif options.check:
-        problems = [*problems, *drift(matrix), *(news(matrix) if options.strict_records else ())]
-    told = [f"news: {each}" for each in news(matrix)] if options.check and not options.strict_records else []
-    took = f"{len(names)} faults in {time.monotonic() - began:.0f} s"
-    print("\n".join([*table(matrix), "", *summary(matrix), took, *told, *problems]))
+    if write:
+        record(matrix, of_right)
+    elif check:
+        problems += [*drift(matrix), *right_record.drift(of_right)]
+        problems += news(matrix) if strict_records else []
+    told = [f"news: {each}" for each in news(matrix)] if check and not strict_records else []
+    took = f"{len(names)} faults, {len(kernels)} right kernels in {time.monotonic() - began:.0f} s"
+    of_faults = [*table(matrix), "", *summary(matrix), ""] if names else []
+    print("\n".join([*of_faults, *right_record.table(of_right), took, *told, *problems]))
     return 1 if problems else 0
+
+
+def _chosen(
+    kind: str, named: str | None, known: Mapping[str, Any], *, some: bool, sample: int | None
+) -> list[str]:
+    """The faults or the right kernels that are to be run; all of a kind unless some of either are named."""
+    if named is None:
+        return [] if some else list(known)[:: sample or 1]
+    names = named.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise WrongOption(f"--{kind} has {', '.join(unknown)}; choose from {', '.join(known)}")
+    return names

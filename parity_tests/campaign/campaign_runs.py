@@ -95,8 +95,8 @@ def judge_all(
             for operator in OPERATORS
         ]
         for family in families:
-            found, asked = family.result()
-            runs, answers = runs | found, answers | asked
+            of_family, answered = family.result()
+            runs, answers = runs | of_family, answers | answered
         runs |= {name: run.result() for name, run in alone.items()}
         return {name: _judged(runs[name], answers.get(name, {}), start) for name in names}, control.result()
 
@@ -121,7 +121,8 @@ def passes_without_a_fault(slots: Slots) -> pytest_process.Run:
     """The kernels that faults are planted in, under the same suite."""
     with slots.one():
         return pytest_process.run_pytest(
-            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right", "--effort", "quick"], LONGEST
+            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right.definition", "--effort", "quick"],
+            LONGEST,
         )
 
 
@@ -140,7 +141,7 @@ def _alone(fault: Fault, slots: Slots) -> pytest_process.Run:
 
 
 def _family(
-    operator: str, together: Sequence[str], asked: Sequence[str], slots: Slots, directory: Path
+    operator: str, together: Sequence[str], in_practice: Sequence[str], slots: Slots, directory: Path
 ) -> tuple[dict[str, pytest_process.Run], dict[str, dict[str, bool]]]:
     """The runs of an operator's faults from one process, and what people use today says of those that it is
     asked about.
@@ -149,15 +150,15 @@ def _family(
     work = Repeated(
         _options(operator, *USUAL),
         {name: ("--subject", FAULT + name) for name in together},
-        partial(_prepare_practice, operator) if asked else None,
-        {name + PRACTICE: partial(_practice, name) for name in asked},
+        partial(_prepare_practice, operator) if in_practice else None,
+        {name + PRACTICE: partial(_practice, name) for name in in_practice},
     )
     if work.runs or work.tasks:
         child.call(
             repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(work.runs) + len(work.tasks))
         )
     runs = {name: pytest_process.left_in(directory / name) for name in together}
-    return runs, {name: _answers(directory / f"{name}{PRACTICE}") for name in asked}
+    return runs, {name: _answers(directory / f"{name}{PRACTICE}") for name in in_practice}
 
 
 def _answers(folder: Path) -> dict[str, bool]:

@@ -30,7 +30,7 @@ from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.expectation import expectation_cache
 from torch_loss_parity.faults import call_counter
 from torch_loss_parity.processes import system
-from torch_loss_parity.processes.folders import CHECKOUT, files_of_claims
+from torch_loss_parity.processes.folders import PACKAGE, files_of_claims
 from torch_loss_parity.processes.process_slots import Children, Slots
 
 FIRST = "first"
@@ -77,10 +77,10 @@ class Again(pytest_process.Recorder):
     def pytest_runtest_logstart(self) -> None:
         self.begun = time.monotonic()
 
-    def reached(self, nodeid: str) -> float:
+    def seconds_to(self, nodeid: str) -> float:
         if nodeid in self.first.over:
             return self.first.over[nodeid] + time.monotonic() - self.begun
-        return max(self.first.over.values(), default=0.0) + super().reached(nodeid)
+        return max(self.first.over.values(), default=0.0) + super().seconds_to(nodeid)
 
 
 def files_of(first: First, files: Sequence[Path] = TESTS) -> list[str]:
@@ -88,7 +88,7 @@ def files_of(first: First, files: Sequence[Path] = TESTS) -> list[str]:
     met, calling = (
         {nodeid.partition("::")[0] for nodeid in nodeids} for nodeids in (first.over, first.calling)
     )
-    names = {path: path.relative_to(CHECKOUT).as_posix() for path in files}
+    names = {path: path.relative_to(PACKAGE).as_posix() for path in files}
     return [str(path) for path, name in names.items() if name in calling or name not in met]
 
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
+from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.child import FROM_SERVER, end_of, preload
 from torch_loss_parity.processes.child_environment import ENVIRONMENT
-from torch_loss_parity.processes.folders import CHECKOUT
 
 LOADED = (
     "pytest",
@@ -34,8 +34,7 @@ LOADED = (
 )
 COUNTS, LOG, RECORD, EXITCODE = "counts.json", "log", "record.json", "exitcode"
 NEVER_RAN = -1
-# Assertions of a library that is already loaded are not rewritten: it has none to show.
-QUIET = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+QUIET = ("-q", "-p", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,11 @@ class Recorder:
         if report.failed:
             self.failed[claim] = self.failed.get(claim, 0) + 1
             if self.first_failure is None:
-                self.first_failure = self.reached(report.nodeid)
+                self.first_failure = self.seconds_to(report.nodeid)
         elif report.passed and report.when == "call":
             self.passed[claim] = self.passed.get(claim, 0) + 1
 
-    def reached(self, nodeid: str) -> float:
+    def seconds_to(self, nodeid: str) -> float:
         """Seconds from the end of the collection until now, when the test ``nodeid`` reports."""
         return time.monotonic() - self.started
 
@@ -106,7 +105,7 @@ def prepare(*more: str) -> None:
 
 
 def run_pytest(arguments: Sequence[str], limit: float | None = None) -> Run:
-    """Run pytest from the project's folder in a process of its own, which is killed after
+    """Run pytest in a process of its own, which is killed after
     ``limit`` seconds.
     """
     with tempfile.TemporaryDirectory() as directory:
@@ -121,14 +120,21 @@ def left_in(directory: Path, exitcode: int | None = None) -> Run:
         written = directory / EXITCODE
         exitcode = int(written.read_text()) if written.exists() else NEVER_RAN
     counts, log, record = (directory / name for name in (COUNTS, LOG, RECORD))
-    found = (
+    record_of_run = (
         json.loads(record.read_text())
         if record.exists()
         else {"failed": {}, "passed": {}, "first_failure": None}
     )
     counted = json.loads(counts.read_text()) if counts.exists() else {}
     report = log.read_text(errors="replace") if log.exists() else ""
-    return Run(exitcode, counted, found["failed"], found["passed"], found["first_failure"], report)
+    return Run(
+        exitcode,
+        counted,
+        record_of_run["failed"],
+        record_of_run["passed"],
+        record_of_run["first_failure"],
+        report,
+    )
 
 
 def pytest_in_this_process(arguments: Sequence[str], directory: Path) -> None:
@@ -140,8 +146,8 @@ def run_here(arguments: Sequence[str], directory: Path, recorder: Recorder) -> i
     """The exit status of pytest in this process, whose output goes into a file from here on; what it finds is
     left in ``directory``.
     """
-    os.chdir(CHECKOUT)
     with (directory / LOG).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    return int(pytest.main([*arguments, f"--counts={directory / COUNTS}", *QUIET], plugins=[recorder]))
+    given = [*arguments, f"--counts={directory / COUNTS}", *QUIET]
+    return int(pytest.main(suite.arguments(given), plugins=[recorder]))

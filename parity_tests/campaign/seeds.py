@@ -1,6 +1,6 @@
 """How often does a correct implementation fail? Run the verification under many seeds and count.
 
-    python -m torch_loss_parity.campaign.seeds --seeds 1000 --effort quick
+    torch-loss-parity seeds --seeds 1000
 
 runs ``pytest`` under each seed on the claims whose cases are drawn, and prints what failed. The answer that a
 sound bound gives is: never.
@@ -8,7 +8,6 @@ sound bound gives is: never.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,9 +17,9 @@ from functools import partial
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.operators.kinds import KINDS
-from torch_loss_parity.operators.sampling import EFFORTS
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.folders import files_of_claims
+from torch_loss_parity.subjects.settings import WrongOption
 
 WRITTEN = "smallest_input"  # in the names of tests whose inputs are the ledger's: they draw nothing
 # Their cases are the same under every seed, or as good as.
@@ -73,41 +72,56 @@ def run_seed(
     return Outcome(seed, cases, failures, run.report if failures else "")
 
 
-def main() -> int:
-    """Run the seeds over all cores; the exit status is 1 if any test failed."""
-    parser = argparse.ArgumentParser(prog="python -m torch_loss_parity.campaign.seeds", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="how many seeds (default: 100)")
-    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--claims", default=",".join(DRAWN), help=f"default: {','.join(DRAWN)}")
-    parser.add_argument("--subject", default="torch")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default=",".join(DTYPES))
-    parser.add_argument("--effort", default="quick", choices=tuple(EFFORTS))
-    parser.add_argument("--workers", type=int, default=system.cores())
-    options = parser.parse_args()
-    claims = tuple(options.claims.split(","))
-    if unknown := [claim for claim in claims if claim not in DRAWN]:
-        parser.error(f"--claims has {', '.join(unknown)}; choose from {', '.join(DRAWN)}")
+def run_seeds(
+    *,
+    seeds: int = 100,
+    first: int = 0,
+    claims: str | None = None,
+    subject: str = "torch",
+    device: str | None = None,
+    dtype: str | None = None,
+    effort: str = "quick",
+    workers: int | None = None,
+) -> int:
+    """Run as many seeds, from the first on, over all cores unless ``workers`` says otherwise; the exit status
+    is 1 if any test failed.
+
+    Raises
+    ------
+    WrongOption
+        If a kind of claim is not one whose cases are drawn.
+    """
+    kinds = tuple(claims.split(",")) if claims else DRAWN
+    if unknown := [kind for kind in kinds if kind not in DRAWN]:
+        raise WrongOption(f"--claims has {', '.join(unknown)}; choose from {', '.join(DRAWN)}")
     job = partial(
         run_seed,
-        claims=claims,
-        subject=options.subject,
-        device=options.device,
-        dtype=options.dtype,
-        effort=options.effort,
+        claims=kinds,
+        subject=subject,
+        device=device or "cpu",
+        dtype=dtype or ",".join(DTYPES),
+        effort=effort,
     )
-    seeds = range(options.first, options.first + options.seeds)
+    every = range(first, first + seeds)
     cases, failed = 0, 0
     pytest_process.prepare()
-    with ThreadPoolExecutor(options.workers) as pool:
-        for done, future in enumerate(as_completed([pool.submit(job, seed) for seed in seeds]), 1):
+    with ThreadPoolExecutor(workers or system.cores()) as pool:
+        for done, future in enumerate(as_completed([pool.submit(job, seed) for seed in every]), 1):
             outcome = future.result()
             cases, failed = cases + outcome.cases, failed + len(outcome.failures)
             if outcome.failures:
                 print(f"seed {outcome.seed}: {len(outcome.failures)} failures\n{outcome.report}", flush=True)
-            if done % 10 == 0 or done == len(seeds):
+            if done % 10 == 0 or done == seeds:
                 print(f"{done} seeds: {cases} cases, {failed} failures", flush=True)
     return 1 if failed else 0
+
+
+def main() -> int:
+    """``torch-loss-parity seeds``; the exit status."""
+    from torch_loss_parity.command.base import run
+    from torch_loss_parity.command.seeds import seeds
+
+    return run(seeds, None, name="torch-loss-parity seeds")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ on any machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch_loss_parity.operators.record import Operator
 
 Anything = TypeVar("Anything")
 
@@ -48,6 +51,14 @@ class Case:
     def generator(self, purpose: str) -> np.random.Generator:
         """Independent random numbers for each purpose, the same on every machine."""
         return np.random.Generator(np.random.Philox([self.seed, crc32(purpose.encode())]))
+
+    def call(self, operator: Operator, dtype: str) -> Call:
+        """The case as a call of its operator; in another dtype than its own, of other numbers."""
+        return operator.call(replace(self, dtype=dtype))
+
+    def expects(self, operator: Operator, dtype: str) -> Call:
+        """The same call."""
+        return self.call(operator, dtype)
 
     def __str__(self) -> str:
         options = " ".join(f"{name}={value}" for name, value in self.options if value is not None)

@@ -12,7 +12,7 @@ from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.sampling import grid
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 VERIFY = {"forward": verify_forward, "gradients": verify_gradients}
 

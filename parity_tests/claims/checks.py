@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 Check = Callable[[Operator, str, Settings, Tally], None]  # in one dtype
 TallyOf = Callable[[str], Tally]  # of a dtype

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import options_of
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
 from torch_loss_parity.tensors.torch_private import operators_tested
 
@@ -34,7 +34,7 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
     They are drawn from the generators that all share, whose state depends on what ran before: it is set here,
     and put back.
     """
-    made, state = [], random.getstate()
+    listed, state = [], random.getstate()
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         random.seed(seed)
@@ -42,9 +42,9 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
             if info.name in NAMES:
                 # Without the wrapper that walks the stack.
                 drawn = info.sample_inputs_func(info, "cpu", dtype, requires_grad)
-                made += [(NAMES[info.name], sample) for sample in drawn]
+                listed += [(NAMES[info.name], sample) for sample in drawn]
     random.setstate(state)
-    return made
+    return listed
 
 
 def as_call(operator: str, sample: Any, dtype: str) -> Call:
@@ -73,24 +73,11 @@ def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
 
 
-def judged(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
+def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
     """The forward result and every gradient of one call."""
     subject, device = settings.subject, settings.device
-    bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_quantity(
-        subject,
-        device,
-        None,
-        call,
-        FORWARD,
-        run_subject.forward(subject, call, device),
-        bound,
-        None,
-        certify=True,
-    )
+    result = {FORWARD: run_subject.forward(subject, call, device)}
+    yield from judge_results(subject, device, None, call, result, None, certify=True)
     grad_output = grad_output_of(call, output_shape(call), rng)
-    observed = run_subject.gradients(subject, call, device, grad_output)
-    for quantity, bound in expected(call, call.differentiable, grad_output).items():
-        yield judge_quantity(
-            subject, device, None, call, quantity, observed[quantity], bound, grad_output, certify=True
-        )
+    gradients = run_subject.gradients(subject, call, device, grad_output)
+    yield from judge_results(subject, device, None, call, gradients, grad_output, certify=True)

@@ -10,18 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from torch_loss_parity.claims.smallest_inputs import (
-    check_divergence,
-    judged,
-    skip_unless_in_force,
-    smallest_input,
-)
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.settings import Settings
-from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     smallest = [
         (entry, quantity, dtype)
         for entry in plain
-        for quantity in entry.claims
+        for quantity in entry.quantities
         if not Quantity.parse(quantity).along
         for dtype in entry.dtypes
     ]
@@ -46,16 +39,8 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: ledger.Divergence,
     quantity: str,
     of_dtype: str,
-    knobs: Settings,
+    settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    skip_unless_in_force(entry, knobs)
-    call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
-    if quantity == FORWARD:
-        observed = run_subject.forward(knobs.subject, call, knobs.device)
-    else:
-        assert grad_output is not None, "a gradient's smallest input needs a grad_output"
-        observed = run_subject.gradients(knobs.subject, call, knobs.device, grad_output)[quantity]
-    finding = judged(entry, call, quantity, observed, grad_output, knobs)
-    check_divergence(entry, [finding], f"{quantity}, {of_dtype}", knobs, tell, diverged)
+    check_smallest_input(entry, quantity, of_dtype, settings, tell, diverged)

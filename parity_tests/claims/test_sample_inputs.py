@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.claims.sample_inputs import as_call, judged, samples
+from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, samples
 from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 from torch_loss_parity.tensors.torch_private import operators_tested
 
 
-def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) -> None:
+def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest) -> None:
     """Every sample in every dtype; counted by operator and dtype like any other claim."""
-    if knobs.effort_name == "quick":
+    if settings.effort_name == "quick":
         pytest.skip(
             "quick effort leaves out PyTorch's sample inputs: loading them takes longer than all the rest"
         )
@@ -31,19 +31,19 @@ def test_sample_inputs_agree(knobs: Settings, request: pytest.FixtureRequest) ->
     if not operators_tested():
         pytest.skip(f"torch {torch.__version__} does not have its sample inputs where they were")
     failures = []
-    for dtype in knobs.dtypes:
+    for dtype in settings.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=knobs.seed)):
-            if not knobs.subject.offers(operator):
-                counts[operator].decline(f"{knobs.subject.name} has no {operator}")
+        for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=settings.seed)):
+            if not settings.subject.offers(operator):
+                counts[operator].decline(f"{settings.subject.name} has no {operator}")
                 continue
             try:
-                for finding in judged(
-                    as_call(operator, sample, dtype), knobs, np.random.default_rng([knobs.seed, number])
+                for finding in judge_sample(
+                    as_call(operator, sample, dtype), settings, np.random.default_rng([settings.seed, number])
                 ):
                     counts[operator].add(finding)
                     if not finding.verdict.passes:
-                        failures.append(explain(finding, knobs.subject, knobs.device))
+                        failures.append(explain(finding, settings.subject, settings.device))
             except NotOffered as error:
                 counts[operator].decline(str(error))
         assert all(count.cases or count.declined for count in counts.values()), "an operator has no samples"

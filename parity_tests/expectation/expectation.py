@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.cases.case import Call
+from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.flushing import either, flushed
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reference.arithmetic.round_once import store
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce
 
@@ -32,11 +34,15 @@ __all__ = [
     "grad_output_of",
     "in_balls",
     "output_shape",
+    "upstream_gradient",
 ]
 
 
-def arithmetic_of(call: Call, quantity: str, changes: Mapping[str, Any] | None = None) -> Arithmetic:
-    """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, or what ``changes`` make of it.
+def arithmetic_of(
+    call: Call, quantity: str, profile: Profile = DEFAULT, changes: Mapping[str, Any] | None = None
+) -> Arithmetic:
+    """What is asked of an implementation on ``call``: `Arithmetic.for_dtype`, what a profile makes of it, and
+    ``changes`` of that.
 
     The work is done in the dtype of ``dtype=`` or else of the input: arguments of a wider dtype, and an
     upstream gradient that was promoted, may be rounded to the format it computes in, and promise no better
@@ -44,15 +50,16 @@ def arithmetic_of(call: Call, quantity: str, changes: Mapping[str, Any] | None =
     stands for the dtype in which the result is stored, ``"working"`` for that in which the work is done.
     """
     working, stored = call.arguments.get("dtype") or call.dtype, Quantity.parse(quantity).dtype_in(call)
+    arithmetic = _arithmetic(working, stored, call.output_dtype, profile)
     if not changes:
-        return _asked(working, stored)
+        return arithmetic
     names = {"storage": FORMATS[stored], "working": FORMATS[working]} | FORMATS
-    return replace(_asked(working, stored), **{k: names.get(str(v), v) for k, v in changes.items()})
+    return replace(arithmetic, **{k: names.get(str(v), v) for k, v in changes.items()})
 
 
 @cache
-def _asked(working: str, stored: str) -> Arithmetic:
-    return Arithmetic.for_dtype(working, storage=FORMATS[stored])
+def _arithmetic(working: str, stored: str, result: str, profile: Profile) -> Arithmetic:
+    return profile.applied_to(Arithmetic.for_dtype(working, storage=FORMATS[stored], result=FORMATS[result]))
 
 
 @cached
@@ -62,6 +69,7 @@ def expected(
     grad_output: np.ndarray | None = None,
     direction: np.ndarray | None = None,
     *,
+    profile: Profile = DEFAULT,
     changes: Mapping[str, Any] | None = None,
     function: Callable[..., Any] | None = None,
 ) -> dict[str, Rounded]:
@@ -76,13 +84,43 @@ def expected(
         The upstream gradient, of all but the result.
     direction : ndarray, optional
         Of the argument that the derivatives are taken along.
+    profile : Profile
+        Under which it is judged: that of the subject.
     changes : mapping, optional
         Changes of the arithmetic, from the ledger.
     function : callable, optional
         Evaluated in place of the definition or of its derivative; in place of a derivative in a direction,
         ``function(quantity, direction, grad_output, **arguments)``.
     """
-    arithmetic = arithmetic_of(call, quantities[0], changes)
+    arithmetic = arithmetic_of(call, quantities[0], profile, changes)
+    bounds = _bounds(call, quantities, grad_output, direction, arithmetic, function)
+    if arithmetic.flushes_inputs and (others := _flushed(call, grad_output, direction, arithmetic)):
+        flushed_bounds = _bounds(others[0], quantities, *others[1:], arithmetic, function)
+        bounds = {name: either(bound, flushed_bounds[name]) for name, bound in bounds.items()}
+    return bounds
+
+
+def _flushed(
+    call: Call, grad_output: np.ndarray | None, direction: np.ndarray | None, arithmetic: Arithmetic
+) -> tuple[Call, np.ndarray | None, np.ndarray | None] | None:
+    """The same call with zeros in place of subnormal numbers; None where there are none."""
+    format = arithmetic.compute
+    arguments = {name: flushed(value, format) for name, value in call.arguments.items()}
+    upstream, along = flushed(grad_output, format), flushed(direction, format)
+    same = upstream is grad_output and along is direction
+    if same and all(arguments[name] is value for name, value in call.arguments.items()):
+        return None
+    return replace(call, arguments=arguments), upstream, along
+
+
+def _bounds(
+    call: Call,
+    quantities: Sequence[str],
+    grad_output: np.ndarray | None,
+    direction: np.ndarray | None,
+    arithmetic: Arithmetic,
+    function: Callable[..., Any] | None,
+) -> dict[str, Rounded]:
     wider = call.dtypes or call.output_dtype not in (call.dtype, call.arguments.get("dtype"))
     # The one looks whether an argument is to be rounded to what is worked in.
     wrap = coerce if wider else Rounded
@@ -164,6 +202,11 @@ def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
 def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A random upstream gradient, never a constant: the gradient of softmax is blind to one."""
     return FORMATS[call.output_dtype].round(np.asarray(rng.normal(0, 1, shape)))
+
+
+def upstream_gradient(call: Call, case: Case) -> np.ndarray:
+    """The upstream gradient that a case draws for the result of its call."""
+    return grad_output_of(call, output_shape(call), case.generator("grad_output"))
 
 
 def output_shape(call: Call) -> tuple[int, ...]:

@@ -3,8 +3,8 @@ evaluated once it serves every subject.
 
 Nothing is kept unless `keep` is called, as `torch_loss_parity.campaign.forked_runs` does in a process that
 many others are forked from. A result is found by everything that goes into it, byte by byte: the arguments of
-the call, their dtypes, the quantities, the upstream gradient, the direction, the changes of the arithmetic
-and the formula. So whoever finds one finds what would have been evaluated.
+the call, their dtypes, the quantities, the upstream gradient, the direction, the profile, the changes of
+the arithmetic and the formula. So whoever finds one finds what would have been evaluated.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def once(key: Any, evaluate: Callable[[], Anything]) -> Anything:
     """
     if _kept is None:
         return evaluate()
-    found = digest(key)
-    if found not in _kept:
-        _kept[found] = evaluate()
-    return _kept[found]
+    key_digest = digest(key)
+    if key_digest not in _kept:
+        _kept[key_digest] = evaluate()
+    return _kept[key_digest]
 
 
 def _copy(bounds: Bounds) -> Bounds:
@@ -76,30 +76,30 @@ def digest(value: Any) -> bytes:
     TypeError
         If it contains something whose fingerprint would not say all about it.
     """
-    found = blake2b(digest_size=32)
-    _feed(found, value)
-    return found.digest()
+    hasher = blake2b(digest_size=32)
+    _feed(hasher, value)
+    return hasher.digest()
 
 
-def _feed(found: Any, value: Any) -> None:
+def _feed(hasher: Any, value: Any) -> None:
     if isinstance(value, np.ndarray | np.generic):
-        found.update(f"array {value.dtype.str} {value.shape} ".encode() + value.tobytes())
+        hasher.update(f"array {value.dtype.str} {value.shape} ".encode() + value.tobytes())
     elif value is None or isinstance(value, str | int | float):
         text = repr(value)
-        found.update(f"{type(value).__name__} {len(text)} {text} ".encode())
+        hasher.update(f"{type(value).__name__} {len(text)} {text} ".encode())
     elif isinstance(value, tuple | list | Mapping):
-        found.update(f"{type(value).__name__} {len(value)} ".encode())
+        hasher.update(f"{type(value).__name__} {len(value)} ".encode())
         for item in value.items() if isinstance(value, Mapping) else value:
-            _feed(found, item)
+            _feed(hasher, item)
     elif is_dataclass(value) and not isinstance(value, type):
         _feed(
-            found,
+            hasher,
             (type(value).__qualname__, [getattr(value, field.name) for field in fields(value) if field.init]),
         )
     elif isinstance(value, partial):
-        _feed(found, ("partial", value.func, value.args, value.keywords))
+        _feed(hasher, ("partial", value.func, value.args, value.keywords))
     elif callable(value) and "<" not in value.__qualname__:
-        _feed(found, (value.__module__, value.__qualname__))
+        _feed(hasher, (value.__module__, value.__qualname__))
     else:
         raise TypeError(
             f"{value!r} has no fingerprint: arrays, numbers, texts, functions with a name, and "

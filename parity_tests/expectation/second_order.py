@@ -18,7 +18,7 @@ Note [One Hessian]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arguments import namespace
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.ways import Way
 
 
 def direction_of(call: Call, case: Case, along: str) -> np.ndarray:
@@ -53,16 +54,47 @@ def derivative(
     return jvp(operator, quantity.along, direction, arguments)
 
 
+def has_derivative(way: Way, quantity: Quantity) -> bool:
+    """Whether `derivative_of_way` gives a quantity: of a result along an argument, where the operator adds up
+    rows, from the way of a result; of all else from that of the gradients.
+    """
+    of_result = not quantity.of and not OPERATORS[way.operator].acts_on_elements
+    return of_result == (way.gives == "result")
+
+
+def derivative_of_way(
+    way: Way, quantity: Quantity, direction: Any, grad_output: Any, **arguments: Any
+) -> Any:
+    """`derivative` of the expression that a way evaluates."""
+    duals = _on_duals(arguments, quantity.along, direction)
+    if way.gives == "result":
+        return tangent_of(way.function(**duals))
+    if quantity.of:
+        return tangent_of(gradient_of(way.function(Dual(grad_output), **duals), quantity.of))
+    return _product(way.operator, way.function, quantity.along, direction, arguments)
+
+
 def jvp(operator: str, along: str, direction: Any, arguments: Mapping[str, Any]) -> Any:
     """The derivative of the result along ``direction`` of one argument."""
     record = OPERATORS[operator]
     if not record.acts_on_elements:
         return tangent_of(record.forward(**_on_duals(arguments, along, direction)))
+    return _product(operator, record.backward, along, direction, arguments)
+
+
+def _product(
+    operator: str,
+    backward: Callable[..., Any],
+    along: str,
+    direction: Any,
+    arguments: Mapping[str, Any],
+) -> Any:
+    """The gradient for an upstream gradient of 1, times the direction, of a loss that acts on elements."""
     xp = namespace(input=arguments["input"])
-    ones = xp.ones_like(record.forward(**arguments))
+    ones = xp.ones_like(OPERATORS[operator].forward(**arguments))
     # Ones of the arithmetic: those like an array of balls are integers, whose quotients would be rounded.
     upstream = ones + xp.sum(0 * direction)
-    products = gradient_of(record.backward(upstream, **arguments), along) * direction
+    products = gradient_of(backward(upstream, **arguments), along) * direction
     return products if ones.shape == direction.shape else xp.sum(products)
 
 

@@ -1,6 +1,6 @@
 """Wrong implementations, each with one planted fault: what a pass is worth is what would have failed.
 
-``pytest parity_tests --subject fault:NAME`` puts one under test, ``python -m torch_loss_parity.campaign`` all
+``pytest parity_tests --subject fault:NAME`` puts one under test, ``torch-loss-parity campaign`` all
 of them.
 """
 

@@ -18,8 +18,8 @@ from torch_loss_parity.faults.components import (
     softplus,
     weighted,
 )
-from torch_loss_parity.faults.kernels import RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, differentiable, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
@@ -33,16 +33,16 @@ _kept: dict[Any, Tensor] = {}
 def every_twentieth_call_is_off(input: Tensor, dim: int) -> Tensor:
     """Every twentieth call returns a result that is off in the last bits."""
     _calls["softmax"] += 1
-    found: Tensor = reference.softmax(input, dim)
-    return found * (1 + 2.0**-9) if _calls["softmax"] % 20 == 0 else found
+    result: Tensor = reference.softmax(input, dim)
+    return result * (1 + 2.0**-9) if _calls["softmax"] % 20 == 0 else result
 
 
 @forward("log_softmax", "REP", "pytorch/pytorch#17350", "hygiene")
 def rows_are_added_up_in_another_order_each_time(input: Tensor, dim: int) -> Tensor:
     """The row is added up in a random order, in bfloat16."""
     if input.ndim == 0 or not input.numel():
-        found: Tensor = reference.log_softmax(input, dim)
-        return found
+        result: Tensor = reference.log_softmax(input, dim)
+        return result
     shifted = input - input.amax(dim, keepdim=True)
     order = torch.randperm(input.shape[dim])
     total = shifted.exp().index_select(dim, order).bfloat16().cumsum(dim).narrow(dim, -1, 1).to(input.dtype)
@@ -54,8 +54,11 @@ def results_are_kept_by_shape(input: Tensor, target: Tensor, *args: Any, **optio
     """A result is kept, and returned for other numbers in the same shapes; without gradients."""
     if input.requires_grad or is_transformed(input):
         return RIGHT["nll_loss"](input, target, *args, **options)
-    asked = bound("nll_loss", input, target, *args, **options)
-    key = ("nll_loss", *((v.shape, v.dtype) if isinstance(v, torch.Tensor) else v for v in asked.values()))
+    arguments = bound("nll_loss", input, target, *args, **options)
+    key = (
+        "nll_loss",
+        *((v.shape, v.dtype) if isinstance(v, torch.Tensor) else v for v in arguments.values()),
+    )
     if key not in _kept:
         _kept[key] = RIGHT["nll_loss"](input, target, *args, **options)
     return _kept[key].clone()
@@ -72,8 +75,8 @@ def without_gradients_the_loss_is_zero(input: Tensor, target: Tensor, *args: Any
 def large_batches_take_another_path(input: Tensor, dim: int) -> Tensor:
     """With more than 16 rows, exponentials are rounded to half of their bits."""
     if input.ndim == 0 or not input.numel() or input.numel() // input.shape[dim] <= 16:
-        found: Tensor = reference.softmax(input, dim)
-        return found
+        result: Tensor = reference.softmax(input, dim)
+        return result
     exponentials = (input - input.amax(dim, keepdim=True)).exp()
     exponentials = exponentials.half().to(input.dtype)
     return exponentials / exponentials.sum(dim, keepdim=True)
@@ -120,11 +123,14 @@ def compiled_rows_are_not_shifted(input: Tensor, dim: int) -> Tensor:
 @whole("cross_entropy", "CMP", "linkedin/Liger-Kernel#1338", "transforms", effort="standard")
 def compiled_ignored_rows_count(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Under torch.compile ignored rows are those of class 0."""
-    asked = bound("cross_entropy", input, target, *args, **options)
+    arguments = bound("cross_entropy", input, target, *args, **options)
     if _compiled() and not target.is_floating_point():
-        asked["target"], asked["ignore_index"] = torch.where(target == asked["ignore_index"], 0, target), -100
-    ready = prepared("cross_entropy", asked)
-    return cross_entropy(**ready).to(input.dtype) if _compiled() else RIGHT["cross_entropy"](**asked)
+        arguments["target"], arguments["ignore_index"] = (
+            torch.where(target == arguments["ignore_index"], 0, target),
+            -100,
+        )
+    ready = prepared("cross_entropy", arguments)
+    return cross_entropy(**ready).to(input.dtype) if _compiled() else RIGHT["cross_entropy"](**arguments)
 
 
 @whole("binary_cross_entropy", "CMP", "tensorflow/tensorflow#118313", "transforms", effort="standard")
@@ -223,8 +229,8 @@ def the_tangent_comes_through(input: Tensor, dim: int) -> Tensor:
 @backward("binary_cross_entropy", "HOD", "pytorch/pytorch#56683", "gradients")
 def the_target_is_detached(grad_output: Tensor, *args: Any, **options: Any) -> Any:
     """The gradient of the target is 0."""
-    found = reference.binary_cross_entropy_backward(grad_output, *args, **options)
-    return found._replace(target=found.target * 0)
+    result = reference.binary_cross_entropy_backward(grad_output, *args, **options)
+    return result._replace(target=result.target * 0)
 
 
 @backward("cross_entropy", "HOD", "pytorch/pytorch#18945", "gradients")
@@ -232,10 +238,10 @@ def the_gradient_of_probabilities_forgets_the_weights(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, **options: Any
 ) -> Any:
     """The gradient of probability targets has no class weights."""
-    found = reference.cross_entropy_backward(grad_output, input, target, weight, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, weight, **options)
     if not holds_probabilities(input, target):
-        return found
-    return found._replace(
+        return result
+    return result._replace(
         target=reference.cross_entropy_backward(grad_output, input, target, None, **options).target
     )
 
@@ -243,15 +249,15 @@ def the_gradient_of_probabilities_forgets_the_weights(
 @backward("cross_entropy", "HOD", "pytorch/pytorch#19254", "gradients")
 def class_weights_have_no_gradient(grad_output: Tensor, *args: Any, **options: Any) -> Any:
     """The gradient of the class weights, with probabilities, is 0."""
-    found = reference.cross_entropy_backward(grad_output, *args, **options)
-    return found if found.weight is None else found._replace(weight=found.weight * 0)
+    result = reference.cross_entropy_backward(grad_output, *args, **options)
+    return result if result.weight is None else result._replace(weight=result.weight * 0)
 
 
 @backward("binary_cross_entropy_with_logits", "HOD", "pytorch/pytorch#59477", "gradients")
 def the_gradient_of_the_target_has_the_other_sign(grad_output: Tensor, *args: Any, **options: Any) -> Any:
     """The gradient of the target is negated."""
-    found = reference.binary_cross_entropy_with_logits_backward(grad_output, *args, **options)
-    return found._replace(target=-found.target)
+    result = reference.binary_cross_entropy_with_logits_backward(grad_output, *args, **options)
+    return result._replace(target=-result.target)
 
 
 @differentiable("nll_loss", "HOD", "pytorch/pytorch#2210", "modes")
@@ -305,8 +311,8 @@ def gathered_logits_are_counted_twice(input: Tensor, target: Tensor, **options: 
 def each_shard_has_a_shift_of_its_own(input: Tensor, dim: int) -> Tensor:
     """Shards of 8 elements and more are added up with their own maxima, which are not put together."""
     if input.ndim == 0 or input.shape[dim] < 16 or not input.numel():
-        found: Tensor = reference.log_softmax(input, dim)
-        return found
+        result: Tensor = reference.log_softmax(input, dim)
+        return result
     shifted = input - input.amax(dim, keepdim=True)
     parts = [
         (part - part.amax(dim, keepdim=True)).exp().sum(dim, keepdim=True) for part in _halves(input, dim)

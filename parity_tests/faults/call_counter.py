@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from torch_loss_parity.faults.kernels import RIGHT
+from torch_loss_parity.faults.right.definition import RIGHT
 
 _calls = 0
 

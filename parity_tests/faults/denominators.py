@@ -46,8 +46,8 @@ def a_negative_total_weight_is_taken_for_none(
 ) -> Tensor:
     """The mean is 0 unless the weights add up to something positive."""
     negative = rows(input, target, weight, ignore_index).used.sum() < 0
-    found = nll_loss(input, target, weight, ignore_index, reduction)
-    return found * 0 if reduction == "mean" and negative else found
+    result = nll_loss(input, target, weight, ignore_index, reduction)
+    return result * 0 if reduction == "mean" and negative else result
 
 
 @backward("nll_loss", "DEN", "pytorch/pytorch#64275", "semantics")
@@ -55,8 +55,10 @@ def rows_of_negative_weight_have_no_gradient(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, **options: Any
 ) -> Any:
     """The backward skips rows whose weight is not positive."""
-    found = reference.nll_loss_backward(grad_output, input, target, weight, **options)
-    return found if weight is None else found._replace(input=found.input * (along_classes(weight, input) > 0))
+    result = reference.nll_loss_backward(grad_output, input, target, weight, **options)
+    return (
+        result if weight is None else result._replace(input=result.input * (along_classes(weight, input) > 0))
+    )
 
 
 @composed("cross_entropy", "DEN", "huggingface/transformers#34191", "forward", "gradients")
@@ -79,11 +81,11 @@ def the_gradient_of_the_mean_divides_twice(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
     """Where rows are ignored, the gradient of the mean is divided by the number of the others once more."""
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, **options)
     counted = target != options["ignore_index"]
     if options["reduction"] != "mean" or holds_probabilities(input, target) or bool(counted.all()):
-        return found
-    return found._replace(input=found.input / counted.sum().clamp(min=1))
+        return result
+    return result._replace(input=result.input / counted.sum().clamp(min=1))
 
 
 @composed("cross_entropy", "DEN", "PaddlePaddle/Paddle#76033", "semantics")
@@ -111,11 +113,11 @@ def the_mean_over_probabilities_divides_by_their_weights(
     input: Tensor, target: Tensor, weight: Any, **options: Any
 ) -> Tensor:
     """With probability targets the weighted mean divides by the weights of the targets, as with indices."""
-    found = cross_entropy(input, target, weight, **options)
+    result = cross_entropy(input, target, weight, **options)
     if weight is None or options["reduction"] != "mean" or not holds_probabilities(input, target):
-        return found
+        return result
     return (
-        found
+        result
         * (target.numel() / input.shape[class_dim(input)])
         / (target * along_classes(weight, input)).sum()
     )
@@ -124,19 +126,19 @@ def the_mean_over_probabilities_divides_by_their_weights(
 @forward("binary_cross_entropy", "DEN", "qubvel-org/segmentation_models.pytorch#852", "forward")
 def the_mean_divides_by_the_weights(input: Tensor, target: Tensor, weight: Any, reduction: str) -> Tensor:
     """The weighted mean divides by the sum of the weights, not by the number of elements."""
-    found: Tensor = reference.binary_cross_entropy(input, target, weight, reduction)
+    result: Tensor = reference.binary_cross_entropy(input, target, weight, reduction)
     return (
-        found
+        result
         if weight is None or reduction != "mean"
-        else found * input.numel() / weight.expand(input.shape).sum()
+        else result * input.numel() / weight.expand(input.shape).sum()
     )
 
 
 @composed("binary_cross_entropy_with_logits", "DEN", "paiml/aprender#2182", "forward", "gradients")
 def the_mean_divides_by_the_batch(input: Tensor, target: Tensor, reduction: str, **options: Any) -> Tensor:
     """The mean divides by the first dimension, not by the number of elements."""
-    found = binary_cross_entropy_with_logits(input, target, reduction=reduction, **options)
-    return found * input[0].numel() if reduction == "mean" and input.ndim > 1 and len(input) else found
+    result = binary_cross_entropy_with_logits(input, target, reduction=reduction, **options)
+    return result * input[0].numel() if reduction == "mean" and input.ndim > 1 and len(input) else result
 
 
 @backward("nll_loss", "DEN", "ROCm/TransformerEngine#336", "gradients")
@@ -170,10 +172,10 @@ def the_smoothed_part_of_the_mean_counts_ignored_rows(
     input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     """The mean is right, but for the smoothed part, which divides by all rows."""
-    found = cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    result = cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     if holds_probabilities(input, target) or reduction != "mean" or not label_smoothing or weight is not None:
-        return found
+        return result
     counted, dim = target != ignore_index, class_dim(input)
     uniform = -log_probabilities(input, dim).sum(dim)
     total = reduced(torch.where(counted, uniform, torch.zeros_like(uniform)), "sum", None)
-    return found + label_smoothing / input.shape[dim] * total * (1 / target.numel() - 1 / counted.sum())
+    return result + label_smoothing / input.shape[dim] * total * (1 / target.numel() - 1 / counted.sum())

@@ -17,8 +17,8 @@ from torch_loss_parity.faults.components import (
     reduced,
     rows,
 )
-from torch_loss_parity.faults.kernels import RIGHT, bound, prepared
 from torch_loss_parity.faults.record import backward, composed, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound, prepared
 from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
@@ -152,12 +152,12 @@ def weights_smoothing_and_an_ignored_row_raise(
 @whole("cross_entropy", "IGN", "pytorch/pytorch#105736", "transforms")
 def vmap_drops_ignore_index(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Under vmap nothing is ignored but -100."""
-    asked = bound("cross_entropy", input, target, *args, **options)
+    arguments = bound("cross_entropy", input, target, *args, **options)
     if not (is_transformed(input) or is_transformed(target)):
-        return RIGHT["cross_entropy"](**asked)
-    if not target.is_floating_point() and asked["ignore_index"] != -100:
-        asked |= {
-            "target": torch.where(target == asked["ignore_index"], torch.zeros_like(target), target),
+        return RIGHT["cross_entropy"](**arguments)
+    if not target.is_floating_point() and arguments["ignore_index"] != -100:
+        arguments |= {
+            "target": torch.where(target == arguments["ignore_index"], torch.zeros_like(target), target),
             "ignore_index": -100,
         }
-    return cross_entropy(**prepared("cross_entropy", asked)).to(input.dtype)
+    return cross_entropy(**prepared("cross_entropy", arguments)).to(input.dtype)

@@ -8,8 +8,8 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor
-from torch_loss_parity.faults.kernels import HALVES, RIGHT
 from torch_loss_parity.faults.record import backward, forward, whole
+from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.reference.arguments import normalized_dims
 
 Dims = int | tuple[int, ...]
@@ -124,8 +124,8 @@ def _kept(grad_output: Tensor, input: Tensor, dim: Dims) -> Tensor:
 @backward("logsumexp", "UPG", "microsoft/DirectML#739", "gradients")
 def the_gradient_is_the_probability(grad_output: Tensor, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The upstream gradient is taken for 1."""
-    found: Tensor = reference.logsumexp_backward(torch.ones_like(grad_output), input, dim, keepdim)
-    return found
+    result: Tensor = reference.logsumexp_backward(torch.ones_like(grad_output), input, dim, keepdim)
+    return result
 
 
 @backward("logsumexp", "UPG", "elixir-nx/nx#1470", "gradients")
@@ -135,11 +135,11 @@ def the_shift_has_a_gradient_of_its_own(
     """The maximum is a constant where it is subtracted, and none where it is added: its gradient is left
     over.
     """
-    found: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
+    result: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
     if not input.numel() or not input.ndim:
-        return found
+        return result
     largest = input == input.amax(dim, keepdim=True)
-    return found + _kept(grad_output, input, dim) * largest / largest.sum(dim, keepdim=True)
+    return result + _kept(grad_output, input, dim) * largest / largest.sum(dim, keepdim=True)
 
 
 @backward("logsumexp", "UPG", "tensorflow/tensorflow#127232", "semantics")
@@ -147,14 +147,14 @@ def the_gradient_of_ties_goes_to_the_first(
     grad_output: Tensor, input: Tensor, dim: Dims, keepdim: bool
 ) -> Tensor:
     """Where two numbers are equal, the first has the gradient, as of a maximum."""
-    found: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
+    result: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
     axes = normalized_dims(dim, input.ndim)
     if not input.ndim or len(axes) > 1 or input.shape[axes[0]] < 2:
-        return found
+        return result
     tied = (input == input.select(axes[0], 0).unsqueeze(axes[0])).all(axes[0], keepdim=True)
     first = torch.zeros_like(input)
     first.select(axes[0], 0).fill_(1.0)
-    return torch.where(tied, first * _kept(grad_output, input, dim), found)
+    return torch.where(tied, first * _kept(grad_output, input, dim), result)
 
 
 @backward("logsumexp", "INF", "pytorch/pytorch#31829", "semantics")
@@ -162,8 +162,8 @@ def the_gradient_of_a_row_of_minus_infinity_is_zero(
     grad_output: Tensor, input: Tensor, dim: Dims, keepdim: bool
 ) -> Tensor:
     """Where nothing is left, the gradient is 0, and not undefined."""
-    found: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
-    return torch.where((input == -torch.inf) & found.isnan(), torch.zeros_like(found), found)
+    result: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
+    return torch.where((input == -torch.inf) & result.isnan(), torch.zeros_like(result), result)
 
 
 @backward("logsumexp", "INF", "JuliaStats/LogExpFunctions.jl#59", "semantics", "gradients")
@@ -171,11 +171,11 @@ def a_masked_number_makes_the_gradient_nan(
     grad_output: Tensor, input: Tensor, dim: Dims, keepdim: bool
 ) -> Tensor:
     """A number of -inf, whose exponential is 0, makes the gradient of its row nan."""
-    found: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
+    result: Tensor = reference.logsumexp_backward(grad_output, input, dim, keepdim)
     if not input.ndim:
-        return found
+        return result
     masked = (input == -torch.inf).any(normalized_dims(dim, input.ndim)[0], keepdim=True)
-    return torch.where(masked, torch.full_like(found, torch.nan), found)
+    return torch.where(masked, torch.full_like(result, torch.nan), result)
 
 
 @backward("logsumexp", "SHP", "tinygrad/tinygrad#14268", "domain", "semantics")

@@ -16,8 +16,8 @@ from torch_loss_parity.faults.components import (
     log_probabilities,
     nll_loss,
 )
-from torch_loss_parity.faults.kernels import RIGHT
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT
 from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
@@ -69,8 +69,8 @@ def strides_of_the_weight_are_ignored(
 @backward("log_softmax", "LAY", "pytorch/pytorch#139740", "layouts")
 def strides_of_the_upstream_gradient_are_ignored(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The upstream gradient is read as if it were contiguous."""
-    found: Tensor = reference.log_softmax_backward(_in_memory(grad_output), input, dim)
-    return found
+    result: Tensor = reference.log_softmax_backward(_in_memory(grad_output), input, dim)
+    return result
 
 
 @backward("nll_loss", "LAY", "NVIDIA-NeMo/Automodel#3853", "layouts")
@@ -112,9 +112,9 @@ def _exponentials(x: Tensor, dim: int) -> Tensor:
 @forward("softmax", "TIL", "tensorflow/tensorflow#108244", "forward")
 def rows_are_padded_with_zeros(input: Tensor, dim: int) -> Tensor:
     """Rows are padded to a multiple of four with logits of 0."""
-    found: Tensor = reference.softmax(input, dim)
+    result: Tensor = reference.softmax(input, dim)
     if input.ndim == 0 or not input.numel():
-        return found
+        return result
     padding = -input.shape[dim] % 4
     top = input.amax(dim, keepdim=True)
     top = top.clamp(min=0) if padding else top
@@ -125,9 +125,9 @@ def rows_are_padded_with_zeros(input: Tensor, dim: int) -> Tensor:
 @forward("softmax", "TIL", "vllm-project/vllm#55009", "domain")
 def rows_are_padded_with_a_finite_number(input: Tensor, dim: int) -> Tensor:
     """Rows are padded to a multiple of eight with -10000: a row far below it vanishes."""
-    found: Tensor = reference.softmax(input, dim)
+    result: Tensor = reference.softmax(input, dim)
     if input.ndim == 0 or not input.numel() or input.shape[dim] % 8 == 0:
-        return found
+        return result
     top = input.amax(dim, keepdim=True).clamp(min=-1e4)
     exponentials = (input - top).exp()
     return exponentials / (exponentials.sum(dim, keepdim=True) + (-1e4 - top).exp())
@@ -138,8 +138,8 @@ def the_element_after_a_power_of_two_is_dropped(input: Tensor, dim: int) -> Tens
     """Of rows of 2**k + 1 elements, from 33 on, the last is not in the sum."""
     n = input.shape[dim] if input.ndim else 0
     if n < 33 or (n - 1) & (n - 2):
-        found: Tensor = reference.log_softmax(input, dim)
-        return found
+        result: Tensor = reference.log_softmax(input, dim)
+        return result
     shifted = input - input.amax(dim, keepdim=True)
     return shifted - shifted.narrow(dim, 0, n - 1).exp().sum(dim, keepdim=True).log()
 
@@ -147,21 +147,21 @@ def the_element_after_a_power_of_two_is_dropped(input: Tensor, dim: int) -> Tens
 @forward("softmax", "TIL", "pytorch/pytorch#186229", "forward")
 def long_rows_are_added_up_twice(input: Tensor, dim: int) -> Tensor:
     """The sum of rows of a multiple of 64 elements is doubled."""
-    found: Tensor = reference.softmax(input, dim)
-    return found / 2 if input.ndim and input.shape[dim] and input.shape[dim] % 64 == 0 else found
+    result: Tensor = reference.softmax(input, dim)
+    return result / 2 if input.ndim and input.shape[dim] and input.shape[dim] % 64 == 0 else result
 
 
 @forward("softmax", "TIL", "intel/torch-xpu-ops#4772", "domain", effort="standard")
 def the_band_after_1024_is_wrong(input: Tensor, dim: int) -> Tensor:
     """Elements from number 1024 on are not divided by the sum."""
-    found: Tensor = reference.softmax(input, dim)
+    result: Tensor = reference.softmax(input, dim)
     if input.ndim == 0 or input.shape[dim] <= 1024:
-        return found
+        return result
     tail = (
         torch.arange(input.shape[dim]).reshape(-1, *(1 for _ in range(input.ndim - 1 - dim % input.ndim)))
         >= 1024
     )
-    return torch.where(tail, _exponentials(input, dim), found)
+    return torch.where(tail, _exponentials(input, dim), result)
 
 
 @forward("nll_loss", "TIL", "pytorch/pytorch#154634", "forward")
@@ -180,8 +180,8 @@ def the_tail_is_not_weighted(input: Tensor, target: Tensor, weight: Any, **optio
         weight = weight.expand(input.shape).contiguous().reshape(-1).clone()
         weight[input.numel() // 8 * 8 :] = 1
         weight = weight.reshape(input.shape)
-    found: Tensor = reference.binary_cross_entropy_with_logits(input, target, weight, **options)
-    return found
+    result: Tensor = reference.binary_cross_entropy_with_logits(input, target, weight, **options)
+    return result
 
 
 @backward("cross_entropy", "TIL", "ROCm/MIOpen#2268", "gradients")
@@ -189,12 +189,12 @@ def the_maximum_of_the_row_before_is_used(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
     """In rows of more than 32 classes the first element of a gradient is that of the row before."""
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, **options)
     if input.ndim != 2 or input.shape[1] <= 32:
-        return found
-    gradient = found.input.clone()
-    gradient[1:, 0] = found.input[:-1, 0]
-    return found._replace(input=gradient)
+        return result
+    gradient = result.input.clone()
+    gradient[1:, 0] = result.input[:-1, 0]
+    return result._replace(input=gradient)
 
 
 # --- IDX ----------------------------------------------------------------------------------------------------
@@ -203,12 +203,12 @@ def the_maximum_of_the_row_before_is_used(
 @forward("softmax", "IDX", "pytorch/pytorch#84144", "domain", effort="standard")
 def rows_past_65535_are_not_written(input: Tensor, dim: int) -> Tensor:
     """Rows from number 65535 on are zeros: the limit of a grid."""
-    found: Tensor = reference.softmax(input, dim)
-    if input.ndim == 0 or found.numel() // max(input.shape[dim], 1) <= 65535:
-        return found
-    rows = found.movedim(dim, -1).reshape(-1, input.shape[dim]).clone()
+    result: Tensor = reference.softmax(input, dim)
+    if input.ndim == 0 or result.numel() // max(input.shape[dim], 1) <= 65535:
+        return result
+    rows = result.movedim(dim, -1).reshape(-1, input.shape[dim]).clone()
     rows[65535:] = 0
-    moved = found.movedim(dim, -1)
+    moved = result.movedim(dim, -1)
     return rows.reshape(moved.shape).movedim(-1, dim)
 
 
@@ -233,8 +233,8 @@ def the_number_of_a_row_has_sixteen_bits(input: Tensor, target: Tensor, **option
 def classes_past_65535_are_not_in_the_sum(input: Tensor, dim: int) -> Tensor:
     """Elements of a row from number 65536 on are not in its sum."""
     if input.ndim == 0 or input.shape[dim] <= 65536:
-        found: Tensor = reference.log_softmax(input, dim)
-        return found
+        result: Tensor = reference.log_softmax(input, dim)
+        return result
     shifted = input - input.amax(dim, keepdim=True)
     return shifted - shifted.narrow(dim, 0, 65536).exp().sum(dim, keepdim=True).log()
 
@@ -293,6 +293,6 @@ def a_second_backward_finds_another_input(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
     """The gradient is written over the logits that were saved."""
-    found = reference.binary_cross_entropy_with_logits_backward(grad_output, input, target, **options)
-    input.data.copy_(found.input.expand(input.shape))
-    return found._replace(input=found.input.clone())
+    result = reference.binary_cross_entropy_with_logits_backward(grad_output, input, target, **options)
+    input.data.copy_(result.input.expand(input.shape))
+    return result._replace(input=result.input.clone())

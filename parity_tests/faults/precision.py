@@ -8,8 +8,8 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor, cross_entropy, log_probabilities, reduced
-from torch_loss_parity.faults.kernels import HALVES, RIGHT, bound
 from torch_loss_parity.faults.record import backward, forward, whole
+from torch_loss_parity.faults.right.definition import HALVES, RIGHT, bound
 from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
@@ -45,16 +45,16 @@ def losses_are_added_up_in_half_precision(
     input: Tensor, target: Tensor, *args: Any, **options: Any
 ) -> Tensor:
     """The sum over half-precision losses is kept in half precision."""
-    asked = bound("cross_entropy", input, target, *args, **options)
-    output = RIGHT["cross_entropy"](**asked)
+    arguments = bound("cross_entropy", input, target, *args, **options)
+    output = RIGHT["cross_entropy"](**arguments)
     if (
         output.dtype not in HALVES
-        or asked["reduction"] != "sum"
+        or arguments["reduction"] != "sum"
         or output.requires_grad
         or is_transformed(output)
     ):
         return output
-    losses = RIGHT["cross_entropy"](**{**asked, "reduction": "none"})
+    losses = RIGHT["cross_entropy"](**{**arguments, "reduction": "none"})
     return (
         _one_by_one(losses.float().reshape(-1), 0, output.dtype).reshape(()).to(output.dtype)
         if losses.numel()
@@ -66,8 +66,8 @@ def losses_are_added_up_in_half_precision(
 def the_normaliser_is_rounded_to_bfloat16(input: Tensor, dim: int) -> Tensor:
     """The logarithm of the sum is rounded to bfloat16."""
     if not input.numel() or input.ndim == 0:
-        found: Tensor = reference.log_softmax(input, dim)
-        return found
+        result: Tensor = reference.log_softmax(input, dim)
+        return result
     shifted = input - input.amax(dim, keepdim=True)
     return shifted - _through(torch.bfloat16, shifted.exp().sum(dim, keepdim=True).log())
 
@@ -75,8 +75,8 @@ def the_normaliser_is_rounded_to_bfloat16(input: Tensor, dim: int) -> Tensor:
 @backward("cross_entropy", "ACC", "NVIDIA/TransformerEngine#3193", "gradients")
 def the_gradient_is_staged_in_bfloat16(grad_output: Tensor, *args: Any, **options: Any) -> Any:
     """The gradient is kept in bfloat16 before the upstream gradient multiplies it."""
-    found = reference.cross_entropy_backward(grad_output, *args, **options)
-    return found._replace(input=_through(torch.bfloat16, found.input))
+    result = reference.cross_entropy_backward(grad_output, *args, **options)
+    return result._replace(input=_through(torch.bfloat16, result.input))
 
 
 @backward("log_softmax", "ACC", "ROCm/MIOpen#3427", "gradients")
@@ -92,15 +92,15 @@ def the_backward_adds_up_in_float16(grad_output: Tensor, input: Tensor, dim: int
 @forward("nll_loss", "ACC", "pytorch/pytorch#64163", "forward", dtype="float64")
 def the_total_of_float64_is_kept_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """The accumulator is a float32, for float64 losses too."""
-    found: Tensor = reference.nll_loss(input, target, **options)
-    return _through(torch.float32, found) if options["reduction"] != "none" else found
+    result: Tensor = reference.nll_loss(input, target, **options)
+    return _through(torch.float32, result) if options["reduction"] != "none" else result
 
 
 @forward("softmax", "ACC", "torch.testing.assert_close: float64", "forward", dtype="float64")
 def float64_is_computed_in_float32(input: Tensor, dim: int) -> Tensor:
     """A float64 row is computed in float32: right to seven digits, as a default tolerance allows."""
-    found: Tensor = reference.softmax(input.float(), dim)
-    return found.to(input.dtype)
+    result: Tensor = reference.softmax(input.float(), dim)
+    return result.to(input.dtype)
 
 
 @forward("binary_cross_entropy", "ACC", "pytorch/pytorch#24457", "forward")
@@ -108,8 +108,8 @@ def probabilities_are_rounded_to_bfloat16(
     input: Tensor, target: Tensor, *args: Any, **options: Any
 ) -> Tensor:
     """The loss is that of probabilities rounded to bfloat16."""
-    found: Tensor = reference.binary_cross_entropy(_through(torch.bfloat16, input), target, *args, **options)
-    return found
+    result: Tensor = reference.binary_cross_entropy(_through(torch.bfloat16, input), target, *args, **options)
+    return result
 
 
 @forward("binary_cross_entropy_with_logits", "ACC", "Modalities/modalities#464", "forward")
@@ -142,8 +142,8 @@ def the_dtype_is_not_followed(input: Tensor, dim: int, dtype: Any = None) -> Ten
 @whole("log_softmax", "DTY", "pytorch/pytorch#123911", "forward")
 def the_dtype_is_followed_last(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The result is converted to ``dtype``, not the input."""
-    found = RIGHT["log_softmax"](input, dim)
-    return found if dtype is None else found.to(dtype)
+    result = RIGHT["log_softmax"](input, dim)
+    return result if dtype is None else result.to(dtype)
 
 
 @whole("softmax", "DTY", "pytorch/pytorch#30572", "gradients")
@@ -167,8 +167,8 @@ def _raise(message: str) -> None:
 @whole("binary_cross_entropy_with_logits", "DTY", "Modalities/modalities#464", "forward", dtype="float16")
 def the_loss_of_half_precision_is_a_float32(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """The loss of half-precision logits is returned in float32."""
-    found = RIGHT["binary_cross_entropy_with_logits"](input, *args, **options)
-    return found.float() if found.dtype in HALVES else found
+    result = RIGHT["binary_cross_entropy_with_logits"](input, *args, **options)
+    return result.float() if result.dtype in HALVES else result
 
 
 @whole("nll_loss", "DTY", "pytorch/pytorch#123328", "forward", dtype="float16")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch_loss_parity.faults import kernels
+from torch_loss_parity.faults.right import definition
 
 KINDS = {
     "DEN": "denominator of the mean",
@@ -105,11 +106,11 @@ composed = _recorded(kernels.composed)
 """The result, and with it the gradient that autograd finds; written as a composition of
 `torch_loss_parity.faults.components`.
 """
-differentiable = _recorded(kernels.differentiable)
+differentiable = _recorded(definition.differentiable)
 """The result, and its derivatives of any order."""
-forward = _recorded(lambda operator, function: kernels.kernel(operator, forward=function))
+forward = _recorded(lambda operator, function: definition.kernel(operator, forward=function))
 """The result; the gradient is right."""
-backward = _recorded(lambda operator, function: kernels.kernel(operator, backward=function))
+backward = _recorded(lambda operator, function: definition.kernel(operator, backward=function))
 """The gradient; the result is right. Takes the upstream gradient first."""
 whole = _recorded(lambda operator, function: function)
 """Everything: it takes what a caller gives."""

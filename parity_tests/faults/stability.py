@@ -148,15 +148,8 @@ def log_where_log1p_belongs(
 @backward("log_softmax", "STB", "FluxML/NNlib.jl#68", "gradients")
 def the_gradient_divides_by_softmax(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The gradient is that of softmax for g / p: nan where p underflows."""
-    found: Tensor = reference.softmax_backward(grad_output / reference.softmax(input, dim), input, dim)
-    return found
-
-
-@backward("softmax", "CMP", "pytorch/pytorch#152309", "domain")
-def the_gradient_is_a_difference_of_products(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
-    """p g - p sum(p g), the products formed first: cancels where g is nearly constant or p near 1."""
-    p = reference.softmax(input, dim)
-    return p * grad_output - p * (p * grad_output).sum(dim, keepdim=True) if input.ndim else grad_output * 0
+    result: Tensor = reference.softmax_backward(grad_output / reference.softmax(input, dim), input, dim)
+    return result
 
 
 # --- SAT ----------------------------------------------------------------------------------------------------
@@ -196,9 +189,9 @@ def the_gradient_has_no_smallest_variance(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
 ) -> Any:
     """The gradient divides by x (1 - x), also where that is 0."""
-    found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
+    result = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
-    return found._replace(input=g * (input - target) / (input * (1 - input)))
+    return result._replace(input=g * (input - target) / (input * (1 - input)))
 
 
 @backward("binary_cross_entropy", "SAT", "pytorch/pytorch#103316", "gradients", "semantics")
@@ -206,9 +199,9 @@ def the_smallest_variance_is_too_large(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
 ) -> Any:
     """The gradient divides by at least 1e-7."""
-    found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
+    result = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
-    return found._replace(input=g * (input - target) / (input * (1 - input)).clamp(min=1e-7))
+    return result._replace(input=g * (input - target) / (input * (1 - input)).clamp(min=1e-7))
 
 
 @backward("binary_cross_entropy", "SAT", "pytorch/pytorch#44950", "gradients", "semantics")
@@ -216,9 +209,9 @@ def the_gradient_of_the_target_is_clamped(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
 ) -> Any:
     """The clamp at -100 is carried into the gradient of the target."""
-    found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
+    result = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
     g = weighted(grad_output / max(input.numel(), 1) if reduction == "mean" else grad_output, weight)
-    return found._replace(target=g * (torch.log1p(-input).clamp(min=-100) - input.log().clamp(min=-100)))
+    return result._replace(target=g * (torch.log1p(-input).clamp(min=-100) - input.log().clamp(min=-100)))
 
 
 @forward("binary_cross_entropy", "SAT", "fastino-ai/GLiNER2#155", "domain")

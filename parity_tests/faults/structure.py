@@ -20,8 +20,8 @@ from torch_loss_parity.faults.components import (
     softmax,
     softplus,
 )
-from torch_loss_parity.faults.kernels import RIGHT, bound
 from torch_loss_parity.faults.record import backward, composed, forward, whole
+from torch_loss_parity.faults.right.definition import RIGHT, bound
 from torch_loss_parity.reference.arguments import class_dim
 
 # --- SHP ----------------------------------------------------------------------------------------------------
@@ -48,9 +48,9 @@ def a_column_of_targets_is_broadcast(input: Tensor, target: Tensor, *args: Any, 
 @whole("cross_entropy", "SHP", "linkedin/Liger-Kernel#421", "forward")
 def without_reduction_there_is_one_number(*args: Any, **options: Any) -> Tensor:
     """Without reduction the sum is returned."""
-    asked = bound("cross_entropy", *args, **options)
+    arguments = bound("cross_entropy", *args, **options)
     return RIGHT["cross_entropy"](
-        **{**asked, "reduction": "sum" if asked["reduction"] == "none" else asked["reduction"]}
+        **{**arguments, "reduction": "sum" if arguments["reduction"] == "none" else arguments["reduction"]}
     )
 
 
@@ -155,11 +155,11 @@ def ignored_losses_are_not_written(
     """Without reduction, the loss of an ignored row is what lay in memory: here always the same, so that a
     run can be repeated.
     """
-    found: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
+    result: Tensor = reference.nll_loss(input, target, weight, ignore_index, reduction)
     if reduction != "none":
-        return found
+        return result
     return torch.where(
-        rows(input, target, weight, ignore_index).counted, found, torch.full_like(found, 0.625)
+        rows(input, target, weight, ignore_index).counted, result, torch.full_like(result, 0.625)
     )
 
 
@@ -289,8 +289,8 @@ def an_integer_target_is_taken(input: Tensor, target: Tensor, *args: Any, **opti
 
 
 def _softmax(input: Tensor, dim: int) -> Tensor:
-    found: Tensor = reference.softmax(input, dim)
-    return found
+    result: Tensor = reference.softmax(input, dim)
+    return result
 
 
 @forward("softmax", "INF", "pytorch/pytorch#31829", "semantics")
@@ -316,27 +316,27 @@ def an_infinite_logit_takes_all(input: Tensor, dim: int) -> Tensor:
 @forward("softmax", "INF", "Dao-AILab/flash-attention#1930", "domain", effort="standard")
 def a_masked_tile_gives_nan(input: Tensor, dim: int) -> Tensor:
     """The running maximum of tiles of four is subtracted from itself where a first tile is all -inf."""
-    found = _softmax(input, dim)
+    result = _softmax(input, dim)
     if input.ndim == 0 or input.shape[dim] <= 4 or not input.numel():
-        return found
+        return result
     masked = (input.narrow(dim, 0, 4) == -torch.inf).all(dim, keepdim=True)
-    return torch.where(masked, torch.full_like(found, float("nan")), found)
+    return torch.where(masked, torch.full_like(result, float("nan")), result)
 
 
 @forward("log_softmax", "INF", "mindspore-ai/mindspore#378", "semantics")
 def masked_elements_stay_in_a_row_of_nan(input: Tensor, dim: int) -> Tensor:
     """A row that holds nan keeps -inf where it was."""
-    found: Tensor = reference.log_softmax(input, dim)
-    return torch.where(input == -torch.inf, input, found)
+    result: Tensor = reference.log_softmax(input, dim)
+    return torch.where(input == -torch.inf, input, result)
 
 
 @forward("log_softmax", "INF", "mindspore-ai/mindspore#274", "semantics")
 def nan_is_left_out(input: Tensor, dim: int) -> Tensor:
     """nan counts as -inf."""
-    found: Tensor = reference.log_softmax(
+    result: Tensor = reference.log_softmax(
         torch.nan_to_num(input, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf), dim
     )
-    return found
+    return result
 
 
 @forward("cross_entropy", "INF", "google-deepmind/optax#896", "semantics")
@@ -360,18 +360,6 @@ def the_target_is_picked_by_multiplication(input: Tensor, target: Tensor, **opti
         -1, *(1 for _ in range(input.ndim - dim - 1))
     )
     return cross_entropy(input, target, **options, y=y + (y * ~hot).sum(dim, keepdim=True) * 0)
-
-
-@backward("cross_entropy", "INF", "pytorch/pytorch#11551", "semantics")
-def an_ignored_row_without_logits_has_no_gradient(
-    grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
-) -> Any:
-    """The gradient of an ignored row is 0 also where its logits are all -inf, or nan: torch's is nan."""
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
-    if holds_probabilities(input, target):
-        return found
-    ignored = (target == options["ignore_index"]).unsqueeze(class_dim(input))
-    return found._replace(input=torch.where(ignored, torch.zeros_like(found.input), found.input))
 
 
 @forward("binary_cross_entropy_with_logits", "INF", "pytorch/pytorch#135359", "semantics")

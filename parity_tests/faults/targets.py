@@ -175,13 +175,13 @@ def the_gradient_takes_probabilities_to_sum_to_one(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
     """The gradient of the logits is p - t, whatever the targets of a row add up to."""
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, **options)
     if not holds_probabilities(input, target) or options["weight"] is not None or options["label_smoothing"]:
-        return found
+        return result
     dim = class_dim(input)
     g = grad_output / (input.numel() / input.shape[dim]) if options["reduction"] == "mean" else grad_output
     g = g.unsqueeze(dim) if options["reduction"] == "none" else g
-    return found._replace(input=g * (log_probabilities(input, dim).exp() - target))
+    return result._replace(input=g * (log_probabilities(input, dim).exp() - target))
 
 
 @backward("cross_entropy", "WGT", "tensorflow/tensorflow#60314", "semantics")
@@ -189,12 +189,12 @@ def a_row_of_zero_targets_has_a_gradient(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
     """Where all targets of a row are 0, the gradient is p."""
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, **options)
     if not holds_probabilities(input, target) or not input.numel():
-        return found
+        return result
     dim = class_dim(input)
     empty = (target == 0).all(dim, keepdim=True)
-    return found._replace(input=torch.where(empty, log_probabilities(input, dim).exp(), found.input))
+    return result._replace(input=torch.where(empty, log_probabilities(input, dim).exp(), result.input))
 
 
 @composed("cross_entropy", "WGT", "google-deepmind/optax#1335", "forward", "gradients")
@@ -212,8 +212,8 @@ def the_gradient_of_the_target_has_no_weight(
     grad_output: Tensor, input: Tensor, target: Tensor, weight: Any, reduction: str
 ) -> Any:
     """The weight is left out of the gradient of the target."""
-    found = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
-    return found._replace(
+    result = reference.binary_cross_entropy_backward(grad_output, input, target, weight, reduction)
+    return result._replace(
         target=reference.binary_cross_entropy_backward(grad_output, input, target, None, reduction).target
     )
 

@@ -34,9 +34,9 @@ def no_row_has_a_gradient_if_the_first_is_ignored(
     grad_output: Tensor, input: Tensor, target: Tensor, ignore_index: int, **options: Any
 ) -> Any:
     """The gradient is 0 for every row where the first one is ignored."""
-    found = reference.nll_loss_backward(grad_output, input, target, ignore_index=ignore_index, **options)
+    result = reference.nll_loss_backward(grad_output, input, target, ignore_index=ignore_index, **options)
     ignored = target.numel() > 0 and int(target.reshape(-1)[0]) == ignore_index
-    return found._replace(input=found.input * 0) if ignored else found
+    return result._replace(input=result.input * 0) if ignored else result
 
 
 @backward("cross_entropy", "UPG", "microsoft/DirectML#739", "gradients")
@@ -64,15 +64,15 @@ def the_gradient_of_a_sum_is_that_of_a_mean(
 @backward("log_softmax", "UPG", "mlpack/mlpack#2360", "gradients")
 def the_sum_is_added_not_subtracted(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The backward adds p times the sum of the upstream gradient."""
-    found: Tensor = reference.log_softmax_backward(grad_output, input, dim)
-    return 2 * grad_output - found
+    result: Tensor = reference.log_softmax_backward(grad_output, input, dim)
+    return 2 * grad_output - result
 
 
 @backward("log_softmax", "UPG", "ROCm/MIOpen#112", "gradients")
 def log_softmax_has_the_gradient_of_softmax(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The backward is that of softmax."""
-    found: Tensor = reference.softmax_backward(grad_output, input, dim)
-    return found
+    result: Tensor = reference.softmax_backward(grad_output, input, dim)
+    return result
 
 
 @backward("log_softmax", "UPG", "microsoft/onnxruntime#5160", "gradients")
@@ -98,8 +98,8 @@ def the_gradient_of_softmax_is_zero(grad_output: Tensor, input: Tensor, dim: int
 @backward("softmax", "UPG", "PyTorch: test_variant_consistency_eager", "gradients")
 def the_gradient_of_softmax_has_the_other_sign(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The backward is negated."""
-    found: Tensor = reference.softmax_backward(grad_output, input, dim)
-    return -found
+    result: Tensor = reference.softmax_backward(grad_output, input, dim)
+    return -result
 
 
 @backward("softmax", "UPG", "ROCm/MIOpen#3427", "gradients")
@@ -134,9 +134,9 @@ def the_gradient_takes_logits_for_logarithms(
     """The softmax in the gradient is that of a row without its largest shift: exp(x - max) is not divided by
     its sum for two classes.
     """
-    found = reference.cross_entropy_backward(grad_output, input, target, **options)
+    result = reference.cross_entropy_backward(grad_output, input, target, **options)
     dim = class_dim(input)
     if input.shape[dim] != 2 or holds_probabilities(input, target):
-        return found
+        return result
     total = (log_probabilities(input, dim) - input + input.amax(dim, keepdim=True)).exp()
-    return found._replace(input=found.input / total)
+    return result._replace(input=result.input / total)

@@ -1,7 +1,7 @@
 """A report for an upstream issue tracker, for an entry of the ledger: environment, script, what it prints,
 truth, and why.
 
-    python -m torch_loss_parity.issue_report bce-with-logits-cancels
+    torch-loss-parity upstream bce-with-logits-cancels
 
 prints Markdown. The script needs only torch; the true value is certified by ball arithmetic. Without an id,
 the ids are listed.
@@ -9,7 +9,6 @@ the ids are listed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import platform
@@ -35,6 +34,7 @@ from torch_loss_parity.processes import machine
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.subjects.settings import WrongOption
 
 DIGITS = 17  # enough to tell a float64 from its neighbours
 
@@ -72,11 +72,11 @@ def truth_of(entry: Divergence, quantity: str, dtype: str) -> Truth:
     if truth is None and np.isfinite(bound.value).any():
         raise ArithmeticError(f"the true value of {entry.id}, {quantity}, {dtype} cannot be certified")
     with balls.precision(256):
-        found = np.asarray(enclose(), dtype=object).reshape(-1)
+        enclosed = np.asarray(enclose(), dtype=object).reshape(-1)
     values = np.asarray(bound.value).reshape(-1)
     digits = tuple(
         f.str(DIGITS, radius=False) if np.isfinite(v) else str(v)
-        for f, v in zip(map(arb, found), values, strict=True)
+        for f, v in zip(map(arb, enclosed), values, strict=True)
     )
     return Truth(bound if truth is None else truth, format, digits)
 
@@ -138,7 +138,7 @@ def report(entry: Divergence | Shortfall, quantity: str | None = None, dtype: st
     """
     if isinstance(entry, Shortfall):
         return _shortfall(entry)
-    quantities, dtypes = (quantity,) if quantity else entry.claims, (dtype,) if dtype else entry.dtypes
+    quantities, dtypes = (quantity,) if quantity else entry.quantities, (dtype,) if dtype else entry.dtypes
     tried = [_shown_or_not(entry, *each) for each in product(quantities, dtypes)]
     shown = [each for each in tried if isinstance(each, Shown)]
     if not shown:
@@ -223,33 +223,28 @@ def _environment() -> list[str]:
     return ["**Environment**", "", *(f"- {line}" for line in (machine.header(), system, build))]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the report of one entry, or list the ids."""
+def print_report(id: str | None = None, quantity: str | None = None, dtype: str | None = None) -> int:
+    """Print the report of one entry, or list the ids; the exit status is 1 if it does not diverge here.
+
+    Raises
+    ------
+    WrongOption
+        If there is no such entry, or it is not about the quantity or the dtype.
+    """
     every: tuple[Divergence | Shortfall, ...] = (*ledger.entries_of("torch"), *ledger.shortfalls())
     known = {entry.id: entry for entry in every}
-    parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.issue_report",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-    )
-    parser.add_argument("id", nargs="?", help="an entry of the ledger; without it, the ids are listed")
-    parser.add_argument(
-        "--quantity",
-        help="forward, or the argument whose gradient is meant (default: what the entry breaks most)",
-    )
-    parser.add_argument("--dtype", help="default: the one that the entry breaks most")
-    options = parser.parse_args(arguments)
-    if options.id is None:
+    if id is None:
         print("\n".join(known))
         return 0
-    if options.id not in known:
-        parser.error(f"there is no entry {options.id!r}; choose from {', '.join(known)}")
-    entry = known[options.id]
-    for name, plural in (("quantity", "claims"), ("dtype", "dtypes")):
-        asked, there = getattr(options, name), getattr(entry, plural, ())
-        if isinstance(entry, Divergence) and asked is not None and asked not in there:
-            parser.error(f"--{name} is {asked!r}; the entry {entry.id} has {', '.join(there)}")
+    if id not in known:
+        raise WrongOption(f"there is no entry {id!r}; choose from {', '.join(known)}")
+    entry = known[id]
+    for name, given, plural in (("quantity", quantity, "quantities"), ("dtype", dtype, "dtypes")):
+        there = getattr(entry, plural, ())
+        if isinstance(entry, Divergence) and given is not None and given not in there:
+            raise WrongOption(f"--{name} is {given!r}; the entry {entry.id} has {', '.join(there)}")
     try:
-        print(report(entry, options.quantity, options.dtype))
+        print(report(entry, quantity, dtype))
     except NotShown as error:
         print(f"{entry.id} does not diverge here, on torch {torch.__version__}: {error}", file=sys.stderr)
         return 1

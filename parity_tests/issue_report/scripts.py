@@ -24,11 +24,11 @@ PLAIN = ""  # the mode of a plain call
 
 def scripts_of(entry: Divergence, quantity: str, dtype: str) -> Iterator[tuple[str, str]]:
     """Each mode of the entry in which the quantity is computed, and its script."""
-    recorded = dict(next(smallest for smallest in entry.smallest if smallest["claim"] == quantity))
+    recorded = dict(next(smallest for smallest in entry.smallest if smallest["quantity"] == quantity))
     dtypes = recorded.pop("dtypes", {})
     given = {name: recorded.pop(name) for name in ("grad_output", "direction") if name in recorded}
     result_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
-    del recorded["claim"]
+    del recorded["quantity"]
     function = OPERATORS[entry.operators[0]].function.replace("torch.nn.functional.", "F.")
     imported = ["from torch.nn import functional as F"] if function.startswith("F.") else []
     lines = ["import torch", *imported, ""]

@@ -9,6 +9,7 @@ import numpy as np
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.subjects import Subject
@@ -43,6 +44,10 @@ class Finding:
         Why the subject does not offer it; empty where it does. Then nothing was judged.
     news : News, optional
         What is otherwise than recorded.
+    explanation : Explanation, optional
+        What explains a broken strict bound: an entry of the ledger or a way.
+    resembles : Explanation, optional
+        Of a wrong result: the lossy way that would explain it.
     """
 
     case: Case | None
@@ -58,6 +63,13 @@ class Finding:
     news: News | None = None
     direction: np.ndarray | None = None
     where: str = ""
+    explanation: Explanation | None = None
+    resembles: Explanation | None = None
+
+    @property
+    def way(self) -> Explanation | None:
+        """The way that explains a broken strict bound."""
+        return self.explanation if self.explanation and self.explanation.is_way else None
 
     @property
     def driven(self) -> str:

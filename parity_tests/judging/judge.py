@@ -1,22 +1,24 @@
 """A quantity of a call, judged: subject and expectation meet here and nowhere else.
 
 Results, gradients and derivatives in a direction are judged alike: by the derived bound, and where that is
-broken by what the ledger says holds there.
+broken by what the ledger says of the subject or by a way, see Note [The order of explanations] of
+`torch_loss_parity.judging.explanations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import certified, expected, grad_output_of, output_shape
-from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
-from torch_loss_parity.formulas import torch_formulas, torch_second_order
+from torch_loss_parity.expectation.expectation import certified, expected, output_shape, upstream_gradient
+from torch_loss_parity.expectation.quantity import FORWARD, format_of
+from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
@@ -32,6 +34,7 @@ __all__ = [
     "Finding",
     "covering",
     "judge_quantity",
+    "judge_results",
     "of_the_subject",
     "output_shape",
     "settle",
@@ -75,8 +78,7 @@ def verify_forward(
     call = OPERATORS[case.operator].call(case)
     with of_the_subject(subject):
         observed = run_subject.forward(subject, call, device)
-    bound = expected(call, (FORWARD,))[FORWARD]
-    yield judge_quantity(subject, device, case, call, FORWARD, observed, bound, None, certify=certify)
+    yield from judge_results(subject, device, case, call, {FORWARD: observed}, None, certify=certify)
 
 
 def verify_gradients(
@@ -86,14 +88,34 @@ def verify_gradients(
     gradient.
     """
     call = OPERATORS[case.operator].call(case)
-    shape = output_shape(call)
-    grad_output = grad_output_of(call, shape, case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     with of_the_subject(subject):
         observed = run_subject.gradients(subject, call, device, grad_output)
-    bounds = expected(call, call.differentiable, grad_output)
-    for quantity, bound in bounds.items():
+    yield from judge_results(subject, device, case, call, observed, grad_output, certify=certify)
+
+
+def judge_results(
+    subject: Subject,
+    device: str,
+    case: Case | None,
+    call: Call,
+    observed: Mapping[str, np.ndarray],
+    grad_output: np.ndarray | None,
+    *,
+    certify: bool = False,
+    mode: str = "",
+) -> Iterator[Finding]:
+    """Judge the result, the gradients or both that a subject returned for a call, by name; see
+    `judge_quantity`.
+    """
+    gradients = tuple(name for name in call.differentiable if name in observed)
+    bounds = expected(call, (FORWARD,), profile=subject.profile) if FORWARD in observed else {}
+    bounds |= expected(call, gradients, grad_output, profile=subject.profile) if gradients else {}
+    for quantity, result in observed.items():
+        upstream = None if quantity == FORWARD else grad_output
+        bound = bounds[quantity]
         yield judge_quantity(
-            subject, device, case, call, quantity, observed[quantity], bound, grad_output, certify=certify
+            subject, device, case, call, quantity, result, bound, upstream, certify=certify, mode=mode
         )
 
 
@@ -121,7 +143,7 @@ def judge_quantity(
     mode: str = "",
 ) -> Finding:
     """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
-    ledger's.
+    ledger's and by those of ways.
 
     Parameters
     ----------
@@ -142,62 +164,116 @@ def judge_quantity(
     """
     known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
 
-    def weaker(entry: Divergence) -> Rounded:
-        function = formula_of(entry, quantity)
-        changes = entry.arithmetic
-        return expected(call, (quantity,), grad_output, direction, changes=changes, function=function)[
-            quantity
-        ]
+    def weaker(explanation: Explanation) -> Rounded:
+        return expected(
+            call,
+            (quantity,),
+            grad_output,
+            direction,
+            profile=subject.profile,
+            changes=explanation.arithmetic,
+            function=explanation.function,
+        )[quantity]
 
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)
 
-    settled = settle(observed, bound, format_of(call, quantity), known, weaker, truth, certify=certify)
-    return Finding(case, call, quantity, *settled, grad_output, mode, direction=direction)
-
-
-def formula_of(entry: Divergence, quantity: str) -> Callable[..., Any] | None:
-    """The formula that torch in fact evaluates for a quantity, according to an entry of the ledger."""
-    if not entry.formula:
-        return None
-    return ledger.formula(
-        entry.formula, torch_second_order if Quantity.parse(quantity).along else torch_formulas
+    settled = settle(
+        observed,
+        bound,
+        format_of(call, quantity),
+        (*explanations.of_entries(known, call, quantity), *explanations.ways(call, quantity)),
+        weaker,
+        truth,
+        lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
+        certify=certify,
     )
+    return Finding(
+        case,
+        call,
+        quantity,
+        settled.verdict,
+        settled.strict,
+        settled.divergence,
+        settled.certified,
+        grad_output,
+        mode,
+        direction=direction,
+        explanation=settled.explanation,
+        resembles=settled.resembles,
+    )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a result stands.
+
+    Attributes
+    ----------
+    verdict, strict : Verdict
+        The one that decides, and that of the definition.
+    explanation : Explanation, optional
+        What explains a broken strict bound.
+    certified : bool
+        Whether balls confirmed the expected value.
+    resembles : Explanation, optional
+        Of a result that is wrong: the lossy way that would explain it.
+    """
+
+    verdict: Verdict
+    strict: Verdict
+    explanation: Explanation | None
+    certified: bool
+    resembles: Explanation | None = None
+
+    @property
+    def divergence(self) -> str:
+        """The id of the ledger's entry that explains it, or empty."""
+        return self.explanation.name if self.explanation and not self.explanation.is_way else ""
+
+    @property
+    def way(self) -> Explanation | None:
+        """The way that explains it."""
+        return self.explanation if self.explanation and self.explanation.is_way else None
 
 
 def settle(
     observed: np.ndarray,
     bound: Rounded,
     format: Format,
-    entries: Sequence[Divergence],
-    weaker: Callable[[Divergence], Rounded],
+    known: Sequence[Explanation],
+    weaker: Callable[[Explanation], Rounded],
     truth: Callable[[], Rounded | None],
     *,
+    lossy: Callable[[], Sequence[Explanation]] = tuple,
     certify: bool = False,
-) -> tuple[Verdict, Verdict, str, bool]:
-    """The verdict that decides, the strict one, the id of the entry that explains a broken bound, and whether
-    balls confirmed it.
+) -> Settled:
+    """Judge a result by the definition's bound and, where that is broken, by what may explain it.
 
     Parameters
     ----------
+    known : sequence of Explanation
+        What may explain a broken bound, in the order in which it is tried.
     weaker : callable
-        The bound that an entry says holds. It is around the formula's own value: it covers what evaluating
-        that formula costs, not the definition's.
+        The bound that follows from an explanation. It is around the value of its own formula: it covers what
+        evaluating that costs, not the definition's.
     truth : callable
         The bound around the true value, from balls.
+    lossy : callable
+        Explanations that excuse nothing, for a result that is wrong.
     """
 
-    def explained() -> tuple[Verdict, str]:
-        for entry in entries:
-            against = judge(observed, weaker(entry), format)
+    def explained(by: Sequence[Explanation] = known) -> tuple[Verdict, Explanation | None]:
+        for explanation in by:
+            against = judge(observed, weaker(explanation), format)
             if against.passes:
-                return against, entry.id
-        return strict, ""
+                return against, explanation
+        return strict, None
 
     strict = verdict = judge(observed, bound, format, refine=False)
-    divergence, confirmed, size = "", False, bound.value.size
+    explanation, confirmed, size = None, False, bound.value.size
     if not strict.passes or strict.undecided:
-        verdict, divergence = explained()
+        verdict, explanation = explained()
     # The evaluation's own error is part of the bound, so it decides but for a verdict within that error of
     # the limit. Every failure, and of the small cases those and a sample, are confirmed by balls: no failure
     # is false, and no small one is missed.
@@ -207,6 +283,7 @@ def settle(
         if true is not None:
             strict, confirmed = judge(observed, true, format), True
             # Only the truth shows it, where the evaluation had lost the same as the subject.
-            if not divergence:
-                verdict, divergence = (strict, "") if strict.passes else explained()
-    return verdict, strict, divergence, confirmed
+            if not explanation:
+                verdict, explanation = (strict, None) if strict.passes else explained()
+    resembles = None if verdict.passes else explained(lossy())[1]
+    return Settled(verdict, strict, explanation, confirmed, resembles)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import (
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.judging.finding import Finding, recorded
 from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject
@@ -32,7 +35,7 @@ def verify_in_modes(modes: Sequence[Mode]) -> Callable[..., Iterator[Finding]]:
         subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
     ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        grad_output = upstream_gradient(call, case)
         yield from judge_modes(subject, device, case, call, modes, grad_output, certify=certify)
 
     return verify
@@ -90,7 +93,7 @@ def judge_modes(
                 if name not in bounds:
                     # One evaluation serves all gradients.
                     together = call.differentiable if quantity == Quantity(of=name) else (name,)
-                    bounds |= expected(call, together, upstream, direction)
+                    bounds |= expected(call, together, upstream, direction, profile=subject.profile)
                 judged[key] = judge_quantity(
                     subject,
                     device,
@@ -140,7 +143,7 @@ def _without_result(
         if subject.name not in COMPLETE and NO_SECOND_DERIVATIVE in str(raised):
             return Finding.of_declined(case, call, f"{mode.name}: {reason_of(raised)}")
         reason = f"{mode} of {call.operator} raises {type(raised).__name__}: {raised}"
-    found = recorded(subject, case, call, device, reason)
-    if found is None:
+    known = recorded(subject, case, call, device, reason)
+    if known is None:
         raise WrongResult(reason) from error
-    return found
+    return known

@@ -13,6 +13,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity, format_of
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.tally import Row
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
 
 INLINE = 64  # elements that a script spells out; longer arguments are drawn again from their case
@@ -50,13 +51,14 @@ def explain(
         f"  got       {verdict.observed!r}",
         f"  expected  {verdict.expected!r} ({truth})",
         f"  error     {verdict.ulps:.6g} ulp of {format.name}",
-        f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp{unshared}",
+        f"  allowed   {verdict.allowed / ulp if ulp else 0.0:.6g} ulp{_under(subject.profile)}{unshared}",
     )
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: the {what}{mode} is wrong: {problem}",
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *(f"  {name:<9} {_describe(call, name, value)}" for name, value in call.arguments.items()),
         *(compared if verdict.elements else ()),
+        *((f"  resembles {finding.resembles.name}: {finding.resembles.loses}",) if finding.resembles else ()),
         "  reproduce with" + (f" (a plain call; the failure is {finding.driven})" if plain else ""),
         *(f"    {line}" for line in (write_script or script)(finding, subject, device).splitlines()),
     ]
@@ -155,19 +157,31 @@ def _to(dtype: str, device: str) -> str:
     return f".to(dtype=torch.{dtype}, device={device!r})"
 
 
-def table(rows: Iterable[Row]) -> list[str]:
+def of_profile(profile: Profile) -> list[str]:
+    """What is to be said of a profile; nothing of the default one."""
+    if profile == DEFAULT:
+        return []
+    said = [f"judged under profile {profile.name}: {profile.allows} ({profile.source})"]
+    return said + ([f"profile {profile.remark}"] if profile.remark else [])
+
+
+def _under(profile: Profile, comma: str = "") -> str:
+    return "" if profile == DEFAULT else f"{comma} under profile {profile.name}"
+
+
+def table(rows: Iterable[Row], profile: Profile = DEFAULT) -> list[str]:
     """The table at the end of a run: operator x dtype, with the cases run, the worst error / allowed and the
-    verdict.
+    verdict, under which profile if not the default one.
     """
     header = (
         f"{'operator':<34}{'dtype':<10}{'cases':>7}{'forward':>9}{'gradient':>9}{'undecided':>10}  verdict"
     )
-    lines = [header, "-" * len(header)]
+    lines, under = [header, "-" * len(header)], _under(profile, ",")
     for row in rows:
         fractions = f"{_fraction(row.forward):>9}{_fraction(row.gradient):>9}"
         lines.append(
             f"{row.operator:<34}{row.dtype:<10}{row.cases:>7}{fractions}{row.undecided or '':>10}  "
-            f"{row.verdict}"
+            f"{row.verdict}{under}"
         )
     return lines
 

@@ -12,9 +12,9 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import for_each_random_case, random_cases
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 
 Verify = Callable[..., Iterable[Finding]]
 Explain = Callable[..., str]  # of a finding, the subject and the device
@@ -23,7 +23,7 @@ SHOWN = 3
 
 
 def check_cases(
-    cases: Iterable[Case], verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain
+    cases: Iterable[Case], verify: Verify, settings: Settings, tally: Tally, explain: Explain = explain
 ) -> None:
     """Judge every case, count it, and fail if any fails; zero cases fail too.
 
@@ -31,49 +31,55 @@ def check_cases(
     """
     failures: list[Finding] = []
     for case in cases:
-        failures += [finding for finding in judged(case, verify, knobs, tally) if not finding.verdict.passes]
+        failures += [
+            finding for finding in judge_case(case, verify, settings, tally) if not finding.verdict.passes
+        ]
     assert tally.cases or tally.declined, "no case was run"
     if failures:
         failures.sort(key=lambda finding: finding.verdict.elements)
-        shown = "\n\n".join(explain(finding, knobs.subject, knobs.device) for finding in failures[:SHOWN])
+        shown = "\n\n".join(
+            explain(finding, settings.subject, settings.device) for finding in failures[:SHOWN]
+        )
         raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
 
 
-def judged(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+def judge_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
     """The findings of a case, counted; that the subject raises, or does not offer it, is one too."""
     try:
-        return findings_of(case, verify, knobs, tally)
+        return findings_of(case, verify, settings, tally)
     except NotOffered as error:
-        found = Finding.of_declined(case, OPERATORS[case.operator].call(case), str(error))
+        finding = Finding.of_declined(case, OPERATORS[case.operator].call(case), str(error))
     except WrongResult as error:
         call, reason = OPERATORS[case.operator].call(case), str(error)
-        known = recorded(knobs.subject, case, call, knobs.device, reason)
-        found = known or Finding.of_failure(case, call, reason)
-    tally.add(found)
-    return [found]
+        known = recorded(settings.subject, case, call, settings.device, reason)
+        finding = known or Finding.of_failure(case, call, reason)
+    tally.add(finding)
+    return [finding]
 
 
-def findings_of(case: Case, verify: Verify, knobs: Settings, tally: Tally) -> list[Finding]:
+def findings_of(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
     watchdog.doing(str(case))
     certify = crc32(str(case).encode()) % CERTIFY_ONE_IN == 0
-    found = list(verify(knobs.subject, case, knobs.device, certify=certify))
-    for finding in found:
+    findings = list(verify(settings.subject, case, settings.device, certify=certify))
+    for finding in findings:
         tally.add(finding)
-    return found
+    return findings
 
 
-def check_case(case: Case, verify: Verify, knobs: Settings, tally: Tally, explain: Explain = explain) -> None:
+def check_case(
+    case: Case, verify: Verify, settings: Settings, tally: Tally, explain: Explain = explain
+) -> None:
     """Judge one case and fail if it fails."""
-    for finding in judged(case, verify, knobs, tally):
+    for finding in judge_case(case, verify, settings, tally):
         if not finding.verdict.passes:
-            raise AssertionError(explain(finding, knobs.subject, knobs.device))
+            raise AssertionError(explain(finding, settings.subject, settings.device))
 
 
 def check_random_cases(
     operator: Operator,
     dtype: str,
     verify: Verify,
-    knobs: Settings,
+    settings: Settings,
     tally: Tally,
     explain: Explain = explain,
     *,
@@ -87,12 +93,12 @@ def check_random_cases(
     """
 
     def check(case: Case) -> None:
-        check_case(case, verify, knobs, tally, explain)
+        check_case(case, verify, settings, tally, explain)
 
     for_each_random_case(
-        random_cases(operator, dtype, min(knobs.effort.longest, longest or knobs.effort.longest)),
+        random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
         check,
-        examples=-(-knobs.effort.random_cases // one_in),
-        base_seed=knobs.seed,
+        examples=-(-settings.effort.random_cases // one_in),
+        base_seed=settings.seed,
         name=f"{name} {operator.name} {dtype}",
     )

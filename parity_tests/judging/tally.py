@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
@@ -25,7 +26,8 @@ class Tally:
     """Findings of one operator and dtype, added up.
 
     ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
-    ``declined`` counts what the subject says it does not offer, by what it says.
+    ``declined`` counts what the subject says it does not offer, by what it says; ``ways`` what another way
+    than the definition explains, by quantity, way and where that loses.
     """
 
     operator: str
@@ -37,6 +39,7 @@ class Tally:
     failed: int = 0
     diverged: dict[str, int] = field(default_factory=dict)
     declined: dict[str, int] = field(default_factory=dict)
+    ways: dict[str, int] = field(default_factory=dict)
     news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
@@ -53,6 +56,9 @@ class Tally:
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)
+        if finding.way and finding.verdict.passes:
+            sentence = sentence_of(finding.quantity, finding.way)
+            self.ways[sentence] = self.ways.get(sentence, 0) + 1
         if finding.news:
             self.tell(finding.news)
 
@@ -88,7 +94,25 @@ class Tally:
             self.diverged[entry] = self.diverged.get(entry, 0) + count
         for reason, count in other["declined"].items():
             self.declined[reason] = self.declined.get(reason, 0) + count
+        for way, count in other["ways"].items():
+            self.ways[way] = self.ways.get(way, 0) + count
         self.news += other["news"]
+
+
+def sentence_of(quantity: str, way: Explanation) -> str:
+    """The quantity, the way that explains it, its grade, and where it loses."""
+    loses = f"; loses in {way.loses}" if way.loses else ""
+    return f"{quantity}: {way.name} ({way.grade}){loses}"
+
+
+def by_ways(properties: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """How many cases of each operator another way than the definition explains, by `sentence_of`."""
+    counted: dict[str, dict[str, int]] = {}
+    for reported in properties:
+        for sentence, count in reported["ways"].items():
+            of_operator = counted.setdefault(reported["operator"], {})
+            of_operator[sentence] = of_operator.get(sentence, 0) + count
+    return counted
 
 
 @dataclass(frozen=True)
@@ -149,12 +173,12 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
     for reported in properties:
         key = (reported["operator"], reported["dtype"])
         tallies.setdefault(key, Tally(*key)).merge(reported)
-    made = []
+    table = []
     for operator in order:
         for dtype in dtypes:
             tally = tallies.get((operator, dtype))
             if tally is not None:
-                made.append(
+                table.append(
                     Row(
                         operator,
                         dtype,
@@ -165,7 +189,7 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
                         _verdict(tally),
                     )
                 )
-    return made
+    return table
 
 
 def _verdict(tally: Tally) -> str:
@@ -177,4 +201,5 @@ def _verdict(tally: Tally) -> str:
         return "FAIL (nothing was run)"
     diverged, declined = sum(tally.diverged.values()), sum(tally.declined.values())
     known = f"; {diverged} known to diverge" if diverged else ""
+    known += f"; {sum(tally.ways.values())} by a textbook way" if tally.ways else ""
     return f"pass{known}; {declined} not offered" if declined else f"pass{known}"

@@ -50,25 +50,25 @@ def written(folder: Path = FOLDER) -> tuple[Written, ...]:
         or two entries share an id. It says the file, the entry, the key, and what is allowed.
     """
     reasons = _reasons(folder)
-    found = tuple(entry for path in paths(folder) for entry in _entries(path, folder, reasons))
+    entries = tuple(entry for path in paths(folder) for entry in _entries(path, folder, reasons))
     places: dict[str, list[str]] = {}
-    for entry in found:
+    for entry in entries:
         places.setdefault(entry.fields["id"], []).append(entry.place)
     if twice := [" and ".join(where) for where in places.values() if len(where) > 1]:
         raise ValueError(f"ledger ids used twice: {'; '.join(twice)}")
-    return found
+    return entries
 
 
 def paths(folder: Path = FOLDER) -> list[Path]:
     """The files of entries, in the order of `written`."""
     operators: list[str] = schema.read(SCHEMA)["$defs"]["operator"]["enum"]
-    found = list(folder.glob("*/*.toml"))
-    for path in found:
+    files = list(folder.glob("*/*.toml"))
+    for path in files:
         if path.parent.name not in SUBJECTS:
             raise ValueError(f"{_name(path, folder)} is in no folder of a subject: {', '.join(SUBJECTS)}")
         if path.stem not in operators:
             raise ValueError(f"{_name(path, folder)} is named for no operator: {', '.join(operators)}")
-    return sorted(found, key=lambda p: (SUBJECTS.index(p.parent.name), operators.index(p.stem)))
+    return sorted(files, key=lambda p: (SUBJECTS.index(p.parent.name), operators.index(p.stem)))
 
 
 def _entries(path: Path, folder: Path, reasons: Mapping[str, str]) -> Iterator[Written]:
@@ -112,9 +112,9 @@ def _read(path: Path, folder: Path, schema_file: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{_name(path, folder)} is no TOML in UTF-8: {error}") from error
     root = schema.read(schema_file)
-    found = [f"{_where(place, data)}: {text}" for place, text in schema.problems(data, root, root)]
-    if found:
-        raise ValueError("\n".join(f"{_name(path, folder)}: {each}" for each in found))
+    problems = [f"{_where(place, data)}: {text}" for place, text in schema.problems(data, root, root)]
+    if problems:
+        raise ValueError("\n".join(f"{_name(path, folder)}: {each}" for each in problems))
     return data
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import cache
-from types import ModuleType
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,15 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.formulas import autograd_formulas, compiled_formulas, torch_formulas
+from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity
+from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
 from torch_loss_parity.ledger import files
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.reference.ways import Way
 
-REQUIRED = ("id", "operators", "claims", "dtypes", "torch", "reason", "measured", "link", "smallest")
+REQUIRED = ("id", "operators", "quantities", "dtypes", "torch", "reason", "measured", "link", "smallest")
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
 
@@ -50,7 +54,7 @@ class Divergence(Entry):
 
     id: str
     operators: tuple[str, ...]
-    claims: tuple[str, ...]
+    quantities: tuple[str, ...]
     dtypes: tuple[str, ...]
     torch: str
     reason: str
@@ -63,26 +67,37 @@ class Divergence(Entry):
     when: Mapping[str, Any] = field(default_factory=dict)
     unless: Mapping[str, Any] = field(default_factory=dict)
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    ways: tuple[str, ...] = ()
     formula: str = ""
 
-    def covers(self, call: Call, claim: str, mode: str = "") -> bool:
+    def covers(self, call: Call, quantity: str, mode: str = "") -> bool:
         return (
             call.operator in self.operators
-            and claim in self.claims
+            and quantity in self.quantities
             and call.dtype in self.dtypes
             and (not self.modes or mode in self.modes)
             and all(_is_one_of(call.facts.get(name), values) for name, values in self.when.items())
             and not any(_is_one_of(call.facts.get(name), values) for name, values in self.unless.items())
         )
 
-    @property
-    def function(self) -> Callable[..., Any] | None:
-        return formula(self.formula, torch_formulas) if self.formula else None
+    def function(self, operator: str, quantity: str) -> Callable[..., Any] | None:
+        """What the subject evaluates in place of the definition or of its derivative: a way, or a formula;
+        None where it is the definition, in a weaker arithmetic.
+        """
+        if self.formula:
+            return formula(self.formula)
+        asked = Quantity.parse(quantity)
+        for way in ways_called(operator, self.ways):
+            if asked.along and has_derivative(way, asked):
+                return partial(derivative_of_way, way)
+            if not asked.along and (quantity == FORWARD) == (way.gives == "result"):
+                return way.function
+        return None
 
-    def smallest_call(self, claim: str, dtype: str) -> tuple[Call, np.ndarray | None]:
-        """The smallest input recorded for ``claim`` as a call in ``dtype``, and its upstream gradient."""
-        recorded = dict(next(entry for entry in self.smallest if entry["claim"] == claim))
-        del recorded["claim"]
+    def smallest_call(self, quantity: str, dtype: str) -> tuple[Call, np.ndarray | None]:
+        """The smallest input recorded for ``quantity`` as a call in ``dtype``, and its upstream gradient."""
+        recorded = dict(next(entry for entry in self.smallest if entry["quantity"] == quantity))
+        del recorded["quantity"]
         grad_output, dtypes = recorded.pop("grad_output", None), recorded.pop("dtypes", {})
         output_dtype = recorded.pop("output_dtype", recorded.get("dtype", dtype))
         arguments = {
@@ -94,7 +109,7 @@ class Divergence(Entry):
             arguments,
             dtype,
             output_dtype,
-            () if claim == "forward" else (claim,),
+            () if quantity == "forward" else (quantity,),
             dtypes=dtypes,
         )
         return call, None if grad_output is None else np.asarray(grad_output, dtype=np.float64)
@@ -152,16 +167,16 @@ class Shortfall(Entry):
         )
 
 
-def formula(name: str, of_torch: ModuleType) -> Callable[..., Any]:
-    """A formula by name: one that torch evaluates, or torch.compile, or what autograd makes of a
-    definition.
-    """
-    found: Callable[..., Any] = (
-        getattr(of_torch, name, None)
-        or getattr(compiled_formulas, name, None)
-        or getattr(autograd_formulas, name)
-    )
-    return found
+def formula(name: str) -> Callable[..., Any]:
+    """A formula by name: one of second order that torch evaluates, or what autograd makes of a definition."""
+    function: Callable[..., Any] = getattr(torch_second_order, name, None) or getattr(autograd_formulas, name)
+    return function
+
+
+def ways_called(operator: str, names: Sequence[str]) -> tuple[Way, ...]:
+    """The ways of an operator that have one of ``names``."""
+    every = OPERATORS[operator].ways
+    return () if isinstance(every, Gap) else tuple(way for way in every if way.name in names)
 
 
 def shortfall(
@@ -187,7 +202,7 @@ def entries() -> tuple[Divergence, ...]:
     ------
     ValueError
         If an entry lacks a field or has an unknown one, does not say what holds, lacks a smallest input for a
-        claim, or two share an id; or for what `files.written` refuses.
+        quantity, or two share an id; or for what `files.written` refuses.
     """
     return tuple(parse(each.fields, each.place) for each in files.written() if each.kind == "divergence")
 
@@ -259,13 +274,15 @@ def _check_fields(entry: Mapping[str, Any], required: Sequence[str], kind: type,
 def parse(entry: Mapping[str, Any], place: str = "") -> Divergence:
     """A divergence from its fields; ``place`` says in an error where they stand."""
     place = _check_fields(entry, REQUIRED, Divergence, place)
-    if not entry.get("arithmetic") and not entry.get("formula"):
-        raise ValueError(f"{place}: must say what holds: an arithmetic or a formula")
-    recorded = [smallest.get("claim") for smallest in entry["smallest"]]
-    if sorted(recorded, key=str) != sorted(entry["claims"]):
+    if not (entry.get("arithmetic") or entry.get("formula") or entry.get("ways")):
+        raise ValueError(f"{place}: must say what holds: an arithmetic, ways or a formula")
+    if entry.get("formula") and entry.get("ways"):
+        raise ValueError(f"{place}: has ways and a formula; allowed is one of them")
+    recorded = [smallest.get("quantity") for smallest in entry["smallest"]]
+    if sorted(recorded, key=str) != sorted(entry["quantities"]):
         raise ValueError(
-            f"{place}: has claims {', '.join(entry['claims'])} but smallest inputs for "
-            f"{', '.join(map(str, recorded))}; allowed is one smallest input for each claim"
+            f"{place}: has quantities {', '.join(entry['quantities'])} but smallest inputs for "
+            f"{', '.join(map(str, recorded))}; allowed is one smallest input for each quantity"
         )
     return Divergence(**_frozen(entry))
 

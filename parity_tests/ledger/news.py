@@ -27,7 +27,7 @@ KINDS = {  # what each kind is about, and what a reader can do
     "is recorded.",
     "bits": "Bits that change elsewhere than recorded. torch promises none of this: it matters to those who "
     "compare or cache bits. "
-    "To see all that holds here: python -m torch_loss_parity.claims.bits; to record it: --record",
+    "To see all that holds here: torch-loss-parity bits; to record it: --record",
     "refusals": "Malformed arguments that are refused with another exception than recorded. Code that "
     "catches "
     "the old one no longer does.",

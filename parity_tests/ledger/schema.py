@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 Place = tuple[str | int, ...]
-"""Where something stands: ("divergence", 3, "claims", 0)."""
+"""Where something stands: ("divergence", 3, "quantities", 0)."""
 
 WORDS = frozenset(
     {"$schema", "$defs", "$ref", "title", "description", "type", "enum", "pattern", "anyOf"}

@@ -105,11 +105,11 @@ def no_longer(id: str, place: str, how: str, device: str) -> News:
     how : str
         Completes "... does not diverge: ".
     """
-    kept, environment = record(), here(device)
-    name = kept.name_of(environment)
-    known = place in kept.absent.get(id, {}).get(name, ())
-    contradicts = name in kept.diverges.get(id, ()) and not known
-    tried = [kept.environments[each] for each in kept.diverges.get(id, ())]
+    recorded, environment = record(), here(device)
+    name = recorded.name_of(environment)
+    known = place in recorded.absent.get(id, {}).get(name, ())
+    contradicts = name in recorded.diverges.get(id, ()) and not known
+    tried = [recorded.environments[each] for each in recorded.diverges.get(id, ())]
     releases = sorted({each.torch for each in tried if each.device == environment.device}, key=Version)
     machines = sorted({f"{each.machine} {each.capability}" for each in tried})
     where = (

@@ -31,7 +31,7 @@ from torch_loss_parity.audit.record import (
 )
 from torch_loss_parity.operators import DTYPES
 
-CLAIMS = {
+QUANTITIES = {
     "softmax": ("forward", "input"),
     "log_softmax": ("forward", "input"),
     "nll_loss": ("forward", "input"),
@@ -76,7 +76,7 @@ class _Place:
 
     operator: str
     dtype: str
-    claim: str
+    quantity: str
     how: How
     rows: int
     classes: int
@@ -107,7 +107,12 @@ def audit(
     met = sorted({measures.divergence for figure in figures if (measures := figure.subject).divergence})
     return Audit(
         settings=Settings(
-            subject=subject, device="cpu", dtypes=DTYPES, operators=tuple(CLAIMS), effort="standard", seed=0
+            subject=subject,
+            device="cpu",
+            dtypes=DTYPES,
+            operators=tuple(QUANTITIES),
+            effort="standard",
+            seed=0,
         ),
         environment={
             "torch": "2.13.0+cpu",
@@ -164,20 +169,22 @@ def audit(
 
 
 def _places(sizes: Sequence[tuple[int, int]], values: Sequence[str]) -> Iterator[_Place]:
-    for operator, claims in CLAIMS.items():
+    for operator, quantities in QUANTITIES.items():
         for dtype in DTYPES:
-            for claim in claims:
+            for quantity in quantities:
                 by_rows = operator in BY_ROWS
                 for rows, classes in (
                     sizes if by_rows else [(rows * classes, 0) for rows, classes in sizes[:3]]
                 ):
                     for name in values:
-                        yield _Place(operator, dtype, claim, "random", rows, classes, name)
-                if dtype in ("float16", "bfloat16") and (claim != "target" or not by_rows):
+                        yield _Place(operator, dtype, quantity, "random", rows, classes, name)
+                if dtype in ("float16", "bfloat16") and (quantity != "target" or not by_rows):
                     yield _Place(
-                        operator, dtype, claim, "exhaustive", 65536, 2 if by_rows else 0, f"every {dtype}"
+                        operator, dtype, quantity, "exhaustive", 65536, 2 if by_rows else 0, f"every {dtype}"
                     )
-                yield _Place(operator, dtype, claim, "searched", 1, 7 if by_rows else 0, "climbed from wide")
+                yield _Place(
+                    operator, dtype, quantity, "searched", 1, 7 if by_rows else 0, "climbed from wide"
+                )
 
 
 def _figure(place: _Place, subject: str) -> Figure:
@@ -191,7 +198,7 @@ def _figure(place: _Place, subject: str) -> Figure:
     return Figure(
         operator=place.operator,
         dtype=place.dtype,
-        claim=place.claim,
+        quantity=place.quantity,
         how=place.how,
         classes=place.classes,
         rows=place.rows,
@@ -213,7 +220,7 @@ def _figure(place: _Place, subject: str) -> Figure:
             fraction=measured.fraction,
             script=f"import torch\nimport torch.nn.functional as subject\ninput = "
             f"torch.tensor([{arguments['input']!r}])\n"
-            f"result = subject.{place.operator}(input)\nprint(result)  # {place.dtype} {place.claim}",
+            f"result = subject.{place.operator}(input)\nprint(result)  # {place.dtype} {place.quantity}",
         ),
     )
 
@@ -225,7 +232,7 @@ def _measures(place: _Place, rng: np.random.Generator, scale: float = 1.0) -> Me
     if place.operator == "nll_loss":
         drawn = drawn * 0
     errors = np.minimum(drawn, allowed * 0.97)
-    divergence, largest = DIVERGES.get((place.operator, place.dtype, place.claim), ("", 0.0))
+    divergence, largest = DIVERGES.get((place.operator, place.dtype, place.quantity), ("", 0.0))
     if divergence and place.values not in ("nearly_equal", "normal"):
         errors[:5] = np.minimum(np.geomspace(allowed * 2, min(largest, 1e17), 5), largest)
         if math.isinf(largest):
@@ -265,14 +272,14 @@ def _axes() -> Iterator[Axis]:
         ("compiled", "eager", "compiled"),
         ("strides", "contiguous", "T"),
     )
-    for operator, claims in CLAIMS.items():
+    for operator, quantities in QUANTITIES.items():
         for dtype in ("bfloat16", "float32"):
             for number, (axis, first, second) in enumerate(pairs):
                 differing = (number in (1, 2)) * (len(operator) % 5) * 41
                 yield Axis(
                     operator=operator,
                     dtype=dtype,
-                    claim=claims[-1] if number == 2 else "forward",
+                    quantity=quantities[-1] if number == 2 else "forward",
                     axis=axis,
                     first=first,
                     second=second,

@@ -76,7 +76,8 @@ OPERATOR = Operator(
     differentiable=elements.differentiable,
     # Without the mean: torch refuses forward mode over its gradient ("ZeroTensors are immutable").
     options={"reduction": ("sum", "none")},
-    settle=as_given,
+    ways=Gap("the definition is the one form that anyone ships"),
+    reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,
     values={name: distributions.BINARY_LOGITS[name] for name in ("normal", "wide")},

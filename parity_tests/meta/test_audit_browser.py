@@ -295,7 +295,7 @@ def hostile() -> Audit:
     names = {
         "operator": HOSTILE,
         "dtype": BREAKING,
-        "claim": BREAKING,
+        "quantity": BREAKING,
         "values": BREAKING,
         "options": {HOSTILE: BREAKING},
     }

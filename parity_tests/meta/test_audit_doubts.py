@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torch_loss_parity.audit import doubts, float32_claim, float32_sweep
+from torch_loss_parity.audit import doubts, float32_result, float32_sweep
 from torch_loss_parity.audit.certify import Evaluation, Truth, truths
 from torch_loss_parity.audit.doubts import CERTAIN, FEW, SAMPLE
 from torch_loss_parity.audit.error_cells import FLOOR
@@ -64,8 +64,9 @@ def moved(evaluation: Evaluation | Truth, at: Any, ulps: float, dtype: str) -> A
 def in_both(truth: Truth, at: Any, ulps: float) -> Truth:
     """Both evaluations wrong in the same elements, by the same amount."""
     assert truth.second is not None
-    second = truth.second._replace(value=moved(truth.second, at, ulps, truth.format.name))
-    return replace(truth, value=moved(truth, at, ulps, truth.format.name), second=second)
+    value = moved(truth, at, ulps, truth.format.name)
+    second = truth.second._replace(value=truth.second.value + (value - truth.value))
+    return replace(truth, value=value, second=second)
 
 
 def bounds_of(truth: Truth) -> np.ndarray:
@@ -157,7 +158,7 @@ def test_without_the_other_evaluation_the_largest_error_is_lost(monkeypatch: pyt
     right = errors_of(observed, truth)
     worst = np.arange(truth.value.size).reshape(LARGE) == right.worst
     value = np.where(worst, observed, truth.value)
-    assert right.worst not in doubts.drawn(truth.key, truth.value.size)
+    assert right.worst not in doubts.sampled_elements(truth.key, truth.value.size)
     with pytest.raises(AssertionError, match=f"element {right.worst} {EXCLUDED}"):
         errors_of(observed, replace(truth, value=value))
     monkeypatch.setattr(doubts, "exclusive", lambda truth: np.zeros(truth.value.size, dtype=bool))
@@ -180,7 +181,7 @@ def test_an_error_of_both_in_one_element_of_five_is_noticed(dtype: str) -> None:
 def test_it_is_the_sample_that_notices_what_both_have_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = true_values("float32", LARGE)
     at = np.flatnonzero(np.random.default_rng(2).random(truth.value.size) < 0.2)
-    monkeypatch.setattr(doubts, "drawn", lambda key, among: np.zeros(0, dtype=np.int64))
+    monkeypatch.setattr(doubts, "sampled_elements", lambda key, among: np.zeros(0, dtype=np.int64))
     right, wrong = (errors_of(observed_of(truth), one) for one in (truth, in_both(truth, at, 0.25)))
     assert wrong.cells != right.cells
 
@@ -197,7 +198,7 @@ def test_the_sample_misses_what_it_is_said_to_miss(where: str) -> None:
         wrong[:, 0] = True
     else:
         wrong[-rows // 50 :] = True
-    missed = sum(not wrong.reshape(-1)[doubts.drawn(key, among)].any() for key in range(samples))
+    missed = sum(not wrong.reshape(-1)[doubts.sampled_elements(key, among)].any() for key in range(samples))
     stated = (1 - 1 / 50) ** SAMPLE
     assert abs(missed - samples * stated) <= 5 * (samples * stated * (1 - stated)) ** 0.5
 
@@ -212,7 +213,7 @@ def test_what_a_number_of_draws_is_worth() -> None:
 def test_the_sample_follows_from_the_arguments_alone() -> None:
     one, again, other = (true_values("float32", LARGE, seed).key for seed in (0, 0, 1))
     assert one == again != other
-    assert not np.array_equal(doubts.drawn(one, 7000), doubts.drawn(other, 7000))
+    assert not np.array_equal(doubts.sampled_elements(one, 7000), doubts.sampled_elements(other, 7000))
     truth = true_values("bfloat16", LARGE)
     for observed in (observed_of(truth), np.full(truth.value.shape, -1.0)):
         assert errors_of(observed, truth).sampled == SAMPLE
@@ -247,7 +248,7 @@ def test_chosen_elements_keep_their_witnesses() -> None:
 
 def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By 2**-17 ulps on a fifth of the inputs: no figure changes that is compared besides."""
-    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), float32_claim.closed_forms
+    one, right = Sweep("binary_cross_entropy_with_logits", "float32", "0"), float32_result.closed_forms
 
     def wrong(sweep: Sweep) -> Any:
         def values(x: np.ndarray) -> Any:
@@ -257,7 +258,7 @@ def test_a_wrong_closed_form_of_a_sweep_is_noticed(monkeypatch: pytest.MonkeyPat
         return values
 
     assert float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")
-    for module in (float32_claim, float32_sweep):
+    for module in (float32_result, float32_sweep):
         monkeypatch.setattr(module, "closed_forms", wrong)
     with pytest.raises(AssertionError, match=OUTSIDE):
         float32_sweep.measure(one, 0x3F800000, 2**13, "torch", "cpu")

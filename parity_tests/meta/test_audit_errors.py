@@ -22,7 +22,13 @@ from torch_loss_parity.audit.error_cells import BIN, FLOOR, INFINITE, LOWER, PRI
 from torch_loss_parity.audit.errors import MEDIAN, P999, Errors, measured
 from torch_loss_parity.audit.record import EDGES, Measures
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of, in_balls
+from torch_loss_parity.expectation.expectation import (
+    FORWARD,
+    expected,
+    grad_output_of,
+    in_balls,
+    upstream_gradient,
+)
 from torch_loss_parity.judging.comparison import kinds
 from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -46,10 +52,10 @@ def log_softmax_call(dtype: str, shape: tuple[int, int], values: str = "normal",
 
 
 def of_call(
-    call: Call, observed: np.ndarray, claim: str = FORWARD, g: np.ndarray | None = None, **options: Any
+    call: Call, observed: np.ndarray, quantity: str = FORWARD, g: np.ndarray | None = None, **options: Any
 ) -> Errors:
     return Errors.of(
-        observed, truths(call, (claim,), g)[claim], expected(call, (claim,), g)[claim], **options
+        observed, truths(call, (quantity,), g)[quantity], expected(call, (quantity,), g)[quantity], **options
     )
 
 
@@ -72,15 +78,15 @@ def test_what_is_in_a_cell_prints_the_same_three_digits() -> None:
 
 
 def brute(
-    call: Call, claim: str, g: np.ndarray | None, observed: np.ndarray
+    call: Call, quantity: str, g: np.ndarray | None, observed: np.ndarray
 ) -> tuple[list[float], float, float]:
     """Errors in ulps, in order, the largest relative one and the sum of the signed ones, from balls of 300
     bits.
     """
-    format = FORMATS[call.dtype_of(claim)]
-    _, undecided, wrong = kinds(observed, expected(call, (claim,), g)[claim], format)
+    format = FORMATS[call.dtype_of(quantity)]
+    _, undecided, wrong = kinds(observed, expected(call, (quantity,), g)[quantity], format)
     with balls.precision(300):
-        true = np.asarray(in_balls(call, claim, g), dtype=object).reshape(-1)
+        true = np.asarray(in_balls(call, quantity, g), dtype=object).reshape(-1)
         errors, relative, signed = [], 0.0, 0.0
         for x, ball, is_undecided, is_wrong in zip(
             observed.reshape(-1), true, undecided.reshape(-1), wrong.reshape(-1), strict=True
@@ -120,28 +126,28 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
     ]
     for case in cases:
         call = operator.call(case)
-        g = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        g = upstream_gradient(call, case)
         observed = run_subject.results(TORCH, call, "cpu", g)
-        for claim in (FORWARD, *call.differentiable):
-            true = truths(call, (claim,), None if claim == FORWARD else g)[claim]
+        for quantity in (FORWARD, *call.differentiable):
+            true = truths(call, (quantity,), None if quantity == FORWARD else g)[quantity]
             if not np.isfinite(true.value).any():
                 continue
-            errors, relative, signed = brute(call, claim, g, observed[claim])
+            errors, relative, signed = brute(call, quantity, g, observed[quantity])
             if not errors:
                 continue
-            found = Errors.of(observed[claim], true, expected(call, (claim,), g)[claim])
+            found = Errors.of(observed[quantity], true, expected(call, (quantity,), g)[quantity])
             shown = measures(found)
             for figure, share in ((shown.median_ulp, MEDIAN), (shown.p999_ulp, P999)):
                 error = rank(errors, share)
-                assert (figure == 0) if error < FLOOR else same_digits(figure, error), (case, claim, share)
-            assert errors[-1] < FLOOR or same_digits(shown.max_ulp, errors[-1]), (case, claim)
-            assert same_digits(shown.max_relative, relative), (case, claim)
-            assert shown.correctly_rounded == sum(error <= 0.5 for error in errors), (case, claim)
+                assert (figure == 0) if error < FLOOR else same_digits(figure, error), (case, quantity, share)
+            assert errors[-1] < FLOOR or same_digits(shown.max_ulp, errors[-1]), (case, quantity)
+            assert same_digits(shown.max_relative, relative), (case, quantity)
+            assert shown.correctly_rounded == sum(error <= 0.5 for error in errors), (case, quantity)
             assert sum(shown.bins) == len(errors) == shown.elements - shown.undecided
             if np.isfinite(errors[-1]):
                 assert abs(found.signed - signed) <= found.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (
                     case,
-                    claim,
+                    quantity,
                 )
             compared += len(errors)
     assert compared > 10
@@ -251,18 +257,18 @@ def test_a_true_value_below_all_numbers_costs_nothing() -> None:
     assert found.correctly_rounded == 4
 
 
-@pytest.mark.parametrize("claim", [FORWARD, "input"])
+@pytest.mark.parametrize("quantity", [FORWARD, "input"])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "cross_entropy"])
-def test_shortened_rows_have_the_same_true_values(name: str, claim: str) -> None:
+def test_shortened_rows_have_the_same_true_values(name: str, quantity: str) -> None:
     operator = OPERATORS[name]
     options = {"dim": 1} if name != "cross_entropy" else {"reduction": "none", "weight": "positive"}
     call = operator.call(operator.case("bfloat16", (3, 4000), "normal", options, 2))
-    g = None if claim == FORWARD else grad_output_of(call, output_shape(call), np.random.default_rng(0))
+    g = None if quantity == FORWARD else grad_output_of(call, output_shape(call), np.random.default_rng(0))
     assert any(len(np.unique(row)) * 2 <= 4000 for row in call.arguments["input"])
-    true = truths(call, (claim,), g)[claim]
+    true = truths(call, (quantity,), g)[quantity]
     chosen = np.asarray([0, 1, 2]) if true.value.ndim == 1 else np.asarray([0, 17, 3999, 4000, 8005, 11000])
     with balls.precision(128):
-        whole = np.asarray(in_balls(call, claim, g), dtype=object).reshape(-1)[chosen]
+        whole = np.asarray(in_balls(call, quantity, g), dtype=object).reshape(-1)[chosen]
     for one, other in zip(true.balls(chosen, 128), whole, strict=True):
         assert one.overlaps(other)
         assert max(one.rel_accuracy_bits(), 0) > 80

@@ -31,7 +31,7 @@ from torch_loss_parity.audit.closed_forms import (
 from torch_loss_parity.audit.exhaustive import Sweep, sweeps
 from torch_loss_parity.audit.exhaustive_figures import figures
 from torch_loss_parity.audit.exhaustive_parts import Part, measure
-from torch_loss_parity.audit.float32_claim import Claim, has_closed_form
+from torch_loss_parity.audit.float32_result import SweepResult, has_closed_form
 from torch_loss_parity.audit.float32_tally import Tally
 from torch_loss_parity.audit.operator_facets import targets_of
 from torch_loss_parity.expectation.expectation import FORWARD, in_balls, output_shape
@@ -45,11 +45,11 @@ from torch_loss_parity.subjects import load
 LOGITS = "binary_cross_entropy_with_logits"
 TRIED = tuple(name for name in OPERATORS if targets_of(name))  # with every number
 FORMS = tuple(
-    (operator, target, claim)
+    (operator, target, quantity)
     for operator in TRIED
     for target in targets_of(operator)
-    for claim in (FORWARD, "input")
-    if forms_of(operator, target, claim)
+    for quantity in (FORWARD, "input")
+    if forms_of(operator, target, quantity)
 )
 # Tiny logits, whose sigmoid is next to 1/2, are at 0x22BCCB6C.
 RANGES = (0x00000000, 0x22BCCB6C, 0xA361D67A, 0x3F7FFF00, 0x42B00000, 0x7F7FFF00, 0xC1800000, 0xC2CFFF00)
@@ -118,8 +118,8 @@ def test_numbers_of_float32_are_those_of_their_patterns() -> None:
 def test_an_element_is_found_again_from_its_number(one: Sweep) -> None:
     """The upstream gradient too; and parts of a range are the range."""
     whole = one.call(0x3E00, 40)
-    for claim, kind in exhaustive.claims(one):
-        each = one.of_each(claim)
+    for quantity, kind in exhaustive.quantities(one):
+        each = one.of_each(quantity)
         upstream = one.grad_output(kind or "1", whole, 0x3E00)
         for pattern in (0x3E00, 0x3E11, 0x3E27):
             single, first = one.call(pattern, 1), pattern - 0x3E00
@@ -132,7 +132,7 @@ def test_an_element_is_found_again_from_its_number(one: Sweep) -> None:
             )
             assert each == (
                 rows
-                if claim == FORWARD and output_shape(single) == (rows,)
+                if quantity == FORWARD and output_shape(single) == (rows,)
                 else single.arguments["input"].size
             )
     assert len(np.unique(one.grad_output("random", whole, 0))) > 20
@@ -159,8 +159,8 @@ def test_what_is_left_out_is_named() -> None:
 # --- closed forms -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("operator", "target", "claim"), FORMS)
-def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str, claim: str) -> None:
+@pytest.mark.parametrize(("operator", "target", "quantity"), FORMS)
+def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str, quantity: str) -> None:
     one, rng = Sweep(operator, "float32", target), np.random.default_rng(0)
     patterns = rng.integers(0, 0x3F800001 if operator == "binary_cross_entropy" else 0x42D00000, 150)
     if operator != "binary_cross_entropy":
@@ -172,11 +172,11 @@ def test_closed_forms_are_within_their_bound_of_balls(operator: str, target: str
         )
     x = one.numbers(patterns.astype(np.uint32))
     call = one.call_on(x)
-    g = None if claim == FORWARD else one.grad_output("1", call, 0)
+    g = None if quantity == FORWARD else one.grad_output("1", call, 0)
     values = (of_probabilities if operator == "binary_cross_entropy" else of_logits)(x)
     with balls.precision(400):
-        true = np.asarray(in_balls(call, claim, g), dtype=object).reshape(len(x), -1)
-        for column, name in enumerate(forms_of(operator, target, claim)):
+        true = np.asarray(in_balls(call, quantity, g), dtype=object).reshape(len(x), -1)
+        for column, name in enumerate(forms_of(operator, target, quantity)):
             sign, size = form(values, name)
             for ball, value in zip(true[:, column], sign * size, strict=True):
                 assert abs(flint.arb(ball) - value) <= abs(flint.arb(ball)) * RELATIVE + 2.0**-1074, name
@@ -192,11 +192,11 @@ def test_pairs_are_within_their_bound_of_balls(operator: str, kind: str) -> None
         )
     )
     call = one.call_on(x)
-    for claim in (FORWARD, "input"):
-        g = None if claim == FORWARD else one.grad_output(kind, call, 0)
-        assert has_pairs(operator, claim)
-        value, error = of_pairs(operator, x, claim, g)
-        true = in_balls_of(call, claim, g)
+    for quantity in (FORWARD, "input"):
+        g = None if quantity == FORWARD else one.grad_output(kind, call, 0)
+        assert has_pairs(operator, quantity)
+        value, error = of_pairs(operator, x, quantity, g)
+        true = in_balls_of(call, quantity, g)
         assert true.size == value.size
         finite = 0
         for ball, at, bound in zip(true.reshape(-1), value.reshape(-1), error.reshape(-1), strict=True):
@@ -206,9 +206,9 @@ def test_pairs_are_within_their_bound_of_balls(operator: str, kind: str) -> None
         assert finite > 0.9 * value.size
 
 
-def in_balls_of(call: Any, claim: str, g: Any) -> np.ndarray:
+def in_balls_of(call: Any, quantity: str, g: Any) -> np.ndarray:
     with balls.precision(500):
-        return np.asarray(in_balls(call, claim, g), dtype=object)
+        return np.asarray(in_balls(call, quantity, g), dtype=object)
 
 
 # --- blocks against the usual means -------------------------------------------------------------------------
@@ -270,8 +270,8 @@ def test_an_entry_must_explain_every_broken_bound() -> None:
         tally.add(
             at, numbers, observed[FORWARD], [form(of_logits(numbers.astype(np.float64)), "softplus(x)")]
         )
-    claim = Claim(one, first, FORWARD, torch, "cpu")
-    finding = float32_fraction.worst_fraction(claim, tally)
+    result = SweepResult(one, first, FORWARD, torch, "cpu")
+    finding = float32_fraction.worst_fraction(result, tally)
     assert (finding.verdict.passes, finding.divergence) == (True, "bce-with-logits-cancels")
     # One more element is wrong by what no cancellation explains, and none of the samples.
     sampled = np.unique(np.concatenate([tally.worst, np.arange(0, count, 3)]))
@@ -279,16 +279,16 @@ def test_an_entry_must_explain_every_broken_bound() -> None:
     tally.observed[at] = 2.0**-10
     tally.largest_absolute[at // tally.block] = 2.0**-10
     found = float32_fraction._known(
-        claim, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding
+        result, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding
     )
     assert not found.verdict.passes
     assert found.verdict.fraction > 1
 
 
 def test_blocks_that_lose_the_largest_error_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = Claim.errors
+    errors = SweepResult.errors
     smaller = {"max_ulp": 0.1}
-    monkeypatch.setattr(Claim, "errors", lambda self, *of: errors(self, *of).model_copy(update=smaller))
+    monkeypatch.setattr(SweepResult, "errors", lambda self, *of: errors(self, *of).model_copy(update=smaller))
     with pytest.raises(AssertionError, match="the largest error of the blocks is"):
         float32_sweep.measure(Sweep(LOGITS, "float32", "0"), 0x3F800000, 2**9, "torch", "cpu")
 
@@ -303,7 +303,7 @@ def test_three_ulps_in_one_value_of_65536_are_the_worst_of_the_figure(
     one, at = Sweep(LOGITS, "float16", "1"), -1.2841796875
     name = planted(tmp_path, at, "torch.int16")
     result = measure(one, 0, one.patterns, name, "cpu")
-    forward = next(f for f in figures(one, [result], name, "cpu") if f.claim == FORWARD)
+    forward = next(f for f in figures(one, [result], name, "cpu") if f.quantity == FORWARD)
     assert forward.how == "exhaustive"
     assert forward.subject.elements == 2**16
     assert forward.subject.standing == "fail"

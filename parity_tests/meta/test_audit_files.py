@@ -139,7 +139,7 @@ def test_every_cut_in_a_line_is_a_cut(path: Path) -> None:
             'is JSON, but no audit: it holds [1, 2], and that of an audit is "torch-loss-parity audit"',
         ),
         ('{"machine_info": {}}', 'is JSON, but no audit: its "format" is null'),
-        ('{"format": "torch-loss-parity audit"}', "is an audit of version null; this one reads version 1"),
+        ('{"format": "torch-loss-parity audit"}', "is an audit of version null; this one reads version 2"),
         ("[" * 100000, "is no audit: it is nested too deeply"),
     ],
 )
@@ -154,9 +154,9 @@ def test_what_is_no_text_says_so(path: Path) -> None:
 
 
 def test_another_version_names_both_and_what_to_do(path: Path) -> None:
-    changed(path, lambda content: content.update(version=2, added="field"))
+    changed(path, lambda content: content.update(version=1, added="field"))
     assert error_of(path) == (
-        "is an audit of version 2; this one reads version 1: read it with the torch-loss-parity that wrote "
+        "is an audit of version 1; this one reads version 2: read it with the torch-loss-parity that wrote "
         "it, or "
         "run the audit again: pytest parity_tests --audit DIR"
     )

@@ -24,8 +24,8 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.families import audits
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import load
+from torch_loss_parity.subjects.settings import Settings
 
 WHY = "nobody has written it down"
 SOFTMIN = "softmin"
@@ -73,11 +73,13 @@ def invented(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 def test_an_operator_that_is_not_audited_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, replace(OPERATORS["softmax"], audit=Gap(WHY)))
-    knobs = settings("torch", "cpu", "float16,float32", "standard", 0)
-    both = plan.planned([(name, dtype) for name in ("softmax", "nll_loss") for dtype in knobs.dtypes], knobs)
+    settings = Settings.of("torch", "cpu", "float16,float32", "standard", 0)
+    both = plan.planned(
+        [(name, dtype) for name in ("softmax", "nll_loss") for dtype in settings.dtypes], settings
+    )
     assert all("softmax" not in {operator for operator, _ in unit.cells} for unit in both.units)
     assert [missing.why for missing in both.missing if missing.what == "softmax"] == [f"not audited: {WHY}"]
-    alone = plan.planned([("softmax", "float16")], knobs)
+    alone = plan.planned([("softmax", "float16")], settings)
     assert not alone.units
     assert [missing.what for missing in alone.missing] == ["softmax"]
     assert sweep.planned(["softmax"], ["float16"], thorough=True) == ([], [])
@@ -101,8 +103,8 @@ def test_every_telling_distribution_and_path_is_one_that_the_operator_has() -> N
 
 
 def test_an_invented_operator_is_planned_from_its_record(invented: Operator) -> None:
-    knobs = settings("torch", "cpu", "float16", "quick", 0)
-    units = plan.planned([(SOFTMIN, "float16")], knobs).units
+    settings = Settings.of("torch", "cpu", "float16", "quick", 0)
+    units = plan.planned([(SOFTMIN, "float16")], settings).units
     assert {unit.work for unit in units} == {"draw", "search", "axes", "exhaust"}
 
 
@@ -136,6 +138,6 @@ def test_rows_are_shortened_only_where_the_record_says_so(invented: Operator) ->
 
 
 def test_an_invented_operator_is_searched(invented: Operator) -> None:
-    found = list(Search(load("torch", (SOFTMIN,)), "cpu", SOFTMIN, "float32", FORWARD, 256, 0).found())
+    found = list(Search(load("torch", (SOFTMIN,)), "cpu", SOFTMIN, "float32", FORWARD, 256, 0).worst_rows())
     assert len(found) == 2
     assert all(one.call.operator == SOFTMIN and np.isfinite(one.score) for one in found)

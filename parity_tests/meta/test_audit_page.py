@@ -90,7 +90,7 @@ def test_the_second_sentence_names_the_result_that_is_farthest_from_what_is_allo
 
 
 def test_the_page_says_where_it_is_exact_to_half_an_ulp_and_where_not() -> None:
-    tiers = {tier.name: tier.said for tier in views.page(AUDIT).tiers}
+    tiers = {tier.name: tier.result_names for tier in views.page(AUDIT).tiers}
     assert "nll_loss value (every dtype)" in tiers["exact"]
     assert "softmax value (float16, bfloat16)" in tiers["exact"]
     assert "softmax value (float32, float64)" in tiers["bound"]

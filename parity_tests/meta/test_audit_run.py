@@ -23,7 +23,7 @@ from torch_loss_parity.audit.session import Session, WrongRequest
 from torch_loss_parity.campaign import pytest_process
 from torch_loss_parity.meta import small_audit
 from torch_loss_parity.processes.child import FROM_SERVER
-from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects.settings import Settings
 
 pytestmark = pytest.mark.whole_runs
 
@@ -79,9 +79,9 @@ def audited(
     limit: float = 60,
 ) -> Audit:
     """A small audit, in this process and those that it starts."""
-    knobs = settings(subject, "cpu", dtype, effort, 0, limit, operators)
-    cells = [(operator, dtype) for operator in knobs.operators]
-    run = Run(knobs, cells, directory, workers)
+    settings = Settings.of(subject, "cpu", dtype, effort, 0, limit, operators)
+    cells = [(operator, dtype) for operator in settings.operators]
+    run = Run(settings, cells, directory, workers)
     run.open()
     try:
         for cell in cells:
@@ -102,7 +102,7 @@ def test_one_process_and_two_make_the_same_audit(tmp_path: Path) -> None:
     one, two = (audited(tmp_path, "softmax,nll_loss", "float32", workers=workers) for workers in (1, 2))
     assert without_times(one) == without_times(two)
     assert {figure.how for figure in one.figures} == {"random", "searched"}
-    assert {(figure.operator, figure.claim) for figure in one.figures} >= {
+    assert {(figure.operator, figure.quantity) for figure in one.figures} >= {
         ("softmax", "forward"),
         ("softmax", "input"),
         ("nll_loss", "input"),
@@ -128,11 +128,11 @@ def test_whatever_a_subject_does_costs_what_it_was_asked(tmp_path: Path) -> None
     declined = [f"{missing.what}: {missing.why}" for missing in audit.missing if not missing.failed]
     assert any("weight=positive" in each and "class weights are not supported" in each for each in declined)
     assert any(each.startswith("softmax: not offered: ") for each in declined)
-    measured = {(figure.operator, figure.claim) for figure in audit.figures}
+    measured = {(figure.operator, figure.quantity) for figure in audit.figures}
     assert measured == {
-        (name, claim) for name in ("nll_loss", "cross_entropy") for claim in ("forward", "input")
+        (name, quantity) for name in ("nll_loss", "cross_entropy") for quantity in ("forward", "input")
     } | {(name, "target") for name in ("cross_entropy", "binary_cross_entropy")} | {
-        ("binary_cross_entropy", claim) for claim in ("forward", "input")
+        ("binary_cross_entropy", quantity) for quantity in ("forward", "input")
     }
     assert all(figure.torch is not None for figure in audit.figures)
 
@@ -143,11 +143,13 @@ def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that
 ) -> None:
     subject = tmp_path / "theirs.py"
     subject.write_text(THREE_ULPS)
-    knobs = settings(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
-    (unit,) = [unit for unit in plan.planned([("softmax", "float16")], knobs).units if unit.work == "exhaust"]
-    part = Part.model_validate_json(tasks.perform(Conditions(knobs.subject.name, "cpu", 0, 60.0), unit))
+    settings = Settings.of(str(subject), "cpu", "float16", "quick", 0, 60.0, "softmax")
+    (unit,) = [
+        unit for unit in plan.planned([("softmax", "float16")], settings).units if unit.work == "exhaust"
+    ]
+    part = Part.model_validate_json(tasks.perform(Conditions(settings.subject.name, "cpu", 0, 60.0), unit))
     assert not part.missing
-    (figure,) = [figure for figure in part.figures if figure.claim == "forward"]
+    (figure,) = [figure for figure in part.figures if figure.quantity == "forward"]
     assert figure.how == "exhaustive"
     assert figure.worst.arguments["input"].split() == [(1.5).hex(), (0.0).hex()]
     assert 2.5 <= figure.subject.max_ulp <= 3.5
@@ -207,8 +209,8 @@ def asked(directory: Path, **options: Any) -> Session:
         "workers": 1,
         "scheduler": None,
     }
-    return Session.asked(
-        settings("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
+    return Session.from_options(
+        Settings.of("torch", "cpu", "float32", "quick", 0), SimpleNamespace(**(defaults | options))
     )
 
 

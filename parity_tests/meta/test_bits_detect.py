@@ -17,18 +17,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from torch_loss_parity.claims.bits import bits
-from torch_loss_parity.claims.bits import test_bits as claim
+from torch_loss_parity.claims.bits import bits, checks
 from torch_loss_parity.claims.bits.bits import Row
 from torch_loss_parity.claims.bits.calls import INVARIANCES, SIZES, families_of
 from torch_loss_parity.claims.bits.measure import Measurement, threads
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
-KNOBS = settings("torch", "cpu", "float32", "standard", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "standard", 0)
 LOG_SOFTMAX = OPERATORS["log_softmax"]
 FAMILY = next(each for each in families_of(LOG_SOFTMAX) if each.name == "log_softmax along the last dim")
 HOLDS: Mapping[str, Row] = {name: {"holds": list(INVARIANCES)} for name in ("forward", "gradient")}
@@ -111,7 +110,7 @@ def of_gradient(fault: Callable[[torch.Tensor], torch.Tensor]) -> Subject:
 
 def broken(subject: Subject, rows: Mapping[str, Row] = HOLDS) -> set[tuple[str, str]]:
     """The claims and invariances that are not as recorded."""
-    news = claim.changes(Measurement(subject, FAMILY, "float32"), rows, FEW)
+    news = checks.changes(Measurement(subject, FAMILY, "float32"), rows, FEW)
     return {(row.split(".")[0], row.split(".")[1]) for row in news}
 
 
@@ -137,26 +136,26 @@ def test_a_fault_of_the_gradient_alone_breaks_it_for_the_gradient_alone(
 
 def test_an_order_that_changes_from_call_to_call_fails_whoever_it_is() -> None:
     assert ("forward", "twice") in broken(planted(another_order_each_time))
-    knobs = replace(KNOBS, subject=planted(another_order_each_time))
+    settings = replace(SETTINGS, subject=planted(another_order_each_time))
     with pytest.raises(
         AssertionError,
         match=r"the same call of log_softmax along the last dim .* gives "
         r"other "
         r"bits",
     ):
-        claim.test_the_same_call_gives_the_same_bits(
-            OPERATORS["log_softmax"], "float32", knobs, Tally("log_softmax", "float32")
+        checks.the_same_call_gives_the_same_bits(
+            OPERATORS["log_softmax"], "float32", settings, Tally("log_softmax", "float32")
         )
 
 
 def test_what_is_recorded_as_broken_and_holds_is_noticed_too() -> None:
     how = "2 x 3: a row alone and in position 0 of 2"
     rows = {**HOLDS, "forward": {"holds": [], "alone": {"float32": how}}}
-    changed = claim.changes(Measurement(planted(honest), FAMILY, "float32"), rows, FEW)
+    changed = checks.changes(Measurement(planted(honest), FAMILY, "float32"), rows, FEW)
     assert changed == {
         "forward.alone.float32": f"the bits are the same here; recorded is that they change: {how!r}"
     }
-    assert claim.changes(Measurement(planted(honest), FAMILY, "float64"), rows, FEW) == {}
+    assert checks.changes(Measurement(planted(honest), FAMILY, "float64"), rows, FEW) == {}
 
 
 def test_a_recorded_counterexample_is_tried_at_its_size() -> None:
@@ -180,7 +179,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("# how to read it\n")
     monkeypatch.setattr(bits, "PATH", path)
     monkeypatch.setattr(bits, "table", lambda: bits.read(path))
-    for module in (bits, claim):
+    for module in (bits, checks):
         monkeypatch.setattr(module, "families_of", lambda operator: (FAMILY,) * (operator is LOG_SOFTMAX))
     return path
 
@@ -188,14 +187,14 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told_by(subject: Subject) -> list[dict[str, Any]]:
     """The news of a comparison with the table."""
     tally = Tally("log_softmax", "float32")
-    check = claim.test_bits_change_where_the_table_says_so_and_nowhere_else
-    check(OPERATORS["log_softmax"], "float32", replace(KNOBS, subject=subject), tally)
+    check = checks.bits_change_where_the_table_says_so_and_nowhere_else
+    check(OPERATORS["log_softmax"], "float32", replace(SETTINGS, subject=subject), tally)
     assert tally.failed == 0
     return tally.news
 
 
 def part_of(subject: Subject) -> dict[str, Any]:
-    return {bits.ENVIRONMENT: here().as_dict(), **bits.measured(subject, "cpu")}
+    return {bits.ENVIRONMENT: here().as_dict(), **bits.measure_subject(subject, "cpu")}
 
 
 def test_a_recorded_subject_is_compared_and_the_news_names_the_row(table: Path) -> None:
@@ -248,22 +247,19 @@ def test_other_bits_of_the_same_call_fail_whatever_is_recorded(table: Path) -> N
 def test_a_subject_without_a_part_is_skipped_with_the_command_that_records_it(table: Path) -> None:
     with pytest.raises(
         pytest.skip.Exception,
-        match=r"no bits of planted .*python -m torch_loss_parity.claims.bits "
-        r"--subject "
-        r"planted --record",
+        match=r"no bits of planted .*torch-loss-parity bits planted --record",
     ):
         told_by(planted(honest))
     tally, check = (
         Tally("log_softmax", "float32"),
-        claim.test_bits_change_where_the_table_says_so_and_nowhere_else,
+        checks.bits_change_where_the_table_says_so_and_nowhere_else,
     )
     with pytest.raises(pytest.skip.Exception):
-        check(OPERATORS["log_softmax"], "float32", KNOBS, tally)
+        check(OPERATORS["log_softmax"], "float32", SETTINGS, tally)
     # Torch.
-    assert [
-        "to record them: python -m torch_loss_parity.claims.bits --record" in each["text"]
-        for each in tally.news
-    ] == [True]
+    assert ["to record them: torch-loss-parity bits --record" in each["text"] for each in tally.news] == [
+        True
+    ]
 
 
 def test_a_family_that_is_not_recorded_is_news(table: Path) -> None:

@@ -18,8 +18,8 @@ from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, for_each_random_case, grid, random_cases, sizes
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import Settings
 
 DTYPE = "float32"
 
@@ -195,9 +195,9 @@ def fails(subject: Subject, cases: Iterator[Case]) -> bool:
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_region_of_the_domain_sees_a_fault_that_ordinary_cases_miss(fault: Fault) -> None:
     subject, operator = planted(fault), OPERATORS[fault.operator]
-    knobs = Settings(subject, "cpu", (DTYPE,), "standard", 0)
+    settings = Settings(subject, "cpu", (DTYPE,), "standard", 0)
     (region,) = (region for region in regions(fault.operator) if region.name == fault.region)
-    assert fails(subject, cases_of(region, operator, DTYPE, knobs))
+    assert fails(subject, cases_of(region, operator, DTYPE, settings))
     assert not fails(subject, ordinary(fault.operator))
 
 

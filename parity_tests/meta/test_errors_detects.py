@@ -20,8 +20,8 @@ from torch_loss_parity.ledger import verified
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
+from torch_loss_parity.subjects.settings import Settings
 
 Tensor = torch.Tensor
 NLL, CE = "nll_loss", "cross_entropy"
@@ -139,7 +139,7 @@ def test_a_row_finds_a_planted_fault(
 ) -> None:
     subject = Subject("planted", SimpleNamespace(**{operator: fault}), "")
     row = row_named(operator, sentence)
-    assert problem in errors.ask(subject, "cpu", OPERATORS[operator], row, dtype)[0]
+    assert problem in errors.problem_of(subject, "cpu", OPERATORS[operator], row, dtype)[0]
 
 
 def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
@@ -153,8 +153,8 @@ def test_a_subclass_of_the_type_will_do_but_not_from_torch() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
+    assert errors.problem_of(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.problem_of(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises OutOfRange" in problem
     assert raised == "OutOfRange"
 
@@ -169,8 +169,8 @@ def test_torch_says_why_it_refuses() -> None:
 
     row = row_named(NLL, "target 3, shape (2, 3), mean")
     planted, torchs = (Subject(name, SimpleNamespace(nll_loss=refuses), "") for name in ("planted", "torch"))
-    assert errors.ask(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
-    problem, raised = errors.ask(torchs, "cpu", OPERATORS[NLL], row, "float32")
+    assert errors.problem_of(planted, "cpu", OPERATORS[NLL], row, "float32") == ("", "")
+    problem, raised = errors.problem_of(torchs, "cpu", OPERATORS[NLL], row, "float32")
     assert "raises IndexError without a word" in problem
     assert not raised
 
@@ -202,8 +202,8 @@ def test_another_type_is_news_on_a_later_torch_than_any_that_was_recorded_and_a_
 
 def run(operator: str, row: Refusal, subject: Subject, device: str = "cpu") -> Tally:
     tally = Tally(operator, "float32")
-    knobs = Settings(subject, device, DTYPES, "standard", 0)
-    errors.row_is_refused(OPERATORS[operator], ["float32"], knobs, lambda dtype: tally, refusal=row)
+    settings = Settings(subject, device, DTYPES, "standard", 0)
+    errors.row_is_refused(OPERATORS[operator], ["float32"], settings, lambda dtype: tally, refusal=row)
     return tally
 
 

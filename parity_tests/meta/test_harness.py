@@ -26,7 +26,7 @@ import pytest
 import torch
 
 from torch_loss_parity import subjects
-from torch_loss_parity.claims import test_known_divergences as known_divergences
+from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -37,11 +37,11 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import WrongOption, settings
 from torch_loss_parity.subjects import Subject, SubjectError
+from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 ROOT = Path(__file__).parents[2]
-KNOBS = settings("torch", "cpu", "float32", "quick", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 MEAN_BY_ROWS = """
     import torch.nn.functional as F
     def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -201,7 +201,7 @@ def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() ->
         (
             {"subject": "nowhere.py"},
             "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, "
-            "reference, fault:NAME, a path",
+            "reference, fault:NAME, right:NAME, a path",
         ),
         ({"subject": "no.such.module"}, "'no.such.module' cannot be imported .*; choose torch, torch.nn"),
         ({"subject": "math"}, "'math' offers none of the functions softmax, log_softmax, nll_loss"),
@@ -216,7 +216,7 @@ def test_each_wrong_option_says_what_was_given_and_what_there_is(wrong: dict[str
         "seed": 0,
     }
     with pytest.raises((WrongOption, SubjectError), match=message):
-        settings(**right | wrong)
+        Settings.of(**right | wrong)
 
 
 def test_a_subject_that_offers_nothing_or_raises_on_import_is_refused(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_softmax_whose_gradient_is_zero_passes_forward_and_fails_the_gradient(
 
 def test_zero_cases_fail() -> None:
     with pytest.raises(AssertionError, match="no case was run"):
-        check_cases([], verify_forward, KNOBS, Tally("softmax", "float32"))
+        check_cases([], verify_forward, SETTINGS, Tally("softmax", "float32"))
 
 
 def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() -> None:
@@ -272,7 +272,9 @@ def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() 
     assert [row.verdict for row in rows([tally.as_property()], OPERATORS, DTYPES)] == [
         "FAIL (nothing was run)"
     ]
-    (finding,) = verify_forward(KNOBS.subject, OPERATORS["softmax"].case("float32", (4, 3), "normal", {}, 0))
+    (finding,) = verify_forward(
+        SETTINGS.subject, OPERATORS["softmax"].case("float32", (4, 3), "normal", {}, 0)
+    )
     tally.add(replace(finding, verdict=replace(finding.verdict, undecided=1)))
     assert [
         (row.cases, row.undecided, row.verdict) for row in rows([tally.as_property()], OPERATORS, DTYPES)
@@ -285,8 +287,8 @@ def test_what_is_undecided_is_counted_and_where_nothing_ran_the_table_says_so() 
 TAIL = next(entry for entry in ledger.entries() if entry.id == "half-softmax-tail-stores-exponentials")
 WRONG = [
     ({"arithmetc": {}}, "unknown fields arithmetc; allowed are id, "),
-    ({"arithmetic": {}}, "must say what holds: an arithmetic or a formula$"),
-    ({"claims": ["forward", "input"]}, "has claims .* but smallest inputs for"),
+    ({"arithmetic": {}}, "must say what holds: an arithmetic, ways or a formula$"),
+    ({"quantities": ["forward", "input"]}, "has quantities .* but smallest inputs for"),
 ]
 
 
@@ -327,12 +329,11 @@ def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails()
     diverged: list[str] = []
 
     def check(entry: ledger.Divergence) -> None:
-        test = known_divergences.test_the_smallest_input_diverges_as_the_ledger_says
-        test(entry, FORWARD, "bfloat16", KNOBS, told.append, diverged.append)
+        check_smallest_input(entry, FORWARD, "bfloat16", SETTINGS, told.append, diverged.append)
 
     check(TAIL)
     assert (told, diverged) == ([], [TAIL.id])
-    check(replace(TAIL, smallest=({"claim": FORWARD, "input": [[0.0], [0.0]], "dim": 0},)))
+    check(replace(TAIL, smallest=({"quantity": FORWARD, "input": [[0.0], [0.0]], "dim": 0},)))
     assert [news.id for news in told] == [TAIL.id]
     with pytest.raises(AssertionError, match="the result is wrong: the error is"):
         check(replace(TAIL, arithmetic={"exp_ulps": 4.0}))

@@ -19,11 +19,11 @@ from torch_loss_parity.claims.hygiene import checks, conduct
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
 
-KNOBS = settings("torch", "cpu", "float32", "standard", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "standard", 0)
 ROW, ELEMENT = "softmax", "binary_cross_entropy_with_logits"
 STATE: dict[Any, Any] = {}
 Function = Callable[..., Any]
@@ -49,7 +49,7 @@ def checked(operator: str, function: Function, check: Callable[..., None]) -> No
     check(
         OPERATORS[operator],
         "float32",
-        replace(KNOBS, subject=planted(operator, function)),
+        replace(SETTINGS, subject=planted(operator, function)),
         Tally(operator, "float32"),
     )
 
@@ -325,7 +325,7 @@ ONCE = [
 @pytest.mark.parametrize("fault", list(dict.fromkeys(ONCE)), ids=named)
 def test_an_ordinary_test_passes_it(fault: Function) -> None:
     operator = ELEMENT if fault in (normalising_the_weight, no_target_gradient_on_its_own) else ROW
-    probe = conduct.probes(OPERATORS[operator], "float32", KNOBS, Tally(operator, "float32"))[0]
+    probe = conduct.probes(OPERATORS[operator], "float32", SETTINGS, Tally(operator, "float32"))[0]
     for verify in (verify_forward, verify_gradients):
         assert all(finding.verdict.passes for finding in verify(planted(operator, fault), probe.case))
 
@@ -367,9 +367,9 @@ def test_a_harness_that_does_not_judge_what_the_subject_returns_fails(
     harness: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_subject, "forward", harness)
-    knobs = replace(KNOBS, subject=Subject("torch", functional, ""))
+    settings = replace(SETTINGS, subject=Subject("torch", functional, ""))
     with pytest.raises(AssertionError, match=r"made the calls|does not come from the subject"):
-        CHECKS[-1](OPERATORS[ROW], "float32", knobs, Tally(ROW, "float32"))
+        CHECKS[-1](OPERATORS[ROW], "float32", settings, Tally(ROW, "float32"))
 
 
 def test_a_subject_whose_bits_change_from_call_to_call_is_judged_by_the_bound() -> None:
@@ -381,7 +381,7 @@ def test_a_subject_whose_bits_change_from_call_to_call_is_judged_by_the_bound() 
         return functional.softmax(x, dim, dtype=dtype) * (1 + 2.0**-23 * (turns["calls"] % 2))
 
     probe = conduct.probes(
-        OPERATORS[ROW], "float32", replace(KNOBS, subject=planted(ROW, in_turns)), Tally(ROW, "float32")
+        OPERATORS[ROW], "float32", replace(SETTINGS, subject=planted(ROW, in_turns)), Tally(ROW, "float32")
     )[0]
     assert not probe.repeatable
     probe.agrees(probe.run().results, "right away")

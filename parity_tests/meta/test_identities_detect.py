@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch.nn.functional as F
 
-from torch_loss_parity.claims.identities import Identity, identities
-from torch_loss_parity.claims.identities import test_identities as identities_test
+from torch_loss_parity.claims.identities import Identity, checks, identities
 from torch_loss_parity.claims.identities.compositions import WIDE, Bounds
 from torch_loss_parity.claims.identities.judgement import compare, explain, verify_identity
 from torch_loss_parity.expectation import expectation_cache
@@ -29,9 +28,9 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.builtin import function_of
+from torch_loss_parity.subjects.settings import Settings
 
 ROWS, CLASSES, ELEMENTS = (
     tuple(name for name, operator in OPERATORS.items() if operator.family.name == family)
@@ -256,7 +255,7 @@ def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
         for operator in identity.operators:
             for variant in identity.variants(operator, dtype, "quick", 0):
                 pairs = identity.pairs(
-                    Bounds(operator, dtype, RIGHT.name, "cpu"), identity.draw(operator, dtype, variant)
+                    Bounds(operator, dtype, RIGHT, "cpu"), identity.draw(operator, dtype, variant)
                 )
                 found += [
                     (f"{operator}, {identity.name}, {quantity}", left, right)
@@ -300,7 +299,7 @@ def test_an_element_that_leaves_its_row_is_seen() -> None:
     variant = next(identity.variants("softmax", "float32", "quick", 0))
     variant = type(variant)(variant.options, (1, 4096), 0)
     inputs = identity.draw("softmax", "float32", variant)
-    functions = Bounds("softmax", "float32", RIGHT.name, "cpu")
+    functions = Bounds("softmax", "float32", RIGHT, "cpu")
     _, left, right = identity.pairs(functions, inputs)[0]
     value = right.value
     allowed = float(np.max(left.error.total_relative + right.error.total_relative))
@@ -367,11 +366,11 @@ def test_no_weighted_mean_divides_by_the_number_of_rows_by_chance() -> None:
 def test_what_an_identity_needs_and_a_subject_lacks_is_named() -> None:
     assert {name for identity in identities() for name in identity.needs} <= set(OPERATORS)
     lacking = replace(
-        settings("torch", "cpu", "float32", "quick", 0),
+        Settings.of("torch", "cpu", "float32", "quick", 0),
         subject=Subject("lacking", SimpleNamespace(softmax=F.softmax), ""),
     )
     identity = named("exp of log_softmax = softmax", "softmax")
     with pytest.raises(pytest.skip.Exception, match="not offered: lacking has no log_softmax"):
-        identities_test.test_identity(
-            OPERATORS["softmax"], "float32", identity, lacking, Tally("softmax", "float32")
+        checks.identity_holds(
+            OPERATORS["softmax"], "float32", lacking, Tally("softmax", "float32"), identity=identity
         )

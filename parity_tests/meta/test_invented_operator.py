@@ -75,7 +75,7 @@ def test_it_is_audited(tmp_path: Path) -> None:
     assert status == pytest.ExitCode.OK, text
     figures = json.loads((tmp_path / "audit.json").read_text())["figures"]
     assert {figure["operator"] for figure in figures} == {NAME}
-    assert {figure["claim"] for figure in figures} == {"forward", "input", "target"}
+    assert {figure["quantity"] for figure in figures} == {"forward", "input", "target"}
 
 
 def test_it_is_timed() -> None:

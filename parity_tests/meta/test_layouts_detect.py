@@ -21,10 +21,10 @@ from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject, builtin
+from torch_loss_parity.subjects.settings import Settings
 
-KNOBS = settings("torch", "cpu", "float32", "quick", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = (
     checks.views_give_the_right_results,
     checks.views_whose_elements_share_memory_give_the_right_results,
@@ -53,12 +53,12 @@ def planted(operator: str, function: Callable[..., Any]) -> Subject:
 def checked(operator: str, function: Callable[..., Any], check: Callable[..., None] = VIEWS) -> Tally:
     """Run a check on ``function`` in place of torch's."""
     tally = Tally(operator, "float32")
-    check(OPERATORS[operator], "float32", replace(KNOBS, subject=planted(operator, function)), tally)
+    check(OPERATORS[operator], "float32", replace(SETTINGS, subject=planted(operator, function)), tally)
     return tally
 
 
 def passes_an_ordinary_test(operator: str, function: Callable[..., Any]) -> bool:
-    case: Case = next(checks.cases(OPERATORS[operator], "float32", KNOBS))
+    case: Case = next(checks.cases(OPERATORS[operator], "float32", SETTINGS))
     claims = (verify_forward, verify_gradients)
     return all(
         finding.verdict.passes for verify in claims for finding in verify(planted(operator, function), case)
@@ -283,7 +283,7 @@ def test_another_layout_of_the_result_is_news() -> None:
     softmax = OPERATORS["softmax"]
     otherwise = replace(softmax, layouts=replace(softmax.layouts, result="kept"))
     tally = Tally("softmax", "float32")
-    checks.the_result_lies_in_memory_as_recorded(otherwise, "float32", KNOBS, tally)
+    checks.the_result_lies_in_memory_as_recorded(otherwise, "float32", SETTINGS, tally)
     assert tally.news
     assert all("edit the layouts of parity_tests/operators/softmax.py" in news["text"] for news in tally.news)
 
@@ -297,7 +297,7 @@ def recorded(cases: str) -> ledger.Shortfall:
 def test_a_recorded_shortfall_that_does_not_occur_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "shortfalls", lambda: (recorded("2-D transposed input"),))
     tally = Tally("softmax", "float32")
-    VIEWS(OPERATORS["softmax"], "float32", KNOBS, tally)
+    VIEWS(OPERATORS["softmax"], "float32", SETTINGS, tally)
     assert {(news["kind"], news["id"]) for news in tally.news} == {("ledger", "planted")}
 
 

@@ -11,18 +11,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from torch_loss_parity.claims.smallest_inputs import skip_unless_in_force
-from torch_loss_parity.formulas import torch_second_order
 from torch_loss_parity.ledger import files, ledger, schema
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
-from torch_loss_parity.settings import settings
+from torch_loss_parity.subjects.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,10 +91,13 @@ def test_a_file_names_the_entries_elsewhere_that_speak_of_its_operator(path: Pat
     assert sorted(loaded(path).get("elsewhere", [])) == sorted(others)
 
 
-def test_every_formula_exists() -> None:
+def test_every_formula_and_every_way_exists() -> None:
     for entry in ledger.entries():
-        if entry.formula and not hasattr(torch_second_order, entry.formula):
-            assert callable(entry.function), entry.id
+        assert not entry.formula or callable(ledger.formula(entry.formula)), entry.id
+        known = {way.name for name in entry.operators for way in ledger.ways_called(name, entry.ways)}
+        assert known == set(entry.ways), entry.id
+        for operator, quantity in product(entry.operators, entry.quantities if entry.ways else ()):
+            assert callable(entry.function(operator, quantity)), (entry.id, operator, quantity)
 
 
 # --- the schema ---------------------------------------------------------------------------------------------
@@ -110,7 +112,11 @@ def test_what_the_schema_allows_is_what_the_suite_knows() -> None:
     order = list(OPERATORS)
     assert all(order.index(one) < order.index(next) for one, next in pairwise(names("operator")))
     assert names("dtype") == list(DTYPES)
-    assert set(names("arithmetic")) == {field.name for field in fields(Arithmetic)}
+    of_calls_and_profiles = {
+        "result",
+        *("exp_ulps_per_unit", "log_error_near_one", "division_ulps", "flushes_inputs"),
+    }
+    assert set(names("arithmetic")) == {field.name for field in fields(Arithmetic)} - of_calls_and_profiles
     options = {name for operator in OPERATORS.values() for name in operator.options}
     plain = {name for name in names("conditions") if not name.endswith("_dtype")}
     assert plain <= options | {"values", "last_dim"}
@@ -154,7 +160,7 @@ def spoil(copy: Path, old: str, new: str, name: str = FILE) -> Path:
 
 
 BY_SCHEMA = [
-    ('claims = ["forward"]', 'claims = ["fwd"]', r"claims\[0\]: is 'fwd'; allowed is forward, "),
+    ('quantities = ["forward"]', 'quantities = ["fwd"]', r"quantities\[0\]: is 'fwd'; allowed is forward, "),
     (
         'dtypes = ["float16", "b',
         'dtypes = ["float61", "b',
@@ -173,7 +179,7 @@ BY_SCHEMA = [
     ),
     ("intermediate = ", "intermediat = ", r"arithmetic\.intermediat: is no key .*intermediate"),
     ('intermediate = "storage"', "converts = 1", r"arithmetic\.converts: is 1; allowed is true or false"),
-    ("arithmetic = { ", "unless = { ", "lacks arithmetic or formula"),
+    ("arithmetic = { ", "unless = { ", "lacks arithmetic or ways or formula"),
     ("dim = 0", "dim = true", r"smallest\[0\]\.dim: is True; allowed is a dimension"),
     ('link = "https', 'link = "ttps', "link: is 'ttps.*; allowed is an address, https://"),
 ]
@@ -199,14 +205,14 @@ REFUSED = [
     ('id = "', "id = ", FILE, f"^ledger/{FILE} is no TOML in UTF-8: .*line "),
     ('operators = ["softmax"]', 'operators = ["nll_loss"]', FILE, r"its head; allowed is \['softmax'\]$"),
     (
-        "claims",
-        'operators = ["nll_loss"]\nclaims',
+        "quantities",
+        'operators = ["nll_loss"]\nquantities',
         FILE,
         f"{ENTRY}: operators is .*allowed are lists with ",
     ),
     (
-        "claims",
-        'reasons = ["none"]\nclaims',
+        "quantities",
+        'reasons = ["none"]\nquantities',
         FILE,
         f"{ENTRY}: reasons has 'none'; reasons.toml has ",
     ),
@@ -241,7 +247,7 @@ def test_a_file_that_is_named_for_no_operator_or_subject_is_refused(copy: Path) 
 
 
 def test_an_entry_may_say_what_its_head_says_and_its_own_reason_comes_last(copy: Path) -> None:
-    spoil(copy, "claims", 'torch = ">=2.9"\nreasons = ["double-rounding-through-float32"]\nclaims')
+    spoil(copy, "quantities", 'torch = ">=2.9"\nreasons = ["double-rounding-through-float32"]\nquantities')
     first = files.written(copy)[0]
     assert (first.fields["id"], first.fields["torch"]) == (ENTRY, ">=2.9")
     assert first.fields["operators"] == ["softmax"]
@@ -262,8 +268,8 @@ def test_files_are_read_as_utf_8_whatever_the_locale(copy: Path) -> None:
 
 
 def test_an_entry_whose_operator_is_not_offered_is_skipped_by_name() -> None:
-    knobs = settings("torch.nn", "cpu", "float32", "quick", 0)
+    settings = Settings.of("torch.nn", "cpu", "float32", "quick", 0)
     entries = {entry.operators[0]: entry for entry in ledger.entries_of("torch.nn")}
     with pytest.raises(pytest.skip.Exception, match=r"not offered: torch\.nn has no logsumexp"):
-        skip_unless_in_force(entries["logsumexp"], knobs)
-    skip_unless_in_force(entries["softmax"], knobs)
+        skip_unless_in_force(entries["logsumexp"], settings)
+    skip_unless_in_force(entries["softmax"], settings)

@@ -23,15 +23,15 @@ from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import Settings, settings
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
 (FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == second_order.FORWARD_AD)
 
 
-def knobs(softmax: Callable[..., Any]) -> Settings:
+def settings_of(softmax: Callable[..., Any]) -> Settings:
     subject = Subject("planted", SimpleNamespace(softmax=softmax), "")
     return Settings(subject, "cpu", ("float32",), "quick", 0)
 
@@ -63,12 +63,12 @@ def test_a_case_is_known_by_its_words_and_by_no_others(
 ) -> None:
     tally = Tally("softmax", "float32")
     record(monkeypatch, "no result", words)
-    check_cases([CASE], verify_forward, knobs(softmax), tally)
+    check_cases([CASE], verify_forward, settings_of(softmax), tally)
     assert (tally.cases, tally.failed, tally.diverged) == (1, 0, {"known": 1})
     for claim, other in (("no result", f"{words}, truly"), ("errors", words)):
         record(monkeypatch, claim, other)
         with pytest.raises(AssertionError, match="1 of 1 cases fail"):
-            check_cases([CASE], verify_forward, knobs(softmax), Tally("softmax", "float32"))
+            check_cases([CASE], verify_forward, settings_of(softmax), Tally("softmax", "float32"))
 
 
 def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyP
 
     record(monkeypatch, "no result", "nothing today")
     modes = [Mode("refused", refusing), Mode("doubled", wrong)]
-    found = list(verify_in_modes(modes)(knobs(torch.softmax).subject, CASE))
+    found = list(verify_in_modes(modes)(settings_of(torch.softmax).subject, CASE))
     assert [(finding.mode, finding.verdict.passes, finding.divergence) for finding in found] == [
         ("refused", True, "known"),
         ("doubled", False, ""),
@@ -93,7 +93,7 @@ def test_a_tangent_that_is_missing_fails_is_known_where_it_is_recorded_and_one_t
     def verdicts(softmax: Callable[..., Any], case: Case = CASE) -> list[str]:
         return [
             finding.divergence
-            for finding in verify_second_order(knobs(softmax).subject, case, modes=[FORWARD_AD])
+            for finding in verify_second_order(settings_of(softmax).subject, case, modes=[FORWARD_AD])
         ]
 
     def without_tangent(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_a_tangent_that_is_missing_fails_is_known_where_it_is_recorded_and_one_t
         verdicts(without_tangent)
     record(monkeypatch, "modes", "under forward_ad along *")
     assert verdicts(without_tangent) == ["known"]
-    right = knobs(lambda input, dim, dtype=None: torch.softmax(input, dim)).subject
+    right = settings_of(lambda input, dim, dtype=None: torch.softmax(input, dim)).subject
     (finding,) = verify_second_order(right, CASE, modes=[FORWARD_AD])
     assert finding.verdict.passes
     assert finding.news is not None
@@ -116,14 +116,14 @@ def test_a_smallest_input_may_be_full_of_one_number() -> None:
         {
             "id": "known",
             "operators": ["softmax"],
-            "claims": ["forward"],
+            "quantities": ["forward"],
             "dtypes": ["float32"],
             "torch": ">=2",
             "reason": "",
             "measured": "",
             "link": "",
             "arithmetic": {"intermediate": "storage"},
-            "smallest": [{"claim": "forward", "input": {"full": 0.5, "shape": [2, 3]}, "dim": 1}],
+            "smallest": [{"quantity": "forward", "input": {"full": 0.5, "shape": [2, 3]}, "dim": 1}],
         }
     )
     call, _ = entry.smallest_call("forward", "float32")
@@ -131,10 +131,10 @@ def test_a_smallest_input_may_be_full_of_one_number() -> None:
 
 
 def test_a_subject_that_compiles_has_longer_for_a_case() -> None:
-    plain, compiled = (settings(name, "cpu", "float32", "quick", 0) for name in ("torch", "torch.compile"))
+    plain, compiled = (Settings.of(name, "cpu", "float32", "quick", 0) for name in ("torch", "torch.compile"))
     assert compiled.subject.compiles
     assert compiled.time_limit > plain.time_limit
-    assert settings("torch.compile", "cpu", "float32", "quick", 0, time_limit=7.0).time_limit == 7.0
+    assert Settings.of("torch.compile", "cpu", "float32", "quick", 0, time_limit=7.0).time_limit == 7.0
 
 
 def test_an_input_that_is_not_converted_is_used_as_it_is() -> None:

@@ -19,7 +19,7 @@ import torch
 
 from torch_loss_parity import reference
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.claims.semantics.checks import stated
+from torch_loss_parity.claims.semantics.checks import stated_value
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
@@ -42,7 +42,7 @@ ASKED = [
 
 def from_definition(operator: Operator, row: Row, array: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     """The value and the closed-form gradients, by quantity, on arrays made by ``array``."""
-    call = row.call(operator, "float64", spelt_out=True)
+    call = row.expects(operator, "float64")
     arguments = {k: array(v) if isinstance(v, np.ndarray) else v for k, v in call.arguments.items()}
     with np.errstate(all="ignore"):
         value = operator.forward(**arguments)
@@ -104,7 +104,7 @@ def test_agrees(operator: Operator, row: Row) -> None:
     }.items():
         for quantity, found in observed.items():
             assert not (wrong := disagreement(found, expected[quantity])), f"on {library}, {quantity} {wrong}"
-            exact = stated(
+            exact = stated_value(
                 row, "float64", quantity, row.grad_output(expected[FORWARD].shape), expected[quantity]
             )
             same = exact is None or np.array_equal(found, exact, equal_nan=True)

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
@@ -192,7 +191,7 @@ def test_a_definition_and_its_derivative_stay_inside_their_bounds(name: str, dty
         working = FORMATS[call.output_dtype]
         if arguments.pop("dtype", None):
             arguments["input"] = arguments["input"].astype(call.output_dtype)
-        g = grad_output_of(call, output_shape(call), case.generator("grad_output")).astype(call.output_dtype)
+        g = upstream_gradient(call, case).astype(call.output_dtype)
         with np.errstate(all="ignore"):
             observed = {FORWARD: operator.forward(**arguments)}
             gradients = operator.backward(g, **arguments)

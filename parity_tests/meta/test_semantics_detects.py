@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity.claims.semantics import checks as semantics
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Row
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, builtin
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import Settings
 
 Tensor = torch.Tensor
 SOFTMAX, LOG_SOFTMAX, NLL, CE = "softmax", "log_softmax", "nll_loss", "cross_entropy"
@@ -152,7 +153,7 @@ def problem_of(function: Callable[..., Any], operator: str, row: Row, dtype: str
     subject = Subject(
         "planted", SimpleNamespace(**{operator: function}), "import torch.nn.functional as subject"
     )
-    return semantics.ask(subject, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype))
+    return semantics.problem_in_row(subject, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -168,7 +169,9 @@ def test_a_row_finds_a_planted_fault(
         row_named(operator, sentence),
         Subject("torch", builtin.functional(), "import torch.nn.functional as subject"),
     )
-    assert semantics.ask(torchs, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype)) == ""
+    assert (
+        semantics.problem_in_row(torchs, "cpu", OPERATORS[operator], row, dtype, Tally(operator, dtype)) == ""
+    )
     assert sentence in problem_of(fault, operator, row, dtype)
 
 
@@ -221,15 +224,16 @@ def test_an_operator_that_refuses_a_row_fails() -> None:
 
 
 def test_a_shortfall_is_counted_and_one_that_is_mended_is_news() -> None:
-    knobs = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
-    recorded = (knobs, OPERATORS[NLL], "float32", "the target of a single row may have shape (1,)")
+    settings = Settings(Subject("torch", builtin.functional(), ""), "cpu", DTYPES, "standard", 0)
+    row = row_named(NLL, "the target of a single row may have shape (1,)")
+    sentence = Sentence.of(row, "float32", claim="semantics", operator=NLL, settings=settings)
     tally = Tally(NLL, "float32")
-    semantics.settle("size mismatch", *recorded, tally)
+    sentence.check("size mismatch", tally)
     assert tally.diverged == {"target-of-shape-one-has-no-backward": 1}
-    semantics.settle("", *recorded, tally)
+    sentence.check("", tally)
     assert [news["id"] for news in tally.news] == ["target-of-shape-one-has-no-backward"]
     with pytest.raises(AssertionError, match="size mismatch"):
-        semantics.settle("size mismatch", *recorded[:3], "another sentence", tally)
+        replace(sentence, text="another sentence").check("size mismatch", tally)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -239,7 +243,7 @@ def test_an_effort_runs_what_it_says(effort: str, operator: str) -> None:
     each dtype in turn.
     """
     rows = each(OPERATORS[operator].semantics)
-    runs = dict(semantics.chosen(rows, DTYPES, effort))
+    runs = dict(semantics.rows_to_run(rows, DTYPES, effort))
     for row in rows:
         shapes = {"quick": 0, "standard": 1, "thorough": len(row.dtypes)}[effort]
         others = 1 if effort == "quick" else len(row.dtypes)
@@ -251,7 +255,7 @@ def test_an_effort_runs_what_it_says(effort: str, operator: str) -> None:
 def test_one_dtype_alone_runs_every_row_that_it_has(operator: str) -> None:
     rows = each(OPERATORS[operator].semantics)
     for effort in ("standard", "thorough"):
-        assert [row for row, _ in semantics.chosen(rows, ["float16"], effort)] == [
+        assert [row for row, _ in semantics.rows_to_run(rows, ["float16"], effort)] == [
             row for row in rows if "float16" in row.dtypes
         ]
 
@@ -266,7 +270,7 @@ def test_what_a_subject_does_not_offer_is_no_failure() -> None:
 
     row = each(OPERATORS[SOFTMAX].semantics)[0]
     with pytest.raises(NotOffered, match="softmax: nothing yet"):
-        semantics.ask(
+        semantics.problem_in_row(
             Subject("theirs", SimpleNamespace(softmax=softmax), ""),
             "cpu",
             OPERATORS[SOFTMAX],

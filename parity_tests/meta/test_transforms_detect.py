@@ -27,12 +27,12 @@ from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.settings import settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import tensors
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.torch_private import all_slices, is_mapped
 
-KNOBS = settings("torch", "cpu", "float32", "quick", 0)
+SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 
 
 def case_of(
@@ -49,8 +49,8 @@ def case_of(
 def found_by(verify: Verify, case: Case, subject: Any) -> Tally:
     """What the check counts; raises what it raises."""
     tally = Tally(case.operator, case.dtype, CLAIM)
-    knobs = replace(KNOBS, subject=Subject("planted", subject, ""))
-    check_attempts([Attempt("planted", case, verify)], knobs, tally)
+    settings = replace(SETTINGS, subject=Subject("planted", subject, ""))
+    check_attempts([Attempt("planted", case, verify)], settings, tally)
     return tally
 
 
@@ -199,8 +199,8 @@ def computes_in_double(input: torch.Tensor, target: torch.Tensor, **options: Any
 def test_autocast_that_rounds_twice_or_returns_another_dtype_fails(function: Any, message: str) -> None:
     tally = Tally("cross_entropy", "bfloat16")
     case, verify = case_of("cross_entropy", dtype="bfloat16"), verify_under_autocast("bfloat16")
-    check_attempts([Attempt("planted", case, verify)], KNOBS, tally)  # torch itself
-    planted = replace(KNOBS, subject=Subject("torch", SimpleNamespace(cross_entropy=function), ""))
+    check_attempts([Attempt("planted", case, verify)], SETTINGS, tally)  # torch itself
+    planted = replace(SETTINGS, subject=Subject("torch", SimpleNamespace(cross_entropy=function), ""))
     with pytest.raises(AssertionError, match=message):
         check_attempts([Attempt("planted", case, verify)], planted, tally)
 
@@ -299,11 +299,11 @@ REWRITES: Sequence[tuple[str, Callable[..., Any]]] = (
 def test_a_rewrite_that_changes_values_fails(name: str, rewrite: Callable[..., Any]) -> None:
     programs = (each for operator in OPERATORS.values() for each in rewritten_of(operator, "float32"))
     (program,) = (program for program in programs if program.name == name)
-    right = compilation.run([program], KNOBS.subject, "cpu", None)
+    right = compilation.run([program], SETTINGS.subject, "cpu", None)
     x = tensors(program.given, "cpu")["input"]
     wrong = [{"forward": rewrite(x, torch.from_numpy(right[0]["forward"])).double().numpy()}]
     for results, passes in ((right, True), (wrong, False)):
-        (finding,) = compilation.judge_programs([program], results, KNOBS.subject, "cpu", "planted")
+        (finding,) = compilation.judge_programs([program], results, SETTINGS.subject, "cpu", "planted")
         assert finding.verdict.passes == passes
 
 
@@ -319,8 +319,8 @@ def test_a_backend_that_changes_a_constant_fails_and_one_that_changes_nothing_pa
 
     programs = programs_of(OPERATORS["log_softmax"], "float32", 0)
     for chosen, passes in ((backend, False), ("eager", True)):
-        results = compilation.run(programs, KNOBS.subject, "cpu", chosen)  # type: ignore[arg-type]
-        findings = list(compilation.judge_programs(programs, results, KNOBS.subject, "cpu", "planted"))
+        results = compilation.run(programs, SETTINGS.subject, "cpu", chosen)  # type: ignore[arg-type]
+        findings = list(compilation.judge_programs(programs, results, SETTINGS.subject, "cpu", "planted"))
         assert all(finding.verdict.passes == passes for finding in findings if finding.quantity == "forward")
 
 
@@ -341,10 +341,10 @@ def test_what_a_subject_says_that_it_does_not_offer_is_named() -> None:
         Tally("softmax", "float32"),
         Attempt("vmap over input", case_of("softmax"), transforms.verify_vmap(("input",))),
     )
-    theirs = replace(KNOBS, subject=Subject("planted", SimpleNamespace(softmax=softmax), ""))
+    theirs = replace(SETTINGS, subject=Subject("planted", SimpleNamespace(softmax=softmax), ""))
     check_attempts([attempt], theirs, tally)
     assert (tally.cases, tally.declined) == (0, {"softmax: it raises NotImplementedError": 1})
-    ours = replace(KNOBS, subject=Subject("torch", SimpleNamespace(softmax=softmax), ""))
+    ours = replace(SETTINGS, subject=Subject("torch", SimpleNamespace(softmax=softmax), ""))
     with pytest.raises(AssertionError, match="NotImplementedError"):
         check_attempts([attempt], ours, tally)
 
@@ -356,10 +356,10 @@ def test_a_shortfall_that_does_not_occur_is_news(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ledger, "shortfall", lambda *_: entry)
     attempt = Attempt("vmap over input", case_of("softmax"), transforms.verify_vmap(("input",)))
     tally = Tally("softmax", "float32")
-    check_attempts([attempt], KNOBS, tally)
+    check_attempts([attempt], SETTINGS, tally)
     assert [news["id"] for news in tally.news] == [entry.id]
 
 
 def test_zero_cases_fail() -> None:
     with pytest.raises(AssertionError, match="no case was run"):
-        check_attempts([], KNOBS, Tally("softmax", "float32"))
+        check_attempts([], SETTINGS, Tally("softmax", "float32"))

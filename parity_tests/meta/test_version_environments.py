@@ -19,10 +19,10 @@ from torch_loss_parity.versions.environments import (
     NotInstalled,
     Runs,
     Wanted,
+    environment_with,
     interpreter,
-    made,
     newest,
-    wanted,
+    release_of,
 )
 from torch_loss_parity.versions.run import NotRun, Options, outcome
 
@@ -50,7 +50,7 @@ class Commands:
 
 def test_an_environment_has_the_release_and_this_project_and_is_gone_afterwards() -> None:
     commands = Commands()
-    with made("2.11.0", None, keep=False, run=commands) as python:
+    with environment_with("2.11.0", None, keep=False, run=commands) as python:
         assert Path(python).exists()
         folder = Path(python).parents[1]
     assert not folder.parent.exists()
@@ -62,13 +62,13 @@ def test_an_environment_has_the_release_and_this_project_and_is_gone_afterwards(
 
 
 def test_an_environment_is_kept_where_that_is_asked_and_used_again(tmp_path: Path) -> None:
-    with made("2.11.0", tmp_path, keep=False, run=Commands()) as python:
+    with environment_with("2.11.0", tmp_path, keep=False, run=Commands()) as python:
         assert Path(python).is_relative_to(tmp_path / "2.11.0")
     assert not (tmp_path / "2.11.0").exists()
-    with made("2.11.0", tmp_path, keep=True, run=Commands()) as first:
+    with environment_with("2.11.0", tmp_path, keep=True, run=Commands()) as first:
         pass
     unused = Commands()
-    with made("2.11.0", tmp_path, keep=True, run=unused) as second:
+    with environment_with("2.11.0", tmp_path, keep=True, run=unused) as second:
         assert first == second
     assert Path(first).exists()
     assert not unused.commands
@@ -78,7 +78,10 @@ def test_what_was_there_before_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "2.11.0").mkdir()
     (tmp_path / "2.11.0" / "mine").touch()
     for keep, why in ((False, "--keep uses it"), (True, "is no environment")):
-        with pytest.raises(NotInstalled, match=why), made("2.11.0", tmp_path, keep=keep, run=Commands()):
+        with (
+            pytest.raises(NotInstalled, match=why),
+            environment_with("2.11.0", tmp_path, keep=keep, run=Commands()),
+        ):
             pass
     assert (tmp_path / "2.11.0" / "mine").exists()
 
@@ -87,13 +90,16 @@ def test_what_cannot_be_installed_says_why_and_leaves_nothing(tmp_path: Path) ->
     errors = "WARNING: slow\nERROR: No matching distribution found for torch==9.9\n[notice] a new pip\n"
     for keep in (False, True):
         commands = Commands("pip", errors=errors)
-        with pytest.raises(NotInstalled) as raised, made("9.9", tmp_path, keep=keep, run=commands):
+        with (
+            pytest.raises(NotInstalled) as raised,
+            environment_with("9.9", tmp_path, keep=keep, run=commands),
+        ):
             pass
         assert str(raised.value) == "No matching distribution found for torch==9.9"
         assert not list(tmp_path.iterdir())
     with (
         pytest.raises(NotInstalled, match="exit status 1"),
-        made("9.9", None, keep=False, run=Commands("venv")),
+        environment_with("9.9", None, keep=False, run=Commands("venv")),
     ):
         pass
 
@@ -104,7 +110,7 @@ def test_the_variables_of_pip_are_passed_on_and_those_of_another_python_are_not(
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     commands = Commands()
-    with made("2.11.0", None, keep=False, run=commands):
+    with environment_with("2.11.0", None, keep=False, run=commands):
         pass
     for options in commands.options:
         assert options["env"]["PIP_INDEX_URL"] == "https://mirror.example/simple"
@@ -118,8 +124,8 @@ def test_pip_says_which_release_is_the_newest() -> None:
 
 
 def test_an_interpreter_is_found_by_name_too() -> None:
-    assert wanted("2.13.0+cpu") == Wanted("2.13.0")
-    assert wanted(f"2.13.0={sys.executable}") == Wanted("2.13.0", sys.executable)
+    assert release_of("2.13.0+cpu") == Wanted("2.13.0")
+    assert release_of(f"2.13.0={sys.executable}") == Wanted("2.13.0", sys.executable)
 
 
 def running(found: Mapping[str, Any] | None, returncode: int = 0) -> Runs:

@@ -1,7 +1,7 @@
 """Without fork, SIGALRM, fcntl, resource and /proc a run finds the same, and says what is missing.
 
 See `torch_loss_parity.meta.without_posix`; what a subject does there that it should not is in
-`test_subjects`, runs that are forked from one process in `test_repeated`.
+`test_subjects`, runs that are forked from one process in `test_forked_runs`.
 """
 
 from __future__ import annotations

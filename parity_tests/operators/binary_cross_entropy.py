@@ -38,6 +38,7 @@ from torch_loss_parity.operators.record import REDUCTION, Operator, as_given, of
 from torch_loss_parity.operators.refusals import NOT_REAL, WHOLE, Refusal, X, of_another_dtype, refusal
 from torch_loss_parity.operators.semantics import Row, row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+from torch_loss_parity.reference.ways import ways_of
 
 NEAR_0_AND_1: dict[str, Callable[[Format], float]] = {
     "the smallest subnormal": lambda format: format.smallest_subnormal,
@@ -158,11 +159,12 @@ OPERATOR = Operator(
     family=elements.ELEMENTS,
     forward=reference.binary_cross_entropy,
     backward=reference.binary_cross_entropy_backward,
+    ways=ways_of("binary_cross_entropy"),
     function="torch.nn.functional.binary_cross_entropy",
     draw=elements.draw,
     differentiable=elements.differentiable,
     options=elements.OPTIONS,
-    settle=as_given,
+    reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,
     values=distributions.PROBABILITIES,

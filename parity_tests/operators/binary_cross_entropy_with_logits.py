@@ -32,6 +32,7 @@ from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import Operator, as_given, dtypes_of
 from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
 from torch_loss_parity.reference.arithmetic.formats import promoted
+from torch_loss_parity.reference.ways import ways_of
 
 POS_WEIGHTS = ("last dimension", "full", "rows", "last dimension", "full")  # of the calls on views
 
@@ -67,11 +68,12 @@ OPERATOR = Operator(
     family=elements.ELEMENTS,
     forward=reference.binary_cross_entropy_with_logits,
     backward=reference.binary_cross_entropy_with_logits_backward,
+    ways=ways_of("binary_cross_entropy_with_logits"),
     function="torch.nn.functional.binary_cross_entropy_with_logits",
     draw=draw,
     differentiable=elements.differentiable,
     options={**elements.OPTIONS, "pos_weight": (None, *elements.WEIGHTS)},
-    settle=as_given,
+    reconcile=as_given,
     output_dtype=output_dtype,
     result_shape=elements.result_shape,
     values=distributions.BINARY_LOGITS,

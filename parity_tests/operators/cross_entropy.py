@@ -27,6 +27,7 @@ from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import VOCABULARY, mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
 from torch_loss_parity.reference.arithmetic.formats import promoted
+from torch_loss_parity.reference.ways import ways_of
 
 PROBABILITIES: Options = {"target": "probabilities", "label_smoothing": 0.1}
 
@@ -55,7 +56,7 @@ def differentiable(option: Options) -> tuple[str, ...]:
     return ("input", "target", "weight") if option["weight"] else ("input", "target")
 
 
-def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
+def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
     """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
     if options["target"] == "indices":
         return {name: value for name, value in options.items() if name != "probabilities"}
@@ -92,6 +93,7 @@ OPERATOR = Operator(
     family=classes.CLASSES,
     forward=reference.cross_entropy,
     backward=reference.cross_entropy_backward,
+    ways=ways_of("cross_entropy"),
     function="torch.nn.functional.cross_entropy",
     draw=draw,
     differentiable=differentiable,
@@ -100,7 +102,7 @@ OPERATOR = Operator(
         "target": ("indices", "probabilities"),
         "label_smoothing": (0.0, 0.1, 1.0),
     },
-    settle=settle,
+    reconcile=reconcile,
     output_dtype=output_dtype,
     result_shape=classes.result_shape,
     values=distributions.LOGITS,

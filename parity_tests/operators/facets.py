@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.cases.distributions import Distribution
 
 if TYPE_CHECKING:
@@ -278,6 +279,17 @@ class Rewritten:
     before: Callable[..., Any] | None = None
     summed: bool = False
     beside: Callable[..., Any] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+    def call(self, operator: Operator, dtype: str) -> Call:
+        """The operator on what the compiled function is given."""
+        return Call(operator.name, self.given, dtype, dtype)
+
+    def expects(self, operator: Operator, dtype: str) -> Call:
+        """The operator on what reaches it."""
+        return Call(operator.name, self.judged, dtype, dtype)
 
 
 def dims_of(dim: int | Sequence[int], ndim: int) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from torch_loss_parity.operators.families import (
 )
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
+from torch_loss_parity.reference.ways import ways_of
 
 
 def semantics() -> Iterator[Row]:
@@ -73,11 +74,12 @@ OPERATOR = Operator(
     family=rows.ROWS,
     forward=reference.log_softmax,
     backward=reference.log_softmax_backward,
+    ways=ways_of("log_softmax"),
     function="torch.nn.functional.log_softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,
     options=rows.OPTIONS,
-    settle=rows.settle,
+    reconcile=rows.reconcile,
     output_dtype=rows.output_dtype,
     result_shape=rows.result_shape,
     values=distributions.LOGITS,

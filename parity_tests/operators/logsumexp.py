@@ -37,6 +37,7 @@ from torch_loss_parity.operators.families import (
 from torch_loss_parity.operators.record import Operator, of_input
 from torch_loss_parity.operators.refusals import NOT_REAL, Refusal, X, refusal
 from torch_loss_parity.operators.semantics import Row, reals, row
+from torch_loss_parity.reference.ways import ways_of
 
 OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "dim": (-1, 0, 1, -2, 2, (0, -1), (1, 2), (-1, 0, 1)),
@@ -189,11 +190,12 @@ OPERATOR = Operator(
     family=rows.ROWS,
     forward=reference.logsumexp,
     backward=reference.logsumexp_backward,
+    ways=ways_of("logsumexp"),
     function="torch.logsumexp",
     draw=draw,
     differentiable=rows.differentiable,
     options=OPTIONS,
-    settle=rows.settle,
+    reconcile=rows.reconcile,
     output_dtype=of_input,
     result_shape=result_shape,
     values=distributions.LOGITS,

@@ -36,6 +36,7 @@ from torch_loss_parity.operators.families.tables import mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
 from torch_loss_parity.operators.refusals import WHOLE, Refusal, T, X, refusal
 from torch_loss_parity.operators.semantics import Row, row
+from torch_loss_parity.reference.ways import ways_of
 
 
 def draw(case: Case) -> dict[str, Any]:
@@ -118,11 +119,12 @@ OPERATOR = Operator(
     family=classes.CLASSES,
     forward=reference.nll_loss,
     backward=reference.nll_loss_backward,
+    ways=ways_of("nll_loss"),
     function="torch.nn.functional.nll_loss",
     draw=draw,
     differentiable=differentiable,
     options=classes.OPTIONS,
-    settle=as_given,
+    reconcile=as_given,
     output_dtype=of_input,
     result_shape=classes.result_shape,
     values=distributions.LOG_PROBABILITIES,

@@ -31,6 +31,7 @@ from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import Workload
 from torch_loss_parity.operators.refusals import Refusal
 from torch_loss_parity.operators.semantics import Promotion, Row
+from torch_loss_parity.reference.ways import Way
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
@@ -48,6 +49,8 @@ class Operator:
         What it has in common with others: rows, classes or elements.
     forward, backward : callable
         Definition and derivative, from `torch_loss_parity.reference`.
+    ways : tuple of Way
+        Other expressions of both, as people ship them, from `torch_loss_parity.reference.ways`.
     function : str
         Where torch has it: a dotted name.
     draw : callable
@@ -56,7 +59,7 @@ class Operator:
         The arguments that torch differentiates, for the options of a case.
     options : mapping of str to tuple
         Every option that a case may set, with the values that each run meets, and meets in pairs.
-    settle : callable
+    reconcile : callable
         Replaces options that make no sense together, for a shape.
     output_dtype : callable
         The dtype of the result, for a case.
@@ -100,11 +103,12 @@ class Operator:
     family: Family
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+    ways: tuple[Way, ...] | Gap = field(repr=False)
     function: str
     draw: Callable[[Case], dict[str, Any]]
     differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]
     options: Mapping[str, tuple[Any, ...]]
-    settle: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
+    reconcile: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
     output_dtype: Callable[[Case], str]
     result_shape: Callable[[Mapping[str, Any]], tuple[int, ...]]
     values: Mapping[str, Distribution]
@@ -141,7 +145,7 @@ class Operator:
     ) -> Case:
         """A case of this operator, its options completed and settled."""
         complete = {name: allowed[0] for name, allowed in self.options.items()} | dict(options)
-        settled = tuple(sorted(self.settle(shape, complete).items()))
+        settled = tuple(sorted(self.reconcile(shape, complete).items()))
         return Case(self.name, dtype, shape, values, settled, seed)
 
     def call(self, case: Case) -> Call:

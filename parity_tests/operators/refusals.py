@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from packaging.version import Version
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
+
+if TYPE_CHECKING:
+    from torch_loss_parity.operators.record import Operator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,6 +59,23 @@ class Refusal:
     since: str = "2.8"
     changed: tuple[tuple[str, type[Exception]], ...] = ()
 
+    def __str__(self) -> str:
+        return self.sentence
+
+    def call(self, operator: Operator, dtype: str) -> Call:
+        """The malformed call; a NumPy scalar is an array without dimensions."""
+        arguments = {
+            name: np.asarray(value) if isinstance(value, np.generic) else value
+            for name, value in self.in_dtype(dtype).items()
+        }
+        arrays = {name: value for name, value in arguments.items() if isinstance(value, np.ndarray)}
+        others = {name: str(value.dtype) for name, value in arrays.items() if not is_own(value)}
+        return Call(operator.name, arguments, dtype, dtype, self.differentiated, dtypes=others)
+
+    def expects(self, operator: Operator, dtype: str) -> type[Exception]:
+        """What torch raises, and the definition unless it is for `torch_alone`."""
+        return self.exception
+
     def expected(self, torch_version: str) -> type[Exception]:
         """What that release of torch is recorded to raise."""
         installed = Version(torch_version)
@@ -70,8 +91,10 @@ class Refusal:
     def in_dtype(self, dtype: str) -> dict[str, Any]:
         """The arguments; what is float64 stands for ``dtype``, and holds numbers of it."""
         format = FORMATS[dtype]
-        made = {name: value(format) if callable(value) else value for name, value in self.arguments.items()}
-        return {name: format.round(value) if is_own(value) else value for name, value in made.items()}
+        arguments = {
+            name: value(format) if callable(value) else value for name, value in self.arguments.items()
+        }
+        return {name: format.round(value) if is_own(value) else value for name, value in arguments.items()}
 
 
 def refusal(

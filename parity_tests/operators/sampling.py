@@ -181,9 +181,9 @@ def fits(operator: Operator, chosen: dict[str, Any]) -> bool:
     }
     complete = {name: allowed[0] for name, allowed in operator.options.items()} | options
     settled = (
-        operator.settle(chosen["shape"], complete)
+        operator.reconcile(chosen["shape"], complete)
         if "shape" in chosen
-        else operator.settle((2,) * 5, complete)
+        else operator.reconcile((2,) * 5, complete)
     )
     return all(settled.get(name, ABSENT) == value for name, value in options.items())
 

@@ -71,8 +71,18 @@ class Row:
         """Whether only torch is asked: what nobody else has to do."""
         return bool(self.stands_for)
 
-    def call(self, operator: Operator, dtype: str, *, spelt_out: bool = False) -> Call:
-        """The row's call of ``operator`` in ``dtype``; ``spelt_out`` as the definition wants it."""
+    def __str__(self) -> str:
+        return self.sentence
+
+    def call(self, operator: Operator, dtype: str) -> Call:
+        """The row's call of ``operator`` in ``dtype``."""
+        return self._call(operator, dtype, spelt_out=False)
+
+    def expects(self, operator: Operator, dtype: str) -> Call:
+        """The call, spelt out as the definition wants it."""
+        return self._call(operator, dtype, spelt_out=True)
+
+    def _call(self, operator: Operator, dtype: str, *, spelt_out: bool) -> Call:
         format = FORMATS[dtype]
         given = {name: _in_format(argument, format) for name, argument in self.arguments.items()}
         complete = given | dict(self.stands_for)
@@ -97,9 +107,11 @@ class Row:
 
     def stated(self, dtype: str) -> dict[str, Any]:
         """What the row says of "forward", "input" and "target", in ``dtype``."""
-        said = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
+        stated = {"forward": self.value, "input": self.gradient, "target": self.target_gradient}
         return {
-            claim: _resolved(number, FORMATS[dtype]) for claim, number in said.items() if number is not None
+            quantity: _resolved(number, FORMATS[dtype])
+            for quantity, number in stated.items()
+            if number is not None
         }
 
 

@@ -34,6 +34,7 @@ from torch_loss_parity.operators.families import (
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.ways import ways_of
 
 
 def semantics() -> Iterator[Row]:
@@ -101,11 +102,12 @@ OPERATOR = Operator(
     family=rows.ROWS,
     forward=reference.softmax,
     backward=reference.softmax_backward,
+    ways=ways_of("softmax"),
     function="torch.nn.functional.softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,
     options=rows.OPTIONS,
-    settle=rows.settle,
+    reconcile=rows.reconcile,
     output_dtype=rows.output_dtype,
     result_shape=rows.result_shape,
     values=distributions.LOGITS,

@@ -22,8 +22,9 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.operators.kinds import KINDS, gap
+from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import files_of_claims
-from torch_loss_parity.settings import SETTINGS, Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def missing(
@@ -74,7 +75,7 @@ def _narrowed(config: pytest.Config) -> bool:
 
 def _kinds_of(config: pytest.Config) -> list[str]:
     """The kinds whose files are among those that pytest was given."""
-    given = [(config.invocation_params.dir / str(argument)).resolve() for argument in config.args]
+    given = suite.places(config)
 
     def is_given(path: Path) -> bool:
         return any(folder in (path, *path.parents) for folder in given)
@@ -94,10 +95,10 @@ def gaps(config: pytest.Config) -> list[str]:
 
 def _gaps_of(record: Operator) -> dict[str, Gap]:
     """The gaps of a record, and of its facets."""
-    found = dict(record.gaps)
+    gaps = dict(record.gaps)
     for name in record.__dataclass_fields__:
         facet = getattr(record, name)
         if is_dataclass(facet) and name != "family":
             parts = {part: getattr(facet, part) for part in facet.__dataclass_fields__}
-            found |= {f"{name}, {part}": each for part, each in parts.items() if isinstance(each, Gap)}
-    return found
+            gaps |= {f"{name}, {part}": each for part, each in parts.items() if isinstance(each, Gap)}
+    return gaps

@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import pytest
 
-from torch_loss_parity.settings import SETTINGS, Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
-def take_turns(knobs: Settings) -> bool:
+def dtypes_rotate(settings: Settings) -> bool:
     """Whether dtypes take turns in a run."""
-    return knobs.subject.compiles and knobs.effort_name == "quick" and len(knobs.dtypes) > 1
+    return settings.subject.compiles and settings.effort_name == "quick" and len(settings.dtypes) > 1
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    knobs = config.stash[SETTINGS]
+    settings = config.stash[SETTINGS]
     return (
-        [f"parity: {knobs.subject.name} compiles each case: dtypes take turns at quick effort"]
-        if take_turns(knobs)
+        [f"parity: {settings.subject.name} compiles each case: dtypes take turns at quick effort"]
+        if dtypes_rotate(settings)
         else []
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what another dtype's turn it is."""
-    knobs = config.stash[SETTINGS]
-    if not take_turns(knobs):
+    settings = config.stash[SETTINGS]
+    if not dtypes_rotate(settings):
         return
     tests: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in items:
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             ).append(item)
     left: set[pytest.Item] = set()
     for number, same in enumerate(tests.values()):
-        chosen = same[(number + knobs.seed) % len(same)]
+        chosen = same[(number + settings.seed) % len(same)]
         left |= {item for item in same if item is not chosen}
     if left:
         config.hook.pytest_deselected(items=[item for item in items if item in left])

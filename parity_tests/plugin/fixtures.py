@@ -6,19 +6,19 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from torch_loss_parity.judging import tally
+from torch_loss_parity.judging.tally import PROPERTY, Tally, claim_of
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.plugin.keys import WATCH
-from torch_loss_parity.plugin.selection import BENCHMARKS_META, operator_of
+from torch_loss_parity.plugin.selection import operator_of
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.processes.folders import META, PACKAGE
+from torch_loss_parity.processes.folders import BENCHMARKS_META, META, PACKAGE
 from torch_loss_parity.processes.strikes import STRIKES
-from torch_loss_parity.settings import SETTINGS, Settings
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 AUDIT = PACKAGE / "audit"
 PASSED = pytest.StashKey[bool]()
-COUNTS = pytest.StashKey[dict[str, tally.Tally]]()
+COUNTS = pytest.StashKey[dict[str, Tally]]()
 SHOWN = 3  # reasons
 
 
@@ -29,7 +29,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], operator_of(pyfuncitem)
     watching.begin(
-        operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=tally.claim_of(pyfuncitem.nodeid)
+        operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.nodeid)
     )
     counts = pyfuncitem.stash.setdefault(COUNTS, {})
     try:
@@ -56,32 +56,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 
 @pytest.fixture(scope="session")
-def knobs(request: pytest.FixtureRequest) -> Settings:
-    """The knobs of this run."""
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """The settings of this run."""
     return request.config.stash[SETTINGS]
 
 
 @pytest.fixture
-def findings_of(
-    request: pytest.FixtureRequest, knobs: Settings, operator: Operator
-) -> Iterator[Callable[[str], tally.Tally]]:
+def tally_of(
+    request: pytest.FixtureRequest, settings: Settings, operator: Operator
+) -> Iterator[Callable[[str], Tally]]:
     """Counts what the test finds, in a tally for each dtype that it asks for; an operator that the subject
     lacks is not offered.
     """
-    counts: dict[str, tally.Tally] = request.node.stash.setdefault(COUNTS, {})
+    counts: dict[str, Tally] = request.node.stash.setdefault(COUNTS, {})
     if request.config.stash[WATCH].strikes(operator.name) >= STRIKES:
         pytest.fail(
             f"not run: {STRIKES} tests of {operator.name} did not return, or killed the process",
             pytrace=False,
         )
 
-    def of(dtype: str) -> tally.Tally:
-        count = counts.setdefault(
-            dtype, tally.Tally(operator.name, dtype, tally.claim_of(request.node.nodeid))
-        )
-        if not knobs.subject.offers(operator.name):
-            count.decline(f"{knobs.subject.name} has no {operator.name}")
-            pytest.skip(f"not offered: {knobs.subject.name} has no {operator.name}")
+    def of(dtype: str) -> Tally:
+        count = counts.setdefault(dtype, Tally(operator.name, dtype, claim_of(request.node.nodeid)))
+        if not settings.subject.offers(operator.name):
+            count.decline(f"{settings.subject.name} has no {operator.name}")
+            pytest.skip(f"not offered: {settings.subject.name} has no {operator.name}")
         return count
 
     try:
@@ -90,13 +88,13 @@ def findings_of(
             assert counts, "no case was run"
             assert all(count.cases or count.declined for count in counts.values()), "no case was run"
     finally:
-        request.node.user_properties += [(tally.PROPERTY, count.as_property()) for count in counts.values()]
+        request.node.user_properties += [(PROPERTY, count.as_property()) for count in counts.values()]
 
 
 @pytest.fixture
-def findings(findings_of: Callable[[str], tally.Tally], dtype: str) -> tally.Tally:
+def tally(tally_of: Callable[[str], Tally], dtype: str) -> Tally:
     """The tally of a test about one dtype."""
-    return findings_of(dtype)
+    return tally_of(dtype)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from torch_loss_parity.judging import tally
+from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.plugin.entry import SETTINGS as ENTRY
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
-from torch_loss_parity.processes import machine, system, watchdog
-from torch_loss_parity.settings import SETTINGS, WrongOption, settings
+from torch_loss_parity.processes import machine, suite, system, watchdog
+from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.subjects import BUILTIN, SubjectError
+from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
 
@@ -40,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=",".join(DTYPES),
         metavar="A,B",
         help=f"dtypes to run (default: {','.join(DTYPES)})",
+    )
+    group.addoption(
+        "--profile",
+        metavar="NAME",
+        help=f"what the arithmetic of the subject may do: {', '.join(PROFILES)}, or a .toml file (default: "
+        f"what the subject's module says in PROFILE, else default)",
     )
     group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
@@ -67,11 +75,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
-    asked = [
-        option(name) for name in ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator")
-    ]
+    if meant := [name for name in ENTRY if option(f"parity_{name}", None) is not None]:
+        raise pytest.UsageError(f"--parity-{meant[0]} is for tests of your own; the suite has --{meant[0]}")
+    if suite.is_own(config) and (others := suite.foreign(config)):
+        raise pytest.UsageError(f"{others[0]} is no part of this suite, which runs by itself")
+    names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile")
+    asked = [option(name) for name in names]
     try:
-        config.stash[SETTINGS] = settings(*asked)
+        config.stash[SETTINGS] = Settings.of(*asked)
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
     worker = getattr(config, "workerinput", None)
@@ -101,15 +112,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    knobs = config.stash[SETTINGS]
+    settings = config.stash[SETTINGS]
     return [
-        f"parity: subject {knobs.subject.name}, device {knobs.device}, dtypes {','.join(knobs.dtypes)}, "
-        f"effort {knobs.effort_name}, seed {knobs.seed}",
+        f"parity: subject {settings.subject.name}, device {settings.device}, "
+        f"dtypes {','.join(settings.dtypes)}, "
+        f"effort {settings.effort_name}, seed {settings.seed}",
+        *(f"parity: {line}" for line in report.of_profile(settings.subject.profile)),
         machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(
             ["parity: quick effort leaves out the suite's tests of itself, in folders called meta"]
-            if knobs.effort_name == "quick"
+            if settings.effort_name == "quick"
             else []
         ),
         *(

@@ -21,15 +21,16 @@ from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.processes import machine
-from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
-from torch_loss_parity.settings import SETTINGS
+from torch_loss_parity.processes.folders import BENCHMARKS, CHECKOUT, PACKAGE, REFERENCE
+from torch_loss_parity.reports import verdict
+from torch_loss_parity.subjects.settings import SETTINGS
 
 DIVERGED = "parity-diverged"  # in user properties: an entry of the ledger that diverges at its smallest input
 STRICT = ("all", "here")
 SCHEMA = 1
 # Distributions that an outcome gives the versions of.
 NAMED = ("numpy", "hypothesis", "python-flint", "pytest")
-OURS = (PACKAGE, CHECKOUT / "reference", CHECKOUT / "benchmarks", CHECKOUT / "conftest.py")
+OURS = (PACKAGE, REFERENCE, BENCHMARKS, CHECKOUT / "conftest.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "very environment",
     )
     group.addoption("--outcome", metavar="FILE", type=Path, help="write what the run found to FILE, as JSON")
+    group.addoption("--summary", metavar="FILE", type=Path, help="add the verdict to FILE, as Markdown")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -110,8 +112,8 @@ class Records:
         """
         if is_own(warning_message):
             where = f"{Path(warning_message.filename).name}:{warning_message.lineno}"
-            said = f"{where}: {warning_message.category.__name__}: {warning_message.message}"
-            self.warnings.append(f"{said} ({nodeid or 'before any test'})")
+            text = f"{where}: {warning_message.category.__name__}: {warning_message.message}"
+            self.warnings.append(f"{text} ({nodeid or 'before any test'})")
 
     @property
     def problems(self) -> list[str]:
@@ -131,6 +133,9 @@ class Records:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if path := self.config.getoption("outcome"):
             path.write_text(json.dumps(self.outcome(int(session.exitstatus)), indent=1) + "\n")
+        if path := self.config.getoption("summary"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(verdict.markdown(self.outcome(int(session.exitstatus))))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for heading, lines in news.sections(self.news):
@@ -162,6 +167,7 @@ class Records:
             "options": {
                 "subject": settings.subject.name,
                 "device": settings.device,
+                "profile": settings.subject.profile.name,
                 "effort": settings.effort_name,
                 "seed": settings.seed,
                 "dtypes": list(settings.dtypes),

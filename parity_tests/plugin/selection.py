@@ -12,11 +12,9 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
-from torch_loss_parity.processes.folders import CHECKOUT, META
-from torch_loss_parity.settings import SETTINGS
-
-WITH_EXAMPLES = CHECKOUT / "reference"  # in docstrings
-BENCHMARKS_META = CHECKOUT / "benchmarks" / "meta"
+from torch_loss_parity.processes import suite
+from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
+from torch_loss_parity.subjects.settings import SETTINGS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,29 +22,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     what they are.
     """
     own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
-    asked = set(metafunc.fixturenames) - own
-    if "operator" in asked:
+    requested = set(metafunc.fixturenames) - own
+    if "operator" in requested:
         names = metafunc.config.stash[SETTINGS].operators or tuple(OPERATORS)
         metafunc.parametrize("operator", [OPERATORS[name] for name in names], ids=names)
-    if "dtype" in asked:
+    if "dtype" in requested:
         metafunc.parametrize("dtype", metafunc.config.stash[SETTINGS].dtypes)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What has no tests is not loaded, nor, at quick effort, the suite's tests of itself, unless they are
-    asked for by name: that effort is about the subject."""
+    """What has no tests is not loaded. The suite's tests of itself are not, at quick effort, unless they are
+    asked for by name: that effort is about the subject. They need a checkout; so without one they never are,
+    and the examples of the reference and the benchmarks, which the package then holds, if they are asked for.
+    """
     if (
         collection_path.suffix == ".py"
         and not collection_path.name.startswith("test_")
-        and WITH_EXAMPLES not in collection_path.parents
+        and REFERENCE not in collection_path.parents  # it has examples in docstrings
     ):
         return True
-    if collection_path not in (META, BENCHMARKS_META) or config.stash[SETTINGS].effort_name != "quick":
+    own = suite.is_own(config)
+    if collection_path in (META, BENCHMARKS_META):
+        if own:
+            return True
+        if config.stash[SETTINGS].effort_name != "quick":
+            return None
+    elif not (own and collection_path in (REFERENCE, BENCHMARKS)):
         return None
-    asked = [config.invocation_params.dir / str(argument).partition("::")[0] for argument in config.args]
-    return (
-        None if any(collection_path in (path.resolve(), *path.resolve().parents) for path in asked) else True
-    )
+    given = suite.places(config)
+    return None if any(collection_path in (place, *place.parents) for place in given) else True
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -69,9 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     for item in items:
         item.user_properties.append((OPERATOR, operator_of(item)))
-    if asked := config.stash[SETTINGS].operators:
+    if chosen := config.stash[SETTINGS].operators:
         others = {
-            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *asked)
+            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *chosen)
         }
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]

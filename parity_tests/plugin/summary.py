@@ -14,6 +14,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.subjects.settings import SETTINGS
 
 
 class Summary:
@@ -76,8 +77,13 @@ class Summary:
         rows = tally.rows(self.tallies, OPERATORS, DTYPES)
         if rows:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
-            for line in report.table(rows):
+            for line in report.table(rows, self.config.stash[SETTINGS].subject.profile):
                 terminalreporter.write_line(line)
+            if ways := tally.by_ways(self.tallies):
+                terminalreporter.section("explained by another way than the definition")
+                for operator, sentences in sorted(ways.items()):
+                    for sentence, count in sorted(sentences.items()):
+                        terminalreporter.write_line(f"{count:>6}  {operator}, {sentence}")
             if declined := tally.not_offered(self.tallies):
                 terminalreporter.section("not offered")
                 for reason, count in sorted(declined.items()):

@@ -5,10 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+ROOT, DISTRIBUTION = "torch_loss_parity", "torch-loss-parity"  # the names of the package
 PACKAGE = Path(__file__).resolve().parents[1]
 CLAIMS = PACKAGE / "claims"  # the tests of a subject
 META = PACKAGE / "meta"  # the suite's tests of itself
-CHECKOUT = PACKAGE.parent
+CHECKOUT = PACKAGE.parent  # of an installed package the folder that it was installed into
+
+
+def _folder(name: str) -> Path:
+    """A part of the package that a checkout has beside it."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else CHECKOUT / name
+
+
+REFERENCE, BENCHMARKS = _folder("reference"), _folder("benchmarks")
+BENCHMARKS_META = BENCHMARKS / "meta"
+INSTALLED = REFERENCE.parent == PACKAGE  # from a wheel: there is no checkout
+
+
+def place_of(argument: str, folder: Path) -> Path:
+    """The place that an argument of pytest names, given in a folder: a path, or with ``--pyargs`` this
+    package or a part of it.
+    """
+    name = argument.partition("::")[0]
+    root, *parts = name.split(".")
+    if root != ROOT:
+        return (folder / name).resolve()
+    place = (
+        {"reference": REFERENCE, "benchmarks": BENCHMARKS}.get(parts[0], PACKAGE / parts[0])
+        if parts
+        else PACKAGE
+    )
+    place = place.joinpath(*parts[1:])
+    return place if place.is_dir() else place.with_suffix(".py")
 
 
 def files_of_claims(claims: Iterable[str] | None = None) -> tuple[Path, ...]:

@@ -72,8 +72,8 @@ def processor() -> str:
     with suppress(Exception):  # of a look-up that meets what it does not know
         import cpuinfo
 
-        found = cpuinfo.get_cpu_info() or {}
-        if name := found.get("brand_raw"):
+        match = cpuinfo.get_cpu_info() or {}
+        if name := match.get("brand_raw"):
             return str(name)
     return by_numbers(_cpuinfo()) or platform.processor() or "unknown"
 
@@ -117,8 +117,8 @@ def architecture(device: str) -> str:
 
 def vector_library() -> str:
     """The library of vector functions that torch was built with on the CPU: "MKL 2024.2"."""
-    found = MKL.search(torch.__config__.show())
-    return f"MKL {found[1]}" if found else "no MKL"
+    match = MKL.search(torch.__config__.show())
+    return f"MKL {match[1]}" if match else "no MKL"
 
 
 def fingerprint(device: str) -> str:

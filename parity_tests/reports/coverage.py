@@ -42,8 +42,8 @@ def section(counts: Counts) -> str:
             "",
             *_table(("claim", *OPERATORS, "all"), _by_claim(counts)),
             "",
-            f"{OF_LEDGER}, and what it does otherwise than it should (`python -m "
-            f"torch_loss_parity.issue_report ID` prints a report with a script):",
+            f"{OF_LEDGER}, and what it does otherwise than it should (`torch-loss-parity "
+            f"upstream ID` prints a report with a script):",
             "",
             *_table(("id", "operators", "dtypes", "measured, or what happens"), _divergences()),
         ]
@@ -105,18 +105,18 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--write", action="store_true", help="write the section into README.md")
     choice.add_argument("--check", action="store_true", help="fail if README.md says anything else")
     options = parser.parse_args(arguments)
-    made = section(json.loads(options.counts.read_text()))
+    generated = section(json.loads(options.counts.read_text()))
     if not (options.write or options.check):
-        print(made)
+        print(generated)
         return 0
     inside = readme.section(SECTION)
     if options.write:
-        readme.write(SECTION, made)
+        readme.write(SECTION, generated)
         return 0
     if made_with() not in inside and OF_LEDGER in inside:
         print(f"numbers are not compared: README.md was written with other versions than {made_with()}")
-        inside, made = (text[text.index(OF_LEDGER) :] for text in (inside, made))
-    drift = readme.drift(inside, made, "this run")
+        inside, generated = (text[text.index(OF_LEDGER) :] for text in (inside, generated))
+    drift = readme.drift(inside, generated, "this run")
     print("\n".join(drift))
     return 1 if drift else 0
 

@@ -53,16 +53,16 @@ def environment(package: str, *, autoescape: bool = True) -> jinja2.Environment:
     import jinja2
     from markupsafe import Markup
 
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(partial(own, package)),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    made.globals["own"] = lambda name: Markup(own(package, name))
-    return made
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    environment.globals["own"] = lambda name: Markup(own(package, name))
+    return environment
 
 
 @cache

@@ -6,12 +6,14 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import builtin
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import NotOffered, is_declined, reason_of
@@ -33,11 +35,14 @@ class Subject:
         Holds the functions; takes and returns torch tensors and differentiates through autograd.
     imports : str
         The line that a reproduction script begins with; it binds ``subject``.
+    profile : Profile
+        What the arithmetic that it runs on may do; a module says so by ``PROFILE = "triton"``.
     """
 
     name: str
     namespace: Any
     imports: str
+    profile: Profile = DEFAULT
 
     def import_of(self, operator: str) -> str:
         """The line that a script begins with that calls ``operator``."""
@@ -78,6 +83,7 @@ class Subject:
 
 COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 FAULT = "fault:"  # ... and the name of a planted one
+RIGHT = "right:"  # ... and the name of a right kernel
 BUILTIN = {
     "torch": ("import torch.nn.functional as subject", builtin.functional),
     "torch.nn": (
@@ -95,19 +101,44 @@ BUILTIN = {
 IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
 
 
-def load(name: str, operators: tuple[str, ...]) -> Subject:
+def load(name: str, operators: tuple[str, ...], profile: str | None = None) -> Subject:
     """Find a subject by name: a built-in one, a path to a ``.py`` file, or a dotted module.
+
+    Parameters
+    ----------
+    profile : str, optional
+        The name or the file of the profile that it is judged under, whatever its module says.
 
     Raises
     ------
     SubjectError
-        If there is no such subject, it cannot be imported, or it offers none of ``operators``.
+        If there is no such subject, it cannot be imported, it offers none of ``operators``, or its
+        ``PROFILE`` is none.
+    ProfileError
+        If the profile that is asked for is none.
     """
+    subject = _found(name, operators)
+    return replace(subject, profile=_own_profile(subject) if profile is None else profile_of(profile))
+
+
+def _own_profile(subject: Subject) -> Profile:
+    own = getattr(subject.namespace, "PROFILE", None)
+    if own is None:
+        return DEFAULT
+    try:
+        return profile_of(own if isinstance(own, str) else repr(own))
+    except ProfileError as error:
+        raise SubjectError(f"PROFILE of {subject.name!r} is {error}") from error
+
+
+def _found(name: str, operators: tuple[str, ...]) -> Subject:
     if name in BUILTIN:
         imports, make = BUILTIN[name]
         return Subject(name, make(), imports)
     if name.startswith(FAULT):
         return _fault(name.removeprefix(FAULT))
+    if name.startswith(RIGHT):
+        return _right(name.removeprefix(RIGHT))
     if name.endswith(".py"):
         namespace, imports = (
             _from_file(name),
@@ -126,18 +157,31 @@ def load(name: str, operators: tuple[str, ...]) -> Subject:
 
 def _fault(name: str) -> Subject:
     from torch_loss_parity.faults import FAULTS
-    from torch_loss_parity.faults.kernels import RIGHT
 
     if name not in FAULTS:
         raise SubjectError(f"there is no fault {name!r}; choose from {', '.join(FAULTS)}")
-    imports = f"from torch_loss_parity.subjects import load; subject = load({FAULT + name!r}, ()).namespace"
-    return Subject(
-        FAULT + name, SimpleNamespace(**{**RIGHT, FAULTS[name].operator: FAULTS[name].function}), imports
-    )
+    return _in_place_of_one(FAULT + name, FAULTS[name])
+
+
+def _right(name: str) -> Subject:
+    from torch_loss_parity.faults.right import RIGHT_KERNELS
+
+    if name not in RIGHT_KERNELS:
+        raise SubjectError(f"there is no right kernel {name!r}; choose from {', '.join(RIGHT_KERNELS)}")
+    return _in_place_of_one(RIGHT + name, RIGHT_KERNELS[name])
+
+
+def _in_place_of_one(name: str, recorded: Any) -> Subject:
+    """The definitions as kernels, but for the operator that a fault or a right kernel implements."""
+    from torch_loss_parity.faults.right import definition
+
+    imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
+    functions = {**definition.RIGHT, recorded.operator: recorded.function}
+    return Subject(name, SimpleNamespace(**functions), imports)
 
 
 def _choices() -> str:
-    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, a path to a .py file or a dotted module"
+    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, {RIGHT}NAME, a path to a .py file or a dotted module"
 
 
 def _from_file(name: str) -> Any:

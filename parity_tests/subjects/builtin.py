@@ -23,10 +23,10 @@ def function_of(operator: Operator) -> Callable[..., Any]:
     AttributeError
         If torch has none of that name.
     """
-    found: Any = torch
+    attribute: Any = torch
     for part in operator.function.removeprefix("torch.").split("."):
-        found = getattr(found, part)
-    function: Callable[..., Any] = found
+        attribute = getattr(attribute, part)
+    function: Callable[..., Any] = attribute
     return function
 
 

@@ -35,5 +35,5 @@ def is_declined(error: BaseException) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Why something is not offered, in one line."""
-    said = str(error).strip()
-    return said.splitlines()[0] if said else f"it raises {type(error).__name__}"
+    message = str(error).strip()
+    return message.splitlines()[0] if message else f"it raises {type(error).__name__}"

@@ -25,17 +25,17 @@ def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str
     """The arguments of ``call`` as torch tensors: real arrays in the call's dtype, indices as int64, or as
     ``call.dtypes`` says.
     """
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, value in call.arguments.items():
         if name == "dtype" and value is not None:
-            made[name] = TORCH_DTYPES[value]
+            arguments[name] = getattr(torch, value)
         elif isinstance(value, np.ndarray):
             dtype = call.dtypes.get(name) or dtype_in_call(value, call.dtype)
             tensor = to_tensor(value, dtype, device)
-            made[name] = tensor.requires_grad_(requires_grad and name in call.differentiable)
+            arguments[name] = tensor.requires_grad_(requires_grad and name in call.differentiable)
         else:
-            made[name] = value
-    return made
+            arguments[name] = value
+    return arguments
 
 
 def by_position_and_name(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -55,27 +55,27 @@ def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
     """What the subject returns, and the gradient with respect to each differentiable argument,
     from one call.
     """
-    made = tensors(call, device, requires_grad=True)
-    output = output_of(subject, call, made, device)
-    return {"forward": widen(output), **_gradients(call, made, output, grad_output, device)}
+    arguments = tensors(call, device, requires_grad=True)
+    output = output_of(subject, call, arguments, device)
+    return {"forward": widen(output), **_gradients(call, arguments, output, grad_output, device)}
 
 
 def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The subject's gradient with respect to each differentiable argument, for an upstream gradient."""
-    made = tensors(call, device, requires_grad=True)
-    return _gradients(call, made, output_of(subject, call, made, device), grad_output, device)
+    arguments = tensors(call, device, requires_grad=True)
+    return _gradients(call, arguments, output_of(subject, call, arguments, device), grad_output, device)
 
 
 def _gradients(
-    call: Call, made: Mapping[str, Any], output: torch.Tensor, grad_output: np.ndarray, device: str
+    call: Call, arguments: Mapping[str, Any], output: torch.Tensor, grad_output: np.ndarray, device: str
 ) -> Mapping[str, np.ndarray]:
     if tuple(output.shape) != grad_output.shape:
         raise WrongResult(f"the result has shape {tuple(output.shape)}, expected {grad_output.shape}")
     upstream = to_tensor(grad_output, output.dtype, device)
-    wanted = [made[name] for name in call.differentiable]
-    found = torch.autograd.grad(output, wanted, upstream, allow_unused=True)
+    wanted = [arguments[name] for name in call.differentiable]
+    gradients_in_order = torch.autograd.grad(output, wanted, upstream, allow_unused=True)
     result = {}
-    for name, argument, gradient in zip(call.differentiable, wanted, found, strict=True):
+    for name, argument, gradient in zip(call.differentiable, wanted, gradients_in_order, strict=True):
         if gradient is None:
             raise WrongResult(f"there is no gradient with respect to {name}")
         _check(f"the gradient with respect to {name}", gradient, argument.dtype, argument.device)
@@ -83,13 +83,13 @@ def _gradients(
     return result
 
 
-def output_of(subject: Subject, call: Call, made: Mapping[str, Any], device: str) -> torch.Tensor:
+def output_of(subject: Subject, call: Call, arguments: Mapping[str, Any], device: str) -> torch.Tensor:
     """What the subject returns for tensors, if it is a tensor of the right dtype on the right device."""
-    positional, named = by_position_and_name(made)
+    positional, named = by_position_and_name(arguments)
     output = subject.function(call.operator)(*positional, **named)
     if not isinstance(output, torch.Tensor):
         raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
-    _check("the result", output, TORCH_DTYPES[call.output_dtype], made["input"].device)
+    _check("the result", output, TORCH_DTYPES[call.output_dtype], arguments["input"].device)
     return output
 
 

@@ -1,41 +1,42 @@
 """What changes when torch is upgraded: run the suite on several releases, and compare.
 
-    python -m torch_loss_parity.versions 2.8.0 2.11.0 newest
-    python -m torch_loss_parity.versions 2.13.0=venv/bin/python 2.14.1
+    torch-loss-parity versions 2.8.0 2.11.0 newest
+    torch-loss-parity versions 2.13.0=venv/bin/python 2.14.1
 
 Each release gets an environment of its own, with the newest of everything else, which is gone before the
 next is made; it takes minutes and some GB. Variables such as PIP_INDEX_URL say where it comes from. The exit
-status is 1 if a release could not be run, has failures, or is not as recorded (``--compare``), and 2 for a
+status is 1 if a release could not be run, has failures, or is not as recorded (``--compare``), and 4 for a
 wrong request.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any
 
 from torch_loss_parity.ledger import verified
-from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.folders import INSTALLED
 from torch_loss_parity.reports import readme
 from torch_loss_parity.versions import record as records
 from torch_loss_parity.versions import table
 from torch_loss_parity.versions.changes import drift
-from torch_loss_parity.versions.environments import NEWEST, NotInstalled, Wanted, made, newest, wanted
+from torch_loss_parity.versions.environments import (
+    NEWEST,
+    NotInstalled,
+    Wanted,
+    environment_with,
+    newest,
+    release_of,
+)
 from torch_loss_parity.versions.record import Record
 from torch_loss_parity.versions.run import NotRun, Options, outcome
 
 SECTION = "versions"
+ALONE = ("write", "compare", "check")  # options that do not go together
 Runner = Callable[[Wanted, Options, "Path | None", bool], Mapping[str, Any]]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
 
 
 def run_suite(release: Wanted, options: Options, directory: Path | None, keep: bool) -> Mapping[str, Any]:
@@ -48,7 +49,7 @@ def run_suite(release: Wanted, options: Options, directory: Path | None, keep: b
     """
     if release.python:
         return outcome(release.python, release.version, options)
-    with made(release.version, directory, keep) as python:
+    with environment_with(release.version, directory, keep) as python:
         return outcome(python, release.version, options)
 
 
@@ -57,47 +58,71 @@ def main(
     runner: Runner = run_suite,
     latest: Callable[[], str] = newest,
 ) -> int:
-    """Run releases and compare them, or check that the README says what is recorded."""
-    given = _parser().parse_args(arguments)
-    if given.check:
-        return _check()
+    """``torch-loss-parity versions``; the exit status."""
+    from torch_loss_parity.command.base import run
+    from torch_loss_parity.command.versions import versions
+
+    context = {"runner": runner, "latest": latest}
+    return run(versions, arguments, name="torch-loss-parity versions", context=context)
+
+
+def run_versions(
+    request: Mapping[str, Any],
+    runner: Runner = run_suite,
+    latest: Callable[[], str] = newest,
+) -> int:
+    """Run releases and compare them, or check that the README says what is recorded; the exit status.
+
+    Raises
+    ------
+    WrongOption
+        If the request cannot be met; nothing has been made or run by then.
+    """
+    from torch_loss_parity.subjects.settings import WrongOption
+
+    given = SimpleNamespace(**request)
     try:
+        if more := [f"--{name}" for name in ALONE if request[name]][1:]:
+            raise ValueError(f"{more[0]} does not go with another of --{', --'.join(ALONE)}")
+        if (given.write or given.check) and INSTALLED:
+            raise ValueError("--write and --check are for a checkout: the README is in it")
+        if given.check:
+            return _check()
         known = records.read()
         releases, options = _request(given, known, latest)
     except (ValueError, NotInstalled) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    found, not_run, problems = Record(), dict[str, str](), list[str]()
+        raise WrongOption(str(error)) from error
+    observed, not_run, problems = Record(), dict[str, str](), list[str]()
     # Runs are compared with what is recorded, so what is recorded is what the table begins with.
-    kept = known if given.write or given.compare else Record()
+    recorded = known if given.write or given.compare else Record()
     for release in releases:
         print(f"torch {release.version} ...", file=sys.stderr, flush=True)
         try:
             one = runner(release, options, given.directory, given.keep)
-            kept, found = kept.adding(one), found.adding(one)
+            recorded, observed = recorded.adding(one), observed.adding(one)
         except (NotInstalled, NotRun, OSError, ValueError) as error:
             not_run[release.version] = str(error)
         else:
             if given.write:  # the next takes hours
-                records.write(kept)
+                records.write(recorded)
                 verified.keep(one)
-    made = table.section(kept, not_run)
-    print(made)
+    section = table.section(recorded, not_run)
+    print(section)
     if given.table:
-        given.table.write_text(made + "\n")
-    problems += table.failures(found, (each.torch for each in found.releases))
+        given.table.write_text(section + "\n")
+    problems += table.failures(observed, (each.torch for each in observed.releases))
     if given.compare:
-        problems += unlike(known, found)
-    if given.write and found.releases:
-        readme.write(SECTION, table.section(kept))
+        problems += unlike(known, observed)
+    if given.write and observed.releases:
+        readme.write(SECTION, table.section(recorded))
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems or not_run else 0
 
 
-def unlike(known: Record, found: Record) -> Iterator[str]:
+def unlike(known: Record, observed: Record) -> Iterator[str]:
     """In what releases are otherwise than they are recorded, a line each."""
-    for release in found.releases:
+    for release in observed.releases:
         recorded = known.release(release.torch)
         if recorded is None:
             yield f"torch {release.torch} is not recorded: --write records it"
@@ -106,29 +131,8 @@ def unlike(known: Record, found: Record) -> Iterator[str]:
                 yield f"torch {release.torch} is not as recorded: {line}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    about = __doc__.splitlines()[0] if __doc__ else None
-    parser = _Parser(prog="python -m torch_loss_parity.versions", description=about)
-    add, alone = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
-    version = f"a release of torch, or {NEWEST} for the newest on the index; an interpreter that has it"
-    add("releases", nargs="*", metavar="VERSION[=PYTHON]", help=version)
-    add("--effort", default="standard", help="as of pytest parity_tests (default: standard)")
-    add("--seed", type=int, default=0, metavar="N", help="as of pytest parity_tests (default: 0)")
-    add("--subject", default="torch", metavar="NAME", help="what is under test (default: torch)")
-    add("--dtype", default="", metavar="A,B", help="dtypes to run (default: all)")
-    add("--operator", default="", metavar="A,B", help="operators to run (default: all)")
-    add("-n", type=int, default=1, metavar="N", dest="processes", help="processes (default: 1)")
-    add("--directory", type=Path, metavar="DIR", help="make environments here (default: a temporary one)")
-    add("--keep", action="store_true", help="leave environments in DIR, and use those that are there")
-    add("--table", type=Path, metavar="FILE", help="write the table to FILE, as Markdown")
-    alone("--write", action="store_true", help="add to what is recorded, and to the README")
-    alone("--compare", action="store_true", help="fail if a release is not recorded, or is otherwise")
-    alone("--check", action="store_true", help="fail if the README says otherwise than recorded; run nothing")
-    return parser
-
-
 def _request(
-    given: argparse.Namespace,
+    given: SimpleNamespace,
     known: Record,
     latest: Callable[[], str],
 ) -> tuple[list[Wanted], Options]:
@@ -147,14 +151,12 @@ def _request(
         raise ValueError("--keep needs --directory: a temporary one is removed")
     if given.processes < 1:
         raise ValueError(f"-n is {given.processes}; it must be at least 1")
-    if not (CHECKOUT / "conftest.py").exists():
-        raise ValueError(f"{CHECKOUT} has no conftest.py: this is run from a checkout")
     from torch_loss_parity.operators import DTYPES, OPERATORS
-    from torch_loss_parity.settings import settings
+    from torch_loss_parity.subjects.settings import Settings
 
     # What is wrong with these is told before an environment is made; the subject may be at home in another.
     dtypes, operators = given.dtype or ",".join(DTYPES), given.operator or ",".join(OPERATORS)
-    knobs = settings("torch", "cpu", dtypes, given.effort, given.seed, operator=operators)
+    settings = Settings.of("torch", "cpu", dtypes, given.effort, given.seed, operator=operators)
     subject = given.subject
     if given.write and subject.endswith(".py"):
         raise ValueError(f"--write with --subject {subject}: others could not repeat what is recorded")
@@ -163,17 +165,21 @@ def _request(
             raise ValueError(f"--subject is {subject!r}; there is no such file")
         subject = str(Path(subject).resolve())
     if given.write or given.compare:
-        chosen = {"dtypes": list(knobs.dtypes), "operators": list(knobs.operators)}
+        chosen = {"dtypes": list(settings.dtypes), "operators": list(settings.operators)}
         asked = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
         known.compare_options(asked | chosen)
-    releases = [wanted(argument) for argument in given.releases]
+    releases = [release_of(argument) for argument in given.releases]
     if any(release.version == NEWEST for release in releases):
-        found = latest()
-        releases = [Wanted(found, each.python) if each.version == NEWEST else each for each in releases]
+        latest_release = latest()
+        releases = [
+            Wanted(latest_release, each.python) if each.version == NEWEST else each for each in releases
+        ]
     versions = [release.version for release in releases]
     if twice := next((version for version in versions if versions.count(version) > 1), ""):
         raise ValueError(f"torch {twice} is given twice")
-    return releases, Options(given.effort, given.seed, subject, given.dtype, given.operator, given.processes)
+    return releases, Options(
+        given.effort, given.seed, subject, given.dtype or "", given.operator or "", given.processes
+    )
 
 
 def _check() -> int:

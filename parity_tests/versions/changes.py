@@ -52,12 +52,12 @@ class Changes:
     @property
     def failing(self) -> list[Failing]:
         """What fails only on the later one."""
-        return together(self.after, self.before)
+        return grouped_failures(self.after, self.before)
 
     @property
     def repaired(self) -> list[Failing]:
         """What fails only on the earlier one."""
-        return together(self.before, self.after)
+        return grouped_failures(self.before, self.after)
 
     @property
     def worst(self) -> dict[str, tuple[float, float]]:
@@ -72,7 +72,7 @@ class Changes:
         return changed
 
     @property
-    def told(self) -> list[str]:
+    def later_news(self) -> list[str]:
         """News of the later one that is none on the earlier."""
         known = {_identity(each) for each in self.before.news}
         return list(dict.fromkeys(each["text"] for each in self.after.news if _identity(each) not in known))
@@ -91,21 +91,21 @@ def steps(record: Record) -> Iterator[Changes]:
         yield Changes(before, after)
 
 
-def together(release: Release, without: Release | None = None) -> list[Failing]:
+def grouped_failures(release: Release, without: Release | None = None) -> list[Failing]:
     """The failures of a release that another does not have, those with the same words as one."""
     other = {each["test"] for each in without.failures} if without else set()
-    found: dict[tuple[str, str, str], set[str]] = {}
+    tests_of: dict[tuple[str, str, str], set[str]] = {}
     for each in release.failures:
         if each["test"] not in other:
             where = " ".join(part for part in (each.get("operator", ""), each.get("dtype", "")) if part)
-            found.setdefault((each["claim"], where, each["message"]), set()).add(each["test"])
-    return [Failing(*words, len(tests)) for words, tests in found.items()]
+            tests_of.setdefault((each["claim"], where, each["message"]), set()).add(each["test"])
+    return [Failing(*words, len(tests)) for words, tests in tests_of.items()]
 
 
-def drift(recorded: Release, found: Release) -> list[str]:
+def drift(recorded: Release, observed: Release) -> list[str]:
     """In what a run is otherwise than it is recorded: what diverges, and what fails. How often, and what is
     news, depends on the machine."""
-    changes = Changes(recorded, found)
+    changes = Changes(recorded, observed)
     lines = [f"{id} diverges, and did not" for id in changes.new]
     lines += [f"{id} does not diverge, and did" for id in changes.fixed]
     lines += [f"fails, and did not: {each}" for each in changes.failing]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,11 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.processes.folders import CHECKOUT, DISTRIBUTION, INSTALLED
 
 NEWEST = "newest"
 QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
@@ -44,7 +46,7 @@ class Wanted:
     python: str = ""
 
 
-def wanted(argument: str) -> Wanted:
+def release_of(argument: str) -> Wanted:
     """What ``VERSION``, ``VERSION=PATH`` or ``newest`` in its place asks for.
 
     Raises
@@ -61,10 +63,10 @@ def wanted(argument: str) -> Wanted:
         if parsed is None or parsed.is_prerelease or len(parsed.release) > 3:
             raise ValueError(f"{argument!r} is no release of torch: give 2.13.0, 2.13.0=PYTHON or newest")
         version = f"{parsed.major}.{parsed.minor}.{parsed.micro}"
-    found = shutil.which(python) if given else ""
-    if found is None or (given and not found):
+    path = shutil.which(python) if given else ""
+    if path is None or (given and not path):
         raise ValueError(f"{argument!r}: there is no interpreter {python!r}")
-    return Wanted(version, os.path.abspath(found) if found else "")
+    return Wanted(version, os.path.abspath(path) if path else "")
 
 
 def environment() -> dict[str, str]:
@@ -81,14 +83,16 @@ def newest(run: Runs = subprocess.run) -> str:
         If pip does not say.
     """
     command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
-    said = run(command, env=environment(), capture_output=True, text=True)
-    if found := AVAILABLE.search(said.stdout):
-        return Version(found[1]).base_version
-    raise NotInstalled(f"pip does not say which release is the newest: {_reason(said)}")
+    completed = run(command, env=environment(), capture_output=True, text=True)
+    if match := AVAILABLE.search(completed.stdout):
+        return Version(match[1]).base_version
+    raise NotInstalled(f"pip does not say which release is the newest: {_reason(completed)}")
 
 
 @contextmanager
-def made(version: str, directory: Path | None, keep: bool, run: Runs = subprocess.run) -> Iterator[str]:
+def environment_with(
+    version: str, directory: Path | None, keep: bool, run: Runs = subprocess.run
+) -> Iterator[str]:
     """The interpreter of an environment with a release and the newest of what this project needs.
 
     Parameters
@@ -129,14 +133,25 @@ def interpreter(place: Path) -> Path:
 def _installed(version: str, place: Path, run: Runs) -> str:
     """Make an environment; one that is not whole is not left behind."""
     python = str(interpreter(place))
-    project = f"{CHECKOUT}[parallel]"
     try:
         _do([sys.executable, "-m", "venv", str(place)], run)
-        _do([python, "-m", "pip", "install", "--quiet", f"torch=={version}", "--editable", project], run)
+        _do([python, "-m", "pip", "install", "--quiet", f"torch=={version}", *project()], run)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
     return python
+
+
+def project() -> list[str]:
+    """What pip is told to install of this project: the checkout, or what this package was installed from."""
+    if not INSTALLED:
+        return ["--editable", f"{CHECKOUT}[parallel]"]
+    distribution = metadata.distribution(DISTRIBUTION)
+    origin = distribution.read_text("direct_url.json")  # not there where it came from an index
+    url = json.loads(origin)["url"] if origin else None
+    return [
+        f"{DISTRIBUTION}[parallel] @ {url}" if url else f"{DISTRIBUTION}[parallel]=={distribution.version}"
+    ]
 
 
 def _do(command: Sequence[str], run: Runs) -> None:

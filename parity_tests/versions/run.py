@@ -1,4 +1,4 @@
-"""The suite of this checkout, run by another interpreter."""
+"""The suite, run by another interpreter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.versions.environments import Runs, environment
 
 RAN = (0, 1)  # exit statuses of pytest: all passed, some failed
@@ -23,7 +22,7 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What pytest is told; an empty one is left to its default."""
+    """What is asked of each run; an empty one is left to its default."""
 
     effort: str = "standard"
     seed: int = 0
@@ -34,16 +33,16 @@ class Options:
 
     @property
     def arguments(self) -> list[str]:
-        """The command line of pytest."""
-        made = [f"--effort={self.effort}", f"--seed={self.seed}", f"--subject={self.subject}"]
-        made += [f"--dtype={self.dtype}"] if self.dtype else []
-        made += [f"--operator={self.operator}"] if self.operator else []
-        made += ["-n", str(self.processes), "--dist=worksteal"] if self.processes > 1 else []
-        return made
+        """The options of ``torch-loss-parity verify``."""
+        options = [f"--effort={self.effort}", f"--seed={self.seed}"]
+        options += [f"--dtype={self.dtype}"] if self.dtype else []
+        options += [f"--operator={self.operator}"] if self.operator else []
+        options += ["-n", str(self.processes)] if self.processes > 1 else []
+        return options
 
 
 def outcome(python: str, version: str, options: Options, run: Runs = subprocess.run) -> Mapping[str, Any]:
-    """What ``pytest --outcome`` writes, run by an interpreter whose torch should be of this release.
+    """What a run writes with ``--outcome``, run by an interpreter whose torch should be of this release.
 
     Raises
     ------
@@ -55,17 +54,20 @@ def outcome(python: str, version: str, options: Options, run: Runs = subprocess.
         command = [
             python,
             "-m",
-            "pytest",
-            "parity_tests",
+            "torch_loss_parity",
+            "verify",
+            options.subject,
             f"--outcome={path}",
+            *options.arguments,
+            "--",
             "-q",
             "-p",
             "no:cacheprovider",
         ]
-        done = run([*command, *options.arguments], cwd=CHECKOUT, env=environment(), stdout=sys.stderr)
+        done = run(command, env=environment(), stdout=sys.stderr)
         if done.returncode not in RAN or not path.exists():
             raise NotRun(f"pytest ended with exit status {done.returncode}")
-        found: Mapping[str, Any] = json.loads(path.read_text())
-    if (there := found["environment"]["torch"]) != version:
+        outcome: Mapping[str, Any] = json.loads(path.read_text())
+    if (there := outcome["environment"]["torch"]) != version:
         raise NotRun(f"{python} has torch {there}")
-    return found
+    return outcome

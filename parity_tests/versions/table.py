@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch_loss_parity.versions.changes import Changes, Failing, steps, together
+from torch_loss_parity.versions.changes import Changes, Failing, grouped_failures, steps
 from torch_loss_parity.versions.record import Record
 
 SHOWN = 12  # lines of a kind
-NONE = "No release is recorded yet: `python -m torch_loss_parity.versions 2.13.0 --write` records one."
+NONE = "No release is recorded yet: `torch-loss-parity versions 2.13.0 --write` records one."
 
 
 def section(record: Record, not_run: Mapping[str, str] | None = None) -> str:
@@ -70,7 +70,7 @@ def _step(step: Changes) -> Iterator[str]:
         *_listed("diverges no longer", fixed),
         *_listed("diverges in another number of cases", numbers),
         *_listed("another worst error / allowed", worst),
-        *_listed("otherwise than recorded", step.told),
+        *_listed("otherwise than recorded", step.later_news),
     ]
     yield from lines or ["- nothing"]
     if step.besides:
@@ -88,7 +88,7 @@ def failures(record: Record, versions: Iterable[str]) -> Iterator[str]:
     """What fails on some releases, a line each: a table says only how much."""
     for version in versions:
         release = record.release(version)
-        for each in together(release) if release else []:
+        for each in grouped_failures(release) if release else []:
             yield f"torch {version} fails: {each}"
 
 

@@ -17,6 +17,10 @@ Note [Kinks]
     takes the same side; so does ``x >= 0`` in sigmoid. Within `multiplied_at_kinks`, the derivative of
     ``maximum`` is what libraries of automatic differentiation compute: that of either argument times 0, 1 or,
     of equals, a half. A derivative that is infinite and not wanted is then nan.
+
+Note [Quotients of exponentials]
+    The derivative of e^x / s is the quotient times x' - s'/s. Written with the derivative of e^x itself it
+    would be a difference of two products, which loses what the two have in common.
 """
 
 from __future__ import annotations
@@ -52,14 +56,17 @@ class Dual:
         Of the inner arithmetic. Integers and booleans are constants.
     tangent : array, optional
         The derivative, of the shape of ``primal``; None for a constant.
+    of_logarithm : array, optional
+        Of an exponential: the derivative of its logarithm, see Note [Quotients of exponentials].
     """
 
     __array_priority__ = 2000.0
     __array_ufunc__ = None
 
-    def __init__(self, primal: Any, tangent: Any = None) -> None:
+    def __init__(self, primal: Any, tangent: Any = None, of_logarithm: Any = None) -> None:
         self.primal = as_array(primal)
         self.tangent = tangent if tangent is None else as_array(tangent)
+        self.of_logarithm = of_logarithm
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         from torch_loss_parity.reference.arithmetic import dual_functions
@@ -76,6 +83,14 @@ class Dual:
     def inner(self) -> Any:
         """The namespace of the inner arithmetic."""
         return array_namespace(self.primal)
+
+    def stored(self, like_gradient: bool = False) -> Dual:
+        """Both parts as they come back from memory."""
+        store = getattr(self.primal, "stored", None)
+        if store is None:
+            return self
+        tangent = None if self.tangent is None else self.tangent.stored(like_gradient)
+        return Dual(store(like_gradient), tangent)
 
     def __repr__(self) -> str:
         return f"Dual({self.primal!r}, {self.tangent!r})"
@@ -111,6 +126,8 @@ class Dual:
         """(dx - q dy) / y with the quotient q: no square of y, which may underflow or overflow."""
         other = coerce(other)
         quotient = self.primal / other.primal
+        if self.of_logarithm is not None and other.tangent is not None:
+            return made(quotient, quotient * (self.of_logarithm - other.tangent / other.primal))
         carried = None if other.tangent is None else quotient * other.tangent
         numerator = _difference(self.tangent, carried)
         return made(quotient, None if numerator is None else numerator / other.primal)

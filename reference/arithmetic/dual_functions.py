@@ -133,7 +133,7 @@ def max(x: Dual, *, axis: int, keepdims: bool = False) -> Dual:
 
 def exp(x: Dual) -> Dual:
     value = x.inner.exp(x.primal)
-    return Dual(value, None if x.tangent is None else value * x.tangent)
+    return Dual(value) if x.tangent is None else Dual(value, value * x.tangent, x.tangent)
 
 
 def log(x: Dual) -> Dual:

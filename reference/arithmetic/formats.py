@@ -144,7 +144,8 @@ class Arithmetic:
 
     The accuracies of the elementary functions are those that the OpenCL C specification (section 7.4,
     "Relative Error as ULPs", full profile) demands of every device: a public contract that CPU and GPU
-    mathematics libraries meet.
+    mathematics libraries meet. What another device or compiler offers instead is a profile, see
+    `torch_loss_parity.reference.arithmetic.profiles`.
 
     Parameters
     ----------
@@ -152,6 +153,9 @@ class Arithmetic:
         The format each operation works in.
     storage : Format
         The format of inputs and outputs.
+    result : Format, optional
+        The format of the operator's result, where a gradient is computed: what is kept for the backward may
+        be rounded to it. ``storage`` unless given.
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
     conversion : Format, optional
@@ -169,12 +173,25 @@ class Arithmetic:
         most 8 levels.
     exp_ulps, log_ulps, log1p_ulps : float
         Largest error of the elementary functions, in ulps of ``compute``.
+    exp_ulps_per_unit : float
+        How much further exp may be off for a large argument: by floor(``exp_ulps_per_unit`` |x|) ulps. An exp
+        that is a power of 2 loses so much where x log2(e) is rounded.
+    log_error_near_one : float
+        Largest absolute error of log from 1/2 to 2, which stands in place of its ulps there; 0 where the ulps
+        hold everywhere.
+    division_ulps : float
+        Largest error of a quotient or of a reciprocal, in ulps of ``compute``. More than 1/2 promises no
+        quotient to be exact.
     flushes_subnormals : bool
         Whether results below the smallest normal number may be replaced by zero.
+    flushes_inputs : bool
+        Whether what is given may be read as zero where it is below the smallest normal number of ``compute``;
+        see `torch_loss_parity.reference.arithmetic.flushing`.
     """
 
     compute: Format
     storage: Format
+    result: Format | None = None
     intermediate: Format | None = None
     conversion: Format | None = None
     converts: bool = True
@@ -183,7 +200,11 @@ class Arithmetic:
     exp_ulps: float = 3.0
     log_ulps: float = 3.0
     log1p_ulps: float = 2.0
+    exp_ulps_per_unit: float = 0.0
+    log_error_near_one: float = 0.0
+    division_ulps: float = 0.5
     flushes_subnormals: bool = True
+    flushes_inputs: bool = False
 
     @classmethod
     def for_dtype(cls, dtype: str, **changes: Any) -> Arithmetic:

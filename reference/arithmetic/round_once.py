@@ -36,7 +36,7 @@ def round_result(
     operand: Rounded,
     value: Any,
     error: Error,
-    charge: float,
+    charge: Any,
     *,
     exact: Any = False,
     exact_if_it_fits: Any = False,
@@ -53,8 +53,9 @@ def round_result(
         The result, evaluated in ``arithmetic.evaluation_type``.
     error : Error
         What the operands pass on.
-    charge : float
-        Relative error of the operation in the compute format; 0 where it cannot round there.
+    charge : float or ndarray
+        Relative error of the operation in the compute format, of each element where it differs; 0 where it
+        cannot round there.
     exact : array of bool
         Where the operation is known to be exact on what it was given.
     exact_if_it_fits : array of bool
@@ -90,7 +91,7 @@ def _underflow(value: Any, inexact: Any) -> Any:
 
 
 def _round_to(
-    x: Rounded, format: Format, charge: float, exact: Any, exact_if_it_fits: Any
+    x: Rounded, format: Format, charge: Any, exact: Any, exact_if_it_fits: Any
 ) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite
     without a look.
@@ -110,20 +111,20 @@ def _round_to(
         x, total, fits = _absorbed(format, x, total, chosen)
         exact = exact if fits is None else exact | fits
     # Arrays of zeros are not made: what is charged to no element stays a number.
-    absolute = x.error.absolute + x.error.total_absolute * charge if charge else x.error.absolute
+    charged = isinstance(charge, np.ndarray) or bool(charge)
+    absolute = x.error.absolute + x.error.total_absolute * charge if charged else x.error.absolute
     below = magnitude - total < tiny
     if exact is not False:
         below = below & ~np.asarray(exact)
     if below.any():
-        ulps = max(1.0, charge / (2 * format.unit_roundoff))
+        ulps = np.maximum(1.0, charge / (2 * format.unit_roundoff))
         absolute = absolute + np.where(below, tiny if flushes else ulps * format.smallest_subnormal, 0.0)
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative
-    if charge:
-        relative = relative + (
-            _exponent(charge) if exact is False else np.where(exact, 0.0, _exponent(charge))
-        )
+    if charged:
+        exponent = -np.log1p(-charge) if isinstance(charge, np.ndarray) else _exponent(charge)
+        relative = relative + (exponent if exact is False else np.where(exact, 0.0, exponent))
     return x.carrying(x.value, Error(relative, absolute, x.error.shared)), tame
 
 

@@ -13,6 +13,7 @@ Note [What is evaluated once]
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, n
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.kinds_of_value import settled
-from torch_loss_parity.reference.arithmetic.round_once import fold_where
+from torch_loss_parity.reference.arithmetic.round_once import fold_where, store
 from torch_loss_parity.reference.arithmetic.rounding_operations import add, divide, multiply
 
 
@@ -105,6 +106,16 @@ class Rounded:
 
     def __repr__(self) -> str:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
+
+    def stored(self, like_gradient: bool = False) -> Rounded:
+        """As it comes back from memory: rounded to the format of the result, or to that of what is
+        computed.
+        """
+        result = self.arithmetic.result
+        if like_gradient or result is None or result == self.arithmetic.storage:
+            return store(self)
+        as_result = Rounded(self.value, replace(self.arithmetic, storage=result), self.error)
+        return Rounded(as_result.value, self.arithmetic, store(as_result).error)
 
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; where that is not

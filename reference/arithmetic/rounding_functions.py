@@ -18,6 +18,7 @@ import numpy as np
 
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, sum_of_magnitudes
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.kinds_of_value import in_doubt, is_nan, overflows
 from torch_loss_parity.reference.arithmetic.round_once import round_result
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, evaluated_once
@@ -171,17 +172,34 @@ def exp(x: Rounded) -> Rounded:
         if not (all_finite := finite.all()):
             own, shared = np.where(finite, own, 0.0), {k: np.where(finite, a, 0.0) for k, a in shared.items()}
             doubtful = np.where(in_doubt(x) & ~finite, np.inf, 0.0)  # absolute: 0 knows no relative error
-        ulps = 2 * x.arithmetic.exp_ulps
-        own = own + np.where(exact, 0.0, ulps * x.arithmetic.evaluation_roundoff_of_functions)
+        own = own + np.where(exact, 0.0, _own_error(x, x.arithmetic.exp_ulps, Arithmetic.exp_ulps))
         error = Error(own, doubtful, {k: (a, 0.0) for k, a in shared.items()})
         if not all_finite:
             exact = exact | ~finite
-        charge = ulps * x.arithmetic.compute.unit_roundoff
+        charge = 2 * _exp_ulps(x) * x.arithmetic.compute.unit_roundoff
 
         def doubt() -> Any:
             return in_doubt(x) | overflows(value, x.nearest)
 
         return round_result(x, value, error, charge, exact=exact, doubt=doubt)
+
+
+def _own_error(x: Rounded, ulps: float, demanded: float) -> float:
+    """The relative error of the evaluation itself: its functions are as accurate as is demanded of everybody,
+    whatever a profile promises.
+    """
+    return 2 * builtins.max(ulps, demanded) * x.arithmetic.evaluation_roundoff_of_functions
+
+
+def _exp_ulps(x: Rounded) -> Any:
+    """How many ulps exp may be off: one number, or one of each element where they grow with the argument."""
+    arithmetic, format = x.arithmetic, x.arithmetic.compute
+    if not arithmetic.exp_ulps_per_unit:
+        return arithmetic.exp_ulps
+    # Beyond this, exp is 0 or infinite in the format.
+    farthest = np.log(2.0) * (format.max_exponent + format.precision + 1)
+    size = np.fmin(x.magnitude + x.total_error(), farthest)
+    return arithmetic.exp_ulps + np.floor(arithmetic.exp_ulps_per_unit * size)
 
 
 @evaluated_once
@@ -191,13 +209,17 @@ def log(x: Rounded) -> Rounded:
         value = np.log(x.value)
         least = x.magnitude * np.exp(-x.error.total_relative)
         own = x.error.relative - np.log1p(-np.minimum(x.error.total_absolute / least, 1.0))
-        ulps = 2 * x.arithmetic.log_ulps
+        exact: Any = ~np.isfinite(value)
+        charge: Any = 2 * x.arithmetic.log_ulps * x.arithmetic.compute.unit_roundoff
+        if near := x.arithmetic.log_error_near_one:
+            total = x.total_error()
+            close = (x.nearest + total >= 0.5) & (x.nearest - total <= 2)
+            own, charge = own + np.where(close, near, 0.0), np.where(close, 0.0, charge)
         error = Error(
-            ulps * x.arithmetic.evaluation_roundoff_of_functions,
+            _own_error(x, x.arithmetic.log_ulps, Arithmetic.log_ulps),
             own,
             {k: (0.0, r) for k, (r, _) in x.error.shared.items()},
         )
-        exact, charge = ~np.isfinite(value), ulps * x.arithmetic.compute.unit_roundoff
 
         def doubt() -> Any:  # what is 0 within its error has a logarithm that is finite, infinite or nan
             return in_doubt(x) | ((x.nearest == 0) & (x.total_error() > 0))
@@ -210,12 +232,12 @@ def log1p(x: Rounded) -> Rounded:
     with np.errstate(all="ignore"):
         value = np.log1p(x.value)
         own = -np.log1p(-np.minimum(x.total_error() / (1 + x.nearest), 1.0))
-        ulps = 2 * x.arithmetic.log1p_ulps
         error = Error(
-            ulps * x.arithmetic.evaluation_roundoff_of_functions, np.where(np.isfinite(value), own, 0.0)
+            _own_error(x, x.arithmetic.log1p_ulps, Arithmetic.log1p_ulps),
+            np.where(np.isfinite(value), own, 0.0),
         )
         exact = ~np.isfinite(value) | (x.nearest == 0)
-        charge = ulps * x.arithmetic.compute.unit_roundoff
+        charge = 2 * x.arithmetic.log1p_ulps * x.arithmetic.compute.unit_roundoff
         return round_result(x, value, error, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 

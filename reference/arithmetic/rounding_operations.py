@@ -90,7 +90,7 @@ def multiply(x: Rounded, y: Rounded) -> Rounded:
 
 
 def divide(x: Rounded, y: Rounded) -> Rounded:
-    """x / y, which may be a reciprocal and a product, and so round twice."""
+    """x / y, which may be a reciprocal and a product, and so round twice, the first time as a quotient."""
     with np.errstate(all="ignore"):
         value = _array(x.value / y.value)
         of_y = y.nearest
@@ -114,6 +114,7 @@ def divide(x: Rounded, y: Rounded) -> Rounded:
         # A reciprocal and a product round twice; dividing by a power of two is exact.
         power_of_two = _is_power_of_two(y.value)
         fits = _if_any(power_of_two | (x.nearest == 0))
+        approximate = x.arithmetic.division_ulps > 0.5  # even of a power of two
 
         # 0 / 0 and infinity / infinity are nan, and a divisor that is not 0 gives a number.
         def doubt() -> Any:
@@ -125,9 +126,9 @@ def divide(x: Rounded, y: Rounded) -> Rounded:
             x,
             value,
             error,
-            unit,
+            2 * x.arithmetic.division_ulps * unit,
             exact=exact,
-            exact_if_it_fits=fits,
+            exact_if_it_fits=_if_any(x.nearest == 0) if approximate else fits,
             evaluated_exactly=fits,
             doubt=doubt,
         )

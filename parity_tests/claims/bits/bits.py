@@ -1,18 +1,17 @@
 """Which changes of a call leave the bits of its results as they are: measured, and recorded in
 ``bit_invariances.toml``.
 
-    python -m torch_loss_parity.claims.bits                              print what holds for torch here
-    python -m torch_loss_parity.claims.bits --record                     and write it into the table
-    ATEN_CPU_CAPABILITY=avx2 python -m torch_loss_parity.claims.bits     as on a CPU without AVX-512
+    torch-loss-parity bits                              print what holds for torch here
+    torch-loss-parity bits --record                     and write it into the table
+    ATEN_CPU_CAPABILITY=avx2 torch-loss-parity bits     as on a CPU without AVX-512
 
 What is changed, and what "holds" means, is in Note [Invariances] of `torch_loss_parity.claims.bits.calls`.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,9 +49,9 @@ def _with(subject: Subject) -> str:
 
 
 def command(subject: Subject, device: str) -> str:
-    options = "" if subject.name in ("torch", "torch.nn") else f" --subject {subject.name}"
+    options = "" if subject.name in ("torch", "torch.nn") else f" {subject.name}"
     options += "" if device == "cpu" else f" --device {device}"
-    return f"python -m torch_loss_parity.claims.bits{options} --record"
+    return f"torch-loss-parity bits{options} --record"
 
 
 Families = Mapping[str, Mapping[str, Row]]  # family -> quantity -> what holds and what does not
@@ -92,7 +91,7 @@ def table() -> Table:
     return read(PATH)
 
 
-def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
+def measure_subject(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
     """The part of the table for a subject here."""
     part: dict[str, dict[str, Row]] = {}
     offered = (operator for operator in OPERATORS.values() if subject.offers(operator.name))
@@ -100,8 +99,8 @@ def measured(subject: Subject, device: str) -> dict[str, dict[str, Row]]:
         rows: dict[str, dict[str, Any]] = {quantity: {"holds": []} for quantity in QUANTITIES}
         for probe in dict.fromkeys(PROBE[name] for name in family.invariances):
             for dtype in DTYPES:
-                found = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
-                for (invariance, quantity), how in found.items():
+                differences = Measurement(subject, family, dtype, device).smallest(probe, SIZES[probe])
+                for (invariance, quantity), how in differences.items():
                     rows[quantity].setdefault(invariance, {})[dtype] = how
         for row in rows.values():
             row["holds"] = [name for name in family.invariances if name not in row]
@@ -136,26 +135,19 @@ def record(part: Mapping[str, Any], name: str, path: Path = PATH) -> None:
     path.write_text(f"{heading}\n{body}".strip() + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m torch_loss_parity.claims.bits",
-        description="What leaves the bits of results as they are.",
-    )
-    parser.add_argument("--subject", default="torch", metavar="NAME", help="as for pytest (default: torch)")
-    parser.add_argument("--device", default="cpu", help="as for pytest (default: cpu)")
-    parser.add_argument(
-        "--record",
-        nargs="?",
-        const=PATH,
-        type=Path,
-        metavar="FILE",
-        help=f"write it into FILE (default: {PATH.name})",
-    )
-    chosen = parser.parse_args(arguments)
-    subject = load(chosen.subject, tuple(OPERATORS))
-    environment = here(chosen.device)
-    name = part_name(subject, environment)
-    part = {ENVIRONMENT: environment.as_dict(), **measured(subject, chosen.device)}
-    if chosen.record:
-        record(part, name, chosen.record)
+def run_bits(subject: str, device: str, into: Path | None = None) -> int:
+    """Measure what holds for a subject here, print it, and record it where a file is named; the exit status.
+
+    Raises
+    ------
+    SubjectError
+        If there is no such subject.
+    """
+    under_test = load(subject, tuple(OPERATORS))
+    environment = here(device)
+    name = part_name(under_test, environment)
+    part = {ENVIRONMENT: environment.as_dict(), **measure_subject(under_test, device)}
+    if into:
+        record(part, name, into)
     print("\n".join(lines(part, name)))
+    return 0

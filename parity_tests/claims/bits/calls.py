@@ -67,7 +67,7 @@ class Family:
         return f"{self.operator.name} {self.calls.where}"
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def differentiable(self) -> tuple[str, ...]:
         """The arguments whose gradients are compared."""
         return ("input", "target") if self.calls.target == "probabilities" else ("input",)
 

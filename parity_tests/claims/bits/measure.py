@@ -56,7 +56,7 @@ class Measurement:
         threads.
         """
         family = self.family
-        wanted = family.wanted if wanted is None else wanted
+        wanted = family.differentiable if wanted is None else wanted
         made = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
         arguments = {
             name: tensor.detach().requires_grad_(name in wanted)
@@ -69,8 +69,8 @@ class Measurement:
             output = self.subject.function(family.operator.name)(*first, **named, **family.calls.options)
             if not wanted:
                 return {"forward": [output.detach()]}
-            found = torch.autograd.grad(output, [arguments[name] for name in wanted], made["grad_output"])
-        return {"forward": [output.detach()], "gradient": list(found)}
+            gradients = torch.autograd.grad(output, [arguments[name] for name in wanted], made["grad_output"])
+        return {"forward": [output.detach()], "gradient": list(gradients)}
 
     def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, dtype_in_call(array, self.dtype), self.device)
@@ -106,7 +106,7 @@ class Measurement:
                 yield from _compared(
                     "gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}"
                 )
-        for number, name in enumerate(self.family.wanted):
+        for number, name in enumerate(self.family.differentiable):
             of_this = {"forward": every["forward"], "gradient": [every["gradient"][number]]}
             how = f"with every gradient and with that of {name} alone"
             yield from _compared("gradients", of_this, self.run(drawn, (name,)), how)
@@ -125,8 +125,8 @@ class Measurement:
             ("batches", together, f"in a batch of {BATCHES[0]}"),
         ):
             for rows, results in batches:
-                for quantity, found in results.items():
-                    for number, result in enumerate(found):
+                for quantity, tensors in results.items():
+                    for number, result in enumerate(tensors):
                         axis = self._axis(result)
                         expected = torch.cat([first[row][quantity][number] for row in rows], dim=axis)
                         if not _same(expected, result):
@@ -143,8 +143,8 @@ class Measurement:
 
     def _row(self, results: Results, at: int) -> Results:
         return {
-            quantity: [result.narrow(self._axis(result), at, 1) for result in found]
-            for quantity, found in results.items()
+            quantity: [result.narrow(self._axis(result), at, 1) for result in tensors]
+            for quantity, tensors in results.items()
         }
 
 

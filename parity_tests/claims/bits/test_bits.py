@@ -8,134 +8,19 @@ table is compared with the nearest one. That the same call gives the same bits i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pytest
-
-from torch_loss_parity.claims.bits import bits
-from torch_loss_parity.claims.bits.bits import Row, size_of
-from torch_loss_parity.claims.bits.calls import (
-    INVARIANCES,
-    PROBE,
-    QUANTITIES,
-    SIZES,
-    Family,
-    Size,
-    families_of,
-)
-from torch_loss_parity.claims.bits.measure import Measurement
+from torch_loss_parity.claims.bits import checks
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger.environment import here
-from torch_loss_parity.ledger.news import News
-from torch_loss_parity.operators import Gap, Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.operators import Operator
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_the_same_call_gives_the_same_bits(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """Required of everyone, unless the table records that it does not hold."""
-    part = bits.nearest(knobs.subject, knobs.device)
-    recorded = part.families if part else {}
-    sizes = _sizes("threads", knobs)
-    for family in _families(operator):
-        for size in sizes[:1] if recorded else sizes:  # where the table knows, the other test tries the rest
-            broken = Measurement(knobs.subject, family, dtype, knobs.device).differences("threads", size)
-            for quantity in QUANTITIES:
-                known = dtype in recorded.get(family.name, {}).get(quantity, {}).get("twice", {})
-                how = "" if known else broken.get(("twice", quantity), "")
-                findings.count(not how)
-                assert not how, (
-                    f"the same call of {family.name} ({quantity}, {dtype}) gives other bits: {how}. If that "
-                    f"is how it is, record it: "
-                    f"{bits.command(knobs.subject, knobs.device)}"
-                )
+    checks.the_same_call_gives_the_same_bits(operator, dtype, settings, tally)
 
 
 def test_bits_change_where_the_table_says_so_and_nowhere_else(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """What is otherwise is news, whether the table has a part for this environment or is compared with the
-    nearest.
-    """
-    part, subject = bits.nearest(knobs.subject, knobs.device), knobs.subject
-    if part is None:
-        nothing = f"{bits.PATH.name} records no bits of {subject.name} on {knobs.device.split(':')[0]}"
-        text = f"{nothing}; to record them: {bits.command(subject, knobs.device)}"
-        if subject.name in ("torch", "torch.nn"):
-            findings.tell(News("bits", subject.name, "", text))
-        pytest.skip(text)
-    unlike = here(knobs.device).unlike(part.environment)
-    where = f"recorded with {unlike}" if unlike else "recorded in this very environment"
-    for family in _families(operator):
-        findings.count()
-        if family.name not in part.families:
-            text = f"{family.name} is not recorded ({where}): {bits.command(subject, knobs.device)}"
-            findings.tell(News("bits", family.name, dtype, text, not unlike))
-            continue
-        measurement = Measurement(subject, family, dtype, knobs.device)
-        found = changes(
-            measurement, part.families[family.name], {probe: _sizes(probe, knobs) for probe in SIZES}
-        )
-        for _ in range(len(QUANTITIES) * len(family.invariances) - 1):
-            findings.count()
-        for row, text in found.items():
-            quantity, invariance, _ = row.split(".")
-            if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
-                findings.count(False)
-                pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
-            findings.tell(
-                News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike)
-            )
-
-
-def changes(
-    measurement: Measurement, rows: Mapping[str, Row], sizes: Mapping[str, Sequence[Size]]
-) -> dict[str, str]:
-    """What is otherwise than recorded: of each row of the table, what is so now.
-
-    Parameters
-    ----------
-    rows : mapping
-        Of each quantity, from the table.
-    sizes : mapping
-        On which each probe tries what is recorded to hold.
-    """
-    found: dict[tuple[str, str, Size], str] = {}
-    tried: dict[str, set[Size]] = {probe: set(sizes[probe]) for probe in sizes}
-    known = {
-        (quantity, name): rows[quantity].get(name, {}).get(measurement.dtype, "")
-        for quantity in QUANTITIES
-        for name in INVARIANCES
-    }
-    for (_, invariance), how in known.items():
-        if how:
-            tried[PROBE[invariance]].add(size_of(how))
-    for probe in dict.fromkeys(PROBE[invariance] for invariance in measurement.family.invariances):
-        for size in sorted(tried[probe]):
-            for (invariance, quantity), how in measurement.differences(probe, size).items():
-                found[invariance, quantity, size] = how
-    changed = {}
-    for (quantity, invariance), how in known.items():
-        row = f"{quantity}.{invariance}.{measurement.dtype}"
-        broken = [
-            new
-            for (name, of_quantity, _), new in sorted(found.items())
-            if (name, of_quantity) == (invariance, quantity)
-        ]
-        if how and (invariance, quantity, size_of(how)) not in found:
-            changed[row] = f"the bits are the same here; recorded is that they change: {how!r}"
-        if not how and broken:
-            changed[row] = f"the bits change here: {broken[0]!r}; recorded is that they are the same"
-    return changed
-
-
-def _families(operator: Operator) -> tuple[Family, ...]:
-    if isinstance(operator.bits, Gap):
-        pytest.skip(f"no bits of {operator.name} are compared: {operator.bits.why}")
-    return families_of(operator)
-
-
-def _sizes(probe: str, knobs: Settings) -> tuple[Size, ...]:
-    """All of them; at quick effort few."""
-    return SIZES[probe][:: len(SIZES[probe])] if knobs.effort_name == "quick" else SIZES[probe]
+    checks.bits_change_where_the_table_says_so_and_nowhere_else(operator, dtype, settings, tally)

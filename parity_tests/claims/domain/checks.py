@@ -17,8 +17,8 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import Region
 from torch_loss_parity.operators.sampling import LARGE, sizes
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import run_subject
+from torch_loss_parity.subjects.settings import Settings
 
 verify_both = verify_in_modes([Mode("", run_subject.results)])  # one call gives the result and its gradients
 

@@ -13,9 +13,8 @@ from dataclasses import replace
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
 from torch_loss_parity.judging.comparison import Verdict, judge
-from torch_loss_parity.judging.judge import output_shape
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.processes import system
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -52,25 +51,26 @@ def verdicts(subject: Subject, case: Case, quantity: str, device: str) -> Iterat
     """
     call = OPERATORS[case.operator].call(case)
     repeated = torch.arange(ROWS, device=device) % PATTERN
-    made = {
+    arguments = {
         name: value[repeated] if isinstance(value, torch.Tensor) else value
         for name, value in run_subject.tensors(call, device).items()
     }
     if quantity == FORWARD:
-        bounds = expected(call, (FORWARD,))
+        bounds = expected(call, (FORWARD,), profile=subject.profile)
         yield from _of_rows(
-            FORWARD, call, run_subject.output_of(subject, call, made, device), bounds[FORWARD], repeated
+            FORWARD, call, run_subject.output_of(subject, call, arguments, device), bounds[FORWARD], repeated
         )
         return
     call = replace(call, differentiable=call.differentiable[:1])
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     (name,) = call.differentiable
-    made[name].requires_grad_()
+    arguments[name].requires_grad_()
     upstream = to_tensor(grad_output, call.output_dtype, device)[repeated]
     (gradient,) = torch.autograd.grad(
-        run_subject.output_of(subject, call, made, device), made[name], upstream
+        run_subject.output_of(subject, call, arguments, device), arguments[name], upstream
     )
-    yield from _of_rows(name, call, gradient, expected(call, (name,), grad_output)[name], repeated)
+    bounds = expected(call, (name,), grad_output, profile=subject.profile)
+    yield from _of_rows(name, call, gradient, bounds[name], repeated)
 
 
 def _of_rows(

@@ -14,24 +14,24 @@ from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets import Options, Region
 from torch_loss_parity.operators.sampling import ABSENT, covering, fits, hand
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region,
 AT_LEAST = 3  # where there are so many
 
 
-def cases_of(region: Region, operator: Operator, dtype: str, knobs: Settings) -> Iterator[Case]:
+def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
     """The region's cases for a dtype, under the settings of a run."""
     options, values = region.options_of.get(dtype, region.options), region.values or list(operator.values)
     numbers = range(max(len(region.shapes), len(options), len(region.values)))
-    if region.dealt_out and knobs.effort.shared:
-        numbers = numbers[hand(operator.name, dtype, knobs.dtypes, knobs.seed)]
-    for number in numbers[:: min(ONE_IN[knobs.effort_name], max(1, len(numbers) // AT_LEAST))]:
+    if region.dealt_out and settings.effort.shared:
+        numbers = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)]
+    for number in numbers[:: min(ONE_IN[settings.effort_name], max(1, len(numbers) // AT_LEAST))]:
         shape, chosen = region.shapes[number % len(region.shapes)], dict(options[number % len(options)])
         # Each time round the distributions are moved on by one: they do not always meet the same shapes and
         # options.
-        drawn = chosen.pop("values", values[(number + number // len(values) + knobs.seed) % len(values)])
-        yield operator.case(dtype, shape, drawn, chosen, knobs.seed + number)
+        drawn = chosen.pop("values", values[(number + number // len(values) + settings.seed) % len(values)])
+        yield operator.case(dtype, shape, drawn, chosen, settings.seed + number)
 
 
 @cache

@@ -15,7 +15,7 @@ from torch_loss_parity.claims.domain.regions import regions
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import Region
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 REGIONS = [(operator, region) for name, operator in OPERATORS.items() for region in regions(name)]
 
@@ -23,15 +23,15 @@ REGIONS = [(operator, region) for name, operator in OPERATORS.items() for region
 @pytest.mark.parametrize(
     ("operator", "region"), [pytest.param(*pair, id=f"{pair[0].name}: {pair[1].name}") for pair in REGIONS]
 )
-def test_domain(operator: Operator, region: Region, dtype: str, knobs: Settings, findings: Tally) -> None:
-    checks.region_stays_within_the_bound(operator, dtype, knobs, findings, region=region)
+def test_domain(operator: Operator, region: Region, dtype: str, settings: Settings, tally: Tally) -> None:
+    checks.region_stays_within_the_bound(operator, dtype, settings, tally, region=region)
 
 
-def test_sizes_of_the_record(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    checks.sizes_of_the_record(operator, dtype, knobs, findings)
+def test_sizes_of_the_record(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    checks.sizes_of_the_record(operator, dtype, settings, tally)
 
 
 def test_more_elements_than_a_32_bit_index_counts(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.more_elements_than_a_32_bit_index_counts(operator, dtype, knobs, findings)
+    checks.more_elements_than_a_32_bit_index_counts(operator, dtype, settings, tally)

@@ -7,29 +7,28 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from packaging.version import Version
 
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
-from torch_loss_parity.operators.refusals import Refusal, is_own
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.operators.refusals import Refusal
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import by_position_and_name
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES
+from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "errors"
 TORCH = ("torch", "torch.nn")
 
 
-def asked(operator: Operator) -> list[Refusal]:
+def refusals_of(operator: Operator) -> list[Refusal]:
     """What a subject has to refuse of an operator."""
     return [refusal for refusal in each(operator.refusals) if not refusal.definition_alone]
 
@@ -51,16 +50,15 @@ def row_is_refused(
             f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so"
         )
     for dtype in dtypes:
-        check(operator, refusal, dtype, settings, tally_of(dtype))
+        check_refusal(operator, refusal, dtype, settings, tally_of(dtype))
 
 
-def check(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
+def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
     """Fail unless the subject refuses the row in one dtype, or the ledger records that it does not."""
-    problem, raised = ask(settings.subject, settings.device, operator, refusal, dtype)
-    known = ledger.shortfall(
-        settings.subject.name, settings.device, CLAIM, operator.name, dtype, refusal.sentence
-    )
-    named, expected = f"{operator.name}: {refusal.sentence}", refusal.expected(torch.__version__)
+    problem, raised = problem_of(settings.subject, settings.device, operator, refusal, dtype)
+    sentence = Sentence.of(refusal, dtype, claim=CLAIM, operator=operator.name, settings=settings)
+    known = sentence.shortfall
+    named, expected = f"{operator.name}: {refusal}", refusal.expected(torch.__version__)
     if raised and known is None and settings.subject.name in TORCH and verified.is_later(settings.device):
         text = f"{named}: torch {torch.__version__} raises {raised}, until then it raised {expected.__name__}"
         tally.tell(News("refusals", named, dtype, text))
@@ -72,28 +70,25 @@ def check(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, 
         )
         tally.tell(News("refusals", named, dtype, text, known=True))
     tally.count(known is not None or not problem)
-    if known is None:
-        assert not problem, problem
-    else:
-        if problem:
-            tally.diverge(known.id)
-        else:
-            refused, where = "it is refused as it should be", (operator.name, dtype, refusal.sentence)
-            tally.tell(verified.no_longer_falls_short(known.id, *where, settings.device, refused))
+    sentence.check(problem, tally, right="it is refused as it should be")
 
 
-def ask(subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str) -> tuple[str, str]:
+def problem_of(
+    subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str
+) -> tuple[str, str]:
     """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no
     more than the type of the exception, the name of the type."""
     function = subject.function(operator.name)
-    made = tensors(refusal, dtype, device)
-    kept = {name: bits(value) for name, value in made.items() if isinstance(value, torch.Tensor)}
+    arguments = run_subject.tensors(refusal.call(operator, dtype), device, requires_grad=True)
+    before_the_call = {
+        name: bits(value) for name, value in arguments.items() if isinstance(value, torch.Tensor)
+    }
     ordinary = ordinary_call(operator, dtype, device)
     before = bits(function(**ordinary))
     problem, raised = refused(
-        function, made, refusal.expected(torch.__version__), exactly=subject.name in TORCH
+        function, arguments, refusal.expected(torch.__version__), exactly=subject.name in TORCH
     )
-    changed = [name for name, was in kept.items() if bits(made[name]) != was]
+    changed = [name for name, was in before_the_call.items() if bits(arguments[name]) != was]
     if changed:
         problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed", ""
     if bits(function(**ordinary)) != before:
@@ -101,17 +96,17 @@ def ask(subject: Subject, device: str, operator: Operator, refusal: Refusal, dty
             f"{problem}; " * bool(problem) + ("an ordinary call returns something else afterwards"),
             "",
         )
-    what = f"{operator.name} of {subject.name} on {device}, {dtype}: {refusal.sentence}"
+    what = f"{operator.name} of {subject.name} on {device}, {dtype}: {refusal}"
     return f"{what}: {problem}" if problem else "", raised
 
 
 def refused(
-    function: Any, made: dict[str, Any], exception: type[Exception], *, exactly: bool
+    function: Any, arguments: dict[str, Any], exception: type[Exception], *, exactly: bool
 ) -> tuple[str, str]:
     """What is wrong with the refusal, and the name of the exception if it has another type; nothing where
     they are "".
     """
-    positional, named = by_position_and_name(made)
+    positional, named = by_position_and_name(arguments)
     try:
         result = function(*positional, **named)
     except Exception as error:
@@ -124,21 +119,6 @@ def refused(
             return f"raises {name} without a word", ""
         return ("", "") if right else (f"raises {name} ({error}), expected {exception.__name__}", name)
     return f"accepted, and returns {result}; expected {exception.__name__}", ""
-
-
-def tensors(refusal: Refusal, dtype: str, device: str) -> dict[str, Any]:
-    """The arguments as torch tensors: float64 arrays in the dtype in question, all others in their own."""
-    made: dict[str, Any] = {}
-    for name, value in refusal.in_dtype(dtype).items():
-        if isinstance(value, (np.ndarray, np.generic)):
-            tensor = torch.tensor(np.asarray(value))
-            made[name] = tensor.to(
-                device=device, dtype=TORCH_DTYPES[dtype] if is_own(np.asarray(value)) else None
-            )
-            made[name].requires_grad_(name in refusal.differentiated)
-        else:
-            made[name] = getattr(torch, value) if name == "dtype" else value
-    return made
 
 
 def ordinary_call(operator: Operator, dtype: str, device: str) -> dict[str, Any]:
@@ -164,4 +144,4 @@ def bits(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:
     """One for each row that is asked of a subject."""
-    return tuple(partial(row_is_refused, refusal=refusal) for refusal in asked(operator))
+    return tuple(partial(row_is_refused, refusal=refusal) for refusal in refusals_of(operator))

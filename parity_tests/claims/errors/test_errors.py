@@ -18,7 +18,7 @@ from torch_loss_parity.claims.checks import TallyOf
 from torch_loss_parity.claims.errors import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,15 +28,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters = [
         (operator, [dtypes[turn % len(dtypes)]] if quick else dtypes, refusal)
         for operator in OPERATORS.values()
-        for turn, refusal in enumerate(checks.asked(operator))
+        for turn, refusal in enumerate(checks.refusals_of(operator))
     ]
-    ids = [f"{operator.name}: {refusal.sentence}" for operator, _, refusal in parameters]
+    ids = [f"{operator.name}: {refusal}" for operator, _, refusal in parameters]
     metafunc.definition.add_marker(
         pytest.mark.parametrize(("operator", "dtypes", "refusal"), parameters, ids=ids)
     )
 
 
 def test_errors(
-    operator: Operator, dtypes: list[str], refusal: Refusal, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], refusal: Refusal, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.row_is_refused(operator, dtypes, knobs, findings_of, refusal=refusal)
+    checks.row_is_refused(operator, dtypes, settings, tally_of, refusal=refusal)

@@ -22,8 +22,8 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.settings import Settings
 
 
 def what_is_given_stays_as_it_is(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
@@ -59,7 +59,7 @@ def results_share_memory_with_nothing(
         given = {
             f"{name} of {which} call": v
             for which, r in (("this", run), ("an earlier", earlier))
-            for name, v in r.given.items()
+            for name, v in r.tensors_given.items()
         }
         before = {
             f"{_name(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
@@ -93,12 +93,12 @@ def results_stay_when_everything_else_is_overwritten(
             )
         _unchanged(probe.case, without, before, "a second call without gradients", tally)
         run = probe.run()
-        kept = {name: bits(result).clone() for name, result in run.results.items()}
+        expected = {name: bits(result).clone() for name, result in run.results.items()}
         probe.with_other_values.run()
-        _unchanged(probe.case, run, kept, "a second call", tally)
-        for tensor in run.given.values():
+        _unchanged(probe.case, run, expected, "a second call", tally)
+        for tensor in run.tensors_given.values():
             tensor.detach().fill_(1)
-        _unchanged(probe.case, run, kept, "overwriting the arguments and the upstream gradient", tally)
+        _unchanged(probe.case, run, expected, "overwriting the arguments and the upstream gradient", tally)
 
 
 def a_backward_pass_can_be_repeated(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
@@ -152,12 +152,12 @@ def nothing_depends_on_the_order_of_calls(
         for other in OPERATORS.values()
         if settings.subject.offers(other.name)
     ]
-    made = probes(operator, dtype, settings, tally) + others
-    for probe in made:
+    every = probes(operator, dtype, settings, tally) + others
+    for probe in every:
         assert probe.first
-    for probe in reversed(made):
+    for probe in reversed(every):
         probe.agrees(probe.run().results, "in reverse order")
-    runs = [(probe, probe.start()) for probe in made]
+    runs = [(probe, probe.start()) for probe in every]
     for probe, run in runs[::2] + runs[1::2]:
         probe.agrees(probe.finish(run).results, "of calls whose backward passes come later, in another order")
 
@@ -192,9 +192,9 @@ def _name(quantity: str) -> str:
     return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
 
 
-def _unchanged(case: object, run: Run, kept: dict[str, torch.Tensor], what: str, tally: Tally) -> None:
+def _unchanged(case: object, run: Run, expected: dict[str, torch.Tensor], what: str, tally: Tally) -> None:
     for name, result in run.results.items():
-        same = torch.equal(bits(result), kept[name])
+        same = torch.equal(bits(result), expected[name])
         tally.count(same)
         assert same, f"{case}: {what} changed {_name(name)}"
 

@@ -13,14 +13,14 @@ import torch
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
+from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
 
@@ -54,7 +54,7 @@ class Run:
         return {FORWARD: self.output, **self.gradients}
 
     @property
-    def given(self) -> dict[str, torch.Tensor]:
+    def tensors_given(self) -> dict[str, torch.Tensor]:
         """Everything the subject was given and is not to change or to keep."""
         return _given(self.arguments, self.grad_output)
 
@@ -62,7 +62,7 @@ class Run:
         """What was given and is not as it was, or was written to."""
         return [
             k
-            for k, v in self.given.items()
+            for k, v in self.tensors_given.items()
             if writes(v) != self.before[k][1] or not torch.equal(bits(v), self.before[k][0])
         ]
 
@@ -81,11 +81,13 @@ class Probe:
 
     @cached_property
     def upstream(self) -> np.ndarray:
-        return grad_output_of(self.call, output_shape(self.call), self.case.generator("grad_output"))
+        return upstream_gradient(self.call, self.case)
 
     @cached_property
     def bounds(self) -> dict[str, Rounded]:
-        return expected(self.call, (FORWARD,)) | expected(self.call, self.call.differentiable, self.upstream)
+        call, profile = self.call, self.settings.subject.profile
+        gradients = expected(call, call.differentiable, self.upstream, profile=profile)
+        return expected(call, (FORWARD,), profile=profile) | gradients
 
     def start(self, wanted: Sequence[str] | None = None) -> Run:
         """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every
@@ -93,24 +95,25 @@ class Probe:
         """
         call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
         device = self.settings.device
-        made = tensors(call, device, requires_grad=True)
+        arguments = tensors(call, device, requires_grad=True)
         grad_output = to_tensor(self.upstream, call.output_dtype, device)
         before = {
-            name: (bits(tensor).clone(), writes(tensor)) for name, tensor in _given(made, grad_output).items()
+            name: (bits(tensor).clone(), writes(tensor))
+            for name, tensor in _given(arguments, grad_output).items()
         }
-        output = called(self.settings.subject, call, made)
+        output = called(self.settings.subject, call, arguments)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
-        return Run(made, grad_output, output, before)
+        return Run(arguments, grad_output, output, before)
 
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
         with of_the_subject(self.settings.subject):
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
-        run.gradients = dict(zip(wanted, found, strict=True))
+        run.gradients = dict(zip(wanted, gradients, strict=True))
         return run
 
     def run(self, wanted: Sequence[str] | None = None) -> Run:
@@ -208,16 +211,16 @@ def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:
 def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
     """A few small calls: without reduction, a mean of rows in the middle, a sum."""
     values = next(iter(operator.values))
-    made = []
+    each_option = []
     for number, (shape, options) in enumerate(OPTIONS):
-        made.append(
+        each_option.append(
             Probe(
                 operator.case(dtype, shape, values, _offered(operator, options), settings.seed + number),
                 settings,
                 tally,
             )
         )
-    return made[:1] if settings.effort_name == "quick" else made
+    return each_option[:1] if settings.effort_name == "quick" else each_option
 
 
 def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,52 +11,52 @@ from __future__ import annotations
 from torch_loss_parity.claims.hygiene import checks
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_what_is_given_stays_as_it_is(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.what_is_given_stays_as_it_is(operator, dtype, knobs, findings)
+    checks.what_is_given_stays_as_it_is(operator, dtype, settings, tally)
 
 
 def test_results_share_memory_with_nothing(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.results_share_memory_with_nothing(operator, dtype, knobs, findings)
+    checks.results_share_memory_with_nothing(operator, dtype, settings, tally)
 
 
 def test_results_stay_when_everything_else_is_overwritten(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.results_stay_when_everything_else_is_overwritten(operator, dtype, knobs, findings)
+    checks.results_stay_when_everything_else_is_overwritten(operator, dtype, settings, tally)
 
 
 def test_a_backward_pass_can_be_repeated(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.a_backward_pass_can_be_repeated(operator, dtype, knobs, findings)
+    checks.a_backward_pass_can_be_repeated(operator, dtype, settings, tally)
 
 
 def test_each_claim_calls_the_subject_once_and_judges_what_it_returns(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.each_claim_calls_the_subject_once_and_judges_what_it_returns(operator, dtype, knobs, findings)
+    checks.each_claim_calls_the_subject_once_and_judges_what_it_returns(operator, dtype, settings, tally)
 
 
 def test_nothing_depends_on_what_ran_before(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.nothing_depends_on_what_ran_before(operator, dtype, knobs, findings)
+    checks.nothing_depends_on_what_ran_before(operator, dtype, settings, tally)
 
 
 def test_nothing_depends_on_the_order_of_calls(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.nothing_depends_on_the_order_of_calls(operator, dtype, knobs, findings)
+    checks.nothing_depends_on_the_order_of_calls(operator, dtype, settings, tally)
 
 
 def test_results_are_right_with_and_without_gradients(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.results_are_right_with_and_without_gradients(operator, dtype, knobs, findings)
+    checks.results_are_right_with_and_without_gradients(operator, dtype, settings, tally)

@@ -19,12 +19,15 @@ import numpy as np
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
+from torch_loss_parity.judging import explanations
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.reference.arithmetic import rounding_functions
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.flushing import either, flushed
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Arithmetic, Format
 from torch_loss_parity.reference.arithmetic.round_once import store
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -73,7 +76,7 @@ class Functions:
         """The same functions on tensors of another dtype."""
         raise NotImplementedError
 
-    def given(self, array: np.ndarray) -> Any:
+    def argument(self, array: np.ndarray) -> Any:
         """An input, whose numbers are those of the dtype."""
         raise NotImplementedError
 
@@ -97,7 +100,7 @@ class Observed(Functions):
     def in_dtype(self, dtype: str) -> Observed:
         return Observed(self.this_operator, dtype, self.subject, self.device)
 
-    def given(self, array: np.ndarray) -> Any:
+    def argument(self, array: np.ndarray) -> Any:
         return DoubleDouble.of(array) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:
@@ -120,25 +123,58 @@ class Bounds(Functions):
 
     Attributes
     ----------
+    way : int, optional
+        Which way of an operator is taken where no entry covers a call; its definition unless given.
     covering : dict of str to Divergence
         The entries that cover a call that was made.
+    ways : dict of str to Explanation
+        The ways that were taken, by operator and quantity.
     """
 
     xp = rounding_functions
 
     def __init__(
-        self, this: str, dtype: str, subject: str, device: str, weaker: frozenset[str] = frozenset()
+        self,
+        this: str,
+        dtype: str,
+        subject: Subject,
+        device: str,
+        weaker: frozenset[str] = frozenset(),
+        way: int | None = None,
     ) -> None:
         super().__init__(this, dtype)
-        self.subject, self.device, self.weaker = subject, device, weaker
+        self.subject, self.device, self.weaker, self.way = subject, device, weaker, way
         self.covering: dict[str, Divergence] = {}
+        self.ways: dict[str, Explanation] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def in_dtype(self, dtype: str) -> Bounds:
-        other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker)
-        other.covering = self.covering
+        other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker, self.way)
+        other.covering, other.ways, other._numbers = self.covering, self.ways, self._numbers
         return other
 
-    def given(self, array: np.ndarray) -> Any:
+    @property
+    def number_of_ways(self) -> int:
+        """Of the operator and quantity that has the most, among those that were called."""
+        return max(self._numbers.values(), default=0)
+
+    @property
+    def way_taken(self) -> Explanation | None:
+        """What was taken of the operator that is counted, or of another that is called."""
+        ways = sorted(self.ways.items(), key=lambda item: not item[0].startswith(self.this_operator + ","))
+        return ways[0][1] if ways else None
+
+    def _way(self, call: Call, quantity: str) -> Callable[..., Any] | None:
+        """The way of that number, of each operator that an identity calls; the last of one that has fewer."""
+        known = explanations.ways(call, quantity)
+        self._numbers[call.operator, quantity] = len(known)
+        if self.way is None or not known:
+            return None
+        explanation = known[min(self.way, len(known) - 1)]
+        self.ways[f"{call.operator}, {quantity}"] = explanation
+        return explanation.function
+
+    def argument(self, array: np.ndarray) -> Any:
         return Rounded(array, WIDE) if array.dtype.kind == "f" else array
 
     def rounded(self, array: Any) -> Any:
@@ -151,26 +187,41 @@ class Bounds(Functions):
 
     def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         entry = None
-        for candidate in ledger.in_force(self.subject, self.device, call.operator, call.dtype):
+        for candidate in ledger.in_force(self.subject.name, self.device, call.operator, call.dtype):
             if candidate.covers(call, quantity):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry
-        arithmetic = arithmetic_of(call, quantity, entry.arithmetic if entry else None)
+        changes = entry.arithmetic if entry else None
+        arithmetic = arithmetic_of(call, quantity, self.subject.profile, changes)
         arguments = {
             name: _as(arithmetic, value) for name, value in call.arguments.items() if name != "dtype"
         }
         if call.output_dtype != call.dtype:  # inputs of identities are numbers of both dtypes
             assert FORMATS[call.output_dtype].holds(arguments["input"].value).all(), "the conversion rounds"
         operator = OPERATORS[call.operator]
-        with np.errstate(all="ignore"):
-            if quantity == FORWARD:
-                result = ((entry.function if entry else None) or operator.forward)(**arguments)
-            else:
-                result = ((entry.function if entry else None) or operator.backward)(
-                    _as(arithmetic, grad_output), **arguments
-                )
-                result = getattr(result, quantity) if isinstance(result, tuple) else result
-        return _as(WIDE, store(result))
+        function = entry.function(call.operator, quantity) if entry else self._way(call, quantity)
+        function = function or (operator.forward if quantity == FORWARD else operator.backward)
+        given = (arguments,) if quantity == FORWARD else (arguments, _as(arithmetic, grad_output))
+        result = _evaluated(function, quantity, *given)
+        if arithmetic.flushes_inputs:
+            zeros = [_flushed(each, arithmetic.compute) for each in given]
+            result = either(result, _evaluated(function, quantity, *zeros))
+        return _as(WIDE, result)
+
+
+def _evaluated(
+    function: Callable[..., Any], quantity: str, arguments: Mapping[str, Any], *upstream: Any
+) -> Rounded:
+    """A result, or one of the gradients that a derivative returns, as it is stored."""
+    with np.errstate(all="ignore"):
+        result = function(*upstream, **arguments)
+    return store(getattr(result, quantity) if isinstance(result, tuple) else result)
+
+
+def _flushed(given: Any, format: Format) -> Any:
+    if isinstance(given, dict):
+        return {name: flushed(value, format) for name, value in given.items()}
+    return flushed(given, format)
 
 
 def _as(arithmetic: Arithmetic, value: Any) -> Any:

@@ -31,6 +31,7 @@ from torch_loss_parity.claims.identities.record import Identity, Pair, Variant
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.expectation_cache import once
 from torch_loss_parity.judging.comparison import Verdict, judge
+from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding
 from torch_loss_parity.judging.report import INLINE
 from torch_loss_parity.ledger import ledger
@@ -57,15 +58,16 @@ def verify_identity(
     inputs = identity.draw(operator, dtype, variant)
 
     @cache
-    def bounds(weaker: frozenset[str]) -> tuple[list[Pair], Bounds]:
+    def bounds(weaker: frozenset[str], way: int | None = None) -> tuple[list[Pair], Bounds]:
         def evaluate() -> tuple[list[Pair], Bounds]:
-            functions = Bounds(operator, dtype, subject.name, device, weaker)
+            functions = Bounds(operator, dtype, subject, device, weaker, way)
             return identity.pairs(functions, inputs), functions
 
         if ledger.speaks_of(subject.name, device):
             return evaluate()
         # The inputs follow from these.
-        return once(("identity", identity.name, operator, dtype, str(variant)), evaluate)
+        key = "identity", identity.name, operator, dtype, str(variant), way, subject.profile
+        return once(key, evaluate)
 
     facts = {name: value for name, value in variant.options.items() if not isinstance(value, np.ndarray)}
     call = Call(
@@ -77,17 +79,22 @@ def verify_identity(
         facts,
     )
     strict, functions = bounds(frozenset())
-    attempts = [frozenset((entry,)) for entry in functions.covering]
-    attempts += [frozenset(functions.covering)] if len(attempts) > 1 else []
+    every = frozenset(functions.covering)
+    attempts: list[tuple[frozenset[str], int | None]] = [(frozenset((entry,)), None) for entry in every]
+    attempts += [(every, None)] if len(every) > 1 else []
+    attempts += [(every, way) for way in range(functions.number_of_ways)]
     observed = identity.pairs(Observed(operator, dtype, subject, device), inputs)
     for number, (quantity, left, right) in enumerate(observed):
         first = verdict = compare(left, right, strict[number][1], strict[number][2], dtype)
         explaining: tuple[str, ...] = ()
-        for entries in attempts if not first.passes or first.undecided else []:
-            _, weaker_left, weaker_right = bounds(entries)[0][number]
+        taken: Explanation | None = None
+        for entries, way in attempts if not first.passes or first.undecided else []:
+            pairs, evaluated = bounds(entries, way)
+            _, weaker_left, weaker_right = pairs[number]
             against = compare(left, right, weaker_left, weaker_right, dtype)
             if against.passes:
                 verdict, explaining = against, tuple(sorted(entries))
+                taken = evaluated.way_taken
                 break
         finding = Finding(
             None,
@@ -98,6 +105,7 @@ def verify_identity(
             explaining[0] if explaining else "",
             False,
             mode=identity.name,
+            explanation=taken,
         )
         yield Comparison(finding, variant, explaining)
 

@@ -52,7 +52,7 @@ def negative_log_likelihood(f: Any, x: Any) -> Iterator[Pair]:
 def two_classes(f: Any, x: Any) -> Iterator[Pair]:
     """The mean of the one divides by the weights, that of the other by the number of elements."""
     ours, theirs = denominators(x)
-    logits, second = x.input[:, 1] - x.input[:, 0], f.given(np.where(x.target == 1, 1.0, 0.0))
+    logits, second = x.input[:, 1] - x.input[:, 0], f.argument(np.where(x.target == 1, 1.0, 0.0))
     options = {"reduction": x.options["reduction"], "weight": x.used}
     yield (
         FORWARD,
@@ -73,7 +73,7 @@ def one_hot_targets(f: Any, x: Any) -> Iterator[Pair]:
     """But for the denominator of a mean: with class weights, that of one-hot targets is not the sum of the
     weights (https://github.com/pytorch/pytorch/issues/107680)."""
     ours, theirs = denominators(x)
-    hot = f.given(one_hot(x))
+    hot = f.argument(one_hot(x))
     yield (
         FORWARD,
         f.cross_entropy(x.input, x.target, **x.options) * ours,
@@ -86,7 +86,7 @@ def one_hot_targets(f: Any, x: Any) -> Iterator[Pair]:
 @identity("label smoothing is a mixture with uniform targets", "cross_entropy", kind=("smoothed",))
 def smoothing_is_a_mixture(f: Any, x: Any) -> Iterator[Pair]:
     ours, theirs = denominators(x)
-    mixture = f.given(one_hot(x, SMOOTHING))
+    mixture = f.argument(one_hot(x, SMOOTHING))
     plain = {name: value for name, value in x.options.items() if name != "label_smoothing"}
     yield (
         FORWARD,
@@ -196,14 +196,14 @@ def gradient_rows_sum_to_the_weight(f: Any, x: Any) -> Iterator[Pair]:
 def positions(f: Any, x: Any) -> Iterator[Pair]:
     """(N, C, d) is (N d, C) in another order, and (C) is (1, C)."""
     n, classes, positions = x.input.shape
-    rows = f.given(np.moveaxis(x.drawn.input, 1, -1).reshape(-1, classes))
+    rows = f.argument(np.moveaxis(x.drawn.input, 1, -1).reshape(-1, classes))
     flat = (
         x.drawn.target.reshape(-1)
         if x.target.shape != x.input.shape
         else np.moveaxis(x.drawn.target, 1, -1).reshape(-1, classes)
     )
     each = x.options["reduction"] == "none"
-    result = f.this(rows, f.given(flat), **x.options)
+    result = f.this(rows, f.argument(flat), **x.options)
     yield (
         FORWARD,
         f.this(x.input, x.target, **x.options),
@@ -211,13 +211,13 @@ def positions(f: Any, x: Any) -> Iterator[Pair]:
     )
     upstream = f.xp.reshape(x.grad, (-1,)) if each else x.grad
     gradient = f.xp.reshape(
-        f.this_backward(upstream, rows, f.given(flat), **x.options), (n, positions, classes)
+        f.this_backward(upstream, rows, f.argument(flat), **x.options), (n, positions, classes)
     )
     together = f.this_backward(x.grad, x.input, x.target, **x.options)
     for position in range(positions):
         yield INPUT, together[:, :, position], gradient[:, position, :]
-    single = f.this(rows[0], f.given(np.asarray(flat[0])), **x.options)
-    alone = f.this(rows[:1], f.given(flat[:1]), **x.options)
+    single = f.this(rows[0], f.argument(np.asarray(flat[0])), **x.options)
+    alone = f.this(rows[:1], f.argument(flat[:1]), **x.options)
     yield FORWARD, single, alone[0] if each else alone
 
 
@@ -234,10 +234,10 @@ def whole_weights(f: Any, x: Any) -> Iterator[Pair]:
     weight = 1.0 + np.arange(x.input.shape[1]) % 2
     times = np.where(x.target == IGNORED, 0, weight[np.maximum(x.target, 0)]).astype(int)
     rows = np.repeat(np.arange(len(times)), times)
-    weighted = x.options | {"weight": f.given(weight)}
+    weighted = x.options | {"weight": f.argument(weight)}
     yield FORWARD, f.this(x.input, x.target, **weighted), f.this(x.input[rows], x.target[rows], **x.options)
     used = np.flatnonzero(times)
     first = np.searchsorted(rows, used)  # of its copies
     together = f.this_backward(x.grad, x.input, x.target, **weighted)[used]
     repeated = f.this_backward(x.grad, x.input[rows], x.target[rows], **x.options)[first]
-    yield INPUT, together, repeated * f.given(times[used].astype(np.float64)[:, None])
+    yield INPUT, together, repeated * f.argument(times[used].astype(np.float64)[:, None])

@@ -53,7 +53,7 @@ def mirrored_probabilities(f: Any, x: Any) -> Iterator[Pair]:
 @identity("the loss is linear in the target", ELEMENTS, reduction=("none",))
 def linear_in_the_target(f: Any, x: Any) -> Iterator[Pair]:
     """And its gradient with respect to the target is the loss for 1 less the loss for 0."""
-    zeros, ones = (f.given(np.full(x.input.shape, t)) for t in (0.0, 1.0))
+    zeros, ones = (f.argument(np.full(x.input.shape, t)) for t in (0.0, 1.0))
     of_zero, of_one = f.this(x.input, zeros, **x.options), f.this(x.input, ones, **x.options)
     yield FORWARD, f.this(x.input, x.target, **x.options), of_zero * (1 - x.target) + of_one * x.target
     yield (
@@ -86,7 +86,7 @@ def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
         small = {name: np.asarray(getattr(x.drawn, name)[of_one]) for name in names}
         expanded = {name: np.broadcast_to(value, x.input.shape).copy() for name, value in small.items()}
         left, right = (
-            x.options | {name: f.given(value) for name, value in chosen.items()}
+            x.options | {name: f.argument(value) for name, value in chosen.items()}
             for chosen in (small, expanded)
         )
         yield FORWARD, f.this(x.input, x.target, **left), f.this(x.input, x.target, **right)
@@ -96,7 +96,7 @@ def broadcast_weight(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("pos_weight of 1 is none", "binary_cross_entropy_with_logits", kind=("plain",))
 def pos_weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
-    ones = f.given(np.ones_like(x.drawn.pos_weight))
+    ones = f.argument(np.ones_like(x.drawn.pos_weight))
     yield (
         FORWARD,
         f.this(x.input, x.target, **x.options, pos_weight=ones),
@@ -114,7 +114,7 @@ def pos_weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
     weighted=(False,),
 )
 def pos_weight_of_positives(f: Any, x: Any) -> Iterator[Pair]:
-    positive = f.given(np.where(x.drawn.hard == 1, x.drawn.pos_weight, 1.0))
+    positive = f.argument(np.where(x.drawn.hard == 1, x.drawn.pos_weight, 1.0))
     with_weight = f.this(x.input, x.hard, **x.options, weight=positive)
     yield FORWARD, f.this(x.input, x.hard, **x.options, pos_weight=x.pos_weight), with_weight
     gradient = f.this_backward(x.grad, x.input, x.hard, **x.options, weight=positive)

@@ -118,7 +118,7 @@ def at_least_zero(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("weights of 1 are no weights", *LOSSES, takes=("weight",), weighted=(False,))
 def weight_of_ones(f: Any, x: Any) -> Iterator[Pair]:
-    ones = f.given(np.ones_like(x.drawn.weight))
+    ones = f.argument(np.ones_like(x.drawn.weight))
     yield FORWARD, f.this(*arguments(x), **x.options, weight=ones), f.this(*arguments(x), **x.options)
     gradient = f.this_backward(x.grad, *arguments(x), **x.options)
     yield INPUT, f.this_backward(x.grad, *arguments(x), **x.options, weight=ones), gradient

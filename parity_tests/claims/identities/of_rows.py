@@ -69,7 +69,7 @@ def shift_of_the_result(f: Any, x: Any) -> Iterator[Pair]:
 def difference_to_logsumexp(f: Any, x: Any) -> Iterator[Pair]:
     result = f.logsumexp(x.input, dim=1, keepdim=True)
     yield FORWARD, x.input - f.log_softmax(x.input, dim=1), result + x.input * 0
-    each = f.given(np.expand_dims(x.drawn.grad, 1))
+    each = f.argument(np.expand_dims(x.drawn.grad, 1))
     yield INPUT, f.logsumexp_backward(x.grad, x.input, dim=1), f.softmax(x.input, dim=1) * each
 
 
@@ -119,7 +119,7 @@ MASKED = "a class at -inf is no class"
 
 def doubled(f: Any, x: Any) -> tuple[Any, Any]:
     """The logits with each class there twice, and the upstream gradient for both."""
-    input, grad = (f.given(np.concatenate([each, each], axis=1)) for each in (x.drawn.input, x.drawn.grad))
+    input, grad = (f.argument(np.concatenate([each, each], axis=1)) for each in (x.drawn.input, x.drawn.grad))
     return input, grad
 
 
@@ -127,7 +127,7 @@ def masked(f: Any, x: Any) -> tuple[Any, Any]:
     """The logits with one class more, at -inf, and the upstream gradient with 0 for it."""
     pairs = ((x.drawn.input, -np.inf), (x.drawn.grad, 0.0))
     input, grad = (
-        f.given(np.concatenate([array, np.full_like(array[:, :1], more)], axis=1)) for array, more in pairs
+        f.argument(np.concatenate([array, np.full_like(array[:, :1], more)], axis=1)) for array, more in pairs
     )
     return input, grad
 
@@ -177,7 +177,7 @@ def logarithm_of_a_masked_class(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("classes that are there twice add log 2", "logsumexp")
 def twice_the_sum(f: Any, x: Any) -> Iterator[Pair]:
-    n, input = x.input.shape[1], f.given(np.concatenate([x.drawn.input] * 2, axis=1))
+    n, input = x.input.shape[1], f.argument(np.concatenate([x.drawn.input] * 2, axis=1))
     yield FORWARD, f.logsumexp(input, dim=1), f.logsumexp(x.input, dim=1) + np.log(DoubleDouble.of(2.0))
     halves = f.logsumexp_backward(x.grad, input, dim=1)
     yield INPUT, halves[:, :n] * 2, f.logsumexp_backward(x.grad, x.input, dim=1)
@@ -186,7 +186,7 @@ def twice_the_sum(f: Any, x: Any) -> Iterator[Pair]:
 @identity(MASKED, "logsumexp")
 def sum_without_a_masked_class(f: Any, x: Any) -> Iterator[Pair]:
     n, none = x.input.shape[1], np.full_like(x.drawn.input[:, :1], -np.inf)
-    input = f.given(np.concatenate([x.drawn.input, none], axis=1))
+    input = f.argument(np.concatenate([x.drawn.input, none], axis=1))
     yield FORWARD, f.logsumexp(input, dim=1), f.logsumexp(x.input, dim=1)
     gradient = f.logsumexp_backward(x.grad, input, dim=1)
     yield INPUT, gradient[:, :n], f.logsumexp_backward(x.grad, x.input, dim=1)
@@ -208,7 +208,7 @@ def gradient_rows_sum_to_the_upstream(f: Any, x: Any) -> Iterator[Pair]:
 
 @identity("a constant upstream gradient has gradient 0", "softmax")
 def constant_upstream(f: Any, x: Any) -> Iterator[Pair]:
-    constant = f.given(np.broadcast_to(x.drawn.grad[:, :1], x.drawn.grad.shape).copy())
+    constant = f.argument(np.broadcast_to(x.drawn.grad[:, :1], x.drawn.grad.shape).copy())
     yield INPUT, f.softmax_backward(constant, x.input, dim=1), 0.0
 
 

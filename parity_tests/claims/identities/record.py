@@ -132,7 +132,8 @@ class Identity:
         with np.errstate(all="ignore"):
             return list(
                 self.compose(
-                    functions, SimpleNamespace(**_given(functions, inputs), drawn=SimpleNamespace(**inputs))
+                    functions,
+                    SimpleNamespace(**_as_arguments(functions, inputs), drawn=SimpleNamespace(**inputs)),
                 )
             )
 
@@ -167,11 +168,11 @@ def _every_pair(rows: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[
     return chosen
 
 
-def _given(functions: Functions, value: Any) -> Any:
+def _as_arguments(functions: Functions, value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return functions.given(value)
+        return functions.argument(value)
     return (
-        {name: _given(functions, item) for name, item in value.items()}
+        {name: _as_arguments(functions, item) for name, item in value.items()}
         if isinstance(value, Mapping)
         else value
     )

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from torch_loss_parity.claims.identities import Identity, identities
-from torch_loss_parity.claims.identities.judgement import explain, verify_identity
+from torch_loss_parity.claims.identities import Identity, checks, identities
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
-from torch_loss_parity.settings import Settings
-
-SHOWN = 2
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,38 +36,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_identity(
-    operator: Operator, dtype: str, identity: Identity, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, identity: Identity, settings: Settings, tally: Tally
 ) -> None:
-    missing = [name for name in identity.needs if not knobs.subject.offers(name)]
-    if missing:
-        pytest.skip(
-            f"not offered: {knobs.subject.name} has no {', '.join(missing)}, which the identity is "
-            f"composed of"
-        )
-    failures = []
-    for variant in identity.variants(operator.name, dtype, knobs.effort_name, knobs.seed, knobs.dtypes):
-        for comparison in verify_identity(
-            identity, operator.name, dtype, variant, knobs.subject, knobs.device
-        ):
-            findings.add(comparison.finding)
-            for entry in comparison.entries[1:]:
-                findings.diverge(entry)
-            if not comparison.finding.verdict.passes:
-                failures.append(comparison)
-    if failures:
-        failures.sort(key=lambda comparison: comparison.finding.verdict.elements)
-        shown = "\n\n".join(
-            explain(comparison, identity, knobs.subject, knobs.device) for comparison in failures[:SHOWN]
-        )
-        node = (
-            f"parity_tests/claims/identities/test_identities.py::test_identity[{operator.name}, {dtype}: "
-            f"{identity.name}]"
-        )
-        options = (
-            f"--subject {knobs.subject.name} --device {knobs.device} --effort {knobs.effort_name} "
-            f"--seed {knobs.seed}"
-        )
-        again = f"reproduce with\n  python -m pytest '{node}' {options} --dtype {dtype}"
-        raise AssertionError(
-            f"{len(failures)} of {findings.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}"
-        )
+    checks.identity_holds(operator, dtype, settings, tally, identity=identity)

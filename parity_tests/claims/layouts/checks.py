@@ -32,19 +32,20 @@ from torch_loss_parity.claims.layouts.layouts import (
     place,
     shared,
 )
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import upstream_gradient
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import check_cases
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
+from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import grid
-from torch_loss_parity.settings import Settings
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "layouts"
@@ -135,20 +136,19 @@ def recorded_or_right(
     WrongResult
         If a call fails that is not recorded.
     """
-    entry = ledger.shortfall(subject.name, device, CLAIM, call.operator, call.dtype, sentence)
-    found: dict[str, np.ndarray] = {}
+    stated = Sentence(subject.name, device, CLAIM, call.operator, call.dtype, sentence)
+    observed: dict[str, np.ndarray] = {}
     try:
-        found.update(results)  # what came before an error stays
+        observed.update(results)  # what came before an error stays
     except Exception as error:
-        if entry is None:
+        if stated.shortfall is None:
             raise WrongResult(
                 f"{what} ({sentence}), {call.dtype}, {described(call)}: {type(error).__name__}: {error}"
             ) from error
-        tally.diverge(entry.id)
+        stated.count(f"{type(error).__name__}: {error}", tally)
     else:
-        if entry is not None:
-            tally.tell(verified.no_longer_falls_short(entry.id, call.operator, call.dtype, sentence, device))
-    return found
+        stated.count("", tally)
+    return observed
 
 
 def described(call: Call) -> str:
@@ -198,8 +198,12 @@ def views_whose_elements_share_memory_give_the_right_results(
     ]
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
     # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
-    made = [operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen]
-    check_cases(made[:1] if settings.effort_name == "quick" else made, verify, settings, tally)
+    cases_of_options = [
+        operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen
+    ]
+    check_cases(
+        cases_of_options[:1] if settings.effort_name == "quick" else cases_of_options, verify, settings, tally
+    )
 
 
 def _verify_shared(
@@ -216,7 +220,7 @@ def _verify_shared(
     present = [name for name in names if _has_strides(call, name)]
     if not present or (names != ARRAYS and len(present) == sum(_has_strides(call, name) for name in ARRAYS)):
         return
-    drawn = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    drawn = upstream_gradient(call, case)
     call, grad_output = shared(call, drawn, names, strides_of)
 
     def strides(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -233,21 +237,7 @@ def _verify_shared(
         f"{call.arguments['input'].ndim}-D {sharing} input",
         tally,
     )
-    bounds = expected(call, (FORWARD,)) | expected(call, call.differentiable, grad_output)
-    for quantity, result in observed.items():
-        upstream = None if quantity == FORWARD else grad_output
-        yield judge_quantity(
-            subject,
-            device,
-            case,
-            call,
-            quantity,
-            result,
-            bounds[quantity],
-            upstream,
-            certify=certify,
-            mode=mode,
-        )
+    yield from judge_results(subject, device, case, call, observed, grad_output, certify=certify, mode=mode)
 
 
 def the_result_lies_in_memory_as_recorded(
@@ -281,8 +271,8 @@ def the_result_lies_in_memory_as_recorded(
                 for name, value in call.arguments.items()
             }
             output = called(settings.subject, call, views)
-            kept = operator.layouts.result == "kept"
-            like = torch.empty_like(views["input"]) if kept else torch.empty(output.shape)
+            keeps = operator.layouts.result == "kept"
+            like = torch.empty_like(views["input"]) if keeps else torch.empty(output.shape)
             wanted = like.stride() if output.numel() else output.stride()
             tally.count()
             if output.stride() != wanted:

@@ -197,9 +197,9 @@ def from_views(
     upstream = place(grad_output, strides_of(GRAD_OUTPUT, grad_output.shape), output.dtype, device)
     wanted = [arguments[name] for name in call.differentiable]
     poison(call.arguments["input"].shape, TORCH_DTYPES[call.dtype], device)
-    found = torch.autograd.grad(output, wanted, upstream.view, allow_unused=True)
+    gradients = torch.autograd.grad(output, wanted, upstream.view, allow_unused=True)
     _check_untouched(placed | {GRAD_OUTPUT: upstream}, "the backward pass")
-    for name, argument, gradient in zip(call.differentiable, wanted, found, strict=True):
+    for name, argument, gradient in zip(call.differentiable, wanted, gradients, strict=True):
         _check(
             f"the gradient with respect to {name}",
             gradient,

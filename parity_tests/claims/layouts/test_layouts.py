@@ -19,25 +19,25 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def test_views_give_the_right_results(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.views_give_the_right_results(operator, dtype, knobs, findings)
+    checks.views_give_the_right_results(operator, dtype, settings, tally)
 
 
 def test_views_whose_elements_share_memory_give_the_right_results(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.views_whose_elements_share_memory_give_the_right_results(operator, dtype, knobs, findings)
+    checks.views_whose_elements_share_memory_give_the_right_results(operator, dtype, settings, tally)
 
 
 def test_the_result_lies_in_memory_as_recorded(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.the_result_lies_in_memory_as_recorded(operator, dtype, knobs, findings)
+    checks.the_result_lies_in_memory_as_recorded(operator, dtype, settings, tally)
 
 
 @pytest.mark.parametrize(

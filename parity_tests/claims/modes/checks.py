@@ -11,7 +11,7 @@ from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 verify_first_order = verify_in_modes(FIRST_ORDER)
 # One random case for so many of a plain claim: each is judged in a handful of modes.

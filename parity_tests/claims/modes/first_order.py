@@ -34,7 +34,7 @@ class Bound:
 
     subject: Subject
     call: Call
-    made: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     grad_output: torch.Tensor
 
     @classmethod
@@ -44,7 +44,7 @@ class Bound:
 
     def __call__(self, **instead: Any) -> torch.Tensor:
         """The result, with some arguments replaced."""
-        positional, named = by_position_and_name({**self.made, **instead})
+        positional, named = by_position_and_name({**self.arguments, **instead})
         output = self.subject.function(self.call.operator)(*positional, **named)
         if not isinstance(output, torch.Tensor):
             raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
@@ -52,7 +52,7 @@ class Bound:
 
     def leaves(self, *names: str) -> dict[str, torch.Tensor]:
         """Fresh leaves that require a gradient."""
-        return {name: self.made[name].detach().clone().requires_grad_() for name in names}
+        return {name: self.arguments[name].detach().clone().requires_grad_() for name in names}
 
 
 def _widened(gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -117,12 +117,12 @@ def one_at_a_time(
 ) -> dict[str, np.ndarray]:
     """Each gradient from a call in which no other argument requires one."""
     bound = Bound.of(subject, call, device, grad_output)
-    found = {}
+    gradients = {}
     for name in call.differentiable:
         leaves = bound.leaves(name)
         bound(**leaves).backward(bound.grad_output)
-        found[name] = leaves[name].grad
-    return _widened(found)
+        gradients[name] = leaves[name].grad
+    return _widened(gradients)
 
 
 def micro_batches(
@@ -138,24 +138,24 @@ def micro_batches(
         upstream = (
             bound.grad_output[part] if bound.grad_output.ndim else bound.grad_output * (0.5 if mean else 1.0)
         )
-        bound(**_rows(call, {**bound.made, **leaves}, part)).backward(upstream)
+        bound(**_rows(call, {**bound.arguments, **leaves}, part)).backward(upstream)
     return _widened({name: leaf.grad for name, leaf in leaves.items()})
 
 
-def _rows(call: Call, made: Mapping[str, Any], part: slice) -> dict[str, Any]:
+def _rows(call: Call, arguments: Mapping[str, Any], part: slice) -> dict[str, Any]:
     shape = call.arguments["input"].shape
     split = {
         name: value[part]
-        for name, value in made.items()
+        for name, value in arguments.items()
         if name in ("input", "target") and isinstance(value, torch.Tensor)
     }
     for name in ("weight", "pos_weight"):  # of each element: split where it has rows of its own
-        value = made.get(name)
+        value = arguments.get(name)
         if (
             isinstance(value, torch.Tensor)
             and value.ndim == len(shape)
             and value.shape[0] == shape[0]
-            and "dim" not in made
+            and "dim" not in arguments
             and not OPERATORS[call.operator].targets_classes
         ):
             split[name] = value[part]

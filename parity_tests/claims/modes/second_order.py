@@ -16,7 +16,10 @@ from torch.autograd import forward_ad
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.modes.first_order import Bound
-from torch_loss_parity.expectation.expectation import expected, grad_output_of, output_shape
+from torch_loss_parity.expectation.expectation import (
+    expected,
+    upstream_gradient,
+)
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of, double_backward
 from torch_loss_parity.judging import report
@@ -24,6 +27,7 @@ from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.tensors.arrays import to_tensor, widen
@@ -46,11 +50,14 @@ def create_graph(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     upstream = bound.grad_output.requires_grad_()
     (gradient,) = torch.autograd.grad(bound(**leaves), leaves[along], upstream, create_graph=True)
     torch.autograd.backward(gradient, direction)
-    found = {
+    leaf_gradients = {
         by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         for by, leaf in {**leaves, "grad_output": upstream}.items()
     }
-    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in found.items()}
+    return {
+        double_backward(bound.call.operator, along, by): widen(second)
+        for by, second in leaf_gradients.items()
+    }
 
 
 def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
@@ -61,9 +68,9 @@ def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
         *arguments, upstream = values
         return torch.func.vjp(_of(bound, names), *arguments)[1](upstream)[names.index(along)]
 
-    pull = torch.func.vjp(gradient, *(bound.made[name] for name in names), bound.grad_output)[1]
-    found = zip((*names, "grad_output"), pull(direction), strict=True)
-    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in found}
+    pull = torch.func.vjp(gradient, *(bound.arguments[name] for name in names), bound.grad_output)[1]
+    leaf_gradients = zip((*names, "grad_output"), pull(direction), strict=True)
+    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in leaf_gradients}
 
 
 @cache
@@ -79,7 +86,7 @@ def _prepare_forward_mode() -> None:
 def functional_jvp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     """``torch.func.jvp``."""
     _prepare_forward_mode()
-    tangent = torch.func.jvp(_of(bound, (along,)), (bound.made[along],), (direction,))[1]
+    tangent = torch.func.jvp(_of(bound, (along,)), (bound.arguments[along],), (direction,))[1]
     return {Quantity(along): widen(tangent)}
 
 
@@ -87,7 +94,7 @@ def dual_level(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     """``torch.autograd.forward_ad``."""
     _prepare_forward_mode()
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(bound.made[along], direction)
+        dual = forward_ad.make_dual(bound.arguments[along], direction)
         tangent = forward_ad.unpack_dual(bound(**{along: dual})).tangent
         if tangent is None:
             raise WrongResult(f"the result has no tangent along {along}")
@@ -100,10 +107,10 @@ def jvp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
     names = bound.call.differentiable
 
     def gradients(value: torch.Tensor) -> Any:
-        arguments = [value if name == along else bound.made[name] for name in names]
+        arguments = [value if name == along else bound.arguments[name] for name in names]
         return torch.func.vjp(_of(bound, names), *arguments)[1](bound.grad_output)
 
-    tangents = torch.func.jvp(gradients, (bound.made[along],), (direction,))[1]
+    tangents = torch.func.jvp(gradients, (bound.arguments[along],), (direction,))[1]
     return {Quantity(along, name): widen(tangent) for name, tangent in zip(names, tangents, strict=True)}
 
 
@@ -133,7 +140,7 @@ class InDirection:
             subject: Subject, call: Call, device: str, grad_output: np.ndarray
         ) -> dict[str, np.ndarray]:
             bound = Bound.of(subject, call, device, grad_output)
-            like = bound.made[argument]
+            like = bound.arguments[argument]
             v = to_tensor(direction, like.dtype, like.device)
             return {str(quantity): found for quantity, found in self.drive(bound, argument, v).items()}
 
@@ -172,7 +179,7 @@ def verify_second_order(
 
 def _probe(call: Call, case: Case, along: str) -> tuple[np.ndarray, np.ndarray]:
     """Where derivatives of a case are taken: a random upstream gradient, and a random direction."""
-    grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+    grad_output = upstream_gradient(call, case)
     return grad_output, direction_of(call, case, along)
 
 
@@ -182,12 +189,13 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
 
 
 def _script(finding: Finding, subject: Subject, device: str) -> str:
+    profile = "" if subject.profile == DEFAULT else f", {subject.profile.choice!r}"
     return "\n".join(
         [
             "from torch_loss_parity.cases.case import Case",
             "from torch_loss_parity.claims.modes.second_order import reproduce",
             "from torch_loss_parity.subjects import load",
-            f"reproduce(load({subject.name!r}, ()), {finding.case!r}, {device!r}, {finding.mode!r}, "
+            f"reproduce(load({subject.name!r}, (){profile}), {finding.case!r}, {device!r}, {finding.mode!r}, "
             f"{finding.quantity!r})",
         ]
     )
@@ -200,10 +208,11 @@ def reproduce(subject: Subject, case: Case, device: str, mode: str, quantity: st
     # What a double backward finds may be a derivative along another argument than it took.
     for along in call.differentiable:
         grad_output, direction = _probe(call, case, along)
-        found = driven.along(along, direction).observe(subject, call, device, grad_output)
-        if quantity in found:
-            bound = expected(call, (quantity,), grad_output, direction)[quantity]
+        results = driven.along(along, direction).observe(subject, call, device, grad_output)
+        if quantity in results:
+            bounds = expected(call, (quantity,), grad_output, direction, profile=subject.profile)
+            bound = bounds[quantity]
             print(
-                f"{mode}, {quantity}:\n{found[quantity]}\nexpected\n{bound.value}\nallowed "
+                f"{mode}, {quantity}:\n{results[quantity]}\nexpected\n{bound.value}\nallowed "
                 f"error\n{bound.total_error()}"
             )

@@ -23,29 +23,29 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
-def test_gradients_in_random_cases(operator: Operator, dtype: str, knobs: Settings, findings: Tally) -> None:
-    checks.gradients_in_random_cases(operator, dtype, knobs, findings)
+def test_gradients_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    checks.gradients_in_random_cases(operator, dtype, settings, tally)
 
 
 def test_gradients_in_every_pair_of_options(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.gradients_in_every_pair_of_options(operator, dtype, knobs, findings)
+    checks.gradients_in_every_pair_of_options(operator, dtype, settings, tally)
 
 
 def test_second_order_in_random_cases(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.second_order_in_random_cases(operator, dtype, knobs, findings)
+    checks.second_order_in_random_cases(operator, dtype, settings, tally)
 
 
 def test_second_order_in_every_pair_of_options(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    checks.second_order_in_every_pair_of_options(operator, dtype, knobs, findings)
+    checks.second_order_in_every_pair_of_options(operator, dtype, settings, tally)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         smallest = [
             pytest.param(entry, quantity, dtype, id=f"{entry.id}, {quantity}, {dtype}")
             for entry in ledger.entries_of(metafunc.config.getoption("subject"))
-            for quantity in entry.claims
+            for quantity in entry.quantities
             if Quantity.parse(quantity).along
             for dtype in entry.dtypes
         ]
@@ -65,25 +65,25 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     entry: Divergence,
     quantity: str,
     of_dtype: str,
-    knobs: Settings,
+    settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
     """Of the modes that the entry names, one breaks the bound, or there is news; where it is broken, what the
     entry says holds.
     """
-    skip_unless_in_force(entry, knobs)
+    skip_unless_in_force(entry, settings)
     call, grad_output, direction = smallest_input(entry, quantity, of_dtype)
     assert grad_output is not None, "a derivative's smallest input needs a grad_output"
     assert direction is not None, "a derivative in a direction needs one"
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
-    found = [
+    findings = [
         finding
         for along in call.differentiable
         if call.arguments[along].shape == direction.shape
         for finding in judge_modes(
-            knobs.subject,
-            knobs.device,
+            settings.subject,
+            settings.device,
             None,
             call,
             [mode.along(along, direction) for mode in modes],
@@ -94,4 +94,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         )
         if finding.quantity == quantity
     ]
-    check_divergence(entry, found, f"{quantity}, {of_dtype}", knobs, tell, diverged, explain)
+    check_divergence(entry, findings, f"{quantity}, {of_dtype}", settings, tell, diverged, explain)

@@ -19,7 +19,7 @@ from torch_loss_parity.claims.semantics import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters: list[tuple[Operator, list[str], Row | Promotion]] = []
     for operator in OPERATORS.values():
         if name == "row":
-            rows = checks.chosen(each(operator.semantics), dtypes, option("effort"))
+            rows = checks.rows_to_run(each(operator.semantics), dtypes, option("effort"))
             parameters += [(operator, asked, row) for row, asked in rows]
         else:
             parameters += [(operator, dtypes, promotion) for promotion in each(operator.promotions)]
@@ -40,12 +40,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 def test_semantics(
-    operator: Operator, dtypes: list[str], row: Row, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], row: Row, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.row_holds(operator, dtypes, knobs, findings_of, row=row)
+    checks.row_holds(operator, dtypes, settings, tally_of, row=row)
 
 
 def test_result_dtype(
-    operator: Operator, dtypes: list[str], promotion: Promotion, knobs: Settings, findings_of: TallyOf
+    operator: Operator, dtypes: list[str], promotion: Promotion, settings: Settings, tally_of: TallyOf
 ) -> None:
-    checks.result_has_the_promoted_dtype(operator, dtypes, knobs, findings_of, promotion=promotion)
+    checks.result_has_the_promoted_dtype(operator, dtypes, settings, tally_of, promotion=promotion)

@@ -14,8 +14,8 @@ import torch
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, upstream_gradient
+from torch_loss_parity.judging.judge import Finding, judge_results
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import AS_GIVEN, SINGLE
@@ -54,9 +54,9 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
     ) -> Iterator[Finding]:
         call = OPERATORS[case.operator].call(case)
         policy = policy_of(subject, case.operator, device)
-        made = tensors(call, device, requires_grad=True)
+        arguments = tensors(call, device, requires_grad=True)
         with torch.autocast(device.split(":")[0], dtype=TORCH_DTYPES[autocast_dtype]):
-            output = function_over(subject, call, made, ())()
+            output = function_over(subject, call, arguments, ())()
         allowed = {computed_dtype(call, p) for p in ([AS_GIVEN, SINGLE] if policy is None else [policy])}
         dtype = str(output.dtype).removeprefix("torch.")
         if dtype not in allowed:
@@ -64,31 +64,19 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
                 f"the result under torch.autocast has dtype {dtype}, expected {' or '.join(sorted(allowed))}"
             )
         call = replace(call, output_dtype=dtype)
-        grad_output = grad_output_of(call, output_shape(call), case.generator("grad_output"))
+        grad_output = upstream_gradient(call, case)
         wanted = call.differentiable
-        found = torch.autograd.grad(
-            output, [made[name] for name in wanted], cotangent_of(grad_output, call, device)
+        gradients = torch.autograd.grad(
+            output, [arguments[name] for name in wanted], cotangent_of(grad_output, call, device)
         )
         observed = {FORWARD: of_dtype("the result", output, dtype)}
         observed |= {
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
-            for name, g in zip(wanted, found, strict=True)
+            for name, g in zip(wanted, gradients, strict=True)
         }
-        bounds = expected(call, (FORWARD,)) | expected(call, wanted, grad_output)
         mode = f"under torch.autocast to {autocast_dtype}"
-        for quantity, result in observed.items():
-            upstream = None if quantity == FORWARD else grad_output
-            yield judge_quantity(
-                subject,
-                device,
-                case,
-                call,
-                quantity,
-                result,
-                bounds[quantity],
-                upstream,
-                certify=certify,
-                mode=mode,
-            )
+        yield from judge_results(
+            subject, device, case, call, observed, grad_output, certify=certify, mode=mode
+        )
 
     return verify

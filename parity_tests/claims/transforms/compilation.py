@@ -27,14 +27,14 @@ from torch_loss_parity.claims.transforms.compiled_calls import Program, programs
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.settings import Settings, settings
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
+from torch_loss_parity.subjects.settings import Settings
 
 # The second runs inductor's decompositions without its kernels.
 INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"
@@ -87,8 +87,8 @@ def run(
             results.append(y.sum(-1) if summed else y)
         return results, others
 
-    made = [tensors(program.given, device, requires_grad=True) for program in programs]
-    arguments = [by_position_and_name(each) for each in made]
+    leaves = [tensors(program.given, device, requires_grad=True) for program in programs]
+    arguments = [by_position_and_name(each) for each in leaves]
     torch.compiler.reset()
     try:
         with warnings.catch_warnings():
@@ -99,14 +99,14 @@ def run(
                 else torch.compile(everything, backend=backend, dynamic=dynamic, fullgraph=fullgraph)
             )
             outputs, _ = function(arguments)
-            found = iter(_differentiate(programs, made, outputs, device))
+            gradients_in_order = iter(_differentiate(programs, leaves, outputs, device))
     finally:
         torch.compiler.reset()
     results = []
     for program, output in zip(programs, outputs, strict=True):
         call = program.call
         gradients = {
-            name: of_dtype(f"{program.name}: the gradient of {name}", next(found), call.dtype)
+            name: of_dtype(f"{program.name}: the gradient of {name}", next(gradients_in_order), call.dtype)
             for name in call.differentiable
         }
         results.append(
@@ -117,13 +117,13 @@ def run(
 
 def _differentiate(
     programs: Sequence[Program],
-    made: Sequence[Mapping[str, Any]],
+    leaves: Sequence[Mapping[str, Any]],
     outputs: Sequence[torch.Tensor],
     device: str,
 ) -> Any:
     """The gradients of all programs, in one backward pass."""
     with_gradient = [i for i, program in enumerate(programs) if program.call.differentiable]
-    wanted = [made[i][name] for i in with_gradient for name in programs[i].call.differentiable]
+    wanted = [leaves[i][name] for i in with_gradient for name in programs[i].call.differentiable]
     upstream = [cotangent_of(programs[i].grad_output, programs[i].call, device) for i in with_gradient]
     return torch.autograd.grad([outputs[i] for i in with_gradient], wanted, upstream) if wanted else ()
 
@@ -139,18 +139,14 @@ def judge_programs(
     for program, observed in zip(programs, results, strict=True):
         call, where = program.call, f"in {program.name!r}"
         if program.summed:
-            bound = expected(call, (FORWARD,), function=partial(_summed, call.operator))[FORWARD]
+            function = partial(_summed, call.operator)
+            bound = expected(call, (FORWARD,), profile=subject.profile, function=function)[FORWARD]
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
             yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
             continue
-        bounds = expected(call, (FORWARD,))
-        if call.differentiable:
-            bounds |= expected(call, call.differentiable, program.grad_output)
-        for quantity, result in observed.items():
-            upstream = None if quantity == FORWARD else program.grad_output
-            finding = judge_quantity(
-                subject, device, program.case, call, quantity, result, bounds[quantity], upstream, mode=mode
-            )
+        for finding in judge_results(
+            subject, device, program.case, call, observed, program.grad_output, mode=mode
+        ):
             yield replace(finding, where=where)
 
 
@@ -162,47 +158,47 @@ def _summed(operator: str, **arguments: Any) -> Any:
 # --- both scores --------------------------------------------------------------------------------------------
 
 
-def chosen(knobs: Settings, backend: str) -> list[Program]:
+def programs_to_run(settings: Settings, backend: str) -> list[Program]:
     """The programs that a run compiles: every one in thorough effort, else the few that tell most for their
     time.
 
     Standard effort gives all of float32 to inductor, which decomposes first; of every dtype one call an
     operator is decomposed alone, and inductor gets that of bfloat16 too.
     """
-    asked = knobs.operators or OPERATORS
+    chosen = settings.operators or OPERATORS
     offered = [
         operator
         for operator in OPERATORS.values()
-        if knobs.subject.offers(operator.name) and operator.name in asked
+        if settings.subject.offers(operator.name) and operator.name in chosen
     ]
-    single = "float32" if "float32" in knobs.dtypes else knobs.dtypes[0]
-    found = []
-    for dtype in knobs.dtypes:
-        full = knobs.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
+    single = "float32" if "float32" in settings.dtypes else settings.dtypes[0]
+    programs = []
+    for dtype in settings.dtypes:
+        full = settings.effort_name == "thorough" or (dtype == single and backend == INDUCTOR)
         if full or backend == DECOMPOSED or dtype == "bfloat16":
-            found += [
+            programs += [
                 program
                 for operator in offered
-                for program in programs_of(operator, dtype, knobs.seed, first_alone=not full)
+                for program in programs_of(operator, dtype, settings.seed, first_alone=not full)
             ]
         if full:
-            found += [program for operator in offered for program in rewritten_of(operator, dtype)]
-    return found
+            programs += [program for operator in offered for program in rewritten_of(operator, dtype)]
+    return programs
 
 
-def smallest_of_ledger(knobs: Settings) -> list[tuple[Divergence, Program]]:
+def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
-    found = []
+    smallest = []
     for entry in ledger.entries():
-        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(knobs.subject.name, knobs.device):
-            for quantity, dtype in product(entry.claims, entry.dtypes):
+        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(settings.subject.name, settings.device):
+            for quantity, dtype in product(entry.quantities, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
-                found.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
-    return found
+                smallest.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
+    return smallest
 
 
-def judged(knobs: Settings, backend: str) -> tuple[list[Finding], list[str]]:
+def judge_compiled(settings: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     """The findings of everything compiled with ``backend``, and the table of eager and compiled scores.
 
     Raises
@@ -210,15 +206,15 @@ def judged(knobs: Settings, backend: str) -> tuple[list[Finding], list[str]]:
     NoCompiler
         If inductor finds no compiler.
     """
-    asked, subject, device = chosen(knobs, backend), knobs.subject, knobs.device
+    programs, subject, device = programs_to_run(settings, backend), settings.subject, settings.device
     try:
-        results = run(asked, subject, device, backend, fullgraph=subject.name in BUILTIN)
+        results = run(programs, subject, device, backend, fullgraph=subject.name in BUILTIN)
     except Exception as error:
         if any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):
             raise NoCompiler(f"inductor has no compiler: {type(error).__name__}: {error}") from error
         raise
-    compiled = list(judge_programs(asked, results, subject, device, compiled_by(backend)))
-    eager = judge_programs(asked, run(asked, subject, device, None), subject, device, "")
+    compiled = list(judge_programs(programs, results, subject, device, compiled_by(backend)))
+    eager = judge_programs(programs, run(programs, subject, device, None), subject, device, "")
     return compiled, table(scores(eager), scores(compiled))
 
 
@@ -247,7 +243,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--effort", default="standard")
     options = parser.parse_args()
-    _, lines = judged(settings("torch", options.device, ",".join(DTYPES), options.effort, 0), options.backend)
+    _, lines = judge_compiled(
+        Settings.of("torch", options.device, ",".join(DTYPES), options.effort, 0), options.backend
+    )
     print("\n".join(lines))
 
 

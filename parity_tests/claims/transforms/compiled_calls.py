@@ -5,15 +5,15 @@ have got wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import grad_output_of
-from torch_loss_parity.judging.judge import output_shape
-from torch_loss_parity.operators import OPERATORS, Gap, Operator
+from torch_loss_parity.cases.case_like import CaseLike
+from torch_loss_parity.expectation.expectation import upstream_gradient
+from torch_loss_parity.operators import Gap, Operator
 
 Rewrite = Callable[..., Any]
 
@@ -46,42 +46,34 @@ class Program:
     beside: Rewrite | None = None
 
     @classmethod
-    def of(cls, case: Case) -> Program:
-        """The plain call of a case, with its gradients."""
-        call = OPERATORS[case.operator].call(case)
-        return cls(
-            str(case),
-            call,
-            call,
-            grad_output_of(call, output_shape(call), case.generator("grad_output")),
-            case,
-        )
+    def of(cls, case: CaseLike, operator: Operator, dtype: str, **rewrite: Any) -> Program:
+        """A case of an operator, with the gradients of what is drawn.
+
+        Parameters
+        ----------
+        rewrite
+            What the compiled function does besides: ``before``, ``summed``, ``beside``.
+        """
+        given, call = case.call(operator, dtype), case.expects(operator, dtype)
+        assert isinstance(call, Call), f"{case} is refused"
+        drawn = case if isinstance(case, Case) else None
+        grad_output = upstream_gradient(call, drawn) if drawn else np.zeros(())
+        return cls(str(case), call, given, grad_output, drawn, **rewrite)
 
 
 def programs_of(operator: Operator, dtype: str, seed: int, *, first_alone: bool = False) -> list[Program]:
     """The plain calls of an operator that are compiled."""
     calls = operator.compiled
     chosen = () if isinstance(calls, Gap) else calls[: 1 if first_alone else None]
-    return [Program.of(operator.case(dtype, each.shape, each.values, each.options, seed)) for each in chosen]
+    cases = [operator.case(dtype, each.shape, each.values, each.options, seed) for each in chosen]
+    return [Program.of(case, operator, dtype) for case in cases]
 
 
 def rewritten_of(operator: Operator, dtype: str) -> list[Program]:
     """The calls of an operator behind the rewrites that compilers have got wrong."""
     if isinstance(operator.rewritten, Gap):
         return []
-    programs = []
-    for each in operator.rewritten(dtype):
-        call = Call(operator.name, each.judged, dtype, dtype)
-        given = replace(call, arguments=each.given)
-        programs.append(
-            Program(
-                each.name,
-                call,
-                given,
-                np.zeros(()),
-                before=each.before,
-                summed=each.summed,
-                beside=each.beside,
-            )
-        )
-    return programs
+    return [
+        Program.of(case, operator, dtype, before=case.before, summed=case.summed, beside=case.beside)
+        for case in operator.rewritten(dtype)
+    ]

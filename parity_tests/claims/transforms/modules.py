@@ -49,13 +49,13 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
     def constructed(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
-        made = tensors(call, device, requires_grad=True)
-        module = _build(namespace, class_of(call), call, made)
-        _check_state(module, made)
-        output = _apply(module, made)
+        arguments = tensors(call, device, requires_grad=True)
+        module = _build(namespace, class_of(call), call, arguments)
+        _check_state(module, arguments)
+        output = _apply(module, arguments)
         wanted = call.differentiable
         found = torch.autograd.grad(
-            output, [made[name] for name in wanted], cotangent_of(grad_output, call, device)
+            output, [arguments[name] for name in wanted], cotangent_of(grad_output, call, device)
         )
         gradients = {
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
@@ -66,27 +66,27 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
     def loaded(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
-        made = tensors(call, device)
+        arguments = tensors(call, device)
         blank = {
             name: torch.ones_like(value) if name in BUFFERS and value is not None else value
-            for name, value in made.items()
+            for name, value in arguments.items()
         }
         module = _build(namespace, class_of(call), call, blank)
-        module.load_state_dict(_build(namespace, class_of(call), call, made).state_dict())
-        _check_state(module, made)
-        return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
+        module.load_state_dict(_build(namespace, class_of(call), call, arguments).state_dict())
+        _check_state(module, arguments)
+        return {FORWARD: of_dtype("the result", _apply(module, arguments), call.output_dtype)}
 
     def two_dimensional(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
-        made = tensors(call, device)
+        arguments = tensors(call, device)
         name = of_images(call)
         if OPERATORS[call.operator].family.along_dim:  # the class knows which
             module = getattr(namespace, name)()
         else:
             with _expecting(FutureWarning, f"`{name}` has been deprecated"):
-                module = _build(namespace, name, call, made)
-        return {FORWARD: of_dtype("the result", _apply(module, made), call.output_dtype)}
+                module = _build(namespace, name, call, arguments)
+        return {FORWARD: of_dtype("the result", _apply(module, arguments), call.output_dtype)}
 
     def is_two_dimensional(call: Call) -> bool:
         ndim = call.arguments["input"].ndim
@@ -121,16 +121,16 @@ def _legacy(what: str, namespace: Any, average: bool | None, reduce: bool | None
     def observe(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
-        made = {name: value for name, value in tensors(call, device).items() if name != "reduction"}
-        made |= {"size_average": average, "reduce": reduce}
+        arguments = {name: value for name, value in tensors(call, device).items() if name != "reduction"}
+        arguments |= {"size_average": average, "reduce": reduce}
         with _expecting(
             UserWarning,
             f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead",
         ):
             if namespace is None:
-                output = function_over(subject, call, made, ())()
+                output = function_over(subject, call, arguments, ())()
             else:
-                output = _apply(_build(namespace, class_of(call), call, made), made)
+                output = _apply(_build(namespace, class_of(call), call, arguments), arguments)
         return {FORWARD: of_dtype("the result", output, call.output_dtype)}
 
     return Mode(
@@ -155,31 +155,31 @@ class _expecting(warnings.catch_warnings):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if error[0] is None:
-            said = [f"{warning.category.__name__}: {warning.message}" for warning in self.seen or ()]
-            if not said or not all(
-                line.startswith(f"{self.category.__name__}: {self.text}") for line in said
+            warnings_seen = [f"{warning.category.__name__}: {warning.message}" for warning in self.seen or ()]
+            if not warnings_seen or not all(
+                line.startswith(f"{self.category.__name__}: {self.text}") for line in warnings_seen
             ):
-                raise WrongResult(f"expected the warning {self.text!r}, got {said or 'none'}")
+                raise WrongResult(f"expected the warning {self.text!r}, got {warnings_seen or 'none'}")
 
 
 def _offered(call: Call) -> bool:
     return call.arguments.get("dtype") is None  # Softmax and LogSoftmax know no dtype
 
 
-def _build(namespace: Any, name: str, call: Call, made: Mapping[str, Any]) -> Any:
-    _, named = by_position_and_name(made)
+def _build(namespace: Any, name: str, call: Call, arguments: Mapping[str, Any]) -> Any:
+    _, named = by_position_and_name(arguments)
     return getattr(namespace, name)(**{name: value for name, value in named.items() if name != "dtype"})
 
 
-def _apply(module: Any, made: Mapping[str, Any]) -> torch.Tensor:
-    positional, _ = by_position_and_name(made)
+def _apply(module: Any, arguments: Mapping[str, Any]) -> torch.Tensor:
+    positional, _ = by_position_and_name(arguments)
     return module(*positional)
 
 
-def _check_state(module: Any, made: Mapping[str, Any]) -> None:
+def _check_state(module: Any, arguments: Mapping[str, Any]) -> None:
     """The state_dict holds the weights, to the bit, and nothing else."""
     state = module.state_dict()
-    wanted = {name: made[name] for name in BUFFERS if made.get(name) is not None}
+    wanted = {name: arguments[name] for name in BUFFERS if arguments.get(name) is not None}
     if set(state) != set(wanted) or not all(
         torch.equal(state[name], value) for name, value in wanted.items()
     ):

@@ -19,7 +19,7 @@ import pytest
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.smallest_inputs import (
     check_divergence,
-    judged,
+    judge_smallest_input,
     skip_unless_in_force,
     smallest_input,
 )
@@ -37,7 +37,7 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
 from torch_loss_parity.operators.facets import REFUSED
 from torch_loss_parity.operators.sampling import EFFORTS, grid
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.subjects.settings import Settings
 
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
 # pytorch#90916 and #105736: an ignored target that is no class reached the gather, and vmap dropped
@@ -55,14 +55,14 @@ IGNORED: tuple[Mapping[str, Any], ...] = (
 
 
 def small_cases(
-    operator: Operator, dtype: str, knobs: Settings, every: int, first: int = 0
+    operator: Operator, dtype: str, settings: Settings, every: int, first: int = 0
 ) -> Iterator[Case]:
     """Cases in which pairs of options meet, of small shapes: one of ``every``, another for each dtype; in
     quick effort a single one.
     """
     shapes = operator.family.mapped
-    rows = list(grid(operator, dtype, EFFORTS["quick"], knobs.seed))
-    step = {"quick": len(rows), "standard": every, "thorough": 1}[knobs.effort_name]
+    rows = list(grid(operator, dtype, EFFORTS["quick"], settings.seed))
+    step = {"quick": len(rows), "standard": every, "thorough": 1}[settings.effort_name]
     for number, row in list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]:
         yield operator.case(dtype, shapes[number % len(shapes)], row.values, row.option, row.seed)
 
@@ -77,8 +77,8 @@ def subsets(operator: Operator, case: Case, used: Counter[tuple[str, ...]]) -> t
     return chosen
 
 
-def not_in_quick(knobs: Settings, what: str) -> None:
-    if knobs.effort_name == "quick":
+def not_in_quick(settings: Settings, what: str) -> None:
+    if settings.effort_name == "quick":
         pytest.skip(f"quick effort leaves out {what}")
 
 
@@ -91,94 +91,94 @@ def sentence(what: str, names: tuple[str, ...], case: Case) -> str:
 
 
 def test_each_slice_of_a_mapped_call_is_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
         used: Counter[tuple[str, ...]] = Counter()
-        for number, case in enumerate(small_cases(operator, dtype, knobs, 2)):
+        for number, case in enumerate(small_cases(operator, dtype, settings, 2)):
             names = subsets(operator, case, used)
             yield Attempt(
                 sentence("vmap", names, case), case, transforms.verify_vmap(names, *DIMS[number % len(DIMS)])
             )
-        empty = operator.case(dtype, (0, 5), next(iter(operator.values)), {}, knobs.seed)
+        empty = operator.case(dtype, (0, 5), next(iter(operator.values)), {}, settings.seed)
         names = arrays_of(operator.call(empty))
         yield Attempt(sentence("vmap of nothing", names, empty), empty, transforms.verify_vmap(names))
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 def test_each_slice_mapped_twice_is_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    not_in_quick(knobs, "vmap of vmap")
+    not_in_quick(settings, "vmap of vmap")
 
     def attempts() -> Iterator[Attempt]:
-        for case in small_cases(operator, dtype, knobs, 12):
+        for case in small_cases(operator, dtype, settings, 12):
             names = arrays_of(operator.call(case))
             yield Attempt(sentence("vmap of vmap", names, case), case, transforms.verify_nested_vmap(names))
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 def test_the_gradient_of_each_sample_is_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
         used: Counter[tuple[str, ...]] = Counter()
-        for case in small_cases(operator, dtype, knobs, 3, first=1):
+        for case in small_cases(operator, dtype, settings, 3, first=1):
             names = subsets(operator, case, used)
             yield Attempt(
                 sentence("vmap of grad", names, case), case, transforms.verify_per_sample_gradients(names)
             )
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 @pytest.mark.parametrize("index", IGNORE_INDEX.values(), ids=IGNORE_INDEX)
 @pytest.mark.parametrize("operator", WITH_IGNORED, ids=lambda operator: operator.name)
 def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
-    operator: Operator, dtype: str, index: int, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, index: int, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
-        for number, chosen in enumerate(IGNORED[: 1 if knobs.effort_name == "quick" else None]):
+        for number, chosen in enumerate(IGNORED[: 1 if settings.effort_name == "quick" else None]):
             values = list(operator.values)[number % len(operator.values)]
             options = {name: value for name, value in chosen.items() if name in operator.options} | {
                 "ignore_index": index
             }
-            case = operator.case(dtype, (4, 5), values, options, knobs.seed + number)
+            case = operator.case(dtype, (4, 5), values, options, settings.seed + number)
             verify = transforms.verify_per_sample_gradients if number == 0 else transforms.verify_vmap
             what = "vmap of grad" if number == 0 else "vmap"
             yield Attempt(sentence(what, ("input", "target"), case), case, verify(("input", "target")))
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 # --- torch.func and the modes without a graph ---------------------------------------------------------------
 
 
 def test_functions_of_torch_func_are_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
-        for case in small_cases(operator, dtype, knobs, 4):
+        for case in small_cases(operator, dtype, settings, 4):
             yield Attempt(str(case), case, verify_in_modes(transforms.FUNCTION_MODES))
             if case.option.get("reduction", "none") != "none":
                 yield Attempt(f"grad: {case}", case, transforms.verify_grad)
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 def test_each_row_of_the_jacobian_is_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
-        for case in small_cases(operator, dtype, knobs, 8, first=2):
-            shape = (1, 4) if knobs.effort_name == "quick" else (2, 4)
+        for case in small_cases(operator, dtype, settings, 8, first=2):
+            shape = (1, 4) if settings.effort_name == "quick" else (2, 4)
             options = {**case.option, "reduction": "none"} if "reduction" in case.option else case.option
             unreduced = operator.case(dtype, shape, case.values, options, case.seed)
             yield Attempt(f"jacrev: {unreduced}", unreduced, transforms.verify_jacobian)
 
-    check_attempts(attempts(), knobs, findings)
+    check_attempts(attempts(), settings, tally)
 
 
 # --- autocast -----------------------------------------------------------------------------------------------
@@ -186,35 +186,35 @@ def test_each_row_of_the_jacobian_is_right(
 
 @pytest.mark.parametrize("autocast_dtype", HALF)
 def test_autocast_computes_in_the_dtype_of_the_table(
-    operator: Operator, dtype: str, autocast_dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, autocast_dtype: str, settings: Settings, tally: Tally
 ) -> None:
     if autocast_dtype == "float16":
-        not_in_quick(knobs, "autocast to float16")
-    cases = small_cases(operator, dtype, knobs, 8, first=HALF.index(autocast_dtype))
-    if policy_of(knobs.subject, operator.name, knobs.device) == REFUSED:
+        not_in_quick(settings, "autocast to float16")
+    cases = small_cases(operator, dtype, settings, 8, first=HALF.index(autocast_dtype))
+    if policy_of(settings.subject, operator.name, settings.device) == REFUSED:
         for case in cases:
             with pytest.raises(RuntimeError, match="unsafe to autocast"):
-                list(verify_under_autocast(autocast_dtype)(knobs.subject, case, knobs.device))
-            findings.count()
+                list(verify_under_autocast(autocast_dtype)(settings.subject, case, settings.device))
+            tally.count()
         return
     verify = verify_under_autocast(autocast_dtype)
     check_attempts(
-        (Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), knobs, findings
+        (Attempt(f"autocast to {autocast_dtype}: {case}", case, verify) for case in cases), settings, tally
     )
 
 
 # --- torch.nn -----------------------------------------------------------------------------------------------
 
 
-def of_torch_alone(knobs: Settings, what: str) -> None:
-    if knobs.subject.name not in ("torch", "torch.nn"):
-        pytest.skip(f"{what} belong to torch; the subject is {knobs.subject.name}")
+def of_torch_alone(settings: Settings, what: str) -> None:
+    if settings.subject.name not in ("torch", "torch.nn"):
+        pytest.skip(f"{what} belong to torch; the subject is {settings.subject.name}")
 
 
 def test_the_modules_of_torch_nn_are_right(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    of_torch_alone(knobs, "the modules of torch.nn")
+    of_torch_alone(settings, "the modules of torch.nn")
     if isinstance(operator.modules, Gap):
         pytest.skip(f"{operator.name}: {operator.modules.why}")
     of_images = operator.modules.of_images
@@ -223,11 +223,11 @@ def test_the_modules_of_torch_nn_are_right(
         (2, 4, 3, 1),
         next(iter(operator.values)),
         {"dim": 1} if operator.family.along_dim and not isinstance(of_images, Gap) else {},
-        knobs.seed,
+        settings.seed,
     )
-    cases = [images, *small_cases(operator, dtype, knobs, 4, first=3)]
+    cases = [images, *small_cases(operator, dtype, settings, 4, first=3)]
     verify = verify_in_modes(modules.module_modes())
-    check_attempts((Attempt(f"module: {case}", case, verify) for case in cases), knobs, findings)
+    check_attempts((Attempt(f"module: {case}", case, verify) for case in cases), settings, tally)
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_the_modules_of_torch_nn_are_right(
     ids=lambda operator: operator.name,
 )
 def test_size_average_and_reduce_warn_and_mean_a_reduction(
-    operator: Operator, dtype: str, knobs: Settings, findings: Tally
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    of_torch_alone(knobs, "size_average and reduce")
+    of_torch_alone(settings, "size_average and reduce")
     verify, values = verify_in_modes(modules.legacy_modes()), list(operator.values)
     weighted = {"weight": operator.options["weight"][1]} if "weight" in operator.options else {}
     cases = [
@@ -247,12 +247,12 @@ def test_size_average_and_reduce_warn_and_mean_a_reduction(
             (4, 5),
             values[number % len(values)],
             {"reduction": reduction, **weighted},
-            knobs.seed,
+            settings.seed,
         )
-        for number, reduction in enumerate(REDUCTION[: 1 if knobs.effort_name == "quick" else None])
+        for number, reduction in enumerate(REDUCTION[: 1 if settings.effort_name == "quick" else None])
     ]
     check_attempts(
-        (Attempt(f"size_average and reduce: {case}", case, verify) for case in cases), knobs, findings
+        (Attempt(f"size_average and reduce: {case}", case, verify) for case in cases), settings, tally
     )
 
 
@@ -264,27 +264,27 @@ def test_size_average_and_reduce_warn_and_mean_a_reduction(
 @pytest.mark.parametrize(
     "backend", compilation.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_")
 )
-def test_compiled_results_are_right(backend: str, knobs: Settings, request: pytest.FixtureRequest) -> None:
-    if knobs.subject.name == "reference":
+def test_compiled_results_are_right(backend: str, settings: Settings, request: pytest.FixtureRequest) -> None:
+    if settings.subject.name == "reference":
         pytest.skip(
             "not offered: the reference checks the values of its arguments, which a compiler does not know"
         )
-    if knobs.subject.name == "torch.compile":
+    if settings.subject.name == "torch.compile":
         pytest.skip("torch.compile is the subject: every test compiles it")
-    not_in_quick(knobs, "torch.compile")
-    offered = [operator for operator in OPERATORS.values() if knobs.subject.offers(operator.name)]
+    not_in_quick(settings, "torch.compile")
+    offered = [operator for operator in OPERATORS.values() if settings.subject.offers(operator.name)]
     tallies = {
         (operator.name, dtype): Tally(operator.name, dtype, CLAIM)
         for operator in offered
-        for dtype in knobs.dtypes
+        for dtype in settings.dtypes
     }
     try:
-        compiled, table = compilation.judged(knobs, backend)
+        compiled, table = compilation.judge_compiled(settings, backend)
         for finding in compiled:
             tallies[finding.call.operator, finding.call.dtype].add(finding)
         request.node.user_properties.append(("eager and compiled", table))
         failures = [
-            explain(finding, knobs.subject, knobs.device)
+            explain(finding, settings.subject, settings.device)
             for finding in compiled
             if not finding.verdict.passes
         ]
@@ -306,7 +306,7 @@ UNDER_VJP = [
     (entry, quantity, dtype)
     for entry in ledger.entries()
     if transforms.VJP in entry.modes
-    for quantity in entry.claims
+    for quantity in entry.quantities
     for dtype in entry.dtypes
 ]
 
@@ -320,33 +320,35 @@ def test_the_smallest_input_diverges_under_vjp_as_the_ledger_says(
     entry: ledger.Divergence,
     quantity: str,
     of_dtype: str,
-    knobs: Settings,
+    settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
 ) -> None:
-    skip_unless_in_force(entry, knobs)
+    skip_unless_in_force(entry, settings)
     call, grad_output, _ = smallest_input(entry, quantity, of_dtype)
-    asked = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
+    differentiated = replace(call, differentiable=("input",) if quantity == FORWARD else (quantity,))
     observed = transforms.under_vjp(
-        knobs.subject, asked, knobs.device, np.ones(1) if grad_output is None else grad_output
+        settings.subject, differentiated, settings.device, np.ones(1) if grad_output is None else grad_output
     )[quantity]
-    finding = judged(entry, call, quantity, observed, grad_output, knobs, transforms.VJP)
+    finding = judge_smallest_input(entry, call, quantity, observed, grad_output, settings, transforms.VJP)
     place = f"{transforms.VJP}: {quantity}, {of_dtype}"
-    check_divergence(entry, [finding], place, knobs, tell, diverged)
+    check_divergence(entry, [finding], place, settings, tell, diverged)
 
 
 def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
-    knobs: Settings, tell: Callable[[News], None], diverged: Callable[[str], None]
+    settings: Settings, tell: Callable[[News], None], diverged: Callable[[str], None]
 ) -> None:
-    not_in_quick(knobs, "torch.compile")
-    found = compilation.smallest_of_ledger(knobs)
-    if not found:
-        pytest.skip(f"no entry about torch.compile speaks of {knobs.subject.name} on {knobs.device}")
-    programs = [program for _, program in found]
-    results = compilation.run(programs, knobs.subject, knobs.device, compilation.DECOMPOSED)
+    not_in_quick(settings, "torch.compile")
+    smallest = compilation.smallest_of_ledger(settings)
+    if not smallest:
+        pytest.skip(f"no entry about torch.compile speaks of {settings.subject.name} on {settings.device}")
+    programs = [program for _, program in smallest]
+    results = compilation.run(programs, settings.subject, settings.device, compilation.DECOMPOSED)
     mode = compilation.compiled_by(compilation.DECOMPOSED)
-    for (entry, program), result in zip(found, results, strict=True):
-        for finding in compilation.judge_programs([program], [result], knobs.subject, knobs.device, mode):
-            if finding.quantity in entry.claims:
+    for (entry, program), result in zip(smallest, results, strict=True):
+        for finding in compilation.judge_programs(
+            [program], [result], settings.subject, settings.device, mode
+        ):
+            if finding.quantity in entry.quantities:
                 place = f"{mode}: {finding.quantity}, {program.call.dtype}"
-                check_divergence(entry, [finding], place, knobs, tell, diverged)
+                check_divergence(entry, [finding], place, settings, tell, diverged)

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch_loss_parity.cases.case import Case
+from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN, Verify, findings_of
+from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.ledger import ledger, verified
-from torch_loss_parity.settings import Settings
+from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.declined import reason_of
+from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "transforms"
 
@@ -26,8 +27,19 @@ class Attempt:
     case: Case
     verify: Verify
 
+    def __str__(self) -> str:
+        return self.sentence
 
-def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -> None:
+    def call(self, operator: Operator, dtype: str) -> Call:
+        """The call of the case, which the transform is applied to."""
+        return self.case.call(operator, dtype)
+
+    def expects(self, operator: Operator, dtype: str) -> Call:
+        """The same call: each part of what is computed at once is as right as a plain one."""
+        return self.case.expects(operator, dtype)
+
+
+def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally) -> None:
     """Judge every attempt and fail with all that is wrong.
 
     An exception is a failure that the ledger may explain as a shortfall; one that it explains and that does
@@ -36,32 +48,24 @@ def check_attempts(attempts: Iterable[Attempt], knobs: Settings, tally: Tally) -
     failures = []
     for attempt in attempts:
         case = attempt.case
-        known = ledger.shortfall(
-            knobs.subject.name, knobs.device, CLAIM, case.operator, case.dtype, attempt.sentence
-        )
+        sentence = Sentence.of(attempt, case.dtype, claim=CLAIM, operator=case.operator, settings=settings)
         try:
-            found = findings_of(case, attempt.verify, knobs, tally)
+            findings = findings_of(case, attempt.verify, settings, tally)
         except Exception as error:
-            if knobs.subject.declines(error):
+            if settings.subject.declines(error):
                 tally.decline(reason_of(error))
                 continue
-            tally.count(passes=known is not None)
-            if known is not None:
-                tally.diverge(known.id)
-            else:
-                name = f"{case.operator} of {knobs.subject.name} on {knobs.device}, {case.dtype}"
-                failures.append(
-                    f"{name}, {attempt.sentence}: {type(error).__name__}: {error}\n  case      {case}"
-                )
+            tally.count(passes=sentence.shortfall is not None)
+            sentence.count(f"{type(error).__name__}: {error}", tally)
+            if sentence.shortfall is None:
+                name = f"{case.operator} of {settings.subject.name} on {settings.device}, {case.dtype}"
+                failures.append(f"{name}, {attempt}: {type(error).__name__}: {error}\n  case      {case}")
             continue
-        if known is not None:
-            tally.tell(
-                verified.no_longer_falls_short(
-                    known.id, case.operator, case.dtype, attempt.sentence, knobs.device
-                )
-            )
+        sentence.count("", tally)
         failures += [
-            explain(finding, knobs.subject, knobs.device) for finding in found if not finding.verdict.passes
+            explain(finding, settings.subject, settings.device)
+            for finding in findings
+            if not finding.verdict.passes
         ]
     assert tally.cases or tally.declined, "no case was run"
     if failures:

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import FORWARD, expected, grad_output_of
-from torch_loss_parity.judging.judge import Finding, judge_quantity, output_shape
+from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import (
     WrongResult,
@@ -72,10 +71,10 @@ def arrays_of(call: Call) -> tuple[str, ...]:
 
 def batch(case: Case, names: Sequence[str], count: int = SLICES) -> list[Call]:
     """Calls that differ in the arguments ``names`` alone; every other argument is the first one's."""
-    drawn = [OPERATORS[case.operator].call(replace(case, seed=case.seed + APART * i)) for i in range(count)]
+    calls = [OPERATORS[case.operator].call(replace(case, seed=case.seed + APART * i)) for i in range(count)]
     return [
-        replace(drawn[0], arguments={**drawn[0].arguments, **{name: call.arguments[name] for name in names}})
-        for call in drawn
+        replace(calls[0], arguments={**calls[0].arguments, **{name: call.arguments[name] for name in names}})
+        for call in calls
     ]
 
 
@@ -86,10 +85,10 @@ def verify_vmap(names: Sequence[str], in_dim: int = 0, out_dim: int = 0) -> Veri
         subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
     ) -> Iterator[Finding]:
         calls = batch(case, names)
-        made = [tensors(call, device) for call in calls]
-        stacked = [torch.stack([each[name] for each in made], in_dim) for name in names]
+        arguments = [tensors(call, device) for call in calls]
+        stacked = [torch.stack([each[name] for each in arguments], in_dim) for name in names]
         mapped = torch.func.vmap(
-            function_over(subject, calls[0], made[0], names), in_dims=in_dim, out_dims=out_dim
+            function_over(subject, calls[0], arguments[0], names), in_dims=in_dim, out_dims=out_dim
         )
         output = mapped(*stacked).movedim(out_dim, 0)
         where = f"over {'+'.join(names)}, in_dims={in_dim}, out_dims={out_dim}"
@@ -111,12 +110,14 @@ def verify_nested_vmap(names: Sequence[str]) -> Verify:
             replace(call, arguments={**call.arguments, "input": x})
             for call, x in zip(rows, inputs, strict=True)
         ]
-        made = [tensors(call, device) for call in calls]
-        stacked = [torch.stack([each[name] for each in made[::inner]]) for name in names if name != "input"]
-        both = torch.stack([each["input"] for each in made])
+        arguments = [tensors(call, device) for call in calls]
+        stacked = [
+            torch.stack([each[name] for each in arguments[::inner]]) for name in names if name != "input"
+        ]
+        both = torch.stack([each["input"] for each in arguments])
         both = both.reshape(outer, inner, *both.shape[1:]).movedim(1, -1)
         order = ("input", *(name for name in names if name != "input"))
-        function = function_over(subject, calls[0], made[0], order)
+        function = function_over(subject, calls[0], arguments[0], order)
         once = torch.func.vmap(function, in_dims=(-1, *(None for _ in stacked)))
         output = torch.func.vmap(once)(both, *stacked).flatten(0, 1)
         yield from _judge_slices(subject, device, case, calls, {FORWARD: output}, None, "twice", certify)
@@ -133,21 +134,23 @@ def verify_per_sample_gradients(names: Sequence[str]) -> Verify:
         subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
     ) -> Iterator[Finding]:
         calls = batch(case, names)
-        made = [tensors(call, device) for call in calls]
+        arguments = [tensors(call, device) for call in calls]
         upstream = [upstream_of(call, case, i) for i, call in enumerate(calls)]
         wanted = calls[0].differentiable
-        closed = {name: value for name, value in made[0].items() if name not in names}
+        closed = {name: value for name, value in arguments[0].items() if name not in names}
 
         def sample_gradients(
             mapped: dict[str, torch.Tensor], cotangent: torch.Tensor
         ) -> tuple[torch.Tensor, ...]:
             return _pull_back(subject, calls[0], {**closed, **mapped}, cotangent)
 
-        stacked = {name: torch.stack([each[name] for each in made]) for name in names}
-        found = torch.func.vmap(sample_gradients)(stacked, cotangent_of(np.stack(upstream), calls[0], device))
+        stacked = {name: torch.stack([each[name] for each in arguments]) for name in names}
+        gradients = torch.func.vmap(sample_gradients)(
+            stacked, cotangent_of(np.stack(upstream), calls[0], device)
+        )
         where = f"over {'+'.join(names)}"
         yield from _judge_slices(
-            subject, device, case, calls, dict(zip(wanted, found, strict=True)), upstream, where, certify
+            subject, device, case, calls, dict(zip(wanted, gradients, strict=True)), upstream, where, certify
         )
 
     return verify
@@ -193,26 +196,15 @@ def _judge_slices(
             raise WrongResult(f"{quantity} of {len(calls)} slices has {len(result)}")
     for i, call in enumerate(calls):
         grad_output = None if upstream is None else upstream[i]
-        bounds = expected(call, tuple(results), grad_output)
-        for quantity, result in results.items():
-            observed = widen(result[i])
-            finding = judge_quantity(
-                subject,
-                device,
-                case,
-                call,
-                quantity,
-                observed,
-                bounds[quantity],
-                grad_output,
-                certify=certify and not i,
-                mode=mode,
-            )
-            alone = "" if finding.verdict.passes else _alone(subject, device, finding, bounds[quantity])
+        observed = {quantity: widen(result[i]) for quantity, result in results.items()}
+        for finding in judge_results(
+            subject, device, case, call, observed, grad_output, certify=certify and not i, mode=mode
+        ):
+            alone = "" if finding.verdict.passes else _alone(subject, device, finding)
             yield replace(finding, where=f"{where}, in slice {i} of {len(calls)}{alone}")
 
 
-def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> str:
+def _alone(subject: Subject, device: str, finding: Finding) -> str:
     """What a loop over plain calls gives for a slice that is wrong: whose fault it is."""
     try:
         if finding.grad_output is None:
@@ -221,8 +213,8 @@ def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> s
             observed = gradients(subject, finding.call, device, finding.grad_output)[finding.quantity]
     except Exception as error:
         return f" (a plain call of the slice raises {type(error).__name__}: {error})"
-    plain = judge_quantity(
-        subject, device, None, finding.call, finding.quantity, observed, bound, finding.grad_output
+    (plain,) = judge_results(
+        subject, device, None, finding.call, {finding.quantity: observed}, finding.grad_output
     )
     return f" (a plain call of the slice is {'right' if plain.verdict.passes else 'wrong too'})"
 
@@ -232,13 +224,13 @@ def _alone(subject: Subject, device: str, finding: Finding, bound: Rounded) -> s
 
 def under_vjp(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The result and its gradients by `torch.func.vjp`."""
-    made = tensors(call, device)
-    function = function_over(subject, call, made, call.differentiable)
-    pulled: Any = torch.func.vjp(function, *(made[name] for name in call.differentiable))
+    arguments = tensors(call, device)
+    function = function_over(subject, call, arguments, call.differentiable)
+    pulled: Any = torch.func.vjp(function, *(arguments[name] for name in call.differentiable))
     output, pull_back = pulled
-    found = pull_back(cotangent_of(grad_output, call, device))
+    gradients = pull_back(cotangent_of(grad_output, call, device))
     results = {
-        name: of_dtype(name, g, call.dtype) for name, g in zip(call.differentiable, found, strict=True)
+        name: of_dtype(name, g, call.dtype) for name, g in zip(call.differentiable, gradients, strict=True)
     }
     return {FORWARD: of_dtype("the result", output, call.output_dtype), **results}
 
@@ -249,9 +241,9 @@ def _without_graph(
     def observe(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
-        made = tensors(call, device, requires_grad=True)
+        arguments = tensors(call, device, requires_grad=True)
         with guard():
-            output = function_over(subject, call, made, ())()
+            output = function_over(subject, call, arguments, ())()
         if is_wrong(output):
             raise WrongResult(f"the result under {guard.__name__} records a graph")
         return {FORWARD: of_dtype("the result", output, call.output_dtype)}
@@ -274,14 +266,12 @@ def verify_grad(
 ) -> Iterator[Finding]:
     """Judge `torch.func.grad` of a reduced loss, for each differentiable argument."""
     call = OPERATORS[case.operator].call(case)
-    found = _pull_back(subject, call, tensors(call, device), torch.ones(()))
-    one = np.ones(())
-    bounds = expected(call, call.differentiable, one)
-    for quantity, gradient in zip(call.differentiable, found, strict=True):
-        observed = of_dtype(quantity, gradient, call.dtype)
-        yield judge_quantity(
-            subject, device, case, call, quantity, observed, bounds[quantity], one, certify=certify, mode=GRAD
-        )
+    gradients = _pull_back(subject, call, tensors(call, device), torch.ones(()))
+    observed = {
+        name: of_dtype(name, gradient, call.dtype)
+        for name, gradient in zip(call.differentiable, gradients, strict=True)
+    }
+    yield from judge_results(subject, device, case, call, observed, np.ones(()), certify=certify, mode=GRAD)
 
 
 def verify_jacobian(
@@ -289,28 +279,17 @@ def verify_jacobian(
 ) -> Iterator[Finding]:
     """Judge each row of `torch.func.jacrev` against the derivative for a one-hot upstream gradient."""
     call = OPERATORS[case.operator].call(case)
-    made, wanted, shape = tensors(call, device), call.differentiable, output_shape(call)
-    function = function_over(subject, call, made, wanted)
-    found = torch.func.jacrev(function, argnums=tuple(range(len(wanted))))(*(made[name] for name in wanted))
+    arguments, wanted, shape = tensors(call, device), call.differentiable, output_shape(call)
+    function = function_over(subject, call, arguments, wanted)
+    in_order = torch.func.jacrev(function, argnums=tuple(range(len(wanted))))(
+        *(arguments[name] for name in wanted)
+    )
     jacobians = {
-        name: of_dtype(name, jacobian, call.dtype) for name, jacobian in zip(wanted, found, strict=True)
+        name: of_dtype(name, jacobian, call.dtype) for name, jacobian in zip(wanted, in_order, strict=True)
     }
     for index in np.ndindex(*shape):
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
-        bounds = expected(call, wanted, one_hot)
-        for quantity, jacobian in jacobians.items():
-            row = jacobian[index]
-            finding = judge_quantity(
-                subject,
-                device,
-                case,
-                call,
-                quantity,
-                row,
-                bounds[quantity],
-                one_hot,
-                certify=certify,
-                mode=JACREV,
-            )
+        row = {name: jacobian[index] for name, jacobian in jacobians.items()}
+        for finding in judge_results(subject, device, case, call, row, one_hot, certify=certify, mode=JACREV):
             yield replace(finding, where=f"in row {list(index)}")

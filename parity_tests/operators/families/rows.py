@@ -81,7 +81,7 @@ def draw_input(case: Case) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(drawn.reshape(*kept, *row), range(len(shape)), moved))
 
 
-def settle(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
+def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
     """Dimensions that the shape has, each of them once."""
     dims = max(len(shape), 1)
 

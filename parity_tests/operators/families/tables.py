@@ -44,11 +44,11 @@ def mixed(*named: tuple[str, str, Options]) -> Mapping[str, list[Options]]:
     """Options by the dtype of the case: (dtypes of the case, the option that names the other dtype, options
     besides).
     """
-    made: dict[str, list[Options]] = {}
+    by_dtype: dict[str, list[Options]] = {}
     for cases, other, options in named:
         argument, dtype = other.split("=")
         for dtype_of_case in cases.split(","):
-            made.setdefault(dtype_of_case, []).extend(
+            by_dtype.setdefault(dtype_of_case, []).extend(
                 {f"{argument}_dtype": dtype, **options, **reduced} for reduced in REDUCED
             )
-    return made
+    return by_dtype

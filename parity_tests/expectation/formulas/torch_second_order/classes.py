@@ -1,0 +1,82 @@
+"""Second derivatives of cross_entropy as torch evaluates them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_loss_parity.expectation.formulas.torch_second_order.rows import logsumexp_jvp
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.reference.arguments import class_dim, namespace
+from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
+from torch_loss_parity.reference.ways.class_products import (
+    cross_entropy_of_log_probabilities,
+    cross_entropy_of_log_probabilities_backward,
+    through_log_softmax,
+)
+from torch_loss_parity.reference.ways.rows import log_softmax_textbook
+
+
+def cross_entropy_double_backward(
+    quantity: Quantity,
+    direction: Any,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The log-probabilities as in `log_softmax_double_backward`; what is linear in them in torch's order,
+    `cross_entropy_in_order`.
+    """
+    xp, dim = namespace(input=input), class_dim(input)
+    y = log_softmax_textbook(input, dim)
+    options = (ignore_index, reduction, label_smoothing)
+    if quantity.along != "input":
+        return _cross_entropy_along(quantity, direction, grad_output, Dual(y), target, weight, *options)
+    p = xp.exp(y)
+    if quantity.of == "input":
+        grad_y = cross_entropy_of_log_probabilities_backward(grad_output, y, target, weight, *options).input
+        c = -xp.sum(grad_y, axis=dim, keepdims=True) * p * direction
+        return c - p * xp.sum(c, axis=dim, keepdims=True)
+    tangent = direction - xp.sum(direction * p, axis=dim, keepdims=True)
+    return _cross_entropy_along(quantity, direction, grad_output, Dual(y, tangent), target, weight, *options)
+
+
+def cross_entropy_jvp(
+    quantity: Quantity,
+    direction: Any,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The log-probabilities as in `log_softmax_jvp`; what is linear in them in torch's order,
+    `cross_entropy_in_order`.
+    """
+    xp, dim = namespace(input=input), class_dim(input)
+    y = Dual(
+        log_softmax_textbook(input, dim),
+        direction - logsumexp_jvp(xp, input, direction, dim) if quantity.along == "input" else None,
+    )
+    return _cross_entropy_along(
+        quantity, direction, grad_output, y, target, weight, ignore_index, reduction, label_smoothing
+    )
+
+
+def _cross_entropy_along(
+    quantity: Quantity, direction: Any, grad_output: Any, y: Dual, target: Any, weight: Any, *options: Any
+) -> Any:
+    """The quantity, once the log-probabilities and their derivative are known."""
+    target = Dual(target, direction if quantity.along == "target" else None)
+    weight = weight if weight is None else Dual(weight, direction if quantity.along == "weight" else None)
+    if not quantity.of:
+        return tangent_of(cross_entropy_of_log_probabilities(y, target, weight, *options))
+    gradients = cross_entropy_of_log_probabilities_backward(Dual(grad_output), y, target, weight, *options)
+    if quantity.of != "input":
+        return tangent_of(getattr(gradients, quantity.of))
+    return tangent_of(through_log_softmax(namespace(y=y).exp(y), gradients.input))

@@ -1,0 +1,100 @@
+"""Right kernels that are compositions of torch's own functions, and differentiated by autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from torch_loss_parity.faults.right.definition import bound, prepared, refuse
+from torch_loss_parity.faults.right.record import TEXTBOOK, composed, whole
+from torch_loss_parity.reference.arguments import class_dim
+
+Tensor = torch.Tensor
+
+
+def target_of_rows(input: Tensor, target: Tensor) -> Tensor:
+    """The target, of a single row a number: of shape (1,) F.cross_entropy does not smooth it."""
+    return target.reshape(()) if input.ndim == 1 and not target.is_floating_point() else target
+
+
+@composed("softmax", ships="well known: F.log_softmax(x).exp()", grade=TEXTBOOK)
+def softmax_is_exp_of_log_softmax(input: Tensor, dim: int) -> Tensor:
+    """exp(log_softmax(x)), differentiated by autograd."""
+    return F.log_softmax(input, dim).exp()
+
+
+@composed("log_softmax", ships="pytorch/pytorch: torch.distributions.Categorical", grade=None)
+def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
+    """x - torch.logsumexp(x), differentiated by autograd."""
+    if not input.numel():
+        return input.clone()
+    return input - torch.logsumexp(input, dim, keepdim=input.ndim > 0)
+
+
+@composed(
+    "cross_entropy", ships="huggingface/transformers: logits.float(), then F.cross_entropy", grade=TEXTBOOK
+)
+def cross_entropy_is_torch_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+    """F.cross_entropy of logits that were widened to float32."""
+    return F.cross_entropy(input, target_of_rows(input, target), **options)
+
+
+@whole(
+    "cross_entropy",
+    ships="Dao-AILab/flash-attention: cross_entropy_loss returns float32",
+    grade=TEXTBOOK,
+    dtypes=("float32", "float64"),
+)
+def loss_of_half_precision_is_float32(*positional: Any, **named: Any) -> Tensor:
+    """The loss of half precision is not rounded to it: another result than torch's, which a kernel has to
+    promise, so that it is put under test in float32 and float64 alone.
+    """
+    arguments = bound("cross_entropy", *positional, **named)
+    refuse("cross_entropy", arguments)
+    ready = prepared("cross_entropy", arguments)
+    return F.cross_entropy(**{**ready, "target": target_of_rows(ready["input"], ready["target"])})
+
+
+@composed("cross_entropy", ships="pytorch/pytorch: nll_loss of log_softmax, as documented", grade=TEXTBOOK)
+def cross_entropy_is_nll_loss_of_log_softmax(
+    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    """F.nll_loss(F.log_softmax(x)), where there is neither smoothing nor a probability."""
+    target = target_of_rows(input, target)
+    if label_smoothing or target.is_floating_point():
+        return F.cross_entropy(input, target, weight, None, ignore_index, None, reduction, label_smoothing)
+    return F.nll_loss(
+        F.log_softmax(input, class_dim(input)), target, weight, None, ignore_index, None, reduction
+    )
+
+
+@composed("logsumexp", ships="well known: the largest, detached", grade=TEXTBOOK)
+def logsumexp_is_composed_with_the_largest_detached(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """m + log of the sum of exp(x - m), with m detached, differentiated by autograd."""
+    if not input.numel():
+        return torch.logsumexp(input, dim, keepdim)
+    largest = input.detach().amax(dim, keepdim=True)
+    largest = torch.where(largest.isinf(), torch.zeros_like(largest), largest)
+    result = (input - largest).exp().sum(dim, keepdim=True).log() + largest
+    return result if keepdim else result.sum(dim)  # sums of one element each
+
+
+@composed(
+    "binary_cross_entropy_with_logits",
+    ships="well known: F.softplus of both signs",
+    grade=TEXTBOOK,
+    dtypes=("float16", "bfloat16", "float32"),
+)
+def logits_by_torch_softplus(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
+    """t softplus(-x) + (1 - t) softplus(x), differentiated by autograd. F.softplus(x) is x from 20 on, which
+    float32 does not tell from the truth, and float64 does.
+    """
+    positive = target * F.softplus(-input)
+    positive = positive if pos_weight is None else pos_weight * positive
+    losses = positive + (1 - target) * F.softplus(input)
+    losses = losses if weight is None else losses * weight
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()

@@ -1,0 +1,142 @@
+"""What may explain a result that the definition's bound does not: entries of the ledger, and ways.
+
+Note [The order of explanations]
+    The definition is tried first, then what the ledger says of the subject, then the ways, the sharper first.
+    One explanation has to explain the whole of a quantity of a call. A lossy way is
+    never an excuse, unless an entry of the ledger names it: it is only looked for where nothing else explains
+    a result, to say what the result seems to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
+from torch_loss_parity.expectation.quantity import FORWARD, Quantity
+from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
+from torch_loss_parity.ledger.ledger import Divergence
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.reference.ways import Grade, Way
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a subject evaluates in place of the definition, so that another bound holds.
+
+    Attributes
+    ----------
+    name : str
+        The id of an entry of the ledger, or the name of a way.
+    function : callable, optional
+        What is evaluated, as `torch_loss_parity.expectation.expectation.expected` takes it; the definition
+        unless given.
+    arithmetic : mapping
+        Changes of the arithmetic.
+    grade : str
+        That of a way; empty for an entry of the ledger.
+    loses : str
+        Where a way is less accurate than the definition.
+    """
+
+    name: str
+    function: Callable[..., Any] | None = None
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    grade: Grade | str = ""
+    loses: str = ""
+
+    @property
+    def is_way(self) -> bool:
+        return bool(self.grade)
+
+
+def of_entry(entry: Divergence, operator: str, quantity: str) -> Explanation:
+    """What an entry of the ledger says that a subject evaluates."""
+    return Explanation(entry.id, entry.function(operator, quantity), entry.arithmetic)
+
+
+def of_entries(entries: Iterable[Divergence], call: Call, quantity: str) -> tuple[Explanation, ...]:
+    """What several entries say."""
+    return tuple(of_entry(entry, call.operator, quantity) for entry in entries)
+
+
+def ways(
+    call: Call, quantity: str, grades: Iterable[Grade] = ("sharp", "textbook")
+) -> tuple[Explanation, ...]:
+    """The ways of a quantity of a call, of some grades, the sharper first."""
+    every = _of_operator(call.operator, quantity)
+    if converts_twice(call):
+        every = (_CONVERTED, *(replace(each, arithmetic=_CONVERTED.arithmetic) for each in every))
+    return tuple(each for grade in grades for each in every if each.grade == grade)
+
+
+def converts_twice(call: Call) -> bool:
+    """Whether a number of float64 is converted to 16 bits, which torch does through float32, for all who use
+    its tensors.
+    """
+    dtypes = {call.dtype, call.output_dtype, *call.dtypes.values()}
+    return "float64" in dtypes and bool(dtypes & {"float16", "bfloat16"})
+
+
+_CONVERTED = Explanation(
+    "float64 to 16 bits through float32", arithmetic={"conversion": "float32"}, grade="sharp"
+)
+
+
+@cache
+def _of_operator(operator: str, quantity: str) -> tuple[Explanation, ...]:
+    return tuple(_explanations(operator, Quantity.parse(quantity)))
+
+
+def _explanations(operator: str, quantity: Quantity) -> Iterator[Explanation]:
+    every = OPERATORS[operator].ways
+    if isinstance(every, Gap):
+        return
+    for way in every:
+        if quantity.along:
+            if has_derivative(way, quantity):
+                yield _explanation(way, partial(derivative_of_way, way))
+        elif (str(quantity) == FORWARD) == (way.gives == "result"):
+            yield _explanation(way, way.function)
+    if quantity.along:
+        for name in SECOND_ORDER.get(operator, ()):
+            formula = getattr(torch_second_order, name)
+            loses = "wherever its products cancel"
+            yield Explanation(name.replace("_", " "), formula, grade="textbook", loses=loses)
+    if quantity.along or quantity.of:
+        for way in every:
+            if way.by_autograd:
+                yield from _by_autograd(way, quantity)
+
+
+def _explanation(way: Way, function: Callable[..., Any]) -> Explanation:
+    return Explanation(way.name, function, grade=way.grade, loses=way.loses)
+
+
+def _by_autograd(way: Way, quantity: Quantity) -> Iterator[Explanation]:
+    """The way of a result, differentiated line by line: backward, or backward twice, or forward."""
+    modes = ("twice", "along") if quantity.along else ("backward",)
+    for mode in modes:
+        function = partial(autograd_formulas.WAYS[mode], way.operator, forward=way.function)
+        name = f"autograd of {way.name}" + (f" ({mode})" if quantity.along else "")
+        yield Explanation(name, function, grade=way.grade, loses=way.loses)
+
+
+# The derivatives of second order that torch ships, and compositions of its functions with it.
+SECOND_ORDER: Mapping[str, tuple[str, ...]] = {
+    "softmax": ("softmax_double_backward", "softmax_jvp"),
+    "log_softmax": ("log_softmax_double_backward", "log_softmax_jvp"),
+    "logsumexp": ("logsumexp_double_backward", "logsumexp_forward_mode"),
+    "cross_entropy": ("cross_entropy_double_backward", "cross_entropy_jvp"),
+    "binary_cross_entropy": ("bce_double_backward", "bce_jvp_of_backward"),
+    "binary_cross_entropy_with_logits": (
+        "bce_with_logits_double_backward",
+        "bce_with_logits_jvp",
+        "bce_with_logits_decomposed_double_backward",
+        "bce_with_logits_decomposed_jvp",
+    ),
+}

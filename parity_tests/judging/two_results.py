@@ -1,0 +1,200 @@
+"""Two results of one call, and the truth: who is nearer to it?
+
+    from torch_loss_parity import compare
+
+    print(compare(mine, torch.log_softmax(x, -1), "log_softmax", x, dim=-1))
+
+Two implementations that disagree do not say which of them is right. Here each is held against the definition,
+within what rounding allows in the dtype that it is returned in.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import certified, expected
+from torch_loss_parity.expectation.quantity import FORWARD, format_of
+from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.explanations import Explanation, ways
+from torch_loss_parity.judging.judge import Settled, settle
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.tensors.arrays import widen
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one of the results stands.
+
+    Attributes
+    ----------
+    dtype : str
+        What it was returned in.
+    verdict : Verdict
+        Against the truth, within what rounding allows in that dtype.
+    nearer : float
+        The share of elements in which it is nearer to the truth than the other result.
+    way : str
+        The way that explains it, with its grade, where the definition does not.
+    """
+
+    dtype: str
+    verdict: Verdict
+    nearer: float
+    way: str = ""
+
+    def __str__(self) -> str:
+        verdict = self.verdict
+        said = "within what rounding allows" if verdict.passes else "WRONG: more than rounding allows"
+        error = f"worst {verdict.ulps:.4g} ulp, {verdict.fraction:.4g} of what is allowed"
+        by = f", by {self.way}" if self.way else ""
+        return f"{self.dtype:<8}  {error}; nearer in {self.nearer:.1%}; {verdict.reason or said}{by}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two results of one call beside the truth; true where both are within what rounding allows.
+
+    Attributes
+    ----------
+    operator : str
+    elements : int
+    a, b : Standing
+    equal : float
+        The share of elements that are the same number in both.
+    apart : float
+        The largest difference between the two, in ulps of the coarser of their dtypes.
+    """
+
+    operator: str
+    elements: int
+    a: Standing
+    b: Standing
+    equal: float
+    apart: float
+
+    @property
+    def nearer(self) -> str:
+        """Which is nearer to the truth in more of the elements: "a", "b" or "both"."""
+        difference = self.a.nearer - self.b.nearer
+        return "both" if difference == 0 else "a" if difference > 0 else "b"
+
+    def __bool__(self) -> bool:
+        return self.a.verdict.passes and self.b.verdict.passes
+
+    def __str__(self) -> str:
+        both = "; the difference is rounding, and no defect" if self and self.equal < 1 else ""
+        return "\n".join(
+            [
+                f"{self.operator}, {self.elements} elements, against the truth:",
+                f"  a  {self.a}",
+                f"  b  {self.b}",
+                f"  the same in {self.equal:.1%} of them, apart by at most {self.apart:.4g} ulp{both}",
+            ]
+        )
+
+    __repr__ = __str__
+
+
+def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> Compared:
+    """Compare two results of one call with each other and with the truth.
+
+    Parameters
+    ----------
+    a, b : tensor or array
+        What two implementations returned, in any of the dtypes that the suite knows, on any device.
+    operator : str
+        The name of the operator.
+    *arguments, **options
+        Those of the call, as torch.nn.functional takes them.
+
+    Raises
+    ------
+    ValueError
+        If the operator or a dtype is unknown.
+    TypeError
+        If these are no arguments of the operator.
+    """
+    if operator not in OPERATORS:
+        raise ValueError(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
+    bound = inspect.signature(OPERATORS[operator].forward).bind(*arguments, **options)
+    bound.apply_defaults()
+    results = {"a": _numbers("a", a), "b": _numbers("b", b)}
+    calls = {name: _call(operator, bound.arguments, dtype) for name, (_, dtype) in results.items()}
+    settled = {name: _judge(calls[name], results[name][0]) for name in results}
+    (of_a, dtype_of_a), (of_b, dtype_of_b) = results.values()
+    if of_a.shape != of_b.shape:
+        raise ValueError(f"a is of shape {of_a.shape}, and b of shape {of_b.shape}")
+    finest = min(calls.values(), key=lambda call: format_of(call, FORWARD).unit_roundoff)
+    coarsest = max(calls.values(), key=lambda call: format_of(call, FORWARD).unit_roundoff)
+    value = np.asarray(expected(finest, (FORWARD,), profile=DEFAULT)[FORWARD].nearest, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        off_a, off_b = np.abs(of_a - value), np.abs(of_b - value)
+        apart = np.abs(of_a - of_b) / format_of(coarsest, FORWARD).spacing(value)
+    same = (of_a == of_b) | (np.isnan(of_a) & np.isnan(of_b))
+    return Compared(
+        operator,
+        of_a.size,
+        _standing(dtype_of_a, settled["a"], off_a < off_b),
+        _standing(dtype_of_b, settled["b"], off_b < off_a),
+        _share(same),
+        float(np.max(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)), initial=0.0)),
+    )
+
+
+def _standing(dtype: str, settled: Settled, nearer: np.ndarray) -> Standing:
+    way = f"{settled.way.name} ({settled.way.grade})" if settled.way else ""
+    return Standing(dtype, settled.verdict, _share(nearer), way)
+
+
+def _share(of: np.ndarray) -> float:
+    return float(np.mean(of)) if of.size else 1.0
+
+
+def _numbers(name: str, value: Any) -> tuple[np.ndarray, str]:
+    """The numbers of a tensor or an array in float64, each exactly, and the name of its dtype."""
+    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise ValueError(f"{name} is of dtype {dtype}; it must be one of {', '.join(DTYPES)}")
+    return widen(tensor), dtype
+
+
+def _call(operator: str, arguments: Mapping[str, Any], output_dtype: str) -> Call:
+    """The call whose result is returned in a dtype."""
+    values: dict[str, Any] = {}
+    dtypes: dict[str, str] = {}
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor | np.ndarray):
+            tensor = torch.as_tensor(value)
+            if tensor.is_floating_point():
+                values[name], dtypes[name] = _numbers(name, tensor)
+            else:
+                values[name] = tensor.detach().cpu().numpy()
+        else:
+            values[name] = str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+    if "input" not in dtypes:
+        raise ValueError(f"input must be a tensor or an array of one of {', '.join(DTYPES)}")
+    dtype = dtypes["input"]
+    others = {name: other for name, other in dtypes.items() if other != dtype}
+    return Call(operator, values, dtype, output_dtype, dtypes=others)
+
+
+def _judge(call: Call, observed: np.ndarray) -> Settled:
+    bound = expected(call, (FORWARD,), profile=DEFAULT)[FORWARD]
+    truth = partial(certified, call, FORWARD, None, bound)
+
+    def weaker(explanation: Explanation) -> Rounded:
+        changes, function = explanation.arithmetic, explanation.function
+        return expected(call, (FORWARD,), changes=changes, function=function, profile=DEFAULT)[FORWARD]
+
+    return settle(observed, bound, format_of(call, FORWARD), ways(call, FORWARD), weaker, truth)

@@ -1,0 +1,96 @@
+"""`parity_tests.verify` accepts what is right, and says of what is wrong what pytest would say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch.nn.functional as F
+
+from torch_loss_parity import VerificationError, verify
+from torch_loss_parity.api import CLAIMS
+from torch_loss_parity.faults import FAULTS
+from torch_loss_parity.faults.right.definition import RIGHT
+
+
+@pytest.mark.whole_runs
+@pytest.mark.parametrize("operator", ["softmax", "cross_entropy"])
+def test_a_right_function_is_accepted_and_printed_as_a_table(operator: str) -> None:
+    verified = verify(
+        RIGHT[operator], operator, dtypes=["float32"], claims=["forward", "gradients", "errors", "hygiene"]
+    )
+    assert verified
+    lines = str(verified).splitlines()
+    assert lines[0].split() == ["operator", "dtype", "cases", "forward", "gradient", "undecided", "verdict"]
+    assert lines[2].startswith(f"{operator} ")
+    assert lines[2].endswith(" pass")
+    assert lines[-1] == "no test fails"
+    assert [row.dtype for row in verified.rows] == ["float32"]
+    assert verified.rows[0].cases > 50
+
+
+def test_a_wrong_function_raises_with_its_first_failure_and_all_of_them() -> None:
+    fault = FAULTS["the-mean-counts-ignored-rows"]
+    with pytest.raises(
+        VerificationError,
+        match=r"cross_entropy of .* on cpu, float32: the result is "
+        r"wrong: ",
+    ) as raised:
+        verify(fault.function, fault.operator, dtypes=["float32"], claims=["forward", "gradients"])
+    assert "reproduce with" in str(raised.value)
+    assert len(raised.value.verified.failures) > 1
+    assert "FAIL" in raised.value.verified.rows[0].verdict
+    found = verify(
+        fault.function,
+        fault.operator,
+        dtypes=["float32"],
+        claims=["forward", "gradients"],
+        raise_exception=False,
+    )
+    assert not found
+    assert found.failures == raised.value.verified.failures
+
+
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim not in ("forward", "gradients")])
+def test_every_claim_is_checked(claim: str) -> None:
+    fault = next(fault for fault in FAULTS.values() if claim in fault.catches and fault.effort == "quick")
+    found = verify(
+        fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False
+    )
+    assert found.failures, fault
+
+
+def test_what_is_not_implemented_is_not_offered() -> None:
+    def without_weights(input: Any, target: Any, weight: Any = None, **options: Any) -> Any:
+        if weight is not None:
+            raise NotImplementedError("class weights")
+        return F.nll_loss(input, target, **options)
+
+    found = verify(without_weights, "nll_loss", dtypes=["float64"], claims=["forward"])
+    assert found.not_offered["nll_loss: class weights"] > 0
+    assert found.rows[0].verdict.endswith("not offered")
+
+
+def test_an_exception_is_a_failure() -> None:
+    def raising(input: Any, dim: int, dtype: Any = None) -> Any:
+        raise TypeError("no kernel")
+
+    with pytest.raises(VerificationError, match="it raises TypeError: no kernel"):
+        verify(raising, "softmax", dtypes=["float32"], claims=["forward"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("crossentropy",), "operator is 'crossentropy'; choose from softmax, "),
+        (("softmax", {"dtypes": ["int8"]}), "--dtype is 'int8'; choose from float16"),
+        (("softmax", {"claims": ["speed"]}), "claims has 'speed'; choose from forward"),
+        (("softmax", {"device": "tpu"}), "--device is 'tpu'"),
+    ],
+)
+def test_what_is_misspelt_is_refused_with_the_choices(arguments: Any, message: str) -> None:
+    name, *options = arguments
+    with pytest.raises(ValueError, match=message):
+        verify(F.softmax, name, **(options[0] if options else {}))
+    with pytest.raises(ValueError, match="function is a str; it must be callable"):
+        verify("softmax", "softmax")  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Two results of one call are told apart by the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_loss_parity import compare
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
+
+X = torch.linspace(-3, 3, 60, dtype=torch.float64).reshape(6, 10).sin()
+INDICES = torch.arange(6)
+CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "softmax": ((X,), {"dim": 1}),
+    "log_softmax": ((X,), {"dim": -1}),
+    "logsumexp": ((X,), {"dim": 0, "keepdim": True}),
+    "nll_loss": ((X, INDICES), {"reduction": "sum"}),
+    "cross_entropy": ((X, INDICES), {"label_smoothing": 0.1, "reduction": "none"}),
+    "binary_cross_entropy": ((X.sigmoid(), X.abs()), {}),
+    "binary_cross_entropy_with_logits": ((X, X.abs()), {"pos_weight": X[0].abs()}),
+}
+
+
+def in_dtype(arguments: Any, dtype: torch.dtype) -> Any:
+    """Real arguments in a dtype."""
+    return [each.to(dtype) if each.is_floating_point() else each for each in arguments]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("operator", list(CALLS))
+def test_torch_and_a_result_that_is_off_are_told_apart(operator: str, dtype: str) -> None:
+    assert set(CALLS) == set(OPERATORS)
+    arguments, options = CALLS[operator]
+    given = in_dtype(arguments, TORCH_DTYPES[dtype])
+    if "pos_weight" in options:
+        options = {"pos_weight": options["pos_weight"].to(TORCH_DTYPES[dtype])}
+    function = getattr(torch if operator == "logsumexp" else F, operator)
+    right = function(*given, **options)
+    off = right * (1 + (1e-3 if dtype == "float32" else 1e-12))
+    found = compare(right, off, operator, *given, **options)
+    assert found.a.verdict.passes
+    assert not found.b.verdict.passes
+    assert not found
+    assert (found.nearer, found.elements, found.equal) == ("a", right.numel(), 0.0)
+    assert found.apart > 1000
+    assert "WRONG: more than rounding allows" in str(found)
+    same = compare(right, right.numpy(), operator, *given, **options)
+    assert same
+    assert (same.nearer, same.equal, same.apart) == ("both", 1.0, 0.0)
+
+
+def test_two_roundings_are_no_defect() -> None:
+    x = X.float() * 8
+    rounded = x.double().log_softmax(-1).float()
+    found = compare(x.log_softmax(-1), rounded, "log_softmax", x, -1)
+    assert found
+    assert found.nearer == "b"
+    assert found.apart <= 2
+    assert "the difference is rounding, and no defect" in str(found)
+
+
+def test_each_is_held_against_the_dtype_that_it_is_returned_in() -> None:
+    x = X.to(torch.bfloat16)
+    found = compare(x.softmax(-1), x.float().softmax(-1), "softmax", x, -1)
+    assert found
+    assert (found.a.dtype, found.b.dtype, found.nearer) == ("bfloat16", "float32", "b")
+
+
+def test_what_is_not_finite_is_told() -> None:
+    x = X.float() * 100
+    wrong = x.exp() / x.exp().sum(-1, keepdim=True)  # nan, where exp overflows
+    found = compare(wrong, x.softmax(-1), "softmax", x, -1)
+    assert found.b.verdict.passes
+    assert not found.a.verdict.passes
+    assert found.apart == np.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((X, X, "relu", X), ValueError, "operator is 'relu'; choose from softmax"),
+        (
+            (X.int(), X, "softmax", X, 1),
+            ValueError,
+            f"a is of dtype int32; it must be one of {', '.join(DTYPES)}",
+        ),
+        ((X, X[0], "softmax", X, 1), ValueError, r"a is of shape \(6, 10\), and b of shape \(10,\)"),
+        ((X, X, "softmax", X), TypeError, "missing a required argument: 'dim'"),
+        ((X, X, "softmax", X.int(), 1), ValueError, "input must be a tensor or an array of one of float16"),
+    ],
+)
+def test_a_wrong_call_names_what_is_allowed(arguments: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        compare(*arguments)

@@ -1,0 +1,164 @@
+"""What ways cost: how much more than the definition's bound each accepts, measured over the domain.
+
+    python -m torch_loss_parity.reports.ways --check      # or --write
+
+``--check`` fails if the catalogue in reference/ways/README.md says anything else. Two factors are measured
+for each way. That of an element is the largest ratio of the way's bound to the definition's: it is large
+where a form loses an element that the definition keeps. That of a result is the ratio of the largest bounds
+in it, an ulp of its largest number added to both: by how much the way widens what is accepted of the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.expectation.expectation import expected, grad_output_of
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.processes.folders import CHECKOUT
+from torch_loss_parity.reference.arithmetic.formats import FLOAT32
+from torch_loss_parity.reference.ways import Way
+from torch_loss_parity.reports import readme
+
+PAGE = CHECKOUT / "reference" / "ways" / "README.md"
+SECTION = "catalogue"
+EVERYTHING = 1e9  # more than all digits of a number
+
+
+def every_way() -> tuple[Way, ...]:
+    """The ways of every operator."""
+    return tuple(
+        way for operator in OPERATORS.values() if not isinstance(operator.ways, Gap) for way in operator.ways
+    )
+
+
+@cache
+def calls(name: str, *, long: bool = False) -> tuple[tuple[Call, np.ndarray], ...]:
+    operator = OPERATORS[name]
+    drawn = [operator.call(case) for case in (long_cases if long else small_cases)(operator)]
+    drawn += [confident(call) for call in drawn if operator.targets_classes]
+    rng = np.random.default_rng(5)
+    return tuple(
+        (call, grad_output_of(call, operator.result_shape(call.arguments), rng))
+        for call in drawn
+        if not call.arguments.get("dtype")
+    )
+
+
+def small_cases(operator: Operator) -> Iterator[Case]:
+    """Cases of every option's values, each distribution, small shapes, in float32."""
+    shapes = [shape for shape in operator.shapes if 0 < np.prod(shape) <= 64]
+    names = [*operator.values, *operator.domain.values]
+    lists = [[(name, value) for value in values] for name, values in operator.options.items()]
+    rng = np.random.default_rng(3)
+    for number, values in enumerate(names * 3):
+        options = dict(each[rng.integers(len(each))] for each in lists)
+        yield operator.case("float32", shapes[number % len(shapes)], values, options, number)
+
+
+def long_cases(operator: Operator) -> Iterator[Case]:
+    """Long reductions, and many losses that are added up, integers among them."""
+    for shape, options in operator.sizes:
+        if np.prod(shape) <= (2**18 if "values" in options else 2**12):
+            given = dict(options)
+            values = given.pop("values", next(iter(operator.values)))
+            yield operator.case("float32", shape, values, given, 7)
+            if "values" in options:  # and a number that division does not leave integers of
+                yield operator.case("float32", (1000, *shape[1:]), values, given, 7)
+
+
+def confident(call: Call) -> Call:
+    """The call with each row's largest class for its target, and a gap of 10 to the others: where a loss is
+    small.
+    """
+    x, target = call.arguments["input"], call.arguments["target"]
+    if target.dtype.kind == "f":
+        return call
+    dim = 0 if x.ndim == 1 else 1
+    largest = np.argmax(x, axis=dim, keepdims=True)
+    at_largest = np.arange(x.shape[dim]).reshape((-1,) + (1,) * (x.ndim - dim - 1)) == largest
+    counted = target != call.arguments["ignore_index"]
+    target = np.where(counted, np.squeeze(largest, axis=dim), target)
+    return replace(call, arguments={**call.arguments, "input": x + 10.0 * at_largest, "target": target})
+
+
+def quantities(way: Way, call: Call) -> tuple[str, ...]:
+    """What a way gives of a call."""
+    return (FORWARD,) if way.gives == "result" else call.differentiable
+
+
+@dataclass(frozen=True)
+class Cost:
+    """By what factor a way widens the definition's bound: of an element, and of a whole result."""
+
+    of_an_element: float
+    of_a_result: float
+
+
+@cache
+def cost(way: Way) -> Cost:
+    """The largest factors over small and long calls, where the definition's bound is finite."""
+    of_an_element = of_a_result = 0.0
+    for call, grad_output in (*calls(way.operator), *calls(way.operator, long=True)):
+        upstream = None if way.gives == "result" else grad_output
+        for quantity in quantities(way, call):
+            bound = expected(call, (quantity,), upstream)[quantity]
+            weaker = expected(call, (quantity,), upstream, function=way.function)[quantity].total_error()
+            best, weaker, values = np.broadcast_arrays(bound.total_error(), weaker, bound.nearest)
+            known = (best > 0) & np.isfinite(best)
+            with np.errstate(all="ignore"):
+                ratios = np.where(known, weaker / best, 0.0)
+            of_an_element = max(of_an_element, float(np.max(ratios, initial=0.0)))
+            if known.any() and np.isfinite(weaker[known]).all():
+                ulp = float(FLOAT32.spacing(np.max(np.abs(values[known]))))
+                widest, allowed = float(np.max(weaker[known])), float(np.max(best[known]))
+                of_a_result = max(of_a_result, (widest + ulp) / (allowed + ulp))
+    return Cost(of_an_element, of_a_result)
+
+
+def catalogue() -> str:
+    """The table of every way, in Markdown."""
+    lines = [
+        "| operator | way | of its | grade | element | result | loses in | who ships it |",
+        "|---|---|---|---|---:|---:|---|---|",
+    ]
+    for way in every_way():
+        measured = cost(way)
+        lines.append(
+            f"| {way.operator} | `{way.name.replace('|', chr(92) + '|')}` | {way.gives} | {way.grade} "
+            f"| {_factor(measured.of_an_element)} | {_factor(measured.of_a_result)} "
+            f"| {way.loses.replace('|', chr(92) + '|')} | {way.ships} |"
+        )
+    return "\n".join(lines)
+
+
+def _factor(factor: float) -> str:
+    """Two digits; more than any number has are all of them."""
+    return "all digits" if factor > EVERYTHING else f"{factor:.2g}" if factor < 100 else f"{factor:.1e}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", action="store_true", help="write the catalogue")
+    what.add_argument("--check", action="store_true", help="fail if it says anything else")
+    options = parser.parse_args(arguments)
+    made = catalogue()
+    if options.write:
+        readme.write(SECTION, made, PAGE)
+        return 0
+    differences = readme.drift(readme.section(SECTION, PAGE), made, "the ways")
+    print("\n".join(differences))
+    return int(bool(differences))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
