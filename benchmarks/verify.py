@@ -145,12 +145,15 @@ class Truth:
         def truth() -> Rounded | None:
             return certified(alone[0], quantity, alone[1], bound) if alone else None
 
-        entries = explanations.of_entries(self._entries(path, device, quantity), call, quantity)
+        def known() -> tuple[Explanation, ...]:
+            entries = self._entries(path, device, quantity)
+            return (*explanations.of_entries(entries, call, quantity), *explanations.ways(call, quantity))
+
         settled = settle(
             observed,
             bound,
             format,
-            (*entries, *explanations.ways(call, quantity)),
+            known,
             lambda explanation: self.bound(quantity, explanation, path.profile),
             truth,
             lossy=lambda: explanations.ways(call, quantity, ("lossy",)),

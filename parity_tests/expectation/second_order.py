@@ -19,6 +19,7 @@ Note [One Hessian]
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,17 @@ def derivative(
     return jvp(operator, quantity.along, direction, arguments)
 
 
-def has_derivative(way: Way, quantity: Quantity) -> bool:
-    """Whether `derivative_of_way` gives a quantity: of a result along an argument, where the operator adds up
-    rows, from the way of a result; of all else from that of the gradients.
+def function_of_way(way: Way, quantity: Quantity) -> Callable[..., Any] | None:
+    """What evaluates a quantity by a way, as `torch_loss_parity.expectation.expectation.expected` takes it;
+    None where the way does not give it.
+
+    The derivative of a result along an argument comes from the way of a result where the operator adds up
+    rows, that of an operator that acts on elements from the way of its gradients, see Note [One Hessian].
     """
-    of_result = not quantity.of and not OPERATORS[way.operator].acts_on_elements
-    return of_result == (way.gives == "result")
+    of_gradients = bool(quantity.of) or bool(quantity.along and OPERATORS[way.operator].acts_on_elements)
+    if of_gradients != (way.gives == "gradients"):
+        return None
+    return partial(derivative_of_way, way) if quantity.along else way.function
 
 
 def derivative_of_way(

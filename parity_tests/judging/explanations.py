@@ -2,9 +2,9 @@
 
 Note [The order of explanations]
     The definition is tried first, then what the ledger says of the subject, then the ways, the sharper first.
-    One explanation has to explain the whole of a quantity of a call. A lossy way is
-    never an excuse, unless an entry of the ledger names it: it is only looked for where nothing else explains
-    a result, to say what the result seems to be.
+    One explanation has to explain the whole of a quantity of a call. A lossy way is never an excuse, unless
+    an entry of the ledger names it: it is only looked for where nothing else explains a result, to say what
+    the result seems to be.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
-from torch_loss_parity.expectation.quantity import FORWARD, Quantity
-from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import Gap
@@ -97,11 +97,8 @@ def _explanations(operator: str, quantity: Quantity) -> Iterator[Explanation]:
     if isinstance(every, Gap):
         return
     for way in every:
-        if quantity.along:
-            if has_derivative(way, quantity):
-                yield _explanation(way, partial(derivative_of_way, way))
-        elif (str(quantity) == FORWARD) == (way.gives == "result"):
-            yield _explanation(way, way.function)
+        if function := function_of_way(way, quantity):
+            yield Explanation(way.name, function, grade=way.grade, loses=way.loses)
     if quantity.along:
         for name in SECOND_ORDER.get(operator, ()):
             formula = getattr(torch_second_order, name)
@@ -111,10 +108,6 @@ def _explanations(operator: str, quantity: Quantity) -> Iterator[Explanation]:
         for way in every:
             if way.by_autograd:
                 yield from _by_autograd(way, quantity)
-
-
-def _explanation(way: Way, function: Callable[..., Any]) -> Explanation:
-    return Explanation(way.name, function, grade=way.grade, loses=way.loses)
 
 
 def _by_autograd(way: Way, quantity: Quantity) -> Iterator[Explanation]:

@@ -7,7 +7,7 @@ broken by what the ledger says of the subject or by a way, see Note [The order o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -139,7 +139,7 @@ def judge_quantity(
     direction: np.ndarray | None = None,
     *,
     certify: bool = False,
-    entries: Iterable[Divergence] | None = None,
+    entries: Sequence[Divergence] | None = None,
     mode: str = "",
 ) -> Finding:
     """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
@@ -157,12 +157,15 @@ def judge_quantity(
         Where a derivative was taken.
     certify : bool
         Confirm the expected value by balls even where nothing is in doubt.
-    entries : iterable of Divergence, optional
+    entries : sequence of Divergence, optional
         The entries that may explain a broken bound; those that cover the call in the ledger unless given.
     mode : str
         How the result came about; empty for a plain call.
     """
-    known = covering(subject, device, call, quantity, mode) if entries is None else tuple(entries)
+
+    def known() -> tuple[Explanation, ...]:
+        covered = covering(subject, device, call, quantity, mode) if entries is None else entries
+        return (*explanations.of_entries(covered, call, quantity), *explanations.ways(call, quantity))
 
     def weaker(explanation: Explanation) -> Rounded:
         return expected(
@@ -182,7 +185,7 @@ def judge_quantity(
         observed,
         bound,
         format_of(call, quantity),
-        (*explanations.of_entries(known, call, quantity), *explanations.ways(call, quantity)),
+        known,
         weaker,
         truth,
         lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
@@ -241,7 +244,7 @@ def settle(
     observed: np.ndarray,
     bound: Rounded,
     format: Format,
-    known: Sequence[Explanation],
+    known: Callable[[], Sequence[Explanation]],
     weaker: Callable[[Explanation], Rounded],
     truth: Callable[[], Rounded | None],
     *,
@@ -252,8 +255,9 @@ def settle(
 
     Parameters
     ----------
-    known : sequence of Explanation
-        What may explain a broken bound, in the order in which it is tried.
+    known : callable
+        What may explain a broken bound, in the order in which it is tried; most bounds hold, and it is not
+        asked.
     weaker : callable
         The bound that follows from an explanation. It is around the value of its own formula: it covers what
         evaluating that costs, not the definition's.
@@ -263,8 +267,8 @@ def settle(
         Explanations that excuse nothing, for a result that is wrong.
     """
 
-    def explained(by: Sequence[Explanation] = known) -> tuple[Verdict, Explanation | None]:
-        for explanation in by:
+    def explained(by: Callable[[], Sequence[Explanation]] = known) -> tuple[Verdict, Explanation | None]:
+        for explanation in by():
             against = judge(observed, weaker(explanation), format)
             if against.passes:
                 return against, explanation
@@ -285,5 +289,5 @@ def settle(
             # Only the truth shows it, where the evaluation had lost the same as the subject.
             if not explanation:
                 verdict, explanation = (strict, None) if strict.passes else explained()
-    resembles = None if verdict.passes else explained(lossy())[1]
+    resembles = None if verdict.passes else explained(lossy)[1]
     return Settled(verdict, strict, explanation, confirmed, resembles)

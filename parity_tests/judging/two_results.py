@@ -13,22 +13,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import certified, expected
+from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.judging.comparison import Verdict
-from torch_loss_parity.judging.explanations import Explanation, ways
-from torch_loss_parity.judging.judge import Settled, settle
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
-from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.tensors.arrays import widen
+
+ANYONE = Subject("anyone", None, "")  # whose results they are is not known
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,15 @@ def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> C
     bound.apply_defaults()
     results = {"a": _numbers("a", a), "b": _numbers("b", b)}
     calls = {name: _call(operator, bound.arguments, dtype) for name, (_, dtype) in results.items()}
-    settled = {name: _judge(calls[name], results[name][0]) for name in results}
+    findings = {name: _judge(calls[name], results[name][0]) for name in results}
     (of_a, dtype_of_a), (of_b, dtype_of_b) = results.values()
     if of_a.shape != of_b.shape:
         raise ValueError(f"a is of shape {of_a.shape}, and b of shape {of_b.shape}")
     finest = min(calls.values(), key=lambda call: format_of(call, FORWARD).unit_roundoff)
     coarsest = max(calls.values(), key=lambda call: format_of(call, FORWARD).unit_roundoff)
-    value = np.asarray(expected(finest, (FORWARD,), profile=DEFAULT)[FORWARD].nearest, dtype=np.float64)
+    value = np.asarray(
+        expected(finest, (FORWARD,), profile=ANYONE.profile)[FORWARD].nearest, dtype=np.float64
+    )
     with np.errstate(invalid="ignore"):
         off_a, off_b = np.abs(of_a - value), np.abs(of_b - value)
         apart = np.abs(of_a - of_b) / format_of(coarsest, FORWARD).spacing(value)
@@ -144,16 +146,16 @@ def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> C
     return Compared(
         operator,
         of_a.size,
-        _standing(dtype_of_a, settled["a"], off_a < off_b),
-        _standing(dtype_of_b, settled["b"], off_b < off_a),
+        _standing(dtype_of_a, findings["a"], off_a < off_b),
+        _standing(dtype_of_b, findings["b"], off_b < off_a),
         _share(same),
         float(np.max(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)), initial=0.0)),
     )
 
 
-def _standing(dtype: str, settled: Settled, nearer: np.ndarray) -> Standing:
-    way = f"{settled.way.name} ({settled.way.grade})" if settled.way else ""
-    return Standing(dtype, settled.verdict, _share(nearer), way)
+def _standing(dtype: str, finding: Finding, nearer: np.ndarray) -> Standing:
+    way = f"{finding.way.name} ({finding.way.grade})" if finding.way else ""
+    return Standing(dtype, finding.verdict, _share(nearer), way)
 
 
 def _share(of: np.ndarray) -> float:
@@ -189,12 +191,6 @@ def _call(operator: str, arguments: Mapping[str, Any], output_dtype: str) -> Cal
     return Call(operator, values, dtype, output_dtype, dtypes=others)
 
 
-def _judge(call: Call, observed: np.ndarray) -> Settled:
-    bound = expected(call, (FORWARD,), profile=DEFAULT)[FORWARD]
-    truth = partial(certified, call, FORWARD, None, bound)
-
-    def weaker(explanation: Explanation) -> Rounded:
-        changes, function = explanation.arithmetic, explanation.function
-        return expected(call, (FORWARD,), changes=changes, function=function, profile=DEFAULT)[FORWARD]
-
-    return settle(observed, bound, format_of(call, FORWARD), ways(call, FORWARD), weaker, truth)
+def _judge(call: Call, observed: np.ndarray) -> Finding:
+    bound = expected(call, (FORWARD,), profile=ANYONE.profile)[FORWARD]
+    return judge_quantity(ANYONE, "cpu", None, call, FORWARD, observed, bound, None, entries=())

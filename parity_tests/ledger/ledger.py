@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
-from torch_loss_parity.expectation.quantity import FORWARD, Quantity
-from torch_loss_parity.expectation.second_order import derivative_of_way, has_derivative
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger import files
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import Gap
@@ -86,13 +86,9 @@ class Divergence(Entry):
         """
         if self.formula:
             return formula(self.formula)
-        asked = Quantity.parse(quantity)
-        for way in ways_called(operator, self.ways):
-            if asked.along and has_derivative(way, asked):
-                return partial(derivative_of_way, way)
-            if not asked.along and (quantity == FORWARD) == (way.gives == "result"):
-                return way.function
-        return None
+        ways = ways_called(operator, self.ways)
+        functions = (function_of_way(way, Quantity.parse(quantity)) for way in ways)
+        return next((function for function in functions if function), None)
 
     def smallest_call(self, quantity: str, dtype: str) -> tuple[Call, np.ndarray | None]:
         """The smallest input recorded for ``quantity`` as a call in ``dtype``, and its upstream gradient."""
