@@ -22,7 +22,7 @@ from torch_loss_parity.reference.arguments import (
     check_same_shape,
     namespace,
 )
-from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 
 LOG_CLAMP = -100.0
 # 1e-12 in float32, the constant that torch's kernels hold, for every dtype.
@@ -77,8 +77,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     xp = _check(input, target, weight, reduction)
     with_logs = target * _clamped(xp, xp.log(input)) + (1 - target) * _clamped(xp, xp.log1p(-input))
-    losses = -with_logs if weight is None else -with_logs * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, -with_logs, weight, reduction, prod(input.shape))
 
 
 def binary_cross_entropy_backward(

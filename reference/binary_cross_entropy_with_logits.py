@@ -22,7 +22,7 @@ from torch_loss_parity.reference.arguments import (
     check_same_shape,
     namespace,
 )
-from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 
 
 class BinaryCrossEntropyWithLogitsGradients(NamedTuple):
@@ -79,9 +79,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         positive = pos_weight * positive
     losses = positive + (1 - target) * softplus(xp, input)
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def binary_cross_entropy_with_logits_backward(

@@ -20,7 +20,7 @@ from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.operators.facets import each
 from torch_loss_parity.reference.ways import Grade, Way
 
 
@@ -70,8 +70,8 @@ def ways(
     """The ways of a quantity of a call, of some grades, the sharper first."""
     every = _of_operator(call.operator, quantity)
     if converts_twice(call):
-        every = (_CONVERTED, *(replace(each, arithmetic=_CONVERTED.arithmetic) for each in every))
-    return tuple(each for grade in grades for each in every if each.grade == grade)
+        every = (_CONVERTED, *(replace(way, arithmetic=_CONVERTED.arithmetic) for way in every))
+    return tuple(way for grade in grades for way in every if way.grade == grade)
 
 
 def converts_twice(call: Call) -> bool:
@@ -93,14 +93,13 @@ def _of_operator(operator: str, quantity: str) -> tuple[Explanation, ...]:
 
 
 def _explanations(operator: str, quantity: Quantity) -> Iterator[Explanation]:
-    every = OPERATORS[operator].ways
-    if isinstance(every, Gap):
-        return
+    record = OPERATORS[operator]
+    every = each(record.ways)
     for way in every:
         if function := function_of_way(way, quantity):
             yield Explanation(way.name, function, grade=way.grade, loses=way.loses)
     if quantity.along:
-        for name in SECOND_ORDER.get(operator, ()):
+        for name in each(record.second_order):
             formula = getattr(torch_second_order, name)
             loses = "wherever its products cancel"
             yield Explanation(name.replace("_", " "), formula, grade="textbook", loses=loses)
@@ -117,19 +116,3 @@ def _by_autograd(way: Way, quantity: Quantity) -> Iterator[Explanation]:
         function = partial(autograd_formulas.WAYS[mode], way.operator, forward=way.function)
         name = f"autograd of {way.name}" + (f" ({mode})" if quantity.along else "")
         yield Explanation(name, function, grade=way.grade, loses=way.loses)
-
-
-# The derivatives of second order that torch ships, and compositions of its functions with it.
-SECOND_ORDER: Mapping[str, tuple[str, ...]] = {
-    "softmax": ("softmax_double_backward", "softmax_jvp"),
-    "log_softmax": ("log_softmax_double_backward", "log_softmax_jvp"),
-    "logsumexp": ("logsumexp_double_backward", "logsumexp_forward_mode"),
-    "cross_entropy": ("cross_entropy_double_backward", "cross_entropy_jvp"),
-    "binary_cross_entropy": ("bce_double_backward", "bce_jvp_of_backward"),
-    "binary_cross_entropy_with_logits": (
-        "bce_with_logits_double_backward",
-        "bce_with_logits_jvp",
-        "bce_with_logits_decomposed_double_backward",
-        "bce_with_logits_decomposed_jvp",
-    ),
-}

@@ -24,7 +24,7 @@ from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger import files
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.operators.facets import each
 from torch_loss_parity.reference.ways import Way
 
 REQUIRED = ("id", "operators", "quantities", "dtypes", "torch", "reason", "measured", "link", "smallest")
@@ -171,8 +171,7 @@ def formula(name: str) -> Callable[..., Any]:
 
 def ways_called(operator: str, names: Sequence[str]) -> tuple[Way, ...]:
     """The ways of an operator that have one of ``names``."""
-    every = OPERATORS[operator].ways
-    return () if isinstance(every, Gap) else tuple(way for way in every if way.name in names)
+    return tuple(way for way in each(OPERATORS[operator].ways) if way.name in names)
 
 
 def shortfall(

@@ -77,6 +77,7 @@ OPERATOR = Operator(
     # Without the mean: torch refuses forward mode over its gradient ("ZeroTensors are immutable").
     options={"reduction": ("sum", "none")},
     ways=Gap("the definition is the one form that anyone ships"),
+    second_order=Gap("the derivative of the gradient is a constant"),
     reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,

@@ -160,6 +160,7 @@ OPERATOR = Operator(
     forward=reference.binary_cross_entropy,
     backward=reference.binary_cross_entropy_backward,
     ways=ways_of("binary_cross_entropy"),
+    second_order=("bce_double_backward", "bce_jvp_of_backward"),
     function="torch.nn.functional.binary_cross_entropy",
     draw=elements.draw,
     differentiable=elements.differentiable,

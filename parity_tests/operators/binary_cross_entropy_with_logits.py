@@ -69,6 +69,12 @@ OPERATOR = Operator(
     forward=reference.binary_cross_entropy_with_logits,
     backward=reference.binary_cross_entropy_with_logits_backward,
     ways=ways_of("binary_cross_entropy_with_logits"),
+    second_order=(
+        "bce_with_logits_double_backward",
+        "bce_with_logits_jvp",
+        "bce_with_logits_decomposed_double_backward",
+        "bce_with_logits_decomposed_jvp",
+    ),
     function="torch.nn.functional.binary_cross_entropy_with_logits",
     draw=draw,
     differentiable=elements.differentiable,

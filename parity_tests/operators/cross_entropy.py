@@ -94,6 +94,7 @@ OPERATOR = Operator(
     forward=reference.cross_entropy,
     backward=reference.cross_entropy_backward,
     ways=ways_of("cross_entropy"),
+    second_order=("cross_entropy_double_backward", "cross_entropy_jvp"),
     function="torch.nn.functional.cross_entropy",
     draw=draw,
     differentiable=differentiable,

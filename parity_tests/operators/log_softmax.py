@@ -75,6 +75,7 @@ OPERATOR = Operator(
     forward=reference.log_softmax,
     backward=reference.log_softmax_backward,
     ways=ways_of("log_softmax"),
+    second_order=("log_softmax_double_backward", "log_softmax_jvp"),
     function="torch.nn.functional.log_softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,

@@ -191,6 +191,7 @@ OPERATOR = Operator(
     forward=reference.logsumexp,
     backward=reference.logsumexp_backward,
     ways=ways_of("logsumexp"),
+    second_order=("logsumexp_double_backward", "logsumexp_forward_mode"),
     function="torch.logsumexp",
     draw=draw,
     differentiable=rows.differentiable,

@@ -120,6 +120,7 @@ OPERATOR = Operator(
     forward=reference.nll_loss,
     backward=reference.nll_loss_backward,
     ways=ways_of("nll_loss"),
+    second_order=Gap("the loss is linear: torch evaluates no formula of its own"),
     function="torch.nn.functional.nll_loss",
     draw=draw,
     differentiable=differentiable,

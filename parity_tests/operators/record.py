@@ -51,6 +51,9 @@ class Operator:
         Definition and derivative, from `torch_loss_parity.reference`.
     ways : tuple of Way
         Other expressions of both, as people ship them, from `torch_loss_parity.reference.ways`.
+    second_order : tuple of str
+        The formulas of second order that torch ships, and what is composed of its functions with it, from
+        `torch_loss_parity.expectation.formulas.torch_second_order`.
     function : str
         Where torch has it: a dotted name.
     draw : callable
@@ -104,6 +107,7 @@ class Operator:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     ways: tuple[Way, ...] | Gap = field(repr=False)
+    second_order: tuple[str, ...] | Gap
     function: str
     draw: Callable[[Case], dict[str, Any]]
     differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]

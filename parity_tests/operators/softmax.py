@@ -103,6 +103,7 @@ OPERATOR = Operator(
     forward=reference.softmax,
     backward=reference.softmax_backward,
     ways=ways_of("softmax"),
+    second_order=("softmax_double_backward", "softmax_jvp"),
     function="torch.nn.functional.softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,

@@ -22,7 +22,7 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import expected, grad_output_of
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.facets import Gap
+from torch_loss_parity.operators.facets import each
 from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32
 from torch_loss_parity.reference.ways import Way
@@ -35,9 +35,7 @@ EVERYTHING = 1e9  # more than all digits of a number
 
 def every_way() -> tuple[Way, ...]:
     """The ways of every operator."""
-    return tuple(
-        way for operator in OPERATORS.values() if not isinstance(operator.ways, Gap) for way in operator.ways
-    )
+    return tuple(way for operator in OPERATORS.values() for way in each(operator.ways))
 
 
 @cache

@@ -13,7 +13,7 @@ from torch_loss_parity.reference.binary_cross_entropy import (
     BinaryCrossEntropyGradients,
     binary_cross_entropy,
 )
-from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
 from torch_loss_parity.reference.ways.way import Way
@@ -34,7 +34,7 @@ def binary_cross_entropy_by_log(input: Any, target: Any, weight: Any = None, red
     xp = namespace(input=input)
     clamp = xp.zeros_like(input) + LOG_CLAMP
     losses = -target * xp.maximum(xp.log(input), clamp) - (1 - target) * xp.maximum(xp.log(1 - input), clamp)
-    return reduce(xp, losses if weight is None else losses * weight, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def binary_cross_entropy_divided_last_backward(

@@ -12,7 +12,7 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
     sigmoid,
     softplus,
 )
-from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
 from torch_loss_parity.reference.ways.way import Way
@@ -28,9 +28,7 @@ def subtracted(
     if pos_weight is not None:
         log_sigmoid = log_sigmoid * ((pos_weight - 1) * target + 1)
     losses = (1 - target) * input - log_sigmoid
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def less_the_product(
@@ -41,9 +39,7 @@ def less_the_product(
         return subtracted(input, target, weight, reduction, pos_weight)
     xp = namespace(input=input)
     losses = xp.maximum(input, xp.zeros_like(input)) - input * target + xp.log1p(xp.exp(-abs(input)))
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def softplus_less_the_product(
@@ -54,9 +50,7 @@ def softplus_less_the_product(
         return subtracted(input, target, weight, reduction, pos_weight)
     xp = namespace(input=input)
     losses = softplus(xp, input) - input * target
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def of_the_terms_that_count(
@@ -72,9 +66,7 @@ def of_the_terms_that_count(
         positive = pos_weight * positive
     positive = xp.where(target == 0, zeros, positive)
     losses = positive + xp.where(target == 1, zeros, (1 - target) * softplus(xp, input))
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def of_softplus_pairs_backward(
@@ -150,9 +142,7 @@ def of_two_exponentials(
         losses = (1 - target) * input + m + xp.log(total)
     else:
         losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * (xp.log(total) + m)
-    if weight is not None:
-        losses = losses * weight
-    return reduce(xp, losses, reduction, prod(input.shape))
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def of_two_exponentials_backward(

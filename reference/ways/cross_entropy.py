@@ -68,12 +68,7 @@ def cross_entropy_of_row_sums(
     """(1 - e) w_t (lse - x_t) + e / C (lse sum(w) - sum(w x))."""
     if label_smoothing == 0 or tuple(target.shape) == tuple(input.shape) or 0 in input.shape:
         return cross_entropy_in_order(
-            input,
-            target,
-            weight,
-            ignore_index,
-            reduction,
-            label_smoothing,
+            *(input, target, weight, ignore_index, reduction, label_smoothing),
             log_probabilities=rows.log_softmax_from_log_sum,
         )
     xp, dim = namespace(input=input), class_dim(input)
@@ -105,13 +100,7 @@ def cross_entropy_textbook_backward(
     """
     if tuple(target.shape) == tuple(input.shape):
         return cross_entropy_in_order_backward(
-            grad_output,
-            input,
-            target,
-            weight,
-            ignore_index,
-            reduction,
-            label_smoothing,
+            *(grad_output, input, target, weight, ignore_index, reduction, label_smoothing),
             probabilities=probabilities,
             log_probabilities=log_probabilities,
         )
@@ -141,13 +130,7 @@ def cross_entropy_of_the_others_backward(
     """Minus the sum of the other probabilities, times g, at the class of a row."""
     if label_smoothing or tuple(target.shape) == tuple(input.shape):
         return cross_entropy_in_order_backward(
-            grad_output,
-            input,
-            target,
-            weight,
-            ignore_index,
-            reduction,
-            label_smoothing,
+            *(grad_output, input, target, weight, ignore_index, reduction, label_smoothing),
             probabilities=softmax,
         )
     xp, dim, hit, counted, g = _of_rows(grad_output, input, target, weight, ignore_index, reduction)
@@ -195,13 +178,7 @@ def cross_entropy_scaled_backward(
 
     def for_upstream(upstream: Any) -> CrossEntropyGradients:
         return cross_entropy_textbook_backward(
-            upstream,
-            input,
-            target,
-            weight,
-            ignore_index,
-            reduction,
-            label_smoothing,
+            *(upstream, input, target, weight, ignore_index, reduction, label_smoothing),
             probabilities=rows.softmax_in_base_2,
             log_probabilities=rows.log_softmax_by_exp2,
         )
