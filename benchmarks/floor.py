@@ -12,6 +12,11 @@ Note [The floor]
     and written apart, by torch or by the C library, whose stores may go past the cache. Which is the fastest
     depends on size, machine and state of the cache. All are tried, and the fastest is the floor.
 
+    Each step is a few calls, and a call costs what it costs also where it moves next to nothing. Of small
+    operands that is nearly all of the floor, and a path whose own call is cheaper can be below it with all
+    of its work done. So each floor comes with the same calls on one number a piece (``idle``): no path takes
+    less than the floor without them.
+
     Beside it stands the time of the exponentials alone (``torch.exp`` into a buffer): of a size in the cache
     it is what limits. It is no bound, as softmax may use a faster and looser exponential than ``torch.exp``.
 """
@@ -45,12 +50,15 @@ class Floor:
     name : str
     step : Step
         Moves them, nearly all.
+    idle : Step
+        The same calls, on one number of each piece.
     share : float
         What must move, over what the step moves.
     """
 
     name: str
     step: Step
+    idle: Step
     share: float
 
 
@@ -72,6 +80,14 @@ class Plan:
     def adds(self) -> bool:
         """Whether it is one copy and one read, of the same length."""
         return len(self.copied) == len(self.read) == 1 and _length(self.copied) == _length(self.read)
+
+    @property
+    def idle(self) -> Plan:
+        """The same pieces, one number of each."""
+        copied, read = (
+            tuple((source, at, at + 1) for source, at, _ in each) for each in (self.copied, self.read)
+        )
+        return Plan(copied, read, (1,) * len(self.written))
 
     @property
     def apart(self) -> Plan:
@@ -118,15 +134,23 @@ def floors(traffic: Traffic, buffers: Buffers, mode: str) -> list[Floor]:
     on_cpu = sources[0][0].device.type == "cpu"
     copying = [("copied", _copy), *([("copied by the C library", _memmove)] if on_cpu else [])]
     filling = [("filled", _fill), *([("filled by the C library", _memset)] if on_cpu else [])]
+
+    def moving(
+        name: str, moved: Plan, copy: Callable[..., Any] = _copy, fill: Callable[..., Any] = _fill
+    ) -> Floor:
+        return Floor(
+            name, _moving(moved, sources, copy, fill), _moving(moved.idle, sources, copy, fill), share
+        )
+
     ways = []
     if together.copied:
-        ways += [Floor(name, _moving(together, sources, copy, _fill), share) for name, copy in copying]
+        ways += [moving(name, together, copy) for name, copy in copying]
     if together.adds:
-        ways.append(Floor("added", _adding(together, sources), share))
+        ways.append(Floor("added", _adding(together, sources), _adding(together.idle, sources), share))
     apart = together.apart
     if apart.written:
-        ways += [Floor(f"read, {how}", _moving(apart, sources, _copy, fill), share) for how, fill in filling]
-    return ways or [Floor("read", _moving(apart, sources, _copy, _fill), share)]
+        ways += [moving(f"read, {how}", apart, fill=fill) for how, fill in filling]
+    return ways or [moving("read", apart)]
 
 
 def exponentials(operands: Sequence[torch.Tensor]) -> Step:

@@ -36,7 +36,8 @@ class Result:
     times_floor, times_floor_low, times_floor_high : float
         The median of the rounds' quotients of time and floor, and its interval.
     times_floor_cold : float or None
-        The same with empty caches, for path and floor; None where the path is not below the floor.
+        The same with empty caches, for path and floor, and without the cost of the floor's calls; None where
+        the path is not below the floor.
     times_exponentials : float or None
         Over the time of the exponentials alone; None where there are none.
     bytes : int
@@ -108,7 +109,7 @@ class Result:
 
     @property
     def cached(self) -> bool:
-        """Whether it is below the floor, and not only by noise: a cache explains it."""
+        """Whether it is below the floor, and not only by noise: a cache or a cheaper call explains it."""
         return self.times_floor_cold is not None and self.times_floor_high < 1
 
     @property
@@ -152,26 +153,28 @@ class Wrong:
 
 def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: int) -> float | None:
     """See to it that a path takes no less time than is possible. A time below the floor is possible if a
-    cache explains it: if it is not below the floor where both begin with empty caches.
+    cache or the cost of the floor's calls explains it: if it is not below the floor without its calls where
+    both begin with empty caches.
 
     Parameters
     ----------
     over_floor : Interval
         Times the floor, warm.
     cold : callable
-        Measures the same quotients with empty caches; it is called only if there is something to explain.
+        Measures the same quotients with empty caches, over the floor without its calls; it is called only if
+        there is something to explain.
     bytes : int
         What must move.
 
     Returns
     -------
     float or None
-        Times the floor with empty caches; None where nothing had to be explained.
+        The median of those quotients; None where nothing had to be explained.
 
     Raises
     ------
     BelowFloor
-        If no cache explains it.
+        If neither explains it.
     """
     if over_floor.middle >= AS_FAST:
         return None
@@ -180,8 +183,9 @@ def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: i
         return without.middle
     sure = f"{CONFIDENCE:.0%} interval {without.low:.2f} to {without.high:.2f}"
     raise BelowFloor(
-        f"{over_floor.middle:.2f} times the floor, and no cache explains it: {without.middle:.2f} times with "
-        f"empty caches ({sure}). {bytes} bytes cannot be moved in that time: the work was not done in it"
+        f"{over_floor.middle:.2f} times the floor, and neither a cache nor the cost of a call explains it: "
+        f"{without.middle:.2f} times without them ({sure}). {bytes} bytes cannot be moved in "
+        "that time: the work was not done in it"
     )
 
 

@@ -41,6 +41,7 @@ from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
 
+LEAST_FLOOR = 1e-12  # seconds
 COLD_ROUNDS = 11  # where a time below the floor has to be explained
 EXPONENTIALS_IN = 3  # rounds
 
@@ -217,18 +218,24 @@ class Benchmarks:
         )
 
     def _cold(self, path: Path, mode: str, step: Step, moving: list[Floor], held: Buffers) -> list[float]:
-        """Times the floor, of rounds in which all begins with empty caches; the floor is the fastest then."""
+        """Times the floor, of rounds in which all begins with empty caches; the floor is the fastest then,
+        without what its calls take where they move next to nothing, see Note [The floor].
+        """
         bench = Bench(self.device, Clock(self.device), held, mode, cold=True)
         taken: list[float] = []
         floor: list[list[float]] = [[] for _ in moving]
+        idle: list[list[float]] = [[] for _ in moving]
         for number in range(COLD_ROUNDS):
             bench.start = number % len(held.order)
-            for each, times in zip(moving, floor, strict=True):
+            for each, times, calls in zip(moving, floor, idle, strict=True):
                 times.append(bench.seconds(Block(each.step, 1)) * each.share)
+                calls.append(bench.seconds(Block(each.idle, 1)) * each.share)
             with self._of(path):
                 taken.append(bench.seconds(Block(step, 1)))
         bench.output = None
-        return [t / f for t, f in zip(taken, min(floor, key=median), strict=True)]
+        times, calls = min(zip(floor, idle, strict=True), key=lambda way: median(way[0]))
+        without = median(calls)  # 0 or less is left where moving the bytes is lost in it: nothing is known
+        return [t / max(f - without, LEAST_FLOOR) for t, f in zip(taken, times, strict=True)]
 
     def _exponentials(self, bench: Bench, number: float) -> float:
         """Seconds of ``number`` exponentials of each element; no bound depends on it, so few rounds do."""

@@ -24,7 +24,7 @@ WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 9)
 Line = tuple[str, Mapping[str, Any]]
 LEGEND = (
     "spread: interquartile range / median.  GB/s: bytes that must move / median.",
-    "x floor: over the time that moving them takes; ~1: as fast; cache: faster, but not with empty caches.",
+    "x floor: over the time of moving them; ~1: as fast; cache: faster, by a cache or a cheaper call.",
     "x exp: over the time of the exponentials alone.  memory: peak beyond the inputs / input.",
     "speed: against torch, with its 95 % interval; =: not told from it. The row of torch is A/A.",
     "ulps: worst error of result and gradient.  faults: page faults.",
