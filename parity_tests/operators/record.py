@@ -35,6 +35,7 @@ from torch_loss_parity.reference.ways import Way
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
+RESULT_DTYPE = "result_dtype"  # the option of a case that names the dtype of its result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class Operator:
             operator=self.name,
             arguments=self.draw(case),
             dtype=case.dtype,
-            output_dtype=self.output_dtype(case),
+            output_dtype=case.option.get(RESULT_DTYPE) or self.output_dtype(case),
             differentiable=self.differentiable(case.option),
             facts=facts(case),
             dtypes=dtypes_of(case),
@@ -186,7 +187,7 @@ def dtypes_of(case: Case) -> dict[str, str]:
     return {
         name.removesuffix("_dtype"): dtype
         for name, dtype in case.options
-        if name.endswith("_dtype") and dtype
+        if name.endswith("_dtype") and name != RESULT_DTYPE and dtype
     }
 
 

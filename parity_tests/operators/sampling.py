@@ -116,10 +116,10 @@ def grid(
 
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
-    rows = list(enumerate(_together(operator.name, 2, False)))
+    rows = list(enumerate(_together_of(operator, 2, False)))
     if effort.triples:
         more = list(
-            enumerate([*_together(operator.name, 3, False), *_together(operator.name, 2, True)], len(rows))
+            enumerate([*_together_of(operator, 3, False), *_together_of(operator, 2, True)], len(rows))
         )
         rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
     # Where the grid is small, no row is spent on an empty input.
@@ -135,13 +135,19 @@ def grid(
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
 
 
+def _together_of(operator: Operator, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
+    return _together(operator.name, tuple(operator.options.items()), strength, with_values_and_shapes)
+
+
 @cache
-def _together(name: str, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
+def _together(
+    name: str, options: tuple[tuple[str, tuple[Any, ...]], ...], strength: int, with_values_and_shapes: bool
+) -> list[dict[str, Any]]:
     """A covering array: rows in which every ``strength`` values that make sense together meet; the same for
-    every dtype.
+    every dtype. The options may be fewer than the operator's.
     """
     operator = OPERATORS[name]
-    axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in operator.options.items()}
+    axes: dict[str, list[Any]] = {option: list(allowed) for option, allowed in options}
     if with_values_and_shapes:
         axes |= {"shape": list(operator.shapes), "values": list(operator.values)}
     return covering(operator, axes, strength)

@@ -28,6 +28,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):  # an audit watches its own processes
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], operator_of(pyfuncitem)
+    if operator:  # its cases are drawn inside the promise, whatever table the test has it from
+        promise = pyfuncitem.config.stash[SETTINGS].subject.promise
+        pyfuncitem.funcargs["operator"] = promise.operator(pyfuncitem.funcargs["operator"])
     watching.begin(
         operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.nodeid)
     )

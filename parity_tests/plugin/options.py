@@ -20,7 +20,7 @@ from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.subjects import BUILTIN, SubjectError
-from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
+from torch_loss_parity.subjects.settings import SETTINGS, NothingToTest, Settings, WrongOption
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
 
@@ -48,6 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help=f"what the arithmetic of the subject may do: {', '.join(PROFILES)}, or a .toml file (default: "
         f"what the subject's module says in PROFILE, else default)",
+    )
+    group.addoption(
+        "--promise",
+        metavar="NAME=VALUE,...",
+        help="what the subject promises, beside what its module says in PROMISES: "
+        "target=indices,weight=None,reduction=mean|sum; nothing else is asked",
     )
     group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
@@ -79,10 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--parity-{meant[0]} is for tests of your own; the suite has --{meant[0]}")
     if suite.is_own(config) and (others := suite.foreign(config)):
         raise pytest.UsageError(f"{others[0]} is no part of this suite, which runs by itself")
-    names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile")
+    names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile", "promise")
     asked = [option(name) for name in names]
     try:
         config.stash[SETTINGS] = Settings.of(*asked)
+    except NothingToTest as error:
+        pytest.exit(f"nothing was tested: {error}", returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
     worker = getattr(config, "workerinput", None)
@@ -118,6 +126,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"dtypes {','.join(settings.dtypes)}, "
         f"effort {settings.effort_name}, seed {settings.seed}",
         *(f"parity: {line}" for line in report.of_profile(settings.subject.profile)),
+        *([f"parity: promised: {promised}"] if (promised := str(settings.subject.promise)) else []),
         machine.header(),
         *(f"parity: {line}" for line in system.missing()),
         *(

@@ -5,22 +5,38 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import builtin
 from torch_loss_parity.subjects.compiled import compiled
-from torch_loss_parity.subjects.declined import NotOffered, is_declined, reason_of
+from torch_loss_parity.subjects.declined import NotOffered, OutsideThePromise, is_declined, reason_of
+from torch_loss_parity.subjects.promise import (
+    BY_POSITION,
+    EVERYTHING,
+    Promise,
+    PromiseError,
+    of_mapping,
+    of_signature,
+    of_text,
+    parameters_of,
+    together,
+)
 
 
 class SubjectError(ValueError):
     """The named subject cannot be put under test; the message says what can."""
+
+
+class OffersNothing(SubjectError):
+    """The subject has nothing that could be tested."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +53,15 @@ class Subject:
         The line that a reproduction script begins with; it binds ``subject``.
     profile : Profile
         What the arithmetic that it runs on may do; a module says so by ``PROFILE = "triton"``.
+    promise : Promise
+        Which calls it answers; a module says so by ``PROMISES``, see `torch_loss_parity.subjects.promise`.
     """
 
     name: str
     namespace: Any
     imports: str
     profile: Profile = DEFAULT
+    promise: Promise = EVERYTHING
 
     def import_of(self, operator: str) -> str:
         """The line that a script begins with that calls ``operator``."""
@@ -61,14 +80,21 @@ class Subject:
 
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
-        `NotOffered`.
+        `NotOffered`. It is not called outside its promise, nor with arguments that it does not take.
         """
         function: Callable[..., Any] = getattr(self.namespace, operator)
         if self.name in COMPLETE:
             return function
+        limited, taken = self.promise != EVERYTHING, parameters_of(function)
 
         @wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
+            if limited:
+                given = {**dict(zip(BY_POSITION, arguments, strict=False)), **options}
+                if outside := self.promise.outside(operator, given):
+                    raise OutsideThePromise(outside)
+                if taken is not None:
+                    options = {name: value for name, value in options.items() if name in taken}
             try:
                 return function(*arguments, **options)
             except NotImplementedError as error:
@@ -101,24 +127,60 @@ BUILTIN = {
 IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
 
 
-def load(name: str, operators: tuple[str, ...], profile: str | None = None) -> Subject:
+def load(
+    name: str, operators: tuple[str, ...], profile: str | None = None, promise: str | None = None
+) -> Subject:
     """Find a subject by name: a built-in one, a path to a ``.py`` file, or a dotted module.
 
     Parameters
     ----------
     profile : str, optional
         The name or the file of the profile that it is judged under, whatever its module says.
+    promise : str, optional
+        What it promises beside what its module says, see `torch_loss_parity.subjects.promise.of_text`.
 
     Raises
     ------
     SubjectError
-        If there is no such subject, it cannot be imported, it offers none of ``operators``, or its
-        ``PROFILE`` is none.
-    ProfileError
-        If the profile that is asked for is none.
+        If there is no such subject, it cannot be imported, its ``PROFILE`` or ``PROMISES`` are none, or it
+        has a function that cannot be called as torch's.
+    OffersNothing
+        If it has none of ``operators``.
+    ProfileError, PromiseError
+        If the profile or the promise that is asked for is none.
     """
-    subject = _found(name, operators)
-    return replace(subject, profile=_own_profile(subject) if profile is None else profile_of(profile))
+    subject = _of_name(name, operators)
+    promised = _own_promise(subject)
+    if promise:
+        promised = together([promised, of_mapping(of_text(promise))])
+    own_profile = _own_profile(subject) if profile is None else profile_of(profile)
+    return replace(subject, profile=own_profile, promise=promised)
+
+
+def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promise:
+    """What follows from the arguments that functions take, by operator.
+
+    Raises
+    ------
+    PromiseError
+        If one cannot be called as torch's.
+    """
+    limits = {operator: of_signature(operator, function) for operator, function in functions.items()}
+    return Promise(options={operator: options for operator, options in limits.items() if options})
+
+
+def _own_promise(subject: Subject) -> Promise:
+    if subject.name in BUILTIN or subject.name.startswith((FAULT, RIGHT)):
+        return EVERYTHING
+    try:
+        own = of_mapping(getattr(subject.namespace, "PROMISES", {}))
+    except PromiseError as error:
+        raise SubjectError(f"PROMISES of {subject.name!r} has {error}") from error
+    offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
+    try:
+        return together([promise_of_signatures(offered), own]).of(offered)
+    except PromiseError as error:
+        raise SubjectError(f"{subject.name}: {error}") from error
 
 
 def _own_profile(subject: Subject) -> Profile:
@@ -131,7 +193,7 @@ def _own_profile(subject: Subject) -> Profile:
         raise SubjectError(f"PROFILE of {subject.name!r} is {error}") from error
 
 
-def _found(name: str, operators: tuple[str, ...]) -> Subject:
+def _of_name(name: str, operators: tuple[str, ...]) -> Subject:
     if name in BUILTIN:
         imports, make = BUILTIN[name]
         return Subject(name, make(), imports)
@@ -151,7 +213,7 @@ def _found(name: str, operators: tuple[str, ...]) -> Subject:
         )
     subject = Subject(name, namespace, imports)
     if not any(subject.offers(operator) for operator in operators):
-        raise SubjectError(f"{name!r} offers none of the functions {', '.join(operators)}")
+        raise OffersNothing(f"{name!r} offers none of the functions {', '.join(operators)}")
     return subject
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.operators.promised import in_result_dtype
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import OutsideThePromise
+from torch_loss_parity.subjects.promise import BY_POSITION
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
-
-BY_POSITION = ("input", "target")
 
 
 class WrongResult(AssertionError):
@@ -85,11 +86,14 @@ def _gradients(
 
 def output_of(subject: Subject, call: Call, arguments: Mapping[str, Any], device: str) -> torch.Tensor:
     """What the subject returns for tensors, if it is a tensor of the right dtype on the right device."""
+    if outside := subject.promise.outside_call(call):
+        raise OutsideThePromise(outside)
     positional, named = by_position_and_name(arguments)
     output = subject.function(call.operator)(*positional, **named)
     if not isinstance(output, torch.Tensor):
         raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
-    _check("the result", output, TORCH_DTYPES[call.output_dtype], arguments["input"].device)
+    result_dtype = in_result_dtype(call, subject.promise.result_dtype).output_dtype
+    _check("the result", output, TORCH_DTYPES[result_dtype], arguments["input"].device)
     return output
 
 

@@ -11,7 +11,8 @@ import torch
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, Effort
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError
-from torch_loss_parity.subjects import Subject, load
+from torch_loss_parity.subjects import OffersNothing, Subject, load
+from torch_loss_parity.subjects.promise import PromiseError
 
 # Times as long may a case take of a subject that compiles: one case has dozens of views, each a program of
 # its own.
@@ -20,6 +21,10 @@ TO_COMPILE = 10
 
 class WrongOption(ValueError):
     """An option has a value that is not allowed; the message names the choices."""
+
+
+class NothingToTest(ValueError):
+    """The subject offers or promises nothing of what a run is to test."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,17 @@ class Settings:
         time_limit: float | None = None,
         operator: str | None = None,
         profile: str | None = None,
+        promise: str | None = None,
     ) -> Settings:
         """Check the options and load the subject.
 
         Raises
         ------
         WrongOption
-            If the dtype, the operator, the effort, the device or the profile is unknown, the device is not
-            there, or no time is allowed.
+            If the dtype, the operator, the effort, the device, the profile or the promise is unknown, the
+            device is not there, or no time is allowed.
+        NothingToTest
+            If the subject promises nothing of what is asked.
         SubjectError
             If the subject cannot be put under test.
         """
@@ -70,12 +78,21 @@ class Settings:
         if time_limit is not None and not time_limit > 0:
             raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
         try:
-            loaded = load(subject, tuple(OPERATORS), profile)
+            loaded = load(subject, tuple(OPERATORS), profile, promise)
         except ProfileError as error:
             raise WrongOption(f"--profile is {error}") from error
+        except PromiseError as error:
+            raise WrongOption(f"--promise has {error}") from error
+        except OffersNothing as error:
+            raise NothingToTest(str(error)) from error
+        if operators and not any(loaded.offers(name) for name in operators):
+            raise NothingToTest(f"{subject} has no {' and no '.join(operators)}")
+        promised = tuple(name for name in dtypes if name in loaded.promise.dtypes)
+        if not promised or not loaded.promise.claims:
+            raise NothingToTest(f"{subject} promises none of {dtype}: {loaded.promise}")
         if time_limit is None:
             time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
-        return cls(loaded, _device(device), dtypes, effort, seed, time_limit, operators)
+        return cls(loaded, _device(device), promised, effort, seed, time_limit, operators)
 
 
 SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps them

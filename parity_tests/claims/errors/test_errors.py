@@ -18,12 +18,12 @@ from torch_loss_parity.claims.checks import TallyOf
 from torch_loss_parity.claims.errors import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each row, named after the operator and the row's sentence."""
-    dtypes = [dtype.strip() for dtype in metafunc.config.getoption("dtype").split(",")]
+    dtypes = list(metafunc.config.stash[SETTINGS].dtypes)
     quick = metafunc.config.getoption("effort") == "quick"
     parameters = [
         (operator, [dtypes[turn % len(dtypes)]] if quick else dtypes, refusal)

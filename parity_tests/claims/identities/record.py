@@ -94,14 +94,20 @@ class Identity:
         return textwrap.dedent(inspect.getsource(self.compose))
 
     def variants(
-        self, operator: str, dtype: str, effort: str, seed: int, dtypes: Sequence[str] = DTYPES
+        self,
+        operator: str,
+        dtype: str,
+        effort: str,
+        seed: int,
+        dtypes: Sequence[str] = DTYPES,
+        inputs: Identities | None = None,
     ) -> Iterator[Variant]:
-        """Options that meet, and shapes in turn.
+        """Options that meet, and shapes in turn: those of ``inputs``, or of the operator's record.
 
         At standard effort every two option values meet, in one of ``dtypes``, those of the run. Quick effort
         has one variant; thorough all options with all, in every shape, large ones too.
         """
-        inputs = inputs_of(operator)
+        inputs = inputs or inputs_of(operator)
         allowed = {
             name: [v for v in values if v in self.options.get(name, values)]
             for name, values in inputs.options.items()

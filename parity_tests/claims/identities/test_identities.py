@@ -11,7 +11,7 @@ import pytest
 from torch_loss_parity.claims.identities import Identity, checks, identities
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
-from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -20,7 +20,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     if metafunc.function is not test_identity:
         return
-    dtypes = [dtype.strip() for dtype in metafunc.config.getoption("dtype").split(",")]
+    dtypes = list(metafunc.config.stash[SETTINGS].dtypes)
     quick = metafunc.config.getoption("effort") == "quick"
     cells = []
     for operator in OPERATORS.values():

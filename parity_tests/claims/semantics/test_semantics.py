@@ -19,13 +19,13 @@ from torch_loss_parity.claims.semantics import checks
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
-from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each row, named after the operator and the row's sentence."""
     option = metafunc.config.getoption
-    dtypes = [dtype.strip() for dtype in option("dtype").split(",")]
+    dtypes = list(metafunc.config.stash[SETTINGS].dtypes)
     name = "row" if "row" in metafunc.fixturenames else "promotion"
     parameters: list[tuple[Operator, list[str], Row | Promotion]] = []
     for operator in OPERATORS.values():
