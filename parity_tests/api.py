@@ -31,8 +31,10 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
-from torch_loss_parity.subjects import Subject
+from torch_loss_parity.reports.screen import NOTHING, PASSED, Failure, Screen
+from torch_loss_parity.subjects import Subject, load, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.promise import PromiseError, of_mapping, together
 from torch_loss_parity.subjects.settings import Settings, WrongOption
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
@@ -53,16 +55,18 @@ Test = Callable[[TallyOf], None]
 
 
 class VerificationError(AssertionError):
-    """The function is wrong; the message is the first failure's. ``verified`` has all of them."""
+    """The function is wrong, or too little of it was tested; the message is the first failure's, and the
+    verdict. ``verified`` has all of them.
+    """
 
     def __init__(self, verified: Verified) -> None:
-        super().__init__(f"{verified.failures[0]}\n\n{verified}")
+        super().__init__("\n\n".join([*verified.failures[:1], str(verified)]))
         self.verified = verified
 
 
 @dataclass
 class Verified:
-    """What was found; true where nothing is wrong. Prints as a table.
+    """What was found; true where nothing is wrong and enough was tested. Prints as the verdict and a table.
 
     Attributes
     ----------
@@ -76,6 +80,8 @@ class Verified:
         What was not run, and why.
     profile : Profile
         What the arithmetic was taken to be.
+    screen : Screen
+        The verdict.
     """
 
     rows: list[tally.Row]
@@ -83,12 +89,14 @@ class Verified:
     not_offered: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     profile: Profile = DEFAULT
+    screen: Screen = NOTHING
 
     def __bool__(self) -> bool:
-        return not self.failures
+        return self.screen.word == PASSED
 
     def __str__(self) -> str:
-        lines = [*report.of_profile(self.profile), *report.table(self.rows, self.profile)]
+        lines = [line for line, _ in self.screen.lines()]
+        lines += [*report.of_profile(self.profile), *report.table(self.rows, self.profile)]
         lines += [f"{count} not offered: {reason}" for reason, count in sorted(self.not_offered.items())]
         lines += [f"skipped: {reason}" for reason in sorted(set(self.skipped))]
         return "\n".join([*lines, f"{len(self.failures)} tests fail" if self.failures else "no test fails"])
@@ -106,6 +114,8 @@ def verify(
     seed: int = 0,
     claims: Sequence[str] = CLAIMS,
     profile: str = DEFAULT.name,
+    promise: Mapping[str, Any] | None = None,
+    like: str = "",
     raise_exception: bool = True,
 ) -> Verified:
     """Verify an implementation of an operator.
@@ -126,15 +136,23 @@ def verify(
     profile : str
         What the arithmetic that it runs on may do: a name in
         `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
+    promise : mapping, optional
+        Which calls it answers, as ``PROMISES`` of a module says, see `torch_loss_parity.subjects.promise`:
+        ``{"target": "indices", "weight": None, "reduction": ("mean", "sum")}``. Nothing else is asked. An
+        argument that the function does not take is never given.
+    like : {"", "torch", "torch.compile"}
+        Whose known divergences are its own. torch's own functions are judged as torch.
     raise_exception : bool
         Raise if the function is wrong; else return what was found all the same.
 
     Raises
     ------
     VerificationError
-        If the function is wrong. An `AssertionError`, with the message that pytest shows.
+        If the function is wrong, or declines so much that too little was tested: an `AssertionError`, with
+        the message that pytest shows.
     ValueError
-        If the operator, a dtype, the device, the effort, a claim or the profile is unknown.
+        If the operator, a dtype, the device, the effort, a claim, the profile or the promise is unknown, or
+        the function cannot be called as torch's.
     """
     if operator not in OPERATORS:
         raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
@@ -142,21 +160,41 @@ def verify(
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile)
+    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile, like=like or None)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
-    subject = Subject(name, SimpleNamespace(**{operator: function}), imports, checked.subject.profile)
-    settings = Settings(subject, checked.device, checked.dtypes, effort, seed)
+    try:
+        promised = together([promise_of_signatures({operator: function}), of_mapping(promise or {})])
+    except PromiseError as error:
+        raise WrongOption(f"promise has {error}" if promise else str(error)) from error
+    own = function is getattr(load("torch", (operator,)).namespace, operator, None)
+    subject = Subject(
+        "torch" if own else name,
+        SimpleNamespace(**{operator: function}),
+        imports,
+        checked.subject.profile,
+        promised.of((operator,)),
+        like,
+    )
+    dtypes = [dtype for dtype in checked.dtypes if dtype in promised.dtypes]
+    if not dtypes:
+        raise WrongOption(f"promise has dtypes={promised.dtypes}, and dtypes has none of them")
+    settings = Settings(subject, checked.device, tuple(dtypes), effort, seed)
+    claims = [claim for claim in claims if claim in promised.claims]
     verified = Verified([], profile=subject.profile)
-    counts = {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
-    for test in _tests(OPERATORS[operator], settings, claims):
-        _run(test, counts, verified)
-    properties = [count.as_property() for count in counts.values()]
+    counts: dict[str, dict[str, Tally]] = {}
+    for kind, test in _tests(subject.promise.operator(OPERATORS[operator]), settings, claims):
+        of_kind = counts.setdefault(kind, {name: Tally(operator, name, kind) for name in settings.dtypes})
+        _run(test, of_kind, verified)
+    properties = [count.as_property() for of_kind in counts.values() for count in of_kind.values()]
     verified.rows, verified.not_offered = (
-        tally.rows(properties, OPERATORS, DTYPES),
+        tally.rows(properties, OPERATORS, DTYPES, subject.excludes),
         tally.not_offered(properties),
     )
-    if verified.failures and raise_exception:
+    title = f"{name} on {checked.device}, {effort} effort, seed {seed}"
+    failed = [Failure("", operator, str(each), explained=True) for each in verified.failures]
+    verified.screen = Screen(title, properties, failed, str(subject.promise), subject.excludes)
+    if not verified and raise_exception:
         raise VerificationError(verified)
     return verified
 
@@ -185,8 +223,8 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
                 counts[dtype].count(False)
 
 
-def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[Test]:
-    """The checks of the claims, as functions of what gives the tally of a dtype."""
+def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[tuple[str, Test]]:
+    """The checks of the claims, each with its kind, as functions of what gives the tally of a dtype."""
 
     def in_dtype(check: Check, dtype: str) -> Test:
         return lambda of: check(operator, dtype, settings, of(dtype))
@@ -196,7 +234,8 @@ def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Ite
 
     for kind, checks_of in OF_DTYPE.items():
         if kind in claims:
-            yield from (in_dtype(check, dtype) for dtype in settings.dtypes for check in checks_of(operator))
+            checks = checks_of(operator)
+            yield from ((kind, in_dtype(check, dtype)) for dtype in settings.dtypes for check in checks)
     for kind, rows_of in OF_ROW.items():
         if kind in claims:
-            yield from (of_row(check) for check in rows_of(operator))
+            yield from ((kind, of_row(check)) for check in rows_of(operator))

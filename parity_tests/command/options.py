@@ -33,10 +33,18 @@ seed = click.option("--seed", type=int, metavar="N", help="The same seed gives t
 profile = click.option(
     "--profile", metavar="NAME|FILE", help="What its arithmetic may do: a name, or a .toml file."
 )
+promise = click.option(
+    "--promise",
+    metavar="NAME=VALUE,...",
+    help="What it promises; nothing else is asked. PROMISES in its file.",
+)
+like = click.option(
+    "--like", metavar="torch", help="Judge it as torch is, where it is made of torch's functions."
+)
 
 
 def of_a_run(function: Decorated) -> Decorated:
     """What every run of the suite takes."""
-    for option in (profile, seed, effort, device, dtype, operator, subject):
+    for option in (like, promise, profile, seed, effort, device, dtype, operator, subject):
         function = option(function)
     return function

@@ -100,5 +100,5 @@ def recorded(subject: Subject, case: Case | None, call: Call, device: str, reaso
     """What the ledger knows of a call in which there is nothing to compare, by the words of its failure; None
     where it knows nothing.
     """
-    entry = ledger.shortfall(subject.name, device, NO_RESULT, call.operator, call.dtype, reason)
+    entry = ledger.shortfall(subject.judged_as, device, NO_RESULT, call.operator, call.dtype, reason)
     return Finding.of_recorded(case, call, reason, entry.id) if entry else None

@@ -123,7 +123,7 @@ def covering(
     subject: Subject, device: str, call: Call, quantity: str, mode: str = ""
 ) -> tuple[Divergence, ...]:
     """The entries of the ledger that may explain why a quantity of a call breaks its bound."""
-    entries = ledger.in_force(subject.name, device, call.operator, call.dtype)
+    entries = ledger.in_force(subject.judged_as, device, call.operator, call.dtype)
     return tuple(entry for entry in entries if entry.covers(call, quantity, mode))
 
 

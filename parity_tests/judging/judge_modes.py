@@ -114,7 +114,7 @@ def _missing(subject: Subject, device: str, call: Call, mode: Mode) -> Shortfall
     """The shortfall that says that there is no derivative in a direction in a mode."""
     if not mode.along:
         return None
-    return ledger.shortfall(subject.name, device, CLAIM, call.operator, call.dtype, str(mode))
+    return ledger.shortfall(subject.judged_as, device, CLAIM, call.operator, call.dtype, str(mode))
 
 
 def _without_result(

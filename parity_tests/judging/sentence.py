@@ -36,7 +36,7 @@ class Sentence:
     @classmethod
     def of(cls, case: CaseLike, dtype: str, *, claim: str, operator: str, settings: Settings) -> Sentence:
         """That of a case, of the subject of a run."""
-        return cls(settings.subject.name, settings.device, claim, operator, dtype, str(case))
+        return cls(settings.subject.judged_as, settings.device, claim, operator, dtype, str(case))
 
     @cached_property
     def shortfall(self) -> Shortfall | None:

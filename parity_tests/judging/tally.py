@@ -6,7 +6,8 @@ and is added up at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.subjects.declined import OUTSIDE
 
 SUMMARY = "parity-summary"  # the plugin that collects the tallies of a run
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
@@ -40,6 +42,7 @@ class Tally:
     diverged: dict[str, int] = field(default_factory=dict)
     declined: dict[str, int] = field(default_factory=dict)
     ways: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, dict[str, Any]] = field(default_factory=dict)
     news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
@@ -56,6 +59,10 @@ class Tally:
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)
+        if not verdict.passes:
+            example = str(finding.case) if finding.case else ""
+            worst = 0.0 if verdict.reason or finding.resembles else verdict.fraction
+            self.blame(cause_of(finding), example, size=verdict.elements, worst=worst)
         if finding.way and finding.verdict.passes:
             sentence = sentence_of(finding.quantity, finding.way)
             self.ways[sentence] = self.ways.get(sentence, 0) + 1
@@ -67,6 +74,20 @@ class Tally:
         self.cases += 1
         self.failed += not passes
         watchdog.feed()
+
+    def blame(self, cause: str, example: str, *, size: int = 0, worst: float = 0.0) -> None:
+        """Say why a case fails, in a few words that are the same for all that fail so.
+
+        Parameters
+        ----------
+        example : str
+            The case.
+        size : int
+            Its elements: of all examples the smallest is shown.
+        worst : float
+            Its error / allowed; 0 where that is not what is wrong.
+        """
+        _merge_cause(self.causes, cause, {"cases": 1, "example": example, "size": size, "worst": worst})
 
     def diverge(self, entry: str) -> None:
         """Count a case that the ledger's ``entry`` explains."""
@@ -96,7 +117,85 @@ class Tally:
             self.declined[reason] = self.declined.get(reason, 0) + count
         for way, count in other["ways"].items():
             self.ways[way] = self.ways.get(way, 0) + count
+        for cause, one in other["causes"].items():
+            _merge_cause(self.causes, cause, one)
         self.news += other["news"]
+
+
+def _merge_cause(causes: dict[str, dict[str, Any]], cause: str, one: Mapping[str, Any]) -> None:
+    known = causes.setdefault(cause, {**one, "cases": 0})
+    known["cases"] += one["cases"]
+    known["worst"] = max(known["worst"], one["worst"])
+    if one["example"] and (not known["example"] or one["size"] < known["size"]):
+        known["example"], known["size"] = one["example"], one["size"]
+
+
+def cause_of(finding: Finding) -> str:
+    """Why a finding fails: the same words for all that fail for the same reason, without their numbers."""
+    what = "the result" if finding.quantity == FORWARD else f"the gradient of {finding.quantity}"
+    what += f" {finding.mode}" if finding.mode else ""
+    if finding.resembles:
+        return f"{what} loses as {finding.resembles.name} does, in {finding.resembles.loses}"
+    if finding.verdict.reason:
+        return alike(finding.verdict.reason)
+    return f"{what} is off"
+
+
+def alike(message: str) -> str:
+    """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
+    line = next(iter(message.strip().splitlines()), "")
+    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|\bnan\b|\binf\b", "N", line)
+
+
+def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Why cases fail, by kind of claim and operator."""
+    summed: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for reported in properties:
+        of_kind = summed.setdefault((reported["claim"], reported["operator"]), {})
+        for cause, one in reported["causes"].items():
+            _merge_cause(of_kind, cause, one)
+    return {key: value for key, value in summed.items() if value}
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A kind of claim of which too few cases were answered to mean anything: fewer than half of those that
+    were asked inside the promise."""
+
+    kind: str
+    operator: str
+    dtype: str
+    cases: int
+    declined: int
+
+    def __str__(self) -> str:
+        number = f"{self.cases} of {self.cases + self.declined} cases"
+        return f"{self.kind} of {self.operator}, {self.dtype}: {number}"
+
+
+def shortages(
+    properties: Iterable[Mapping[str, Any]], excludes: Callable[[str], bool]
+) -> tuple[list[Shortage], list[tuple[str, str]]]:
+    """The kinds of claim of which too few cases were answered, by operator and dtype; and those that lie
+    outside the promise as a whole, by operator.
+
+    Parameters
+    ----------
+    excludes : callable
+        Whether a reason for which a case was declined is that it lies outside the promise.
+    """
+    counted: dict[tuple[str, str, str], list[int]] = {}
+    for reported in properties:
+        cell = counted.setdefault((reported["claim"], reported["operator"], reported["dtype"]), [0, 0])
+        cell[0] += reported["cases"]
+        cell[1] += sum(n for reason, n in reported["declined"].items() if not excludes(reason))
+    short = [
+        Shortage(*key, cases, declined) for key, (cases, declined) in counted.items() if declined > cases
+    ]
+    of_operator: dict[tuple[str, str], int] = {}
+    for (kind, operator, _), (cases, declined) in counted.items():
+        of_operator[kind, operator] = of_operator.get((kind, operator), 0) + cases + declined
+    return short, [key for key, number in of_operator.items() if not number]
 
 
 def sentence_of(quantity: str, way: Explanation) -> str:
@@ -167,8 +266,23 @@ def not_offered(properties: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return counted
 
 
-def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: Iterable[str]) -> list[Row]:
-    """Add up what tests reported, in the order of operators and dtypes."""
+def rows(
+    properties: Iterable[Mapping[str, Any]],
+    order: Iterable[str],
+    dtypes: Iterable[str],
+    excludes: Callable[[str], bool] = lambda reason: False,
+) -> list[Row]:
+    """Add up what tests reported, in the order of operators and dtypes.
+
+    Parameters
+    ----------
+    excludes : callable
+        Whether a reason for which a case was declined is that it lies outside the promise.
+    """
+    properties = list(properties)
+    short: dict[tuple[str, str], list[str]] = {}
+    for shortage in shortages(properties, excludes)[0]:
+        short.setdefault((shortage.operator, shortage.dtype), []).append(shortage.kind)
     tallies: dict[tuple[str, str], Tally] = {}
     for reported in properties:
         key = (reported["operator"], reported["dtype"])
@@ -186,20 +300,23 @@ def rows(properties: Iterable[Mapping[str, Any]], order: Iterable[str], dtypes: 
                         tally.worst.get(FORWARD),
                         tally.worst.get("gradient"),
                         tally.undecided,
-                        _verdict(tally),
+                        _verdict(tally, short.get((operator, dtype), []), excludes),
                     )
                 )
     return table
 
 
-def _verdict(tally: Tally) -> str:
+def _verdict(tally: Tally, short: Sequence[str], excludes: Callable[[str], bool]) -> str:
     if tally.failed:
         return f"FAIL ({tally.failed} of {tally.cases})"
     if tally.declined and not tally.cases:
-        return "not offered"
+        return "outside the promise" if all(OUTSIDE in each for each in tally.declined) else "not offered"
+    if short:
+        return f"too little tested: {', '.join(short)}"
     if not tally.cases:
         return "FAIL (nothing was run)"
-    diverged, declined = sum(tally.diverged.values()), sum(tally.declined.values())
+    diverged = sum(tally.diverged.values())
+    declined = sum(number for reason, number in tally.declined.items() if not excludes(reason))
     known = f"; {diverged} known to diverge" if diverged else ""
     known += f"; {sum(tally.ways.values())} by a textbook way" if tally.ways else ""
     return f"pass{known}; {declined} not offered" if declined else f"pass{known}"

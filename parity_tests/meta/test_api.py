@@ -66,9 +66,31 @@ def test_what_is_not_implemented_is_not_offered() -> None:
             raise NotImplementedError("class weights")
         return F.nll_loss(input, target, **options)
 
-    found = verify(without_weights, "nll_loss", dtypes=["float64"], claims=["forward"])
+    with pytest.raises(
+        VerificationError, match=r"TOO LITTLE TESTED(.|\n)*forward of nll_loss, float64: "
+    ) as raised:
+        verify(without_weights, "nll_loss", dtypes=["float64"], claims=["forward"])
+    found = raised.value.verified
     assert found.not_offered["nll_loss: class weights"] > 0
-    assert found.rows[0].verdict.endswith("not offered")
+    assert found.rows[0].verdict == "too little tested: forward"
+    assert not found.failures
+
+
+def test_what_is_promised_is_tested_in_full() -> None:
+    def without_weights(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+        return F.nll_loss(input, target, ignore_index=ignore_index, reduction=reduction)
+
+    full = verify(F.nll_loss, "nll_loss", dtypes=["float64"], claims=["forward", "gradients"])
+    promising = verify(
+        without_weights,
+        "nll_loss",
+        dtypes=["float64"],
+        claims=["forward", "gradients"],
+        promise={"reduction": ("mean", "none")},
+        like="torch",
+    )
+    assert promising.rows[0].cases >= full.rows[0].cases
+    assert not promising.not_offered
 
 
 def test_an_exception_is_a_failure() -> None:

@@ -38,7 +38,7 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, SubjectError
-from torch_loss_parity.subjects.settings import Settings, WrongOption
+from torch_loss_parity.subjects.settings import NothingToTest, Settings, WrongOption
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
@@ -204,6 +204,10 @@ def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() ->
             "reference, fault:NAME, right:NAME, a path",
         ),
         ({"subject": "no.such.module"}, "'no.such.module' cannot be imported .*; choose torch, torch.nn"),
+        ({"promise": "weigth=None"}, "--promise has 'weigth', which is nothing to promise; choose from "),
+        ({"promise": "weight"}, "--promise has 'weight'; it must be NAME=VALUE"),
+        ({"promise": "target=logits"}, "target='logits'; choose from indices, probabilities"),
+        ({"like": "tensorflow"}, "--like is 'tensorflow'; choose from torch, torch.compile"),
         ({"subject": "math"}, "'math' offers none of the functions softmax, log_softmax, nll_loss"),
     ],
 )
@@ -215,7 +219,7 @@ def test_each_wrong_option_says_what_was_given_and_what_there_is(wrong: dict[str
         "effort": "quick",
         "seed": 0,
     }
-    with pytest.raises((WrongOption, SubjectError), match=message):
+    with pytest.raises((WrongOption, SubjectError, NothingToTest), match=message):
         Settings.of(**right | wrong)
 
 

@@ -24,6 +24,13 @@ KINDS = (
     "bits",
     "sample inputs",
 )
+# What a verdict speaks of, and the kinds that it sums up. What is of no kind of these is of "numbers".
+AREAS = {
+    "numbers": ("forward", "gradients", "domain", "modes", "identities", "transforms", "sample inputs"),
+    "meaning": ("semantics",),
+    "refusals": ("errors",),
+    "conduct": ("hygiene", "layouts", "bits"),
+}
 # The facet without which an operator has no cases of a kind; the other kinds draw theirs.
 FACET_OF = {
     "semantics": "semantics",
@@ -32,6 +39,11 @@ FACET_OF = {
     "bits": "bits",
     "sample inputs": "sample_inputs",
 }
+
+
+def area_of(kind: str) -> str:
+    """Which part of the verdict a kind of claim belongs to."""
+    return next((area for area, kinds in AREAS.items() if kind in kinds), next(iter(AREAS)))
 
 
 def gap(operator: Operator, kind: str) -> Gap | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import combinations, product
+from itertools import combinations, cycle, islice, product
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -116,11 +116,9 @@ def grid(
 
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
-    rows = list(enumerate(_together_of(operator, 2, False)))
+    rows = list(enumerate(_filled(operator, 2, False)))
     if effort.triples:
-        more = list(
-            enumerate([*_together_of(operator, 3, False), *_together_of(operator, 2, True)], len(rows))
-        )
+        more = list(enumerate([*_filled(operator, 3, False), *_filled(operator, 2, True)], len(rows)))
         rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
     # Where the grid is small, no row is spent on an empty input.
     telling = [shape for shape in operator.shapes if prod(shape) > 1]
@@ -135,8 +133,15 @@ def grid(
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
 
 
-def _together_of(operator: Operator, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
-    return _together(operator.name, tuple(operator.options.items()), strength, with_values_and_shapes)
+def _filled(operator: Operator, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:
+    """The rows of a covering array of the operator's options. A promise leaves fewer of them: they are
+    repeated, in other shapes and of other numbers, until there are as many as without it.
+    """
+    own, every = (
+        _together(operator.name, tuple(options.items()), strength, with_values_and_shapes)
+        for options in (operator.options, OPERATORS[operator.name].options)
+    )
+    return list(islice(cycle(own), max(len(own), len(every))))
 
 
 @cache

@@ -29,8 +29,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     watching, operator = pyfuncitem.config.stash[WATCH], operator_of(pyfuncitem)
     if operator:  # its cases are drawn inside the promise, whatever table the test has it from
-        promise = pyfuncitem.config.stash[SETTINGS].subject.promise
-        pyfuncitem.funcargs["operator"] = promise.operator(pyfuncitem.funcargs["operator"])
+        promise, record = pyfuncitem.config.stash[SETTINGS].subject.promise, pyfuncitem.funcargs["operator"]
+        assert isinstance(record, Operator)
+        pyfuncitem.funcargs["operator"] = promise.operator(record)
     watching.begin(
         operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.nodeid)
     )
@@ -81,8 +82,8 @@ def tally_of(
     def of(dtype: str) -> Tally:
         count = counts.setdefault(dtype, Tally(operator.name, dtype, claim_of(request.node.nodeid)))
         if not settings.subject.offers(operator.name):
-            count.decline(f"{settings.subject.name} has no {operator.name}")
-            pytest.skip(f"not offered: {settings.subject.name} has no {operator.name}")
+            count.decline(settings.subject.lacks(operator.name))
+            pytest.skip(f"not offered: {settings.subject.lacks(operator.name)}")
         return count
 
     try:

@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what the subject promises, beside what its module says in PROMISES: "
         "target=indices,weight=None,reduction=mean|sum; nothing else is asked",
     )
+    group.addoption(
+        "--like",
+        metavar="NAME",
+        help="judge the subject as torch, or torch.compile, is: what the ledger knows of its divergences is "
+        "known of a subject that is made of its functions",
+    )
     group.addoption("--operator", metavar="A,B", help="operators to run (default: all)")
     group.addoption("--effort", default="standard", help="quick, standard or thorough (default: standard)")
     group.addoption(
@@ -85,7 +91,18 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--parity-{meant[0]} is for tests of your own; the suite has --{meant[0]}")
     if suite.is_own(config) and (others := suite.foreign(config)):
         raise pytest.UsageError(f"{others[0]} is no part of this suite, which runs by itself")
-    names = ("subject", "device", "dtype", "effort", "seed", "time_limit", "operator", "profile", "promise")
+    names = (
+        "subject",
+        "device",
+        "dtype",
+        "effort",
+        "seed",
+        "time_limit",
+        "operator",
+        "profile",
+        "promise",
+        "like",
+    )
     asked = [option(name) for name in names]
     try:
         config.stash[SETTINGS] = Settings.of(*asked)

@@ -14,6 +14,7 @@ from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
 from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import SETTINGS
 
 
@@ -45,7 +46,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path in (META, BENCHMARKS_META):
         if own:
             return True
-        if config.stash[SETTINGS].effort_name != "quick":
+        settings = config.stash[SETTINGS]
+        if settings.effort_name != "quick" and settings.subject.is_shipped:
             return None
     elif not (own and collection_path in (REFERENCE, BENCHMARKS)):
         return None
@@ -79,8 +81,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         }
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
+    settings = config.stash[SETTINGS]
+    _leave_out(config, items, lambda item: _is_of(item, settings.subject))
     if not (config.option.whole_runs or config.option.keyword or config.option.markexpr):
         _leave_out(config, items, lambda item: item.get_closest_marker("whole_runs") is not None)
+
+
+def _is_of(item: pytest.Item, subject: Subject) -> bool:
+    """Whether a test is nothing for a subject: of a kind of claim that it does not promise; or of none, where
+    the subject is somebody's own, as those tests are about torch, its tutorials and the suite."""
+    kind = tally.claim_of(item.nodeid)
+    if META in item.path.parents or BENCHMARKS in item.path.parents:
+        return False
+    if kind in KINDS:
+        return kind not in subject.promise.claims
+    return not subject.is_shipped
 
 
 def _leave_out(

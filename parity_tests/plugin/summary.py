@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
 
@@ -25,10 +28,16 @@ class Summary:
         self.tallies: list[dict[str, Any]] = []
         self.failed: set[str] = set()
         self.left_out: set[tuple[str, str]] = set()
+        self.failures: dict[str, screen.Failure] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
+            operator = str(dict(report.user_properties).get(OPERATOR, ""))
+            message = _message(report)
+            self.failures[report.nodeid] = screen.Failure(
+                tally.claim_of(report.nodeid), operator, message, explained=False
+            )
         if report.skipped:
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
             self.left_out.add((operator, tally.claim_of(report.nodeid)))
@@ -38,6 +47,8 @@ class Summary:
                     # a test that failed before it could judge is a failure all the same
                     unjudged = report.nodeid in self.failed and not value["failed"]
                     self.tallies.append(value | {"failed": value["failed"] + unjudged})
+                    if value["causes"] and report.nodeid in self.failures:
+                        self.failures[report.nodeid] = replace(self.failures[report.nodeid], explained=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
@@ -67,14 +78,48 @@ class Summary:
             return
         if self.missing and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.screen.shortages and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = (
+                pytest.ExitCode.NO_TESTS_COLLECTED
+            )  # too little of what was asked was answered
         if self.config.option.counts:
             counted = tally.by_operator(tally.coverage(self.tallies), OPERATORS, DTYPES)
             Path(self.config.option.counts).write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n")
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    @property
+    def screen(self) -> screen.Screen:
+        """The verdict."""
+        settings = self.config.stash[SETTINGS]
+        subject = settings.subject
+        like = f", like {subject.like}" if subject.like else ""
+        title = (
+            f"{subject.name}{like} on {settings.device}, {settings.effort_name} effort, seed {settings.seed}"
+        )
+        failures = list(self.failures.values())
+        return screen.Screen(title, self.tallies, failures, str(subject.promise), subject.excludes)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+        """The verdict comes first, before what failed, and what it is in a line again at the end."""
+        verdict = self.screen
+        if self.tallies:
+            terminalreporter.section("verdict")
+            for line, markup in verdict.lines():
+                terminalreporter.write_line(line, **markup)
+        try:
+            return (yield)
+        finally:
+            self._tables(terminalreporter)
+            if self.tallies and verdict.word != screen.PASSED:
+                terminalreporter.write_line(
+                    f"{verdict.word}: the verdict stands above what failed", yellow=True
+                )
+
+    def _tables(self, terminalreporter: pytest.TerminalReporter) -> None:
         for each in self.missing:
             terminalreporter.write_line(f"FAIL: no case was run for {each}", red=True)
-        rows = tally.rows(self.tallies, OPERATORS, DTYPES)
+        subject = self.config.stash[SETTINGS].subject
+        rows = tally.rows(self.tallies, OPERATORS, DTYPES, subject.excludes)
         if rows:
             terminalreporter.section("error / allowed, worst of each operator and dtype")
             for line in report.table(rows, self.config.stash[SETTINGS].subject.profile):
@@ -85,9 +130,17 @@ class Summary:
                     for sentence, count in sorted(sentences.items()):
                         terminalreporter.write_line(f"{count:>6}  {operator}, {sentence}")
             if declined := tally.not_offered(self.tallies):
-                terminalreporter.section("not offered")
-                for reason, count in sorted(declined.items()):
-                    terminalreporter.write_line(f"{count:>6}  {reason}")
+                outside = {reason: n for reason, n in declined.items() if subject.promise.excludes(reason)}
+                if outside:
+                    terminalreporter.section("outside the promise, not asked")
+                    number = sum(outside.values())
+                    terminalreporter.write_line(
+                        f"{number:>6}  cases, in {len(outside)} ways: {subject.promise}"
+                    )
+                if rest := {reason: n for reason, n in declined.items() if reason not in outside}:
+                    terminalreporter.section("not offered")
+                    for reason, count in sorted(rest.items()):
+                        terminalreporter.write_line(f"{count:>6}  {reason}")
             if lines := completeness.gaps(self.config):
                 terminalreporter.section("what operators do not have")
                 for line in lines:
@@ -95,3 +148,9 @@ class Summary:
             terminalreporter.section("cases of each claim")
             for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)
+
+
+def _message(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
+    return lines[0].removeprefix("AssertionError: ") if lines else ""

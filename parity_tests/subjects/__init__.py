@@ -55,6 +55,9 @@ class Subject:
         What the arithmetic that it runs on may do; a module says so by ``PROFILE = "triton"``.
     promise : Promise
         Which calls it answers; a module says so by ``PROMISES``, see `torch_loss_parity.subjects.promise`.
+    like : str
+        Another subject, of which it is made, and whose known divergences are its own; empty where there is
+        none.
     """
 
     name: str
@@ -62,6 +65,17 @@ class Subject:
     imports: str
     profile: Profile = DEFAULT
     promise: Promise = EVERYTHING
+    like: str = ""
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with this package, and is not somebody's own."""
+        return self.name in BUILTIN or self.name.startswith((FAULT, RIGHT))
+
+    @property
+    def judged_as(self) -> str:
+        """The subject whose ledger it is judged by."""
+        return self.like or self.name
 
     def import_of(self, operator: str) -> str:
         """The line that a script begins with that calls ``operator``."""
@@ -77,6 +91,15 @@ class Subject:
 
     def offers(self, operator: str) -> bool:
         return callable(getattr(self.namespace, operator, None))
+
+    def lacks(self, operator: str) -> str:
+        """Says that there is no such function, where a test would call it."""
+        return f"{self.name} has no {operator}"
+
+    def excludes(self, reason: str) -> bool:
+        """Whether what was declined, for a reason, is nothing that the subject promises: of a function that
+        it has not, or outside its promise."""
+        return reason.startswith(self.lacks("")) or self.promise.excludes(reason)
 
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
@@ -128,7 +151,11 @@ IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_d
 
 
 def load(
-    name: str, operators: tuple[str, ...], profile: str | None = None, promise: str | None = None
+    name: str,
+    operators: tuple[str, ...],
+    profile: str | None = None,
+    promise: str | None = None,
+    like: str = "",
 ) -> Subject:
     """Find a subject by name: a built-in one, a path to a ``.py`` file, or a dotted module.
 
@@ -138,6 +165,8 @@ def load(
         The name or the file of the profile that it is judged under, whatever its module says.
     promise : str, optional
         What it promises beside what its module says, see `torch_loss_parity.subjects.promise.of_text`.
+    like : str
+        The subject whose ledger it is judged by, if that is another.
 
     Raises
     ------
@@ -154,7 +183,7 @@ def load(
     if promise:
         promised = together([promised, of_mapping(of_text(promise))])
     own_profile = _own_profile(subject) if profile is None else profile_of(profile)
-    return replace(subject, profile=own_profile, promise=promised)
+    return replace(subject, profile=own_profile, promise=promised, like=like)
 
 
 def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promise:
@@ -170,7 +199,7 @@ def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promis
 
 
 def _own_promise(subject: Subject) -> Promise:
-    if subject.name in BUILTIN or subject.name.startswith((FAULT, RIGHT)):
+    if subject.is_shipped:
         return EVERYTHING
     try:
         own = of_mapping(getattr(subject.namespace, "PROMISES", {}))

@@ -55,6 +55,7 @@ class Settings:
         operator: str | None = None,
         profile: str | None = None,
         promise: str | None = None,
+        like: str | None = None,
     ) -> Settings:
         """Check the options and load the subject.
 
@@ -77,8 +78,10 @@ class Settings:
             _among("--operator", name, OPERATORS)
         if time_limit is not None and not time_limit > 0:
             raise WrongOption(f"--time-limit is {time_limit:g}; it must be a positive number of seconds")
+        if like is not None:
+            _among("--like", like, LIKE)
         try:
-            loaded = load(subject, tuple(OPERATORS), profile, promise)
+            loaded = load(subject, tuple(OPERATORS), profile, promise, like or "")
         except ProfileError as error:
             raise WrongOption(f"--profile is {error}") from error
         except PromiseError as error:
@@ -95,6 +98,7 @@ class Settings:
         return cls(loaded, _device(device), promised, effort, seed, time_limit, operators)
 
 
+LIKE = ("torch", "torch.compile")  # what the ledger knows divergences of, and others are made of
 SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps them
 
 

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
 from torch_loss_parity.judging.sentence import Sentence
-from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.judging.tally import Tally, alike
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
@@ -70,7 +70,18 @@ def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Se
         )
         tally.tell(News("refusals", named, dtype, text, known=True))
     tally.count(known is not None or not problem)
+    if problem and known is None:
+        tally.blame(cause_of(problem, raised, expected), str(refusal))
     sentence.check(problem, tally, right="it is refused as it should be")
+
+
+def cause_of(problem: str, raised: str, expected: type[Exception]) -> str:
+    """Why a refusal is wrong, in words that others of the same cause share."""
+    if raised:
+        return f"raises {raised} where torch raises {expected.__name__}"
+    if "accepted, and returns" in problem:
+        return f"accepted where torch raises {expected.__name__}"
+    return alike(problem.rpartition(": ")[2])
 
 
 def problem_of(

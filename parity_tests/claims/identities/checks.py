@@ -8,7 +8,7 @@ from torch_loss_parity.claims.identities import Identity
 from torch_loss_parity.claims.identities.judgement import explain, verify_identity
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Gap, Operator
-from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.declined import NotOffered, OutsideThePromise
 from torch_loss_parity.subjects.settings import Settings
 
 SHOWN = 2
@@ -42,6 +42,8 @@ def identity_holds(
                 tally.diverge(entry)
             if not comparison.finding.verdict.passes:
                 failures.append(comparison)
+    if not (tally.cases or tally.declined):
+        raise OutsideThePromise("every variant of the identity")
     if failures:
         failures.sort(key=lambda comparison: comparison.finding.verdict.elements)
         shown = "\n\n".join(

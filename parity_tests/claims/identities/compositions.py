@@ -187,7 +187,7 @@ class Bounds(Functions):
 
     def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         entry = None
-        for candidate in ledger.in_force(self.subject.name, self.device, call.operator, call.dtype):
+        for candidate in ledger.in_force(self.subject.judged_as, self.device, call.operator, call.dtype):
             if candidate.covers(call, quantity):
                 self.covering[candidate.id] = candidate
                 entry = candidate if candidate.id in self.weaker else entry

@@ -63,7 +63,7 @@ def verify_identity(
             functions = Bounds(operator, dtype, subject, device, weaker, way)
             return identity.pairs(functions, inputs), functions
 
-        if ledger.speaks_of(subject.name, device):
+        if ledger.speaks_of(subject.judged_as, device):
             return evaluate()
         # The inputs follow from these.
         key = "identity", identity.name, operator, dtype, str(variant), way, subject.profile

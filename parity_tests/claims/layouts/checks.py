@@ -136,7 +136,7 @@ def recorded_or_right(
     WrongResult
         If a call fails that is not recorded.
     """
-    stated = Sentence(subject.name, device, CLAIM, call.operator, call.dtype, sentence)
+    stated = Sentence(subject.judged_as, device, CLAIM, call.operator, call.dtype, sentence)
     observed: dict[str, np.ndarray] = {}
     try:
         observed.update(results)  # what came before an error stays

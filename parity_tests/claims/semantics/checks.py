@@ -19,7 +19,7 @@ from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import Finding, judge_quantity
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.sentence import Sentence
-from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.judging.tally import Tally, alike
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
@@ -62,6 +62,9 @@ def row_holds(
         tally = tally_of(dtype)
         problem = problem_in_row(settings.subject, settings.device, operator, row, dtype, tally)
         sentence = Sentence.of(row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
+        if problem and sentence.shortfall is None:
+            tally.count(False)
+            tally.blame(alike(problem.rpartition(f"{row}: ")[2]), str(row))
         sentence.check(problem, tally, RIGHT)
         if problem:  # recorded
             tally.count()
@@ -161,7 +164,9 @@ def result_has_the_promoted_dtype(
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
             text, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
-            sentence = Sentence(settings.subject.name, settings.device, CLAIM, operator.name, dtype, text)
+            sentence = Sentence(
+                settings.subject.judged_as, settings.device, CLAIM, operator.name, dtype, text
+            )
             sentence.check(problem, tally_of(dtype), RIGHT)
             tally_of(dtype).count()
 

@@ -190,7 +190,9 @@ def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
     """The smallest inputs of the ledger's entries about compilation, as programs."""
     smallest = []
     for entry in ledger.entries():
-        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(settings.subject.name, settings.device):
+        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(
+            settings.subject.judged_as, settings.device
+        ):
             for quantity, dtype in product(entry.quantities, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output

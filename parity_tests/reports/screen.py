@@ -1,0 +1,186 @@
+"""The verdict of a run on one screen: four lines, the grade, what was tested, and one line a cause.
+
+It is of at most 80 columns. A kernel is right in its numbers, its meaning, its refusals and its conduct, each
+by itself: who ships one that refuses with another exception than torch knows that its numbers are right.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch_loss_parity.judging import tally
+from torch_loss_parity.operators.kinds import AREAS, area_of
+from torch_loss_parity.reports import formatting
+
+COLUMNS = 80
+SHOWN = 12  # causes
+Line = tuple[str, Mapping[str, bool]]
+GRADES = ("sharp", "textbook", "lossy")
+PASSED, FAILED, TOO_LITTLE = "pass", "FAIL", "TOO LITTLE TESTED"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed, and what its message begins with."""
+
+    kind: str
+    operator: str
+    message: str
+    explained: bool  # by the causes that it counted
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What the verdict is made of.
+
+    Attributes
+    ----------
+    title : str
+        What was tested: subject, device, effort, seed.
+    tallies : sequence of mapping
+        What tests counted.
+    failures : sequence of Failure
+    promised : str
+        What the subject promises; empty where that is everything.
+    excludes : callable
+        Whether a reason for which a case was declined is that it lies outside the promise.
+    """
+
+    title: str
+    tallies: Sequence[Mapping[str, Any]]
+    failures: Sequence[Failure]
+    promised: str
+    excludes: Callable[[str], bool]
+
+    @property
+    def shortages(self) -> list[tally.Shortage]:
+        return tally.shortages(self.tallies, self.excludes)[0]
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word or three."""
+        if self.failures or any(each["failed"] for each in self.tallies):
+            return FAILED
+        return TOO_LITTLE if self.shortages or not any(each["cases"] for each in self.tallies) else PASSED
+
+    def lines(self) -> Iterator[Line]:
+        """The screen, with the colours of each line."""
+        yield f"{self.word}  {self.title}", _colour(self.word)
+        for area in AREAS:
+            yield self._area(area)
+        yield from _wrapped("grade", self._grade())
+        yield from _wrapped("tested", self._tested())
+        if self.promised:
+            yield from _wrapped("promised", self.promised)
+        short = self.shortages
+        for each in short[:SHOWN]:
+            yield from _wrapped("too few", str(each), yellow=True)
+        if short:
+            more = f"{len(short) - SHOWN} more. " if len(short) > SHOWN else ""
+            hint = "Say what it promises (PROMISES in its file, or --promise), and these are filled."
+            yield from _wrapped("", more + hint, yellow=True)
+        yield from self._causes()
+
+    def _area(self, area: str) -> Line:
+        own = [each for each in self.tallies if area_of(each["claim"]) == area]
+        cases, failed = sum(each["cases"] for each in own), sum(each["failed"] for each in own)
+        tests = sum(area_of(each.kind) == area for each in self.failures)
+        word = FAILED if failed or tests else PASSED if cases else "not run"
+        if word == PASSED and any(area_of(each.kind) == area for each in self.shortages):
+            word = "too few"
+        said = f"{cases:>7,} cases" + (f", {max(failed, tests):,} fail" if failed or tests else "")
+        worst = max((fraction for each in own for fraction in each["worst"].values()), default=0.0)
+        if worst and area == next(iter(AREAS)):
+            said += f", worst error / allowed {formatting.plain(worst)}"
+        return f"  {area:<9} {word:<7} {said}"[:COLUMNS], _colour(word)
+
+    def _grade(self) -> str:
+        ways = [each for counts in tally.by_ways(self.tallies).values() for each in counts]
+        grades = [grade for grade in GRADES if any(f"({grade})" in each for each in ways)]
+        if not grades:
+            return "sharp: the bound of the definition holds" if self._judged() else ""
+        grade = grades[-1]
+        named: dict[str, None] = {}
+        for operator, counts in sorted(tally.by_ways(self.tallies).items()):
+            for sentence in counts:
+                if f"({grade})" in sentence:
+                    named.setdefault(f"{operator}, {sentence.partition(' (')[0]}")
+        several = f", and {len(named) - 2} more" if len(named) > 2 else ""
+        return f"{grade}: {'; '.join(list(named)[:2])}{several}; see below where it loses"
+
+    def _judged(self) -> bool:
+        return any(each["worst"] for each in self.tallies)
+
+    def _tested(self) -> str:
+        cells: dict[str, dict[str, None]] = {}
+        for each in self.tallies:
+            if each["cases"]:
+                cells.setdefault(each["operator"], {})[each["dtype"]] = None
+        dtypes = list(dict.fromkeys(dtype for each in cells.values() for dtype in each))
+        nothing = tally.shortages(self.tallies, self.excludes)[1]
+        left = dict.fromkeys(kind for kind, _ in nothing)
+        outside = f"; outside the promise: {', '.join(left)}" if left else ""
+        return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}"
+
+    def _causes(self) -> Iterator[Line]:
+        rows = sorted(self.causes(), key=lambda row: -row[0])
+        if not rows:
+            return
+        yield "causes, each with the number of cases and the smallest of them", {"bold": True}
+        for cases, area, operators, cause, example in rows[:SHOWN]:
+            yield from _wrapped(f"{cases:>6}", f"{area}, {', '.join(operators)}: {cause}", red=True)
+            if example:
+                yield from _wrapped("", f"such as {example}")
+        if len(rows) > SHOWN:
+            yield f"  and {len(rows) - SHOWN} more causes", {}
+
+    def causes(self) -> list[tuple[int, str, list[str], str, str]]:
+        """Why cases fail: how many, the part of the verdict, the operators, the cause, the smallest case."""
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+
+        def add(kind: str, operator: str, cause: str, one: Mapping[str, Any]) -> None:
+            row = rows.setdefault(
+                (area_of(kind), cause), {"cases": 0, "operators": {}, "example": "", "size": 0, "worst": 0.0}
+            )
+            row["cases"] += one["cases"]
+            row["operators"][operator or "all"] = None
+            row["worst"] = max(row["worst"], one["worst"])
+            if one["example"] and (not row["example"] or one["size"] < row["size"]):
+                row["example"], row["size"] = one["example"], one["size"]
+
+        for (kind, operator), of_kind in tally.causes(self.tallies).items():
+            for cause, one in of_kind.items():
+                add(kind, operator, cause, one)
+        for failure in self.failures:
+            if not failure.explained:
+                said = {"cases": 1, "example": failure.message, "size": 0, "worst": 0.0}
+                add(failure.kind, failure.operator, tally.alike(failure.message), said)
+        return [
+            (row["cases"], area, list(row["operators"]), cause + _by(row["worst"]), row["example"])
+            for (area, cause), row in rows.items()
+        ]
+
+
+NOTHING = Screen("nothing", (), (), "", lambda reason: False)
+
+
+def _by(worst: float) -> str:
+    return f", by up to {formatting.plain(worst)} times what rounding allows" if worst else ""
+
+
+def _colour(word: str) -> Mapping[str, bool]:
+    return {"green": True} if word == PASSED else {"red": True} if word == FAILED else {"yellow": True}
+
+
+def _wrapped(name: str, text: str, **markup: bool) -> Iterable[Line]:
+    """A name and a text of as many lines as it takes, at most three."""
+    if not text:
+        return
+    first, rest = f"  {name:<9} ", " " * 12
+    lines = textwrap.wrap(
+        text, COLUMNS, initial_indent=first, subsequent_indent=rest, max_lines=3, placeholder=" ..."
+    )
+    yield from ((line, markup) for line in lines)
