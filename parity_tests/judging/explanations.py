@@ -53,6 +53,9 @@ class Explanation:
     def is_way(self) -> bool:
         return bool(self.grade)
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.grade})" if self.grade else self.name
+
 
 def of_entry(entry: Divergence, operator: str, quantity: str) -> Explanation:
     """What an entry of the ledger says that a subject evaluates."""

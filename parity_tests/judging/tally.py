@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import FORWARD
-from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.reference.ways import GRADES
 
 SUMMARY = "parity-summary"  # the plugin that collects the tallies of a run
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
+LEFT_OPEN = "left open"
+BY = {grade: f"by a {grade} way" for grade in GRADES} | {LEFT_OPEN: "by another meaning"}
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Tally:
 
     ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
     ``declined`` counts what the subject says it does not offer, by what it says; ``ways`` what another way
-    than the definition explains, by quantity, way and where that loses.
+    than the definition explains, by quantity, way and where that loses. ``grades`` counts these by grade.
     """
 
     operator: str
@@ -40,6 +42,7 @@ class Tally:
     diverged: dict[str, int] = field(default_factory=dict)
     declined: dict[str, int] = field(default_factory=dict)
     ways: dict[str, int] = field(default_factory=dict)
+    grades: dict[str, int] = field(default_factory=dict)
     news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
@@ -56,9 +59,10 @@ class Tally:
         self.worst[kind] = max(self.worst.get(kind, 0.0), verdict.fraction)
         if finding.divergence:
             self.diverge(finding.divergence)
-        if finding.way and finding.verdict.passes:
-            sentence = sentence_of(finding.quantity, finding.way)
+        if finding.verdict.passes and (kind := kind_of(finding)):
+            sentence = sentence_of(finding)
             self.ways[sentence] = self.ways.get(sentence, 0) + 1
+            self.grades[kind] = self.grades.get(kind, 0) + 1
         if finding.news:
             self.tell(finding.news)
 
@@ -96,13 +100,24 @@ class Tally:
             self.declined[reason] = self.declined.get(reason, 0) + count
         for way, count in other["ways"].items():
             self.ways[way] = self.ways.get(way, 0) + count
+        for grade, count in other["grades"].items():
+            self.grades[grade] = self.grades.get(grade, 0) + count
         self.news += other["news"]
 
 
-def sentence_of(quantity: str, way: Explanation) -> str:
-    """The quantity, the way that explains it, its grade, and where it loses."""
-    loses = f"; loses in {way.loses}" if way.loses else ""
-    return f"{quantity}: {way.name} ({way.grade}){loses}"
+def kind_of(finding: Finding) -> str:
+    """The grade of the way that explains it, `LEFT_OPEN`, or empty where it is right by the definition."""
+    return LEFT_OPEN if finding.meaning else finding.way.grade if finding.way else ""
+
+
+def sentence_of(finding: Finding) -> str:
+    """The quantity, the way that explains it, its grade, and where it loses; or the meaning that is right
+    besides the definition's.
+    """
+    if finding.meaning or finding.way is None:
+        return f"{finding.quantity}: {finding.meaning}; the documentation leaves it open"
+    loses = f"; loses in {finding.way.loses}" if finding.way.loses else ""
+    return f"{finding.quantity}: {finding.way}{loses}"
 
 
 def by_ways(properties: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
@@ -201,5 +216,5 @@ def _verdict(tally: Tally) -> str:
         return "FAIL (nothing was run)"
     diverged, declined = sum(tally.diverged.values()), sum(tally.declined.values())
     known = f"; {diverged} known to diverge" if diverged else ""
-    known += f"; {sum(tally.ways.values())} by a textbook way" if tally.ways else ""
+    known += "".join(f"; {tally.grades[kind]} {by}" for kind, by in BY.items() if kind in tally.grades)
     return f"pass{known}; {declined} not offered" if declined else f"pass{known}"
