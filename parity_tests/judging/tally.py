@@ -116,8 +116,7 @@ def sentence_of(finding: Finding) -> str:
     """
     if finding.meaning or finding.way is None:
         return f"{finding.quantity}: {finding.meaning}; the documentation leaves it open"
-    loses = f"; loses in {finding.way.loses}" if finding.way.loses else ""
-    return f"{finding.quantity}: {finding.way}{loses}"
+    return f"{finding.quantity}: {finding.way.described}"
 
 
 def by_ways(properties: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
