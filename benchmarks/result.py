@@ -11,6 +11,7 @@ import numpy as np
 
 from torch_loss_parity.benchmarks.interval import CONFIDENCE, Interval, interval
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
+from torch_loss_parity.reference.ways import GRADES
 
 AS_FAST = 0.9  # of the floor: ways of moving the same bytes differ by as much, and not all were tried
 Group = tuple[str, str, str, str]
@@ -52,6 +53,8 @@ class Result:
         The most memory held beyond what was there; as a multiple of the input.
     ulps, fraction : float
         The worst error in ulps, and worst error / allowed, of all quantities.
+    ways : tuple of str
+        By which ways it is right where it is not by the definition: quantity, way and grade.
     profile : str
         The profile of the arithmetic that it is right under; older files do not say it, and mean the default.
     """
@@ -88,6 +91,7 @@ class Result:
     ulps: float
     fraction: float
     divergences: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
     compiles: bool = False
     profile: str = DEFAULT.name
 
@@ -98,6 +102,15 @@ class Result:
     @property
     def group_name(self) -> str:
         return f"{self.work}, {self.mode}, {self.shape}, {self.dtype}"
+
+    @property
+    def grade(self) -> str:
+        """The worst grade of the ways by which it is right; empty where it is right by the definition, or as
+        the ledger says.
+        """
+        return next(
+            (grade for grade in reversed(GRADES) if any(f"({grade})" in way for way in self.ways)), ""
+        )
 
     @property
     def over_floor(self) -> Interval:
@@ -130,7 +143,7 @@ class Result:
         ValueError
             If a field is missing.
         """
-        info = {"profile": DEFAULT.name, **info}
+        info = {"profile": DEFAULT.name, "ways": (), **info}
         missing = [f.name for f in fields(cls) if f.name not in info]
         if missing:
             raise ValueError(
@@ -139,7 +152,7 @@ class Result:
                 f"{', '.join(missing)}"
             )
         known = {f.name: info[f.name] for f in fields(cls)}
-        return cls(**known | {"divergences": tuple(known["divergences"])})
+        return cls(**known | {name: tuple(known[name]) for name in ("divergences", "ways")})
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,7 @@ class Benchmarks:
             ulps=max(each.ulps for each in judged),
             fraction=max(each.fraction for each in judged),
             divergences=tuple(sorted({each.divergence for each in judged if each.divergence})),
+            ways=tuple(sorted({f"{each.quantity}: {each.way}" for each in judged if each.way})),
             compiles=path.compiles,
             profile=path.profile.name,
         )

@@ -19,8 +19,21 @@ from torch_loss_parity.benchmarks.verify import WHOLE
 from torch_loss_parity.judging.report import of_profile
 from torch_loss_parity.reports.formatting import figure, seconds
 
-HEADER = ("path", "median", "spread", "GB/s", "x floor", "x exp", "memory", "speed", "95 %", "ulps", "faults")
-WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 9)
+HEADER = (
+    "path",
+    "median",
+    "spread",
+    "GB/s",
+    "x floor",
+    "x exp",
+    "memory",
+    "speed",
+    "95 %",
+    "ulps",
+    "right by",
+    "faults",
+)
+WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 11, 9)
 Line = tuple[str, Mapping[str, Any]]
 LEGEND = (
     "spread: interquartile range / median.  GB/s: bytes that must move / median.",
@@ -28,6 +41,7 @@ LEGEND = (
     "x exp: over the time of the exponentials alone.  memory: peak beyond the inputs / input.",
     "speed: against torch, with its 95 % interval; =: not told from it. The row of torch is A/A.",
     "ulps: worst error of result and gradient.  faults: page faults.",
+    "right by: the definition, an entry of torch's ledger, or the grade of another way: sharp, textbook.",
 )
 
 
@@ -71,6 +85,7 @@ def cells(result: Result, apart: Noise) -> tuple[str, ...]:
         speed(result, apart),
         between(result.against_torch),
         figure(result.ulps),
+        right_by(result),
         figure(result.page_faults),
     )
 
@@ -80,6 +95,8 @@ def omissions(run: Benchmarks) -> Iterator[str]:
     half = sorted({entry for result in run.results for entry in result.divergences})
     if half:
         yield (f"known divergences of torch met (parity_tests/ledger/): {', '.join(half)}")
+    for way, paths in _by_ways(run.results):
+        yield f"right by another way than the definition: {way}, in {paths}"
     for reason, count in _counted(result.no_peak for result in run.results if result.no_peak):
         yield f"memory not measured in {count} cells: {reason}"
     if uncounted := sum(result.page_faults is None for result in run.results):
@@ -120,6 +137,13 @@ def _compilation(results: Sequence[Result]) -> Iterator[str]:
         )
 
 
+def _by_ways(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
+    """Each way of an operator that was needed, and the paths that needed it."""
+    by = sorted({(result.work, way, result.path) for result in results for way in result.ways})
+    for (work, way), members in groupby(by, key=lambda each: each[:2]):
+        yield f"{work}, {way}", ", ".join(path for _, _, path in members)
+
+
 def _counted(reasons: Iterator[str]) -> list[tuple[str, int]]:
     found = list(reasons)
     return [(reason, found.count(reason)) for reason in dict.fromkeys(found)]
@@ -128,6 +152,11 @@ def _counted(reasons: Iterator[str]) -> list[tuple[str, int]]:
 def _row(parts: Sequence[str]) -> str:
     first, *others = (f"{part:>{width}}" for part, width in zip(parts, WIDTHS, strict=True))
     return f"  {first.strip():<{WIDTHS[0]}}{''.join(others)}"
+
+
+def right_by(result: Result) -> str:
+    """What says that it is right: the grade of a way, the ledger, or the definition."""
+    return result.grade or ("ledger" if result.divergences else "definition")
 
 
 def times(result: Result) -> str:

@@ -171,7 +171,7 @@ class Truth:
             worst_ulps(observed, bound, format),
             settled.divergence,
             reason,
-            f"{settled.way.name} ({settled.way.grade})" if settled.way else "",
+            str(settled.way or ""),
         )
 
     def _entries(self, path: Path, device: str, quantity: str) -> tuple[Divergence, ...]:

@@ -8,16 +8,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
-from torch_loss_parity.benchmarks import page
+from torch_loss_parity.benchmarks import page, summary
 from torch_loss_parity.benchmarks.matrix import CLASSES, shape_name
-from torch_loss_parity.benchmarks.meta.results import result
+from torch_loss_parity.benchmarks.meta.results import result, run_of
+from torch_loss_parity.benchmarks.noise import noise
 from torch_loss_parity.benchmarks.page import Report
-from torch_loss_parity.benchmarks.result import Wrong
+from torch_loss_parity.benchmarks.result import Result, Wrong
 
 pytest.importorskip("jinja2", reason="Jinja2, of the report extra, makes the page")
 
@@ -140,3 +142,22 @@ def test_the_page_as_it_is_raises_no_error(html: str, browser: str, tmp_path: Pa
     shown = browse(browser, file, f"--screenshot={tmp_path / 'page.png'}")
     assert (tmp_path / "page.png").stat().st_size > 10_000
     assert "CONSOLE" not in shown.stderr, shown.stderr
+
+
+def test_the_table_says_what_a_path_is_right_by_and_the_run_by_which_way() -> None:
+    textbook = replace(
+        result("numpy"),
+        ways=("forward: terms times 0 are left out (sharp)", "input: p (g - sum(g p)) (textbook)"),
+    )
+    known = replace(result("torch"), divergences=("an-entry",))
+    rows = [textbook, known, result("compile")]
+    assert [summary.right_by(each) for each in rows] == ["textbook", "ledger", "definition"]
+    apart = noise(rows)
+    at = summary.HEADER.index("right by")
+    assert [summary.cells(each, apart)[at] for each in rows] == ["textbook", "ledger", "definition"]
+    said = list(summary.omissions(run_of(results=rows)))
+    assert (
+        "right by another way than the definition: softmax, input: p (g - sum(g p)) (textbook), in numpy"
+        in said
+    )
+    assert Result.from_info(json.loads(json.dumps(textbook.as_info()))) == textbook

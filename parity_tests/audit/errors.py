@@ -21,7 +21,6 @@ Note [What is certified]
 from __future__ import annotations
 
 from math import ceil
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +30,7 @@ from torch_loss_parity.audit.certify import Truth
 from torch_loss_parity.audit.error_cells import BIN, HALF, INFINITE, PRINTED, cells_of
 from torch_loss_parity.audit.intervals import Intervals
 from torch_loss_parity.audit.record import EDGES, Count, Measures, Record, Size
+from torch_loss_parity.audit.standing import Standing
 from torch_loss_parity.judging.comparison import kinds
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
@@ -122,9 +122,8 @@ class Errors(Record):
         self,
         *,
         fraction: float,
-        standing: Literal["pass", "known", "fail"],
+        standing: Standing,
         outputs: str,
-        divergence: str = "",
     ) -> Measures:
         """The figures, with the verdict and the hash of the outputs, which come from elsewhere."""
         bins = [0] * (len(EDGES) + 1)
@@ -144,8 +143,7 @@ class Errors(Record):
             in_balls=self.in_balls,
             sampled=self.sampled,
             bins=tuple(bins),
-            standing=standing,
-            divergence=divergence,
+            **standing._asdict(),
             outputs=outputs,
         )
 

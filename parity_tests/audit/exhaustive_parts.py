@@ -14,6 +14,7 @@ from torch_loss_parity.audit.closed_forms import has_pairs, of_pairs
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.exhaustive import UPSTREAM, Sweep, quantities
 from torch_loss_parity.audit.record import Measures, Record, Size
+from torch_loss_parity.audit.standing import Standing, standing_of
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, output_shape
@@ -35,7 +36,7 @@ class Part(Record):
         Numbered from the first input of the sweep.
     fraction : float
         Worst error / allowed.
-    standing, divergence : str
+    standing, divergence, way : str
         As in `Measures`.
     outputs : str
         SHA-256 of the result's bytes; of a sum, of those of its parts.
@@ -45,6 +46,7 @@ class Part(Record):
     fraction: Size = 0.0
     standing: Literal["pass", "known", "fail"] = "pass"
     divergence: str = ""
+    way: str = ""
     outputs: str = ""
 
     def __add__(self, other: Part) -> Part:
@@ -56,12 +58,15 @@ class Part(Record):
             fraction=max(self.fraction, other.fraction),
             standing=worse.standing,
             divergence=worse.divergence,
+            way=worse.way,
             outputs=sha256(self.outputs.encode(), other.outputs.encode()),
         )
 
     def measures(self) -> Measures:
         return self.errors.measures(
-            fraction=self.fraction, standing=self.standing, divergence=self.divergence, outputs=self.outputs
+            fraction=self.fraction,
+            standing=Standing(self.standing, self.divergence, self.way),
+            outputs=self.outputs,
         )
 
 
@@ -121,12 +126,7 @@ def measure(
                 parts[f"{name} {quantity} {'' if g is None else kind}"] = Part(
                     errors=Errors.of(observed[quantity], true[quantity], bounds[quantity], start=start),
                     fraction=finding.strict.fraction,
-                    standing="fail"
-                    if not finding.verdict.passes
-                    else "known"
-                    if finding.divergence
-                    else "pass",
-                    divergence=finding.divergence,
+                    **standing_of(finding)._asdict(),
                     outputs=sha256(observed[quantity].tobytes()),
                 )
     return {

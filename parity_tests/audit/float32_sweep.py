@@ -27,6 +27,7 @@ from torch_loss_parity.audit.exhaustive_parts import Part, sha256, subjects_of
 from torch_loss_parity.audit.float32_fraction import worst_fraction
 from torch_loss_parity.audit.float32_result import SweepResult, closed_forms
 from torch_loss_parity.audit.float32_tally import BLOCK, KNOWN, Tally
+from torch_loss_parity.audit.standing import standing_of
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
@@ -146,7 +147,6 @@ def _part(result: SweepResult, tally: Tally) -> Part:
     return Part(
         errors=apart + blocks,
         fraction=finding.strict.fraction,
-        standing="fail" if not finding.verdict.passes else "known" if finding.divergence else "pass",
-        divergence=finding.divergence,
+        **standing_of(finding)._asdict(),
         outputs=sha256(tally.observed.data),
     )

@@ -19,6 +19,7 @@ from torch_loss_parity.audit.part import Conditions, Part, attempted, loaded
 from torch_loss_parity.audit.record import Figure, Measures
 from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
+from torch_loss_parity.audit.standing import standing_of
 from torch_loss_parity.audit.worst import worst
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
@@ -124,13 +125,10 @@ def _measures(
     """The measures of a result, and the verdict on the element with the largest error."""
     finding = judge_quantity(subject, device, case, call, quantity, observed, bound, grad_output)
     errors = Errors.of(observed, truth, bound)
-    standing: Literal["pass", "known", "fail"]
-    standing = "pass" if finding.strict.passes else "known" if finding.verdict.passes else "fail"
     measures = errors.measures(
         fraction=finding.strict.fraction,
-        standing=standing,
+        standing=standing_of(finding),
         outputs=_hash({"": observed}),
-        divergence=finding.divergence,
     )
     index = tuple(int(i) for i in np.unravel_index(max(errors.worst, 0), observed.shape))
     value = bound.value

@@ -56,9 +56,10 @@ class Measures(Record):
     bins : tuple of int
         See Note [Bins].
     standing : {"pass", "known", "fail"}
-        Within the derived bound; beyond it for a reason in the ledger; beyond it.
-    divergence : str
-        The entry of the ledger, where the standing is "known".
+        Within the derived bound; beyond it for a reason in the ledger, or right by another way than the
+        definition; beyond it.
+    divergence, way : str
+        The entry of the ledger, or the way with its grade and where it loses, where the standing is "known".
     outputs : str
         SHA-256 of the result's bytes: what changed, changed this.
     """
@@ -77,6 +78,7 @@ class Measures(Record):
     bins: tuple[Count, ...]
     standing: Literal["pass", "known", "fail"]
     divergence: str = ""
+    way: str = ""
     outputs: str
 
 

@@ -102,6 +102,10 @@ class Result:
         return sorted({measures.divergence for measures in self.subject if measures.divergence})
 
     @property
+    def ways(self) -> list[str]:
+        return sorted({measures.way for measures in self.subject if measures.way})
+
+    @property
     def tier(self) -> str:
         """How good it is; see `TIERS`."""
         if self.standing != "pass":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch_loss_parity.audit.record import Audit, Figure
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.reference.ways import GRADES
 
 SHOWN = 12  # of what is missing
 
@@ -63,7 +64,12 @@ def _verdict(figures: Sequence[Figure]) -> str:
     failed, known = standings.count("fail"), standings.count("known")
     if failed:
         return f"FAIL ({failed} of {len(figures)})"
-    return f"pass; {known} of {len(figures)} known to diverge" if known else "pass"
+    by_ways = sum(bool(figure.subject.way) for figure in figures)
+    said = [f"{known - by_ways} of {len(figures)} known to diverge"] if known > by_ways else []
+    for grade in GRADES:
+        number = sum(f"({grade})" in figure.subject.way for figure in figures)
+        said += [f"{number} of {len(figures)} by a {grade} way"] if number else []
+    return "; ".join(["pass", *said])
 
 
 def _number(value: float | None) -> str:

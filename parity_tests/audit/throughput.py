@@ -18,6 +18,7 @@ import torch
 from torch_loss_parity.audit.certify import truths
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.operator_facets import audited
+from torch_loss_parity.audit.standing import Standing
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import run_subject
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     truth, certified, errors = min(runs, key=lambda run: run[0] + run[1])
     elements, total = errors.elements, truth + certified
-    figures = errors.measures(fraction=0.0, standing="pass", outputs="")
+    figures = errors.measures(fraction=0.0, standing=Standing(), outputs="")
     print(
         f"{given.operator}, {given.dtype}, {shape[0]} x {shape[1]}: {elements / total:.3g} elements a "
         f"second of one core"

@@ -163,9 +163,8 @@ class Page:
                 f"{self.name} keeps within what rounding allows in every one of "
                 f"{plural(measured, 'measurement')}."
             )
-        reasons = plural(
-            len({figure.subject.divergence for figure in self.audit.figures} - {""}), "known reason"
-        )
+        known = {figure.subject.divergence or figure.subject.way for figure in self.audit.figures}
+        reasons = plural(len(known - {""}), "known reason")
         return (
             f"{self.name} keeps within what rounding allows in {formatting.count(measured - self.known)} of "
             f"{plural(measured, 'measurement')}, "
@@ -239,6 +238,12 @@ class Page:
                 Met(divergence, results, len(of), max(of, default=0.0), len(beside), max(beside, default=0.0))
             )
         return sorted(made, key=lambda met: (-met.fraction, -met.torch_fraction))
+
+    @cached_property
+    def ways(self) -> dict[str, list[Result]]:
+        """The results that are right by another way than the definition, by the way and where it loses."""
+        every = sorted({way for result in self.results for way in result.ways})
+        return {way: [result for result in self.results if way in result.ways] for way in every}
 
     @cached_property
     def proven(self) -> list[Result]:

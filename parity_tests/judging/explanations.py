@@ -53,6 +53,14 @@ class Explanation:
     def is_way(self) -> bool:
         return bool(self.grade)
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.grade})" if self.grade else self.name
+
+    @property
+    def described(self) -> str:
+        """A way with its grade, and where it loses."""
+        return f"{self}; loses in {self.loses}" if self.loses else str(self)
+
 
 def of_entry(entry: Divergence, operator: str, quantity: str) -> Explanation:
     """What an entry of the ledger says that a subject evaluates."""

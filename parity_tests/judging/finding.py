@@ -48,6 +48,8 @@ class Finding:
         What explains a broken strict bound: an entry of the ledger or a way.
     resembles : Explanation, optional
         Of a wrong result: the lossy way that would explain it.
+    meaning : str
+        Where the documentation leaves open what is right: what the subject does in place of the definition.
     """
 
     case: Case | None
@@ -65,6 +67,7 @@ class Finding:
     where: str = ""
     explanation: Explanation | None = None
     resembles: Explanation | None = None
+    meaning: str = ""
 
     @property
     def way(self) -> Explanation | None:

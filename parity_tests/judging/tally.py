@@ -6,21 +6,24 @@ and is added up at the end.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import FORWARD
-from torch_loss_parity.judging.explanations import Explanation
+from torch_loss_parity.judging.causes import Cause, cause_of, merge_cause
 from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.shortage import shortages
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.subjects.declined import OUTSIDE
 
 SUMMARY = "parity-summary"  # the plugin that collects the tallies of a run
 PROPERTY = "parity"  # the name under which a tally travels in a report's user properties
+LEFT_OPEN = "left open"
+BY = {grade: f"by a {grade} way" for grade in GRADES} | {LEFT_OPEN: "by another meaning"}
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Tally:
 
     ``claim`` is the kind of claim that the test checks, after its file: "forward", "layouts", ...
     ``declined`` counts what the subject says it does not offer, by what it says; ``ways`` what another way
-    than the definition explains, by quantity, way and where that loses.
+    than the definition explains, by quantity, way and where that loses. ``grades`` counts these by grade.
     """
 
     operator: str
@@ -42,7 +45,8 @@ class Tally:
     diverged: dict[str, int] = field(default_factory=dict)
     declined: dict[str, int] = field(default_factory=dict)
     ways: dict[str, int] = field(default_factory=dict)
-    causes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    causes: dict[str, Cause] = field(default_factory=dict)
+    grades: dict[str, int] = field(default_factory=dict)
     news: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
@@ -63,9 +67,10 @@ class Tally:
             example = str(finding.case) if finding.case else ""
             worst = 0.0 if verdict.reason or finding.resembles else verdict.fraction
             self.blame(cause_of(finding), example, size=verdict.elements, worst=worst)
-        if finding.way and finding.verdict.passes:
-            sentence = sentence_of(finding.quantity, finding.way)
+        if finding.verdict.passes and (kind := kind_of(finding)):
+            sentence = sentence_of(finding)
             self.ways[sentence] = self.ways.get(sentence, 0) + 1
+            self.grades[kind] = self.grades.get(kind, 0) + 1
         if finding.news:
             self.tell(finding.news)
 
@@ -87,7 +92,7 @@ class Tally:
         worst : float
             Its error / allowed; 0 where that is not what is wrong.
         """
-        _merge_cause(self.causes, cause, {"cases": 1, "example": example, "size": size, "worst": worst})
+        merge_cause(self.causes, cause, {"cases": 1, "example": example, "size": size, "worst": worst})
 
     def diverge(self, entry: str) -> None:
         """Count a case that the ledger's ``entry`` explains."""
@@ -118,90 +123,24 @@ class Tally:
         for way, count in other["ways"].items():
             self.ways[way] = self.ways.get(way, 0) + count
         for cause, one in other["causes"].items():
-            _merge_cause(self.causes, cause, one)
+            merge_cause(self.causes, cause, one)
+        for grade, count in other["grades"].items():
+            self.grades[grade] = self.grades.get(grade, 0) + count
         self.news += other["news"]
 
 
-def _merge_cause(causes: dict[str, dict[str, Any]], cause: str, one: Mapping[str, Any]) -> None:
-    known = causes.setdefault(cause, {**one, "cases": 0})
-    known["cases"] += one["cases"]
-    known["worst"] = max(known["worst"], one["worst"])
-    if one["example"] and (not known["example"] or one["size"] < known["size"]):
-        known["example"], known["size"] = one["example"], one["size"]
+def kind_of(finding: Finding) -> str:
+    """The grade of the way that explains it, `LEFT_OPEN`, or empty where it is right by the definition."""
+    return LEFT_OPEN if finding.meaning else finding.way.grade if finding.way else ""
 
 
-def cause_of(finding: Finding) -> str:
-    """Why a finding fails: the same words for all that fail for the same reason, without their numbers."""
-    what = "the result" if finding.quantity == FORWARD else f"the gradient of {finding.quantity}"
-    what += f" {finding.mode}" if finding.mode else ""
-    if finding.resembles:
-        return f"{what} loses as {finding.resembles.name} does, in {finding.resembles.loses}"
-    if finding.verdict.reason:
-        return alike(finding.verdict.reason)
-    return f"{what} is off"
-
-
-def alike(message: str) -> str:
-    """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
-    line = next(iter(message.strip().splitlines()), "")
-    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|\bnan\b|\binf\b", "N", line)
-
-
-def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """Why cases fail, by kind of claim and operator."""
-    summed: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for reported in properties:
-        of_kind = summed.setdefault((reported["claim"], reported["operator"]), {})
-        for cause, one in reported["causes"].items():
-            _merge_cause(of_kind, cause, one)
-    return {key: value for key, value in summed.items() if value}
-
-
-@dataclass(frozen=True)
-class Shortage:
-    """A kind of claim of which too few cases were answered to mean anything: fewer than half of those that
-    were asked inside the promise."""
-
-    kind: str
-    operator: str
-    dtype: str
-    cases: int
-    declined: int
-
-    def __str__(self) -> str:
-        number = f"{self.cases} of {self.cases + self.declined} cases"
-        return f"{self.kind} of {self.operator}, {self.dtype}: {number}"
-
-
-def shortages(
-    properties: Iterable[Mapping[str, Any]], excludes: Callable[[str], bool]
-) -> tuple[list[Shortage], list[tuple[str, str]]]:
-    """The kinds of claim of which too few cases were answered, by operator and dtype; and those that lie
-    outside the promise as a whole, by operator.
-
-    Parameters
-    ----------
-    excludes : callable
-        Whether a reason for which a case was declined is that it lies outside the promise.
+def sentence_of(finding: Finding) -> str:
+    """The quantity, the way that explains it, its grade, and where it loses; or the meaning that is right
+    besides the definition's.
     """
-    counted: dict[tuple[str, str, str], list[int]] = {}
-    for reported in properties:
-        cell = counted.setdefault((reported["claim"], reported["operator"], reported["dtype"]), [0, 0])
-        cell[0] += reported["cases"]
-        cell[1] += sum(n for reason, n in reported["declined"].items() if not excludes(reason))
-    short = [
-        Shortage(*key, cases, declined) for key, (cases, declined) in counted.items() if declined > cases
-    ]
-    of_operator: dict[tuple[str, str], int] = {}
-    for (kind, operator, _), (cases, declined) in counted.items():
-        of_operator[kind, operator] = of_operator.get((kind, operator), 0) + cases + declined
-    return short, [key for key, number in of_operator.items() if not number]
-
-
-def sentence_of(quantity: str, way: Explanation) -> str:
-    """The quantity, the way that explains it, its grade, and where it loses."""
-    loses = f"; loses in {way.loses}" if way.loses else ""
-    return f"{quantity}: {way.name} ({way.grade}){loses}"
+    if finding.meaning or finding.way is None:
+        return f"{finding.quantity}: {finding.meaning}; the documentation leaves it open"
+    return f"{finding.quantity}: {finding.way.described}"
 
 
 def by_ways(properties: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
@@ -318,5 +257,5 @@ def _verdict(tally: Tally, short: Sequence[str], excludes: Callable[[str], bool]
     diverged = sum(tally.diverged.values())
     declined = sum(number for reason, number in tally.declined.items() if not excludes(reason))
     known = f"; {diverged} known to diverge" if diverged else ""
-    known += f"; {sum(tally.ways.values())} by a textbook way" if tally.ways else ""
+    known += "".join(f"; {tally.grades[kind]} {by}" for kind, by in BY.items() if kind in tally.grades)
     return f"pass{known}; {declined} not offered" if declined else f"pass{known}"

@@ -154,8 +154,7 @@ def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> C
 
 
 def _standing(dtype: str, finding: Finding, nearer: np.ndarray) -> Standing:
-    way = f"{finding.way.name} ({finding.way.grade})" if finding.way else ""
-    return Standing(dtype, finding.verdict, _share(nearer), way)
+    return Standing(dtype, finding.verdict, _share(nearer), str(finding.way or ""))
 
 
 def _share(of: np.ndarray) -> float:

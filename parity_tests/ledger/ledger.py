@@ -218,6 +218,12 @@ def in_force(subject: str, device: str, operator: str, dtype: str) -> tuple[Dive
 
 
 @cache
+def subjects() -> frozenset[str]:
+    """Whom the ledger speaks of: who is asked for what is recorded, whatever the device and the version."""
+    return frozenset(name for entry in entries() for name in entry.subjects)
+
+
+@cache
 def speaks_of(subject: str, device: str) -> bool:
     """Whether any divergence is recorded of a subject on a device."""
     return any(entry.in_force(subject, device) for entry in entries())

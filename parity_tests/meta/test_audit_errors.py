@@ -21,6 +21,7 @@ from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.error_cells import BIN, FLOOR, INFINITE, LOWER, PRINTED, cells_of
 from torch_loss_parity.audit.errors import MEDIAN, P999, Errors, measured
 from torch_loss_parity.audit.record import EDGES, Measures
+from torch_loss_parity.audit.standing import Standing
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import (
     FORWARD,
@@ -42,7 +43,7 @@ SMALL = 120  # elements: every one of them goes to balls
 
 
 def measures(errors: Errors) -> Measures:
-    return errors.measures(fraction=0.0, standing="pass", outputs="")
+    return errors.measures(fraction=0.0, standing=Standing(), outputs="")
 
 
 def log_softmax_call(dtype: str, shape: tuple[int, int], values: str = "normal", seed: int = 0) -> Call:

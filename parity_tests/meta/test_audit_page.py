@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections import Counter
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from torch_loss_parity.audit import page as pages
-from torch_loss_parity.audit import views
+from torch_loss_parity.audit import summary, views
 from torch_loss_parity.audit.__main__ import main
 from torch_loss_parity.audit.files import load, save
 from torch_loss_parity.audit.record import Audit
@@ -292,3 +293,19 @@ def test_the_command_makes_the_page_of_a_saved_audit_again(
 def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Audit"
+
+
+def test_a_result_that_is_right_by_a_way_says_by_which_and_where_it_loses() -> None:
+    way = "x - m - log(sum) (textbook); loses in confident rows"
+    by_way = measuring(RIGHT[0], fraction=9.0, standing="known", way=way)
+    audit = with_figures(by_way, *RIGHT[1:])
+    page = views.page(audit)
+    assert [[result.id for result in results] for results in page.ways.values()] == [
+        ["softmax-float16-forward"]
+    ]
+    html = unescape(pages.render(audit))
+    assert "Right by another way than the definition" in html
+    assert f"<b>{way}</b>" in html
+    assert "Right by another way" not in pages.render(with_figures(*RIGHT))
+    (line,) = (line for line in summary.table(audit) if line.split()[:2] == ["softmax", "float16"])
+    assert re.search(r"pass; 1 of \d+ by a textbook way$", line)

@@ -34,6 +34,7 @@ from torch_loss_parity.operators.families import (
     workloads,
 )
 from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.meaning import CLAMPED, INFINITE_WEIGHT_OF_A_SLOPE, NAN
 from torch_loss_parity.operators.record import REDUCTION, Operator, as_given, of_input
 from torch_loss_parity.operators.refusals import NOT_REAL, WHOLE, Refusal, X, of_another_dtype, refusal
 from torch_loss_parity.operators.semantics import Row, row
@@ -59,9 +60,9 @@ OUTSIDE: dict[str, Callable[[Format], float]] = {
 
 def semantics() -> Iterator[Row]:
     """What binary_cross_entropy means at the corners of its domain."""
-    yield from elements_semantics.semantics()
+    yield from elements_semantics.semantics(INFINITE_WEIGHT_OF_A_SLOPE)
     sentence = "weighted mean divides by N"
-    yield row(sentence, input=[0.0, 0.0], target=[1.0, 1.0], weight=[1.0, 3.0], value=200.0)
+    yield row(sentence, input=[0.0, 0.0], target=[1.0, 1.0], weight=[1.0, 3.0], value=200.0, meaning=CLAMPED)
     yield row(
         "weight nan where the loss is 0 -> nan, gradient nan",
         input=[0.0],
@@ -69,6 +70,7 @@ def semantics() -> Iterator[Row]:
         weight=[nan],
         value=nan,
         gradient=nan,
+        meaning=NAN,
     )
     yield from _at_0_and_1()
     yield from _next_to_0_and_1()
@@ -92,9 +94,10 @@ def _at_0_and_1() -> Iterator[Row]:
             value=loss,
             gradient=0.0 if x == t else None,
             target_gradient=far,
+            meaning=CLAMPED,
         )
     sentence = "input -0.0, target 0 -> 0, gradient 0"
-    yield row(sentence, input=[-0.0], target=[0.0], value=0.0, gradient=0.0)
+    yield row(sentence, input=[-0.0], target=[0.0], value=0.0, gradient=0.0, meaning=CLAMPED)
 
 
 def _next_to_0_and_1() -> Iterator[Row]:

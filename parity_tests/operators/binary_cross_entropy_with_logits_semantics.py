@@ -11,13 +11,21 @@ from typing import Any
 from numpy import inf, nan
 
 from torch_loss_parity.operators.families import elements_semantics as elements
+from torch_loss_parity.operators.meaning import (
+    INDETERMINATE,
+    INFINITE_WEIGHT_OF_A_LOSS,
+    LABEL,
+    LIMIT,
+    NAN,
+    OVERFLOW,
+)
 from torch_loss_parity.operators.record import DTYPES
 from torch_loss_parity.operators.semantics import Promotion, Row, reals, row, shares
 
 
 def semantics() -> Iterator[Row]:
     """What binary_cross_entropy_with_logits means."""
-    yield from elements.semantics()
+    yield from elements.semantics(INFINITE_WEIGHT_OF_A_LOSS)
     yield from _weights()
     yield from _infinite_logits()
     yield from _certain_logits()
@@ -77,6 +85,7 @@ def _weights() -> Iterator[Row]:
         pos_weight=[inf],
         value=nan,
         gradient=nan,
+        meaning=INDETERMINATE,
     )
 
 
@@ -86,7 +95,8 @@ def _infinite_logits() -> Iterator[Row]:
         # infinite.
         value = inf if (x, t) in ((-inf, 0.5), (-inf, 1.0), (inf, 0.0), (inf, 0.5)) else nan
         sentence = f"input {x}, target {t}"
-        given: dict[str, Any] = {"input": [x], "target": [t]}
+        meaning = NAN if x != x else LABEL if value != value else LIMIT
+        given: dict[str, Any] = {"input": [x], "target": [t], "meaning": meaning}
         yield row(
             f"{sentence} -> {value}",
             **given,
@@ -131,6 +141,7 @@ def _large_logits() -> Iterator[Row]:
         **far,
         pos_weight=[3.75],
         upstream=1.0,
+        meaning=OVERFLOW,
     )
 
 
@@ -142,5 +153,6 @@ def _targets() -> Iterator[Row]:
         value=nan,
         gradient=nan,
         target_gradient=-1.0,
+        meaning=NAN,
     )
     yield row("targets outside [0, 1]", input=[1.0, 0.5, 0.25], target=[2.0, -1.0, 3.0], reduction="none")

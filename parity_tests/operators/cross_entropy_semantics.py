@@ -10,17 +10,40 @@ from numpy import inf, nan
 
 from torch_loss_parity.operators.families import classes_semantics as classes
 from torch_loss_parity.operators.families.classes_semantics import INPUT, TARGET, WEIGHT
+from torch_loss_parity.operators.meaning import (
+    CANCELLING_WEIGHTS_OF_A_DIFFERENCE,
+    EVERY_WEIGHT,
+    IGNORED,
+    INDETERMINATE,
+    INFINITE_WEIGHT_OF_A_DIFFERENCE,
+    LIMIT,
+    NAN,
+    NO_ROWS,
+    NO_WEIGHT,
+)
 from torch_loss_parity.operators.record import DTYPES, REDUCTION
 from torch_loss_parity.operators.semantics import Promotion, Row, reals, row, shares
 
 SMOOTHING: dict[str, Any] = {"label_smoothing": 0.25}
 GIVEN: dict[str, Any] = {"input": INPUT, "target": TARGET}
 PROBABILITIES: dict[str, Any] = {"input": INPUT, "target": shares(2, 3)}
+# What weights mean where the gradient is a difference, p - 1; and where smoothing takes them all.
+OF_A_DIFFERENCE: classes.Meanings = {
+    **classes.MEANINGS,
+    ("that cancels", "mean"): CANCELLING_WEIGHTS_OF_A_DIFFERENCE,
+    ("inf at a target", "none"): INFINITE_WEIGHT_OF_A_DIFFERENCE,
+}
+SMOOTHED: classes.Meanings = {
+    **OF_A_DIFFERENCE,
+    ("0 where the targets are", "mean"): NO_WEIGHT,
+    ("nan beside the targets", "none"): EVERY_WEIGHT,
+    ("nan beside the targets", "mean"): EVERY_WEIGHT,
+}
 
 
 def semantics() -> Iterator[Row]:
     """What cross_entropy means."""
-    yield from classes.semantics(", smoothing", **SMOOTHING)
+    yield from classes.semantics(", smoothing", OF_A_DIFFERENCE, **SMOOTHING)
     yield from _smoothing()
     yield from _smoothing_of_ignored_rows()
     yield from _special_logits()
@@ -50,7 +73,7 @@ def _smoothing() -> Iterator[Row]:
     yield row("smoothing", **GIVEN, **SMOOTHING)
     yield row("smoothing, weight", **GIVEN, **SMOOTHING, weight=WEIGHT)
     yield row("all smoothed away", **GIVEN, label_smoothing=1.0, weight=WEIGHT)
-    yield from classes.weighted(", smoothing", **SMOOTHING)
+    yield from classes.weighted(SMOOTHED, ", smoothing", **SMOOTHING)
     yield row(
         "weight 0 where the targets are, smoothing, mean -> nan, gradient nan",
         **GIVEN,
@@ -58,6 +81,7 @@ def _smoothing() -> Iterator[Row]:
         weight=[0.0, 1.0, 0.0],
         value=nan,
         gradient=nan,
+        meaning=NO_WEIGHT,
     )
 
 
@@ -80,6 +104,7 @@ def _smoothing_of_ignored_rows() -> Iterator[Row]:
         ignore_index=1,
         value=nan,
         gradient=0.0,
+        meaning=NO_ROWS,
         **SMOOTHING,
     )
     yield row("ignore_index 0, smoothing", **GIVEN, ignore_index=0, **SMOOTHING)
@@ -98,10 +123,11 @@ def _special_logits() -> Iterator[Row]:
             yield from _special_row(special)
     masked: dict[str, Any] = {"input": [[0.0, -inf]]}
     sentence = "-inf at the target -> inf, gradient finite"
-    yield row(sentence, **masked, target=[1], value=inf, gradient=[[1.0, -1.0]])
+    yield row(sentence, **masked, target=[1], value=inf, gradient=[[1.0, -1.0]], meaning=LIMIT)
     yield row("-inf beside the target -> 0, gradient 0", **masked, target=[0], value=0.0, gradient=0.0)
     sentence = "-inf beside the target, smoothing -> inf"
-    yield row(sentence, **masked, target=[0], value=inf, gradient=[[0.125, -0.125]], **SMOOTHING)
+    masked |= {"target": [0], "gradient": [[0.125, -0.125]], **SMOOTHING}
+    yield row(sentence, **masked, value=inf, meaning=LIMIT)
 
 
 def _special_row(special: list[float]) -> Iterator[Row]:
@@ -116,9 +142,12 @@ def _special_row(special: list[float]) -> Iterator[Row]:
             **reduced,
             value=0.0,
             gradient=0.0,
+            meaning=IGNORED,
         )
-    yield row(f"an ignored row {special}, smoothing", **ignored, **SMOOTHING)
-    yield row(f"a counted row {special}", **given, target=[1, 0], reduction="none")
+    yield row(f"an ignored row {special}, smoothing", **ignored, meaning=IGNORED, **SMOOTHING)
+    meaning = NAN if special[0] != special[0] else LIMIT if special == [-inf, 0.0] else INDETERMINATE
+    counted: dict[str, Any] = {**given, "target": [1, 0], "reduction": "none"}
+    yield row(f"a counted row {special}", **counted, meaning=meaning)
 
 
 def _probabilities() -> Iterator[Row]:
@@ -130,6 +159,7 @@ def _probabilities() -> Iterator[Row]:
             reduction=reduction,
             weight=shares(*shape[:2][-1:], draw=2),
             about_shape=True,
+            meaning=NO_ROWS if reduction == "mean" and 0 in shape else None,
             **SMOOTHING,
         )
     target = PROBABILITIES["target"]
@@ -164,13 +194,19 @@ def _probabilities_of_special_logits() -> Iterator[Row]:
         gradient=0.0,
         target_gradient=[[0.0, inf]] * 2,
         reduction="sum",
+        meaning=INDETERMINATE,
     )
-    yield row("probability 0 at a -inf logit, smoothing -> inf", **certain, value=inf, **SMOOTHING)
+    sentence = "probability 0 at a -inf logit, smoothing -> inf"
+    yield row(sentence, **certain, value=inf, meaning=LIMIT, **SMOOTHING)
     sentence = "weight 0 at a -inf logit -> nan"
-    yield row(sentence, input=masked, target=halves, weight=[1.0, 0.0], value=nan)
-    yield row("probability 1 at a -inf logit -> inf", input=masked, target=[[0.0, 1.0]] * 2, value=inf)
+    given: dict[str, Any] = {"input": masked, "target": halves}
+    yield row(sentence, **given, weight=[1.0, 0.0], value=nan, meaning=INDETERMINATE)
+    given = {"input": masked, "target": [[0.0, 1.0]] * 2}
+    yield row("probability 1 at a -inf logit -> inf", **given, value=inf, meaning=LIMIT)
     for bad in (nan, inf, -inf):
         sentence = f"probabilities, a row of {bad}"
-        yield row(sentence, input=[[bad, bad], [0.0, 1.0]], target=halves, reduction="none")
+        meaning = NAN if bad != bad else INDETERMINATE
+        given = {"target": halves, "meaning": meaning}
+        yield row(sentence, input=[[bad, bad], [0.0, 1.0]], **given, reduction="none")
         sentence = f"probabilities, one logit {bad}"
-        yield row(sentence, input=[[bad, 0.0], [0.0, 1.0]], target=halves, weight=[0.0, 1.0])
+        yield row(sentence, input=[[bad, 0.0], [0.0, 1.0]], **given, weight=[0.0, 1.0])

@@ -31,6 +31,7 @@ from torch_loss_parity.operators.families import (
     rows_semantics,
     workloads,
 )
+from torch_loss_parity.operators.meaning import LIMIT, OVERFLOW
 from torch_loss_parity.operators.record import Operator
 from torch_loss_parity.operators.semantics import Promotion, Row, row
 from torch_loss_parity.reference.ways import ways_of
@@ -42,9 +43,14 @@ def semantics() -> Iterator[Row]:
     yield from rows_semantics.one_class(0.0)
     for special in rows_semantics.SPECIAL_ROWS:
         sentence = f"a row {special} beside another -> nan in this row only"
-        yield row(sentence, input=[special, [0.5] * len(special)], dim=-1)
+        yield row(
+            sentence,
+            input=[special, [0.5] * len(special)],
+            dim=-1,
+            meaning=rows_semantics.meaning_of(special),
+        )
     masked = [[-inf, 0.0, -inf]]
-    yield row("-inf -> -inf and the rest share", input=masked, dim=1, value=masked)
+    yield row("-inf -> -inf and the rest share", input=masked, dim=1, value=masked, meaning=LIMIT)
     yield row(
         "half the largest numbers do not overflow",
         **rows_semantics.FAR,
@@ -54,6 +60,7 @@ def semantics() -> Iterator[Row]:
         "the largest numbers -> 0 and -inf",
         **rows_semantics.FARTHEST,
         value=[[0.0, -inf]],
+        meaning=OVERFLOW,
         gradient=[[-1.0, 1.0]],
         upstream=1.0,
     )

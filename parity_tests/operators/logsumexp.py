@@ -34,6 +34,7 @@ from torch_loss_parity.operators.families import (
     rows_semantics,
     workloads,
 )
+from torch_loss_parity.operators.meaning import LIMIT, LIMIT_WITHOUT_SLOPE, NAN, Meaning
 from torch_loss_parity.operators.record import Operator, of_input
 from torch_loss_parity.operators.refusals import NOT_REAL, Refusal, X, refusal
 from torch_loss_parity.operators.semantics import Row, reals, row
@@ -70,14 +71,16 @@ def result_shape(arguments: Options) -> Shape:
 
 def semantics() -> Iterator[Row]:
     """What logsumexp means at the corners of its domain."""
-    yield from rows_semantics.shapes()
+    yield from rows_semantics.shapes(of_nothing=LIMIT)
     shape: Shape
     for shape in ((2, 3), (2, 3, 4), (2, 0), (2, 3, 0)):
         several = ((0,), (0, -1), (-1, 0), tuple(range(len(shape) - 1)), tuple(range(len(shape))))
         for dims in dict.fromkeys(several):
             for keepdim in (False, True):
                 sentence = f"shape {shape}, dims {dims}" + ", kept" * keepdim
-                yield row(sentence, input=reals(*shape), dim=dims, keepdim=keepdim, about_shape=True)
+                given: dict[str, Any] = {"input": reals(*shape), "dim": dims, "keepdim": keepdim}
+                of_nothing = LIMIT if any(shape[dim] == 0 for dim in dims) else None
+                yield row(sentence, **given, about_shape=True, meaning=of_nothing)
     for shape, dim in (((), 0), ((), -1), ((), (0,)), ((2, 1), 1), ((1,), 0), ((1, 1), (0, 1))):
         x = reals(*shape)
         value = x.reshape(shape[:1]) if len(shape) == 2 and dim == 1 else x.reshape(())
@@ -87,8 +90,9 @@ def semantics() -> Iterator[Row]:
     yield from _special()
     yield row("ties -> the number and log n", input=[[3.0] * 4], dim=1)
     yield row("ties at 0 -> log n", input=[[0.0] * 5], dim=1)
-    yield row("no numbers -> -inf", input=np.zeros((2, 0)), dim=1, value=-inf)
-    yield row("no numbers along several dims -> -inf", input=np.zeros((2, 0)), dim=(0, 1), value=-inf)
+    yield row("no numbers -> -inf", input=np.zeros((2, 0)), dim=1, value=-inf, meaning=LIMIT)
+    sentence = "no numbers along several dims -> -inf"
+    yield row(sentence, input=np.zeros((2, 0)), dim=(0, 1), value=-inf, meaning=LIMIT)
     far: dict[str, Any] = {"gradient": [[1.0, 0.0]], "upstream": 1.0}
     yield row(
         "half the largest numbers do not overflow",
@@ -114,24 +118,24 @@ def semantics() -> Iterator[Row]:
 
 def _special() -> Iterator[Row]:
     """Infinities and nan: of the result, and of the gradient, which is undefined where infinities meet."""
-    special: tuple[tuple[list[float], float, list[float]], ...] = (
-        ([-inf, -inf], -inf, [nan, nan]),
-        ([inf, 0.0], inf, [nan, 0.0]),
-        ([inf, inf, 0.0], inf, [nan, nan, 0.0]),
-        ([nan, 0.0, 1.0], nan, [nan, nan, nan]),
-        ([nan, inf, -inf], nan, [nan, nan, nan]),
-        ([inf, -inf], inf, [nan, 0.0]),
-        ([-inf, 0.5], 0.5, [0.0, 1.0]),
+    special: tuple[tuple[list[float], float, list[float], Meaning], ...] = (
+        ([-inf, -inf], -inf, [nan, nan], LIMIT_WITHOUT_SLOPE),
+        ([inf, 0.0], inf, [nan, 0.0], LIMIT_WITHOUT_SLOPE),
+        ([inf, inf, 0.0], inf, [nan, nan, 0.0], LIMIT_WITHOUT_SLOPE),
+        ([nan, 0.0, 1.0], nan, [nan, nan, nan], NAN),
+        ([nan, inf, -inf], nan, [nan, nan, nan], NAN),
+        ([inf, -inf], inf, [nan, 0.0], LIMIT_WITHOUT_SLOPE),
+        ([-inf, 0.5], 0.5, [0.0, 1.0], LIMIT),
     )
-    for numbers, value, gradient in special:
-        said: dict[str, Any] = {"value": value, "upstream": 1.0}
+    for numbers, value, gradient, meaning in special:
+        said: dict[str, Any] = {"value": value, "upstream": 1.0, "meaning": meaning}
         yield row(f"a row {numbers} -> {value}", input=[numbers], dim=1, gradient=[gradient], **said)
         block = np.asarray(numbers).reshape(-1, 1)
         sentence = f"a block {numbers} along two dims -> {value}"
         yield row(sentence, input=block, dim=(0, 1), gradient=np.reshape(gradient, (-1, 1)), **said)
         beside = [numbers, [-inf] * (len(numbers) - 1) + [0.5]]
         sentence = f"a row {numbers} beside another -> in this row only"
-        yield row(sentence, input=beside, dim=-1, value=[value, 0.5])
+        yield row(sentence, input=beside, dim=-1, value=[value, 0.5], meaning=meaning)
 
 
 def refusals() -> Iterator[Refusal]:

@@ -33,6 +33,7 @@ from torch_loss_parity.operators.families import (
 )
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import mixed
+from torch_loss_parity.operators.meaning import CANCELLING_WEIGHTS, IGNORED, INDETERMINATE, LIMIT
 from torch_loss_parity.operators.record import DTYPES, Operator, as_given, of_input
 from torch_loss_parity.operators.refusals import WHOLE, Refusal, T, X, refusal
 from torch_loss_parity.operators.semantics import Row, row
@@ -66,7 +67,7 @@ def semantics() -> Iterator[Row]:
         gradient=[[-1.0, 0.0]],
     )
     yield from _weights()
-    yield row("-inf at the target -> inf", input=[[0.0, -inf]], target=[1], value=inf)
+    yield row("-inf at the target -> inf", input=[[0.0, -inf]], target=[1], value=inf, meaning=LIMIT)
     sentence = "nan beside the target -> unaffected"
     yield row(sentence, input=[[nan, -0.5]], target=[1], value=0.5, gradient=[[0.0, -1.0]])
     for bad in (nan, -inf, inf):
@@ -76,6 +77,7 @@ def semantics() -> Iterator[Row]:
             target=[-100, 0],
             value=0.5,
             gradient=[[0.0, 0.0], [-1.0, 0.0]],
+            meaning=IGNORED,
         )
 
 
@@ -87,6 +89,7 @@ def _weights() -> Iterator[Row]:
         weight=[0.0, 1.0, 0.0],
         value=nan,
         gradient=[[0.0, 0.0, nan], [nan, 0.0, 0.0]],
+        meaning=INDETERMINATE,
     )
     yield row(
         "weight that cancels, mean -> inf, gradient infinite at the targets",
@@ -95,6 +98,7 @@ def _weights() -> Iterator[Row]:
         weight=[-1.0, 1.0, 1.0],
         value=inf,
         gradient=[[0.0, 0.0, -inf], [inf, 0.0, 0.0]],
+        meaning=CANCELLING_WEIGHTS,
     )
     yield row(
         "-inf at the target, weight 0 -> nan",
@@ -102,6 +106,7 @@ def _weights() -> Iterator[Row]:
         target=[1, 0],
         weight=[1.0, 0.0],
         value=nan,
+        meaning=INDETERMINATE,
     )
 
 

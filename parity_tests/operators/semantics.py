@@ -3,7 +3,9 @@ domain; a facet of its record.
 
 Shapes, denominators, what is nan and what infinite, and what each gradient does there follow
 torch.nn.functional; the numbers follow the definition. Arguments are written once and rounded to each dtype
-that they are tried in. What depends on the format, as its largest number does, is a function of it.
+that they are tried in. What depends on the format, as its largest number does, is a function of it. Where a
+result is no finite number, the row says what the documentation decides there and what it leaves open, see
+`torch_loss_parity.operators.meaning`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators.facets import Options, lies_last
+from torch_loss_parity.operators.meaning import Meaning
 from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class Row:
         Whether the row is about the shape alone, and holds ordinary numbers.
     since : str
         The oldest torch that is known to do so.
+    meaning : Meaning, optional
+        What the documentation decides or leaves open; wherever the definition is infinite or nan.
     """
 
     sentence: str
@@ -61,6 +66,7 @@ class Row:
     stands_for: Mapping[str, Any] = field(default_factory=dict)
     about_shape: bool = False
     since: str = "2.8"
+    meaning: Meaning | None = None
 
     def __post_init__(self) -> None:
         if bool(self.reason) == (set(self.dtypes) == set(FORMATS)):
@@ -70,6 +76,10 @@ class Row:
     def torch_alone(self) -> bool:
         """Whether only torch is asked: what nobody else has to do."""
         return bool(self.stands_for)
+
+    def leaves_open(self, quantity: str) -> bool:
+        """Whether the documentation leaves open if the quantity is infinite or nan."""
+        return self.meaning is not None and quantity in self.meaning.open
 
     def __str__(self) -> str:
         return self.sentence
@@ -127,6 +137,7 @@ def row(
     stands_for: Options | None = None,
     about_shape: bool = False,
     since: str = "2.8",
+    meaning: Meaning | None = None,
     **arguments: Any,
 ) -> Row:
     """A `Row`; what is no field of it is an argument of the operator."""
@@ -142,6 +153,7 @@ def row(
         stands_for=stands_for or {},
         about_shape=about_shape,
         since=since,
+        meaning=meaning,
     )
 
 

@@ -48,6 +48,7 @@ def semantics() -> Iterator[Row]:
             input=[special, [0.5] * n],
             dim=-1,
             value=[[nan] * n, [1 / n] * n],
+            meaning=rows_semantics.meaning_of(special),
         )
     yield row("-inf -> 0 and the rest share", input=[[-inf, 0.5, 0.5]], dim=1, value=[[0.0, 0.5, 0.5]])
     yield row("ties share evenly", input=[[3.0] * 4], dim=1, value=0.25)

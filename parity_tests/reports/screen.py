@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch_loss_parity.judging import tally
+from torch_loss_parity.judging import causes, shortage, tally
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reports import formatting
 
@@ -56,8 +56,8 @@ class Screen:
     excludes: Callable[[str], bool]
 
     @property
-    def shortages(self) -> list[tally.Shortage]:
-        return tally.shortages(self.tallies, self.excludes)[0]
+    def shortages(self) -> list[shortage.Shortage]:
+        return shortage.shortages(self.tallies, self.excludes)[0]
 
     @property
     def word(self) -> str:
@@ -107,7 +107,7 @@ class Screen:
         for operator, counts in sorted(tally.by_ways(self.tallies).items()):
             for sentence in counts:
                 if f"({grade})" in sentence:
-                    named.setdefault(f"{operator}, {sentence.partition(' (')[0]}")
+                    named.setdefault(f"{operator}, {sentence.partition(f' ({grade})')[0]}")
         several = f", and {len(named) - 2} more" if len(named) > 2 else ""
         return f"{grade}: {'; '.join(list(named)[:2])}{several}; see below where it loses"
 
@@ -120,7 +120,7 @@ class Screen:
             if each["cases"]:
                 cells.setdefault(each["operator"], {})[each["dtype"]] = None
         dtypes = list(dict.fromkeys(dtype for each in cells.values() for dtype in each))
-        nothing = tally.shortages(self.tallies, self.excludes)[1]
+        nothing = shortage.shortages(self.tallies, self.excludes)[1]
         left = dict.fromkeys(kind for kind, _ in nothing)
         outside = f"; outside the promise: {', '.join(left)}" if left else ""
         return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}"
@@ -151,13 +151,13 @@ class Screen:
             if one["example"] and (not row["example"] or one["size"] < row["size"]):
                 row["example"], row["size"] = one["example"], one["size"]
 
-        for (kind, operator), of_kind in tally.causes(self.tallies).items():
+        for (kind, operator), of_kind in causes.causes(self.tallies).items():
             for cause, one in of_kind.items():
                 add(kind, operator, cause, one)
         for failure in self.failures:
             if not failure.explained:
                 said = {"cases": 1, "example": failure.message, "size": 0, "worst": 0.0}
-                add(failure.kind, failure.operator, tally.alike(failure.message), said)
+                add(failure.kind, failure.operator, causes.alike(failure.message), said)
         return [
             (row["cases"], area, list(row["operators"]), cause + _by(row["worst"]), row["example"])
             for (area, cause), row in rows.items()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_loss_parity.reference.arithmetic import double_double
+from torch_loss_parity.reference.arithmetic.associations import Factors, lost
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import Format
@@ -42,6 +43,7 @@ def round_result(
     exact_if_it_fits: Any = False,
     evaluated_exactly: Any = False,
     doubt: Callable[[], Any],
+    factors: Factors = (),
 ) -> Rounded:
     """Finish an operation: what it carries from its operands, plus its own roundings.
 
@@ -65,6 +67,8 @@ def round_result(
     doubt : callable
         Says where the kind of the result is not known, see Note [Kinds of value]; asked only where something
         is not finite.
+    factors : tuple of Factor
+        Of a product, see Note [Products in any association].
     """
     arithmetic = operand.arithmetic
     free = evaluated_exactly is True or exact is True
@@ -73,13 +77,14 @@ def round_result(
         relative = error.relative + (roundoff if known is False else np.where(known, 0.0, roundoff))
         error = Error(relative, error.absolute + _underflow(value, ~np.asarray(known)), error.shared)
     result = operand.carrying(value, error)
-    result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits)
+    result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits, factors)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
         unit = arithmetic.intermediate.unit_roundoff
         # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every
         # format.
         result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
-    return result if tame else _clean(result, doubt())
+    result = result if tame else _clean(result, doubt())
+    return result.with_factors(factors) if factors else result
 
 
 def _underflow(value: Any, inexact: Any) -> Any:
@@ -91,7 +96,7 @@ def _underflow(value: Any, inexact: Any) -> Any:
 
 
 def _round_to(
-    x: Rounded, format: Format, charge: Any, exact: Any, exact_if_it_fits: Any
+    x: Rounded, format: Format, charge: Any, exact: Any, exact_if_it_fits: Any, factors: Factors = ()
 ) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite
     without a look.
@@ -119,6 +124,8 @@ def _round_to(
     if below.any():
         ulps = np.maximum(1.0, charge / (2 * format.unit_roundoff))
         absolute = absolute + np.where(below, tiny if flushes else ulps * format.smallest_subnormal, 0.0)
+    if len(factors) > 2:
+        absolute = absolute + lost(factors, magnitude, total, format, flushes)
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative

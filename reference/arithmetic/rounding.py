@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import cached_property, wraps
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.reference.arithmetic.associations import Factors
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -79,10 +80,29 @@ class Rounded:
         self.arithmetic = arithmetic
         self.error = EXACT if error is None else error
         self.results: dict[Any, Any] = {}
+        self.factors: Factors = ()
 
     def carrying(self, value: Any, error: Error) -> Rounded:
         """Another value with another error, in the same arithmetic."""
         return Rounded(value, self.arithmetic, error)
+
+    def with_factors(self, factors: Factors) -> Rounded:
+        """This array, new and not yet seen by anybody, as the product of its factors, see Note [Products in
+        any association] of `torch_loss_parity.reference.arithmetic.associations`.
+        """
+        self.factors = factors
+        return self
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest magnitude; 0 where there is no element."""
+        return float(np.maximum.reduce(self.magnitude, axis=None, initial=0.0))
+
+    @cached_property
+    def smallest(self) -> float:
+        """The smallest magnitude that is not 0; infinite where there is none."""
+        magnitude = np.asarray(self.magnitude, dtype=np.float64)
+        return float(np.minimum.reduce(magnitude, axis=None, initial=np.inf, where=magnitude > 0))
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         from torch_loss_parity.reference.arithmetic import rounding_functions
@@ -143,7 +163,8 @@ class Rounded:
     @evaluated_once
     def __neg__(self) -> Rounded:
         shared = {k: (r, -a) for k, (r, a) in self.error.shared.items()}
-        return Rounded(-self.value, self.arithmetic, Error(self.error.relative, self.error.absolute, shared))
+        error = Error(self.error.relative, self.error.absolute, shared)
+        return self.carrying(-self.value, error).with_factors(self.factors)
 
     @evaluated_once
     def __abs__(self) -> Rounded:

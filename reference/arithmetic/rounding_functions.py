@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.reference.arithmetic import associations
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, sum_of_magnitudes
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -70,11 +71,11 @@ def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) ->
 
     if keep_shared:
         shared = {k: (full(r), full(a)) for k, (r, a) in x.error.shared.items()}
-        return Rounded(
-            move(x.value), x.arithmetic, Error(full(x.error.relative), full(x.error.absolute), shared)
-        )
-    error = Error(full(x.error.total_relative), full(x.error.total_absolute))
-    return Rounded(move(x.value), x.arithmetic, error)
+        error = Error(full(x.error.relative), full(x.error.absolute), shared)
+    else:
+        error = Error(full(x.error.total_relative), full(x.error.total_absolute))
+    factors = tuple(factor.moved(move, x.shape) for factor in x.factors)
+    return x.carrying(move(x.value), error).with_factors(factors)
 
 
 def reshape(x: Rounded, shape: Any) -> Rounded:
@@ -117,7 +118,8 @@ def where(condition: Any, x: Any, y: Any) -> Rounded:
         shared[unknown] = (np.where(chosen, in_x[0], in_y[0]), np.where(chosen, in_x[1], in_y[1]))
     relative = np.where(chosen, x.error.relative, y.error.relative)
     absolute = np.where(chosen, x.error.absolute, y.error.absolute)
-    return Rounded(value, arithmetic, Error(relative, absolute, shared))
+    factors = associations.chosen(chosen, x, y)
+    return Rounded(value, arithmetic, Error(relative, absolute, shared)).with_factors(factors)
 
 
 # --- decisions ----------------------------------------------------------------------------------------------

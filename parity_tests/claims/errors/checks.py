@@ -12,8 +12,9 @@ import torch
 from packaging.version import Version
 
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.sentence import Sentence
-from torch_loss_parity.judging.tally import Tally, alike
+from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator

@@ -15,11 +15,14 @@ from packaging.version import Version
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
 from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import Finding, judge_quantity
+from torch_loss_parity.judging.left_open import judged_as_left_open
 from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.sentence import Sentence
-from torch_loss_parity.judging.tally import Tally, alike
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.semantics import Promotion, Row
@@ -95,6 +98,8 @@ def problem_in_row(
         finding = judge_quantity(
             subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
         )
+        if not finding.verdict.passes and row.leaves_open(quantity) and subject.name not in ledger.subjects():
+            finding = judged_as_left_open(finding, observed, subject.profile)
         wrong = disagreement(
             finding,
             observed,

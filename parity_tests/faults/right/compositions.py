@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,9 +15,17 @@ from torch_loss_parity.reference.arguments import class_dim
 Tensor = torch.Tensor
 
 
-def target_of_rows(input: Tensor, target: Tensor) -> Tensor:
-    """The target, of a single row a number: of shape (1,) F.cross_entropy does not smooth it."""
-    return target.reshape(()) if input.ndim == 1 and not target.is_floating_point() else target
+def of_rows(loss: Callable[..., Tensor], input: Tensor, target: Tensor, **options: Any) -> Tensor:
+    """torch's loss, given what it takes: of a single row a target of shape (), as of shape (1,) it does not
+    smooth; of more than two dimensions logits.view(-1, C) where it takes neither bytes nor no classes.
+    """
+    if target.is_floating_point():
+        return loss(input, target, **options)
+    if input.ndim < 3 or (input.numel() and target.dtype == torch.int64):
+        return loss(input, target.reshape(()) if input.ndim == 1 else target, **options)
+    rows = input.movedim(1, -1).reshape(target.numel(), input.shape[1])
+    result = loss(rows, target.reshape(-1), **options)
+    return result.reshape(target.shape) if options["reduction"] == "none" else result
 
 
 @composed("softmax", ships="well known: F.log_softmax(x).exp()", grade=TEXTBOOK)
@@ -38,7 +47,7 @@ def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
 )
 def cross_entropy_is_torch_in_float32(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """F.cross_entropy of logits that were widened to float32."""
-    return F.cross_entropy(input, target_of_rows(input, target), **options)
+    return of_rows(F.cross_entropy, input, target, **options)
 
 
 @whole(
@@ -54,20 +63,17 @@ def loss_of_half_precision_is_float32(*positional: Any, **named: Any) -> Tensor:
     arguments = bound("cross_entropy", *positional, **named)
     refuse("cross_entropy", arguments)
     ready = prepared("cross_entropy", arguments)
-    return F.cross_entropy(**{**ready, "target": target_of_rows(ready["input"], ready["target"])})
+    return of_rows(F.cross_entropy, **ready)
 
 
 @composed("cross_entropy", ships="pytorch/pytorch: nll_loss of log_softmax, as documented", grade=TEXTBOOK)
 def cross_entropy_is_nll_loss_of_log_softmax(
-    input: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+    input: Tensor, target: Tensor, label_smoothing: float, **options: Any
 ) -> Tensor:
     """F.nll_loss(F.log_softmax(x)), where there is neither smoothing nor a probability."""
-    target = target_of_rows(input, target)
     if label_smoothing or target.is_floating_point():
-        return F.cross_entropy(input, target, weight, None, ignore_index, None, reduction, label_smoothing)
-    return F.nll_loss(
-        F.log_softmax(input, class_dim(input)), target, weight, None, ignore_index, None, reduction
-    )
+        return of_rows(F.cross_entropy, input, target, label_smoothing=label_smoothing, **options)
+    return of_rows(F.nll_loss, F.log_softmax(input, class_dim(input)), target, **options)
 
 
 @composed("logsumexp", ships="well known: the largest, detached", grade=TEXTBOOK)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from torch_loss_parity.faults.right.compositions import target_of_rows
+from torch_loss_parity.faults.right.compositions import of_rows
 from torch_loss_parity.faults.right.elements import reduced
 from torch_loss_parity.faults.right.losses import log_softmax
 from torch_loss_parity.faults.right.probabilities import log_sum_exp, shifted, softmax, total
@@ -62,7 +62,7 @@ def soft_targets_times_torch_log_softmax(
 ) -> Tensor:
     """sum of -q F.log_softmax(x), differentiated by autograd."""
     if not target.is_floating_point() or not input.numel():
-        return F.cross_entropy(input, target_of_rows(input, target), weight, **options)
+        return of_rows(F.cross_entropy, input, target, weight=weight, **options)
     dim, smoothing = class_dim(input), options["label_smoothing"]
     smoothed = target * (1 - smoothing) + smoothing / input.shape[dim] if smoothing else target
     if weight is not None:

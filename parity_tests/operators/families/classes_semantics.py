@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -10,6 +10,15 @@ import numpy as np
 from numpy import inf, nan
 
 from torch_loss_parity.operators.facets import Options, Shape
+from torch_loss_parity.operators.meaning import (
+    CANCELLING_WEIGHTS,
+    INDETERMINATE,
+    INFINITE_WEIGHT,
+    ITS_WEIGHT,
+    NO_ROWS,
+    OF_NO_CLASSES,
+    Meaning,
+)
 from torch_loss_parity.operators.semantics import Row, reals, row
 
 SHAPES: tuple[Shape, ...] = (
@@ -35,11 +44,21 @@ WEIGHTS = {
     "nan beside the targets": [1.0, nan, 1.0],
     "inf at a target": [inf, 1.0, 1.0],
 }
+Meanings = Mapping[tuple[str, str], Meaning]  # of a weight and a reduction
+# What they mean to an operator that multiplies one number of each row.
+MEANINGS: Meanings = {
+    ("0 where the targets are", "mean"): INDETERMINATE,
+    ("that cancels", "mean"): CANCELLING_WEIGHTS,
+    ("nan beside the targets", "none"): ITS_WEIGHT,
+    ("nan beside the targets", "mean"): ITS_WEIGHT,
+    ("inf at a target", "none"): INFINITE_WEIGHT,
+    ("inf at a target", "mean"): INFINITE_WEIGHT,
+}
 
 
-def semantics(named: str = "", **own: Any) -> Iterator[Row]:
+def semantics(named: str = "", meanings: Meanings = MEANINGS, **own: Any) -> Iterator[Row]:
     """What is true of every operator of the family. ``own`` is an option that is the operator's own, which
-    shapes are tried with besides; ``named`` is what sentences call it.
+    shapes are tried with besides; ``named`` is what sentences call it. ``meanings`` says what `WEIGHTS` mean.
     """
     yield from _shapes(named, own)
     for reduction in EMPTY:
@@ -62,7 +81,7 @@ def semantics(named: str = "", **own: Any) -> Iterator[Row]:
         )
     yield from _ignore_index()
     yield row("the target of a single row may have shape (1,)", input=reals(3), target=[1], since="2.13")
-    yield from weighted()
+    yield from weighted(meanings)
 
 
 def indices(shape: Shape) -> np.ndarray:
@@ -82,11 +101,12 @@ def all_ignored(reduction: str, named: str = "", **options: Any) -> Iterator[Row
         reduction=reduction,
         value=EMPTY[reduction],
         gradient=0.0,
+        meaning=_of_nothing(reduction),
         **options,
     )
 
 
-def weighted(named: str = "", **options: Any) -> Iterator[Row]:
+def weighted(meanings: Meanings, named: str = "", **options: Any) -> Iterator[Row]:
     """Weights that are zero, negative, nan or infinite."""
     for (name, weight), reduction in product(WEIGHTS.items(), ("none", "mean")):
         yield row(
@@ -95,14 +115,24 @@ def weighted(named: str = "", **options: Any) -> Iterator[Row]:
             target=TARGET,
             weight=weight,
             reduction=reduction,
+            meaning=meanings.get((name, reduction)),
             **options,
         )
+
+
+def _of_nothing(reduction: str) -> Meaning | None:
+    return NO_ROWS if reduction == "mean" else None
 
 
 def _shapes(named: str, own: Options) -> Iterator[Row]:
     for shape, reduction in product(SHAPES, EMPTY):
         target = indices(shape)
-        given: dict[str, Any] = {"input": reals(*shape), "reduction": reduction, "about_shape": True}
+        given: dict[str, Any] = {
+            "input": reals(*shape),
+            "reduction": reduction,
+            "about_shape": True,
+            "meaning": _of_nothing(reduction) if 0 in shape else None,
+        }
         yield row(f"shape {shape}, {reduction}", **given, target=target)
         sentence = f"shape {shape}{named}, weight, class 1 ignored, {reduction}"
         yield row(sentence, **given, target=target, weight=WEIGHT, ignore_index=1, **own)
@@ -118,11 +148,13 @@ def _no_classes(reduction: str, named: str, own: Options) -> Iterator[Row]:
             "target": 0 * indices(shape) - 100,
             "reduction": reduction,
             "about_shape": len(shape) > 2,
+            "meaning": _of_nothing(reduction),
         }
         sentence, empty = f"no classes, shape {shape}, all ignored", EMPTY[reduction]
         yield row(f"{sentence}, {reduction} -> {empty:g}", **given, value=empty)
         if own:  # a mean over the classes, which are none
-            yield row(f"{sentence}{named}, {reduction} -> nan", **given, value=nan, **own)
+            given |= {"value": nan, "meaning": OF_NO_CLASSES, **own}
+            yield row(f"{sentence}{named}, {reduction} -> nan", **given)
 
 
 def _ignore_index() -> Iterator[Row]:
@@ -131,8 +163,9 @@ def _ignore_index() -> Iterator[Row]:
     ignored: dict[str, Any] = {"input": INPUT, "ignore_index": 1}
     yield row("ignore_index is a class", **ignored, target=[1, 0])
     sentence = "ignore_index is a class, all ignored -> nan, gradient 0"
-    yield row(sentence, **ignored, target=[1, 1], value=nan, gradient=0.0)
-    yield row("weight inf at the ignored class", **ignored, target=[1, 0], weight=[1.0, inf, 1.0])
-    yield row("weight 0 at the ignored class", **ignored, target=[1, 0], weight=[1.0, 0.0, 1.0])
+    yield row(sentence, **ignored, target=[1, 1], value=nan, gradient=0.0, meaning=NO_ROWS)
+    given = {**ignored, "target": [1, 0]}
+    yield row("weight inf at the ignored class", **given, weight=[1.0, inf, 1.0], meaning=ITS_WEIGHT)
+    yield row("weight 0 at the ignored class", **given, weight=[1.0, 0.0, 1.0])
     yield row("ignore_index -1", input=INPUT, target=[-1, 0], ignore_index=-1)
     yield row("ignore_index 0", input=INPUT, target=[2, 0], ignore_index=0)

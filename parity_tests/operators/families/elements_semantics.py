@@ -9,6 +9,7 @@ from typing import Any
 from numpy import inf, nan
 
 from torch_loss_parity.operators.facets import Shape
+from torch_loss_parity.operators.meaning import NAN, NO_ROWS, Meaning
 from torch_loss_parity.operators.record import REDUCTION
 from torch_loss_parity.operators.semantics import Row, row, shares
 
@@ -16,8 +17,8 @@ SHAPES: tuple[Shape, ...] = ((), (3,), (2, 3), (2, 3, 2), (0,), (0, 3), (2, 0))
 INPUT = shares(2, 3)  # probabilities, and logits as well
 
 
-def semantics() -> Iterator[Row]:
-    """What is true of every operator of the family."""
+def semantics(infinite_weight: Meaning) -> Iterator[Row]:
+    """What is true of every operator of the family; what an infinite weight means is the operator's own."""
     for shape, reduction in product(SHAPES, REDUCTION):
         yield row(
             f"shape {shape}, {reduction}",
@@ -25,6 +26,7 @@ def semantics() -> Iterator[Row]:
             target=shares(*shape, draw=2),
             reduction=reduction,
             about_shape=True,
+            meaning=NO_ROWS if reduction == "mean" and 0 in shape else None,
         )
     for reduction, empty in {"mean": nan, "sum": 0.0}.items():
         yield row(
@@ -33,13 +35,15 @@ def semantics() -> Iterator[Row]:
             target=shares(0, 3),
             reduction=reduction,
             value=empty,
+            meaning=NO_ROWS if reduction == "mean" else None,
         )
-    for sentence, given in weighted():
-        yield row(f"weight of shape {sentence}", **given)
+    for sentence, arguments in weighted():
+        yield row(f"weight of shape {sentence}", **arguments)
     target = 1 - INPUT
-    yield row("weight negative, 0, inf", input=INPUT, target=target, weight=[-1.0, 0.0, inf])
+    given: dict[str, Any] = {"input": INPUT, "target": target}
+    yield row("weight negative, 0, inf", **given, weight=[-1.0, 0.0, inf], meaning=infinite_weight)
     sentence = "weight nan -> nan, gradient nan"
-    yield row(sentence, input=INPUT, target=target, weight=[nan], value=nan, gradient=nan)
+    yield row(sentence, **given, weight=[nan], value=nan, gradient=nan, meaning=NAN)
 
 
 def weighted() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,50 @@
+"""Why cases fail, in words that all that fail for the same reason share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.finding import Finding
+
+Cause = dict[
+    str, Any
+]  # the number of its cases, the smallest of them and its size, the worst error / allowed
+
+
+def merge_cause(causes: dict[str, Cause], cause: str, one: Mapping[str, Any]) -> None:
+    """Add cases that fail for a reason to those that are known."""
+    known = causes.setdefault(cause, {**one, "cases": 0})
+    known["cases"] += one["cases"]
+    known["worst"] = max(known["worst"], one["worst"])
+    if one["example"] and (not known["example"] or one["size"] < known["size"]):
+        known["example"], known["size"] = one["example"], one["size"]
+
+
+def cause_of(finding: Finding) -> str:
+    """Why a finding fails: the same words for all that fail for the same reason, without their numbers."""
+    what = "the result" if finding.quantity == FORWARD else f"the gradient of {finding.quantity}"
+    what += f" {finding.mode}" if finding.mode else ""
+    if finding.resembles:
+        return f"{what} loses as {finding.resembles.name} does, in {finding.resembles.loses}"
+    if finding.verdict.reason:
+        return alike(finding.verdict.reason)
+    return f"{what} is off"
+
+
+def alike(message: str) -> str:
+    """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
+    line = next(iter(message.strip().splitlines()), "")
+    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|\bnan\b|\binf\b", "N", line)
+
+
+def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Why cases fail, by kind of claim and operator."""
+    summed: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for reported in properties:
+        of_kind = summed.setdefault((reported["claim"], reported["operator"]), {})
+        for cause, one in reported["causes"].items():
+            merge_cause(of_kind, cause, one)
+    return {key: value for key, value in summed.items() if value}
