@@ -27,6 +27,7 @@ from torch_loss_parity.claims.layouts import checks as layouts
 from torch_loss_parity.claims.modes import checks as modes
 from torch_loss_parity.claims.semantics import checks as semantics
 from torch_loss_parity.judging import report, tally
+from torch_loss_parity.judging.given_call import operator_named
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
@@ -136,8 +137,7 @@ def verify(
     ValueError
         If the operator, a dtype, the device, the effort, a claim or the profile is unknown.
     """
-    if operator not in OPERATORS:
-        raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
+    record = operator_named(operator)
     if unknown := [claim for claim in claims if claim not in CLAIMS]:
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
@@ -149,7 +149,7 @@ def verify(
     settings = Settings(subject, checked.device, checked.dtypes, effort, seed)
     verified = Verified([], profile=subject.profile)
     counts = {dtype: Tally(operator, dtype) for dtype in checked.dtypes}
-    for test in _tests(OPERATORS[operator], settings, claims):
+    for test in _tests(record, settings, claims):
         _run(test, counts, verified)
     properties = [count.as_property() for count in counts.values()]
     verified.rows, verified.not_offered = (
