@@ -79,8 +79,8 @@ def log_probabilities(
 ) -> LogProbabilities | None:
     """Two results of a call as log-probabilities; None where they are none.
 
-    Those of log_softmax are, the logarithms of softmax, and minus the losses of cross_entropy for class indices
-    where nothing is reduced, weighted or smoothed: each is that of one token.
+    Those of log_softmax are, the logarithms of softmax, and minus the losses of cross_entropy for class
+    indices where nothing is reduced, weighted or smoothed: each is that of one token.
     """
     given = call.arguments
     if call.operator == "log_softmax":
@@ -88,11 +88,12 @@ def log_probabilities(
     if call.operator == "softmax":
         with np.errstate(divide="ignore", invalid="ignore"):
             return _apart(np.log(a), np.log(b), clip, given["dim"])
-    if call.operator == "cross_entropy" and given["target"].dtype.kind in "iu":
-        if given["reduction"] == "none" and given["weight"] is None and not given["label_smoothing"]:
-            counted = (given["target"] != given["ignore_index"]).reshape(a.shape)
-            return _apart(-a[counted], -b[counted], clip, None)
-    return None
+    if call.operator != "cross_entropy" or given["target"].dtype.kind not in "iu":
+        return None
+    if given["reduction"] != "none" or given["weight"] is not None or given["label_smoothing"]:
+        return None
+    counted = (given["target"] != given["ignore_index"]).reshape(a.shape)
+    return _apart(-a[counted], -b[counted], clip, None)
 
 
 def _apart(
