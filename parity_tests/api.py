@@ -27,6 +27,7 @@ from torch_loss_parity.claims.layouts import checks as layouts
 from torch_loss_parity.claims.modes import checks as modes
 from torch_loss_parity.claims.semantics import checks as semantics
 from torch_loss_parity.judging import report, tally
+from torch_loss_parity.judging.given_call import operator_named
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
@@ -154,8 +155,7 @@ def verify(
         If the operator, a dtype, the device, the effort, a claim, the profile or the promise is unknown, or
         the function cannot be called as torch's.
     """
-    if operator not in OPERATORS:
-        raise WrongOption(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
+    record = operator_named(operator)
     if unknown := [claim for claim in claims if claim not in CLAIMS]:
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
@@ -183,7 +183,7 @@ def verify(
     claims = [claim for claim in claims if claim in promised.claims]
     verified = Verified([], profile=subject.profile)
     counts: dict[str, dict[str, Tally]] = {}
-    for kind, test in _tests(subject.promise.operator(OPERATORS[operator]), settings, claims):
+    for kind, test in _tests(subject.promise.operator(record), settings, claims):
         of_kind = counts.setdefault(kind, {name: Tally(operator, name, kind) for name in settings.dtypes})
         _run(test, of_kind, verified)
     properties = [count.as_property() for of_kind in counts.values() for count in of_kind.values()]

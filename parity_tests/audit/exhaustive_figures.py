@@ -14,8 +14,8 @@ from torch_loss_parity.audit.exhaustive_parts import Part, sha256
 from torch_loss_parity.audit.record import Figure, Worst
 from torch_loss_parity.audit.single_row import extent
 from torch_loss_parity.expectation.expectation import expected
+from torch_loss_parity.judging.failure_message import script
 from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
-from torch_loss_parity.judging.report import script
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load, run_subject

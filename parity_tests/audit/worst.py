@@ -14,9 +14,11 @@ from torch_loss_parity.audit.record import Worst
 from torch_loss_parity.audit.single_row import row_of_element
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.failure_message import script
 from torch_loss_parity.judging.judge import Finding, of_the_subject
-from torch_loss_parity.judging.report import INLINE, script
+from torch_loss_parity.judging.reproduction import INLINE, Wanted, compared, dtype_of, passed, plain
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.declined import NotOffered
 
@@ -60,7 +62,38 @@ def worst(
         truth=truth.decimal(int(np.ravel_multi_index(index, truth.value.shape)) if index else 0),
         ulps=verdict.ulps,
         fraction=verdict.fraction,
-        script=script(finding, subject, device),
+        script=script(finding, subject, device) if printable else _drawn_again(finding, subject, device),
+    )
+
+
+def _drawn_again(finding: Finding, subject: Subject, device: str) -> str:
+    """A script whose arguments, too many to print, are drawn again: it needs this project."""
+    call, verdict, draws = finding.call, finding.verdict, []
+    drawn = "torch.from_numpy(np.asarray({})).to(dtype=torch.{}, device={!r})"
+    for name, value in call.arguments.items():
+        if isinstance(value, np.ndarray):
+            made = drawn.format(f"call.arguments[{name!r}]", dtype_of(call, name), device)
+            draws.append(f"{name} = {made}")
+    wanted = Quantity.parse(finding.quantity)
+    if finding.grad_output is not None:
+        made = drawn.format("upstream_gradient(call, case)", call.output_dtype, device)
+        draws.append(f"grad_output = {made}")
+    function = f"subject.{call.operator}"
+    steps = plain(Wanted(call.operator, wanted, function, passed(call), call.differentiable, call.arguments))
+    return "\n".join(
+        [
+            "import numpy as np",
+            "import torch",
+            "from torch_loss_parity.cases.case import Case",
+            "from torch_loss_parity.expectation.expectation import upstream_gradient",
+            "from torch_loss_parity.operators import OPERATORS",
+            subject.import_of(call.operator),
+            f"case = {finding.case!r}",
+            "call = OPERATORS[case.operator].call(case)",
+            *draws,
+            *steps,
+            *compared(verdict.index, verdict.expected, verdict.allowed),
+        ]
     )
 
 

@@ -11,13 +11,13 @@ import pytest
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.judging import report
+from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge import judge_quantity
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
-from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
 
 
@@ -80,7 +80,6 @@ def check_divergence(
     settings: Settings,
     tell: Callable[[News], None],
     diverged: Callable[[str], None],
-    explain: Callable[[Finding, Subject, str], str] = report.explain,
 ) -> None:
     """Check that a smallest input breaks the bound in one of its findings, and that what the entry says holds
     where it is broken; that none breaks it is news.

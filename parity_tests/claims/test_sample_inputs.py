@@ -13,7 +13,7 @@ import torch
 
 from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, samples
 from torch_loss_parity.judging import tally
-from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.settings import Settings

@@ -9,9 +9,8 @@ from typing import Any
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging.finding import Finding
 
-Cause = dict[
-    str, Any
-]  # the number of its cases, the smallest of them and its size, the worst error / allowed
+# The number of its cases; the smallest of them, and its size; the worst error / allowed.
+Cause = dict[str, Any]
 
 
 def merge_cause(causes: dict[str, Cause], cause: str, one: Mapping[str, Any]) -> None:

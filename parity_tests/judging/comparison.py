@@ -13,7 +13,7 @@ Note [The verdict]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 _HALVINGS = 14  # of an interval on a logarithmic scale
+_HALVINGS_OF_ONE_ROW = 60  # which is named in a message, to the last digit
 _RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
 _CLEARLY = 1 - 2.0**-9  # at most this is within the bound by more than the evaluation's own error
 _WORST = 2.0**40  # a fraction beyond it is not told from infinity
@@ -45,6 +46,9 @@ class Verdict:
         folded in, and the error in ulps of the output's format.
     reason : str
         Empty, or what is wrong besides the size of an error.
+    common, alone : float
+        Where an element that is within ``allowed`` breaks the bound all the same, since its row does not
+        share its error: the part that the row does share, None elsewhere; and what is allowed besides.
     elements, undecided : int
         Elements compared; elements that could not be decided, because an intermediate result may overflow.
     """
@@ -58,6 +62,8 @@ class Verdict:
     reason: str = ""
     elements: int = 0
     undecided: int = 0
+    common: float | None = None
+    alone: float = 0.0
 
     @property
     def passes(self) -> bool:
@@ -90,14 +96,23 @@ def judge(
     with np.errstate(all="ignore"):
         total, undecided, wrong_kind = kinds(observed, expected, format)
         finite = np.isfinite(observed) & np.isfinite(value)
-        fractions = np.where(finite & ~undecided, _fractions(observed, expected, finite, total, refine), 0.0)
+        found, row = _fractions(observed, expected, finite, total, refine)
+        fractions = np.where(finite & ~undecided, found, 0.0)
         if wrong_kind.any():
             fractions = np.where(wrong_kind, np.inf, fractions)
         worst = np.unravel_index(np.argmax(fractions), fractions.shape)
+        fraction, common, alone = float(fractions[worst]), None, 0.0
+        if (
+            row is not None
+            and fraction > 1.0
+            and not wrong_kind[worst]
+            and np.abs(observed - value)[worst] <= total[worst]
+        ):
+            worst, common, alone = row.offender(worst)
         error = np.abs(observed - value)[worst]
         reason = "the kind of value (finite, infinite, nan) is wrong" if wrong_kind[worst] else ""
         return Verdict(
-            fraction=float(fractions[worst]),
+            fraction=fraction,
             index=tuple(int(i) for i in worst),
             observed=float(observed[worst]),
             expected=float(value[worst]),
@@ -106,6 +121,8 @@ def judge(
             reason=reason,
             elements=value.size,
             undecided=int(undecided.sum()),
+            common=common,
+            alone=alone,
         )
 
 
@@ -149,15 +166,19 @@ def _same_kind(observed: Any, value: Any, total: Any, format: Format) -> Any:
     return both_finite | both_nan | same_infinity | may_overflow
 
 
-def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine: bool) -> Any:
-    """Error / allowed for each element, its row's shared error chosen to suit the row best."""
+def _fractions(
+    observed: Any, expected: Rounded, finite: Any, total: Any, refine: bool
+) -> tuple[Any, _Row | None]:
+    """Error / allowed for each element, its row's shared error chosen to suit the row best; and what the rows
+    share, where that was looked at.
+    """
     error = expected.error
     # The difference is taken in what was evaluated in; from there on float64 is plenty.
     difference = np.where(finite, observed - expected.value, 0.0).astype(np.float64)
     value = np.where(finite, expected.nearest, 0.0)
     plain = _ratio(np.abs(difference), total)
     if not error.shared or (not refine and np.max(plain) > 1.0):
-        return plain
+        return plain, None
     # One unknown is kept, the one that matters most; the others are folded into each element's own error.
     sizes = {k: np.max(np.abs(value * r) + np.abs(a)) for k, (r, a) in error.shared.items()}
     kept = max(sizes, key=lambda k: float(sizes[k]))
@@ -170,7 +191,7 @@ def _fractions(observed: Any, expected: Rounded, finite: Any, total: Any, refine
     linear = (a != 0) | (r == 0) | (value == 0)
     own = np.where(linear, absolute + np.abs(value) * (np.expm1(relative + np.abs(r)) - np.abs(r)), absolute)
     row = _Row(difference, value, own, relative, np.where(linear, value * r + a, r), linear, kept.axis)
-    return np.where(row.involved, np.maximum(plain, row.fractions(plain)), plain)
+    return np.where(row.involved, np.maximum(plain, row.fractions(plain)), plain), row
 
 
 @dataclass(frozen=True)
@@ -222,6 +243,39 @@ class _Row:
         apart = np.where(limits & self.involved, plain, -1.0)
         chosen = apart == np.max(apart, axis=self.axis, keepdims=True)
         return np.where(chosen, np.where(largest >= _WORST, np.inf, largest), 0.0)
+
+    def offender(self, index: tuple[Any, ...]) -> tuple[tuple[Any, ...], float, float]:
+        """The element that breaks the bound of a row, though none does by its whole error; the part of its
+        error that the row shares, and what is allowed besides.
+
+        At the scale of the bounds that just explains the row two elements pull its shared error apart. Of
+        these the one that the middle of the row knows less of is meant.
+        """
+        line = tuple(
+            slice(None) if i == self.axis % len(index) else slice(n, n + 1) for i, n in enumerate(index)
+        )
+        names = ("difference", "value", "own", "relative", "slope", "linear")
+        row = replace(self, **{name: getattr(self, name)[line] for name in names})
+        one = np.ones_like(np.max(row.difference, axis=self.axis, keepdims=True))
+        low, high = row.interval(one)
+        centres = ((low + high) / 2)[row.involved & np.isfinite(low + high)]
+        middle = float(np.median(centres)) if centres.size else 0.0
+        smallest, largest = 1.0, _WORST
+        for _ in range(_HALVINGS_OF_ONE_ROW):
+            scale = float(np.sqrt(smallest * largest))
+            smallest, largest = (smallest, scale) if row.explained(one * scale).all() else (scale, largest)
+        first, last = row.interval(one * largest)
+        tau = np.clip((np.max(first) + np.min(last)) / 2, -largest, largest)
+        with np.errstate(all="ignore"):
+            relative = row.value * np.expm1(row.slope * tau)
+            common = np.where(row.linear, row.slope * tau, relative)
+            alone = np.abs(row.value + relative) * np.expm1(row.relative) + row.own
+            alone = np.where(row.linear, row.own, alone)
+            breaks = row.involved & (np.abs(row.difference - common) > alone)
+            apart = np.where(breaks, np.nan_to_num(np.abs((low + high) / 2 - middle) / (high - low)), -1.0)
+        place = np.unravel_index(np.argmax(apart), apart.shape)
+        found = tuple(place[i] if i == self.axis % len(index) else n for i, n in enumerate(index))
+        return found, float(common[place]), float(alone[place])
 
     def explained(self, scale: Any) -> Any:
         """Whether some |tau| <= scale suits every element of the row."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +13,12 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging.comparison import Verdict
 from torch_loss_parity.judging.explanations import Explanation
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.subjects import Subject
 
+HOW = "reproduced_by"  # the attribute of an exception
 NO_RESULT = "no result"  # the claim of a shortfall that leaves nothing to compare
 
 
@@ -50,6 +55,8 @@ class Finding:
         Of a wrong result: the lossy way that would explain it.
     meaning : str
         Where the documentation leaves open what is right: what the subject does in place of the definition.
+    steps : Steps, optional
+        How a script computes it, where that is no plain call.
     """
 
     case: Case | None
@@ -68,6 +75,7 @@ class Finding:
     explanation: Explanation | None = None
     resembles: Explanation | None = None
     meaning: str = ""
+    steps: Steps | None = None
 
     @property
     def way(self) -> Explanation | None:
@@ -80,10 +88,14 @@ class Finding:
         return " ".join(part for part in (self.mode, self.where) if part)
 
     @classmethod
-    def of_failure(cls, case: Case | None, call: Call, reason: str) -> Finding:
-        """What is wrong with a call where there is nothing to compare."""
+    def of_failure(
+        cls, case: Case | None, call: Call, reason: str, steps: Steps | None = None, **taken: Any
+    ) -> Finding:
+        """What is wrong with a call where there is nothing to compare; ``taken`` says where derivatives were
+        taken, and in which mode.
+        """
         verdict = Verdict(np.inf, reason=reason)
-        return cls(case, call, FORWARD, verdict, verdict, "", False)
+        return cls(case, call, FORWARD, verdict, verdict, "", False, steps=steps, **taken)
 
     @classmethod
     def of_recorded(cls, case: Case | None, call: Call, reason: str, entry: str) -> Finding:
@@ -97,6 +109,23 @@ class Finding:
     def of_declined(cls, case: Case | None, call: Call, reason: str) -> Finding:
         """A call that the subject does not offer."""
         return cls(case, call, FORWARD, Verdict(0.0), Verdict(0.0), "", False, declined=reason)
+
+
+@contextmanager
+def reproduced_by(**how: Any) -> Iterator[None]:
+    """Whatever is raised within knows how a script reproduces it: by what `Finding.of_failure` takes, and the
+    ``call`` where that is not the one of the case.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.__dict__.setdefault(HOW, how)
+        raise
+
+
+def reproduction_of(error: BaseException) -> dict[str, Any]:
+    """What `reproduced_by` has said of an exception."""
+    return dict(error.__dict__.get(HOW, {}))
 
 
 def recorded(subject: Subject, case: Case | None, call: Call, device: str, reason: str) -> Finding | None:

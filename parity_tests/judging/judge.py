@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
@@ -104,9 +105,10 @@ def judge_results(
     *,
     certify: bool = False,
     mode: str = "",
+    steps: Steps | None = None,
 ) -> Iterator[Finding]:
     """Judge the result, the gradients or both that a subject returned for a call, by name; see
-    `judge_quantity`.
+    `judge_quantity`. ``steps`` are how a script computes them.
     """
     gradients = tuple(name for name in call.differentiable if name in observed)
     bounds = expected(call, (FORWARD,), profile=subject.profile) if FORWARD in observed else {}
@@ -114,9 +116,10 @@ def judge_results(
     for quantity, result in observed.items():
         upstream = None if quantity == FORWARD else grad_output
         bound = bounds[quantity]
-        yield judge_quantity(
+        finding = judge_quantity(
             subject, device, case, call, quantity, result, bound, upstream, certify=certify, mode=mode
         )
+        yield replace(finding, steps=steps)
 
 
 def covering(

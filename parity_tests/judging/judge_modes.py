@@ -14,7 +14,7 @@ from torch_loss_parity.expectation.expectation import (
     upstream_gradient,
 )
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
-from torch_loss_parity.judging.finding import Finding, recorded
+from torch_loss_parity.judging.finding import Finding, recorded, reproduced_by
 from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.ledger import ledger, verified
@@ -73,7 +73,11 @@ def judge_modes(
             with of_the_subject(subject):
                 observed = mode.observe(subject, call, device, grad_output)
         except (NotOffered, WrongResult) as error:
-            yield replace(_without_result(subject, device, case, call, mode, missing, error), mode=mode.name)
+            along = direction if mode.along else None
+            how = {"steps": mode.steps, "mode": mode.name, "grad_output": grad_output, "direction": along}
+            with reproduced_by(**how):
+                finding = _without_result(subject, device, case, call, mode, missing, error)
+            yield replace(finding, mode=mode.name)
             continue
         news = (
             verified.no_longer_falls_short(missing.id, call.operator, call.dtype, str(mode), device)
@@ -107,7 +111,7 @@ def judge_modes(
                     certify=certify,
                     entries=known,
                 )
-            yield replace(judged[key], mode=mode.name, news=news)
+            yield replace(judged[key], mode=mode.name, news=news, steps=mode.steps)
 
 
 def _missing(subject: Subject, device: str, call: Call, mode: Mode) -> Shortfall | None:

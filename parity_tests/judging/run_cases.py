@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.judging.finding import Finding, recorded
-from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.failure_message import explain
+from torch_loss_parity.judging.finding import Finding, recorded, reproduction_of
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import for_each_random_case, random_cases
@@ -17,18 +17,12 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
 
 Verify = Callable[..., Iterable[Finding]]
-Explain = Callable[..., str]  # of a finding, the subject and the device
 CERTIFY_ONE_IN = 32  # of the passing cases, so that the float64 evaluation is itself watched
 SHOWN = 3
 
 
-def check_cases(
-    cases: Iterable[Case], verify: Verify, settings: Settings, tally: Tally, explain: Explain = explain
-) -> None:
-    """Judge every case, count it, and fail if any fails; zero cases fail too.
-
-    ``explain`` puts a failure into words.
-    """
+def check_cases(cases: Iterable[Case], verify: Verify, settings: Settings, tally: Tally) -> None:
+    """Judge every case, count it, and fail if any fails; zero cases fail too."""
     failures: list[Finding] = []
     for case in cases:
         failures += [
@@ -52,7 +46,8 @@ def judge_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> 
     except WrongResult as error:
         call, reason = OPERATORS[case.operator].call(case), str(error)
         known = recorded(settings.subject, case, call, settings.device, reason)
-        finding = known or Finding.of_failure(case, call, reason)
+        how = reproduction_of(error)
+        finding = known or Finding.of_failure(case, how.pop("call", call), reason, **how)
     tally.add(finding)
     return [finding]
 
@@ -66,9 +61,7 @@ def findings_of(case: Case, verify: Verify, settings: Settings, tally: Tally) ->
     return findings
 
 
-def check_case(
-    case: Case, verify: Verify, settings: Settings, tally: Tally, explain: Explain = explain
-) -> None:
+def check_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> None:
     """Judge one case and fail if it fails."""
     for finding in judge_case(case, verify, settings, tally):
         if not finding.verdict.passes:
@@ -81,7 +74,6 @@ def check_random_cases(
     verify: Verify,
     settings: Settings,
     tally: Tally,
-    explain: Explain = explain,
     *,
     name: str,
     one_in: int = 1,
@@ -93,7 +85,7 @@ def check_random_cases(
     """
 
     def check(case: Case) -> None:
-        check_case(case, verify, settings, tally, explain)
+        check_case(case, verify, settings, tally)
 
     for_each_random_case(
         random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),

@@ -10,25 +10,29 @@ within what rounding allows in the dtype that it is returned in.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.judging.comparison import Verdict
 from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.given_call import (
+    anyone,
+    bound_arguments,
+    call_of,
+    numbers_of,
+    operator_named,
+    wrong_arguments,
+)
 from torch_loss_parity.judging.judge import judge_quantity
-from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.subjects import Subject
-from torch_loss_parity.tensors.arrays import widen
+from torch_loss_parity.judging.log_probabilities import CLIP, LogProbabilities, clip_range, log_probabilities
 
-ANYONE = Subject("anyone", None, "")  # whose results they are is not known
+ANYONE = anyone()
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Compared:
         The share of elements that are the same number in both.
     apart : float
         The largest difference between the two, in ulps of the coarser of their dtypes.
+    log_probabilities : LogProbabilities, optional
+        How far they are apart as log-probabilities, where they are such.
     """
 
     operator: str
@@ -81,6 +87,7 @@ class Compared:
     b: Standing
     equal: float
     apart: float
+    log_probabilities: LogProbabilities | None = None
 
     @property
     def nearer(self) -> str:
@@ -99,13 +106,16 @@ class Compared:
                 f"  a  {self.a}",
                 f"  b  {self.b}",
                 f"  the same in {self.equal:.1%} of them, apart by at most {self.apart:.4g} ulp{both}",
+                *([str(self.log_probabilities)] if self.log_probabilities else []),
             ]
         )
 
     __repr__ = __str__
 
 
-def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> Compared:
+def compare(
+    a: Any, b: Any, operator: str, *arguments: Any, clip: Sequence[float] = CLIP, **options: Any
+) -> Compared:
     """Compare two results of one call with each other and with the truth.
 
     Parameters
@@ -116,21 +126,23 @@ def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> C
         The name of the operator.
     *arguments, **options
         Those of the call, as torch.nn.functional takes them.
+    clip : two numbers
+        Of results that are log-probabilities, the range of ratios exp(a - b) that is asked about; see
+        `torch_loss_parity.judging.log_probabilities`.
 
     Raises
     ------
     ValueError
-        If the operator or a dtype is unknown.
+        If the operator or a dtype is unknown, an argument is refused, or ``clip`` is no range around 1.
     TypeError
         If these are no arguments of the operator.
     """
-    if operator not in OPERATORS:
-        raise ValueError(f"operator is {operator!r}; choose from {', '.join(OPERATORS)}")
-    bound = inspect.signature(OPERATORS[operator].forward).bind(*arguments, **options)
-    bound.apply_defaults()
-    results = {"a": _numbers("a", a), "b": _numbers("b", b)}
-    calls = {name: _call(operator, bound.arguments, dtype) for name, (_, dtype) in results.items()}
-    findings = {name: _judge(calls[name], results[name][0]) for name in results}
+    record, clipped = operator_named(operator), clip_range(clip)
+    given = bound_arguments(record, arguments, options)
+    results = {"a": numbers_of("a", a), "b": numbers_of("b", b)}
+    calls = {name: call_of(record, given, dtype) for name, (_, dtype) in results.items()}
+    with wrong_arguments():
+        findings = {name: _judge(calls[name], results[name][0]) for name in results}
     (of_a, dtype_of_a), (of_b, dtype_of_b) = results.values()
     if of_a.shape != of_b.shape:
         raise ValueError(f"a is of shape {of_a.shape}, and b of shape {of_b.shape}")
@@ -150,6 +162,7 @@ def compare(a: Any, b: Any, operator: str, *arguments: Any, **options: Any) -> C
         _standing(dtype_of_b, findings["b"], off_b < off_a),
         _share(same),
         float(np.max(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)), initial=0.0)),
+        log_probabilities(finest, of_a, of_b, clipped),
     )
 
 
@@ -159,35 +172,6 @@ def _standing(dtype: str, finding: Finding, nearer: np.ndarray) -> Standing:
 
 def _share(of: np.ndarray) -> float:
     return float(np.mean(of)) if of.size else 1.0
-
-
-def _numbers(name: str, value: Any) -> tuple[np.ndarray, str]:
-    """The numbers of a tensor or an array in float64, each exactly, and the name of its dtype."""
-    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in DTYPES:
-        raise ValueError(f"{name} is of dtype {dtype}; it must be one of {', '.join(DTYPES)}")
-    return widen(tensor), dtype
-
-
-def _call(operator: str, arguments: Mapping[str, Any], output_dtype: str) -> Call:
-    """The call whose result is returned in a dtype."""
-    values: dict[str, Any] = {}
-    dtypes: dict[str, str] = {}
-    for name, value in arguments.items():
-        if isinstance(value, torch.Tensor | np.ndarray):
-            tensor = torch.as_tensor(value)
-            if tensor.is_floating_point():
-                values[name], dtypes[name] = _numbers(name, tensor)
-            else:
-                values[name] = tensor.detach().cpu().numpy()
-        else:
-            values[name] = str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
-    if "input" not in dtypes:
-        raise ValueError(f"input must be a tensor or an array of one of {', '.join(DTYPES)}")
-    dtype = dtypes["input"]
-    others = {name: other for name, other in dtypes.items() if other != dtype}
-    return Call(operator, values, dtype, output_dtype, dtypes=others)
 
 
 def _judge(call: Call, observed: np.ndarray) -> Finding:

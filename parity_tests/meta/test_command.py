@@ -25,7 +25,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PUBLIC = {"Compared", "VerificationError", "Verified", "__version__", "compare", "reference", "verify"}
+PUBLIC = {
+    "Compared",
+    "VerificationError",
+    "Verified",
+    "__version__",
+    "assert_close_to_truth",
+    "compare",
+    "reference",
+    "verify",
+}
 HEAVY = ("torch", "numpy", "scipy", "flint", "pytest", "hypothesis")
 OPTION = re.compile(r"^  (--[a-z][a-z-]*)", re.MULTILINE)
 # Options of pytest that a subcommand sets itself, or that are for the suite's tests of itself.

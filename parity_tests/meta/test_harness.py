@@ -29,8 +29,8 @@ from torch_loss_parity import subjects
 from torch_loss_parity.claims.smallest_inputs import check_smallest_input
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.failure_message import script
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
-from torch_loss_parity.judging.report import script
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally, rows
 from torch_loss_parity.ledger import ledger
@@ -128,7 +128,7 @@ def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path
 
 
 @pytest.mark.parametrize("values", ["normal", "few_survivors"])
-@pytest.mark.parametrize("shape", [(2, 3), (2, 300)], ids=["arrays spelt out", "arrays drawn again"])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 300)], ids=["arrays spelt out", "arrays as bytes"])
 def test_the_script_shows_the_same_number_whatever_is_wrong(
     shape: tuple[int, ...], values: str, tmp_path: Path
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_script_that_expects_nan_or_infinity_runs() -> None:
     subject = Subject(
         "planted",
         forgiving,
-        "import types; subject = types.SimpleNamespace(cross_entropy=lambda **_: torch.zeros(()))",
+        "import types; subject = types.SimpleNamespace(cross_entropy=lambda *_, **__: torch.zeros(()))",
     )
     for ignored, expected_value in (("all", "nan"), ("none", "inf")):
         case = OPERATORS["cross_entropy"].case(

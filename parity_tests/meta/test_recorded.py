@@ -16,6 +16,7 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.modes import second_order
 from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
 from torch_loss_parity.expectation.expectation import expected
+from torch_loss_parity.judging.failure_message import PLAIN
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.mode import Mode
@@ -79,7 +80,7 @@ def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyP
         return {"forward": 2 * run_subject.forward(subject, call, device)}
 
     record(monkeypatch, "no result", "nothing today")
-    modes = [Mode("refused", refusing), Mode("doubled", wrong)]
+    modes = [Mode("refused", refusing, steps=PLAIN), Mode("doubled", wrong, steps=PLAIN)]
     found = list(verify_in_modes(modes)(settings_of(torch.softmax).subject, CASE))
     assert [(finding.mode, finding.verdict.passes, finding.divergence) for finding in found] == [
         ("refused", True, "known"),

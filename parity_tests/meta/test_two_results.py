@@ -80,6 +80,68 @@ def test_what_is_not_finite_is_told() -> None:
     assert found.apart == np.inf
 
 
+def test_log_probabilities_are_compared_in_the_units_of_who_matches_two_of_them() -> None:
+    """By hand: two rows of two tokens; one is as it was, in the other 1/2 is 1/4 and 3/4."""
+    x = torch.tensor([[0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    a = x.log_softmax(-1)
+    b = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
+    apart = compare(a, b, "log_softmax", x, dim=-1).log_probabilities
+    assert apart is not None
+    assert apart.largest == pytest.approx(np.log(2))
+    assert apart.mean == pytest.approx((np.log(2) + np.log(1.5)) / 4)
+    # Expected under a: 1/2 log(2) + 1/2 log(2/3) = log(4/3) / 2. The other way round it is another number.
+    assert apart.largest_divergence == pytest.approx(np.log(4 / 3) / 2)
+    assert apart.divergence == pytest.approx(np.log(4 / 3) / 4)
+    assert (apart.clip, apart.within) == ((0.8, 1.2), 0.5)  # the ratios are 1, 1, 2 and 2/3
+    other = compare(b, a, "log_softmax", x, dim=-1, clip=(0.4, 1.6)).log_probabilities
+    assert other is not None
+    assert other.largest_divergence == pytest.approx(0.25 * np.log(0.5) + 0.75 * np.log(1.5))
+    assert other.within == 1.0  # 1, 1, 1/2 and 3/2
+    text = str(compare(a, b, "log_softmax", x, dim=-1))
+    assert "log-probabilities differ by at most 0.6931, by 0.2747 on average" in text
+    assert "KL divergence of b from a, expected under a: 0.07192 nats a row, at most 0.1438" in text
+    assert "exp(a - b) lies between 0.8 and 1.2 in 50.0000% of them" in text
+
+
+def test_probabilities_and_losses_of_tokens_are_compared_as_log_probabilities_and_nothing_else_is() -> None:
+    x, target = torch.zeros(3, 2, dtype=torch.float64), torch.tensor([0, 1, -100])
+    p = x.softmax(-1)
+    q = torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]], dtype=torch.float64)
+    as_logarithms = compare(p, q, "softmax", x, dim=-1).log_probabilities
+    assert as_logarithms is not None
+    assert as_logarithms.largest_divergence == pytest.approx(np.log(4 / 3) / 2)
+    losses = torch.tensor([np.log(2), np.log(2), 0.0])
+    moved = torch.tensor(
+        [np.log(2), np.log(2) + np.log(1.5), 0.0]
+    )  # b is minus the loss, so a - b is log(1.5)
+    tokens = compare(losses, moved, "cross_entropy", x, target, reduction="none").log_probabilities
+    assert tokens is not None
+    assert tokens.divergence is None
+    assert (tokens.largest, tokens.within) == (pytest.approx(np.log(1.5)), 0.5)  # the ignored one is left out
+    mean = F.cross_entropy(x, target)
+    assert compare(mean, mean, "cross_entropy", x, target).log_probabilities is None
+    assert compare(x.logsumexp(-1), x.logsumexp(-1), "logsumexp", x, -1).log_probabilities is None
+
+
+def test_what_is_impossible_for_both_is_the_same() -> None:
+    x = torch.tensor([[0.0, -np.inf]])
+    y = x.log_softmax(-1)
+    apart = compare(y, y, "log_softmax", x, dim=-1).log_probabilities
+    assert apart is not None
+    assert (apart.largest, apart.divergence, apart.within) == (0.0, 0.0, 1.0)
+    without = compare(torch.tensor([[-1.0, -1.0]]), y, "log_softmax", x, dim=-1).log_probabilities
+    assert without is not None
+    assert (without.largest, without.divergence, without.within) == (np.inf, np.inf, 0.0)
+
+
+@pytest.mark.parametrize("clip", [(1.2, 0.8), (0.8,), "0.8", 0.2, (1.1, 1.2)])
+def test_a_range_of_ratios_lies_around_1(clip: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"clip is .*; it must be two numbers around 1, such as \(0.8, 1.2\)"
+    ):
+        compare(X, X, "log_softmax", X, dim=-1, clip=clip)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +50,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             f"{operator or 'a function'} of {pyfuncitem.config.stash[SETTINGS].subject.name}: {error}{case}",
             pytrace=False,
         )
+    except Exception as error:  # what fails is told without lines and objects of this project
+        if told := told_by(error, pyfuncitem.config.stash[SETTINGS].subject.name):
+            pytest.fail(told, pytrace=False)
+        raise
     else:
         if not counts or any(count.cases for count in counts.values()):
             return result
@@ -57,6 +63,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if reasons or not counts:
         pytest.skip(f"not offered: {'; '.join(sorted(reasons)[:SHOWN])}")
     return None
+
+
+def told_by(error: Exception, subject: str) -> str:
+    """What a failed claim says: its message, or what the subject raised and where; empty where the error is
+    one of the suite's own.
+    """
+    if isinstance(error, AssertionError) and str(error):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [n for n, frame in enumerate(frames) if Path(frame.filename).is_relative_to(PACKAGE)]
+    beyond = frames[ours[-1] + 1 :] if ours else []
+    if not beyond:
+        return ""
+    places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in beyond]
+    return "\n".join([f"{subject} raises {type(error).__name__}: {error}", *places])
 
 
 @pytest.fixture(scope="session")

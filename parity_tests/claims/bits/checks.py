@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.bits import bits
 from torch_loss_parity.claims.bits.bits import Row, size_of
 from torch_loss_parity.claims.bits.calls import (
@@ -18,6 +19,7 @@ from torch_loss_parity.claims.bits.calls import (
     families_of,
 )
 from torch_loss_parity.claims.bits.measure import Measurement
+from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
@@ -44,7 +46,8 @@ def the_same_call_gives_the_same_bits(
                 assert not how, (
                     f"the same call of {family.name} ({quantity}, {dtype}) gives other bits: {how}. If that "
                     f"is how it is, record it: "
-                    f"{bits.command(settings.subject, settings.device)}"
+                    f"{bits.command(settings.subject, settings.device)}\n"
+                    f"{script_of(family, size_of(how), dtype, settings)}"
                 )
 
 
@@ -79,7 +82,10 @@ def bits_change_where_the_table_says_so_and_nowhere_else(
             quantity, invariance, _ = row.split(".")
             if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
                 tally.count(False)
-                pytest.fail(f"the same call of {family.name} ({row}) gives other bits: {text}", pytrace=False)
+                found = size_of(text.split("'")[1]) if "'" in text else _sizes("threads", settings)[0]
+                script = script_of(family, found, dtype, settings)
+                message = f"the same call of {family.name} ({row}) gives other bits: {text}\n{script}"
+                pytest.fail(message, pytrace=False)
             tally.tell(News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike))
 
 
@@ -122,6 +128,31 @@ def changes(
         if not how and broken:
             changed[row] = f"the bits change here: {broken[0]!r}; recorded is that they are the same"
     return changed
+
+
+def script_of(family: Family, size: Size, dtype: str, settings: Settings) -> str:
+    """A script that makes the same call again and again, with one thread and with two, and compares bits."""
+    drawn, operator = family.draw(size), family.operator.name
+    call = Call(operator, {k: v for k, v in drawn.items() if k != "grad_output"}, dtype, dtype)
+    arrays = {
+        name: (value, dtype if value.dtype.kind == "f" else str(value.dtype)) for name, value in drawn.items()
+    }
+    names = ", ".join(family.differentiable)
+    options = "".join(f", {name}={value!r}" for name, value in family.calls.options.items())
+    body = [
+        *reproduction.requiring(family.differentiable),
+        "def run():",
+        f"    output = subject.{operator}({reproduction.passed(call)}{options})",
+        f"    results = [output, *torch.autograd.grad(output, [{names}], grad_output)]",
+        "    return [result.detach().contiguous().view(-1).view(torch.uint8) for result in results]",
+        "for threads in (1, 2):",
+        "    torch.set_num_threads(threads)",
+        "    first, again = run(), [run() for _ in range(40)]",
+        "    same = all(torch.equal(a, b) for each in again for a, b in zip(first, each))",
+        "    print(threads, 'threads: the same bits' if same else 'threads: OTHER BITS')",
+    ]
+    text = reproduction.written(settings.subject.import_of(operator), arrays, settings.device, body)
+    return "\n".join(reproduction.shown(text, operator))
 
 
 def _families(operator: Operator) -> tuple[Family, ...]:

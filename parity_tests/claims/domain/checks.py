@@ -12,6 +12,7 @@ from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Steps, with_gradients
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
@@ -20,7 +21,8 @@ from torch_loss_parity.operators.sampling import LARGE, sizes
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
 
-verify_both = verify_in_modes([Mode("", run_subject.results)])  # one call gives the result and its gradients
+# One call gives the result and its gradients.
+verify_both = verify_in_modes([Mode("", run_subject.results, steps=Steps(with_gradients))])
 
 
 def region_stays_within_the_bound(

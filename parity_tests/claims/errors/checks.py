@@ -7,12 +7,16 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from packaging.version import Version
 
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.causes import alike
+from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, dtype_of, requiring
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
@@ -109,7 +113,52 @@ def problem_of(
             "",
         )
     what = f"{operator.name} of {subject.name} on {device}, {dtype}: {refusal}"
-    return f"{what}: {problem}" if problem else "", raised
+    if not problem:
+        return "", raised
+    return f"{what}: {problem}\n{script_of(subject, device, operator, refusal, dtype)}", raised
+
+
+def script_of(subject: Subject, device: str, operator: Operator, refusal: Refusal, dtype: str) -> str:
+    """A script that gives the subject the malformed arguments, between two ordinary calls."""
+    call = refusal.call(operator, dtype)
+    ordinary = operator.call(operator.case(dtype, (2, 3), next(iter(operator.values)), {}, seed=0))
+    needed = _without_default(operator)
+    passed = [
+        f"{name}=ordinary_{name}" if isinstance(value, np.ndarray) else f"{name}={value!r}"
+        for name, value in ordinary.arguments.items()
+        if name in needed
+    ]
+    arrays = {
+        f"ordinary_{name}": (value, dtype_of(ordinary, name))
+        for name, value in ordinary.arguments.items()
+        if name in needed and isinstance(value, np.ndarray)
+    }
+
+    def lines(wanted: Wanted) -> Lines:
+        names = ", ".join(f"{name!r}: {name}" for name in wanted.arrays if not name.startswith("ordinary"))
+        yield f"def ordinary(): return {wanted.function}({', '.join(passed)})"
+        yield "before = ordinary()"
+        yield from requiring(wanted.differentiable)
+        yield f"given = {{{names}}}"
+        yield "copies = {name: value.detach().clone() for name, value in given.items()}"
+        yield "try:"
+        yield f"    print('ACCEPTED, and returns', {wanted.call})"
+        yield "except Exception as error:"
+        yield "    print('raised', type(error).__name__, error)"
+        yield "for name, copy in copies.items():"
+        yield "    if not torch.equal(given[name], copy): print(name, 'CHANGED')"
+        yield "if not torch.equal(ordinary(), before): print('an ordinary call CHANGED')"
+
+    expected = refusal.expected(torch.__version__).__name__
+    text = reproduction.script(
+        subject, device, call, FORWARD, Steps(lines, arrays), [f"print('expected', {expected!r})"]
+    )
+    return "\n".join(reproduction.shown(text, operator.name))
+
+
+def _without_default(operator: Operator) -> list[str]:
+    parameters = signature(operator.forward).parameters
+    return [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
 
 
 def refused(
@@ -136,12 +185,9 @@ def refused(
 def ordinary_call(operator: Operator, dtype: str, device: str) -> dict[str, Any]:
     """Arguments that nobody refuses: two rows, without the arguments that have a default."""
     case = operator.case(dtype, (2, 3), next(iter(operator.values)), {}, seed=0)
-    parameters = signature(operator.forward).parameters
-    return {
-        name: argument
-        for name, argument in run_subject.tensors(operator.call(case), device).items()
-        if parameters[name].default is parameters[name].empty
-    }
+    needed = _without_default(operator)
+    arguments = run_subject.tensors(operator.call(case), device)
+    return {name: argument for name, argument in arguments.items() if name in needed}
 
 
 def bits(tensor: torch.Tensor) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ bits judged by the bound.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 from torch_loss_parity.claims.checks import Check
-from torch_loss_parity.claims.hygiene.conduct import BETWEEN, MODES, Run, of_all_values, probes
+from torch_loss_parity.claims.hygiene import scripts
+from torch_loss_parity.claims.hygiene.between import BETWEEN, MODES
+from torch_loss_parity.claims.hygiene.conduct import Probe, Run, of_all_values, probes
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -40,7 +42,10 @@ def what_is_given_stays_as_it_is(operator: Operator, dtype: str, settings: Setti
                 probe.finish(run)
             changed = run.changed()
             tally.count(not changed)
-            assert not changed, f"{probe.case}: the {after} pass wrote into {', '.join(changed)}"
+            assert not changed, (
+                f"{probe.case}: the {after} pass wrote into {', '.join(changed)}\n"
+                f"{probe.script(scripts.GIVEN)}"
+            )
 
 
 def results_share_memory_with_nothing(
@@ -52,7 +57,10 @@ def results_share_memory_with_nothing(
         earlier, run = probe.start(()), probe.start(())
         shared = _memory(earlier.output) == _memory(run.output)
         tally.count(not shared)
-        assert not shared, f"{probe.case}: without gradients, two results lie in the same memory"
+        assert not shared, (
+            f"{probe.case}: without gradients, two results lie in the same memory\n"
+            f"{probe.script(scripts.MEMORY)}"
+        )
     strict = settings.subject.name in ("torch", "torch.nn") and settings.device == "cpu"
     for probe in probes(operator, dtype, settings, tally):
         earlier, run = probe.run(), probe.run()
@@ -78,7 +86,10 @@ def results_share_memory_with_nothing(
                 if _memory(other) == _memory(result) and name not in legitimate
             ]
             tally.count(not sharing)
-            assert not sharing, f"{probe.case}: {_name(quantity)} lies in the memory of {', '.join(sharing)}"
+            assert not sharing, (
+                f"{probe.case}: {_name(quantity)} lies in the memory of {', '.join(sharing)}\n"
+                f"{probe.script(scripts.MEMORY)}"
+            )
 
 
 def results_stay_when_everything_else_is_overwritten(
@@ -89,23 +100,30 @@ def results_stay_when_everything_else_is_overwritten(
         before = {FORWARD: bits(without.output).clone()}
         for quantity, result in probe.with_other_values.start(()).results.items():
             probe.with_other_values.judge(
-                quantity, result, "after a call with other numbers, without gradients"
+                quantity,
+                result,
+                "after a call with other numbers, without gradients",
+                scripts.RUN_OTHER_WITHOUT,
+                {"other": probe},
             )
-        _unchanged(probe.case, without, before, "a second call without gradients", tally)
+        called = scripts.kept(scripts.RUN_OTHER_WITHOUT, "()")
+        _unchanged(probe, without, before, "a second call without gradients", called, tally)
         run = probe.run()
         expected = {name: bits(result).clone() for name, result in run.results.items()}
         probe.with_other_values.run()
-        _unchanged(probe.case, run, expected, "a second call", tally)
+        _unchanged(probe, run, expected, "a second call", scripts.kept(scripts.RUN_OTHER), tally)
         for tensor in run.tensors_given.values():
             tensor.detach().fill_(1)
-        _unchanged(probe.case, run, expected, "overwriting the arguments and the upstream gradient", tally)
+        what, lines = "overwriting the arguments and the upstream gradient", scripts.kept(scripts.OVERWRITTEN)
+        _unchanged(probe, run, expected, what, lines, tally)
 
 
 def a_backward_pass_can_be_repeated(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
     for probe in probes(operator, dtype, settings, tally):
         run = probe.start()
         for what in ("of a backward pass that retains its graph", "of its repetition"):
-            probe.agrees(probe.finish(run, retain_graph=True).gradients, what)
+            gradients = probe.finish(run, retain_graph=True).gradients
+            probe.agrees(gradients, what, happens=scripts.RETAINED)
 
 
 def each_claim_calls_the_subject_once_and_judges_what_it_returns(
@@ -115,20 +133,22 @@ def each_claim_calls_the_subject_once_and_judges_what_it_returns(
     computed them.
     """
     for probe in probes(operator, dtype, settings, tally):
-        plain = run_subject.forward(settings.subject, probe.call, settings.device)
-        gradients = run_subject.gradients(settings.subject, probe.call, settings.device, probe.upstream)
         calls, subject = _counting(settings.subject, torch.neg)
-        negated = run_subject.forward(subject, probe.call, settings.device)
-        negated_gradients = run_subject.gradients(subject, probe.call, settings.device, probe.upstream)
+        with probe.of_the_subject():
+            plain = run_subject.forward(settings.subject, probe.call, settings.device)
+            gradients = run_subject.gradients(settings.subject, probe.call, settings.device, probe.upstream)
+            negated = run_subject.forward(subject, probe.call, settings.device)
+            negated_gradients = run_subject.gradients(subject, probe.call, settings.device, probe.upstream)
         assert calls == {operator.name: 2}, f"forward and gradients made the calls {dict(calls)}"
         pairs = [(plain, negated), *((gradients[name], negated_gradients[name]) for name in gradients)]
         if probe.repeatable:
             assert all(np.array_equal(-one, other, equal_nan=True) for one, other in pairs), (
-                "the result does not come from the subject"
+                f"the result does not come from the subject\n{probe.script(scripts.again(()))}"
             )
         for verify in (verify_forward, verify_gradients):
             calls, subject = _counting(settings.subject, lambda result: result)
-            list(verify(subject, probe.case, settings.device))
+            with probe.of_the_subject():
+                list(verify(subject, probe.case, settings.device))
             tally.count(calls == {operator.name: 1})
             assert calls == {operator.name: 1}, f"{verify.__name__} made the calls {dict(calls)}"
 
@@ -137,11 +157,11 @@ def nothing_depends_on_what_ran_before(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     for probe in probes(operator, dtype, settings, tally):
-        for what, happens in BETWEEN.items():
+        for what, between in BETWEEN.items():
             before = probe.first
-            happens(probe)
+            between.happens(probe)
             poison(probe.upstream.shape, before[FORWARD].dtype, settings.device)
-            probe.agrees(probe.run().results, what)
+            probe.agrees(probe.run().results, what, happens=between.lines, others=between.others(probe))
 
 
 def nothing_depends_on_the_order_of_calls(
@@ -156,10 +176,15 @@ def nothing_depends_on_the_order_of_calls(
     for probe in every:
         assert probe.first
     for probe in reversed(every):
-        probe.agrees(probe.run().results, "in reverse order")
+        other = {"other": probe.with_other_values}
+        probe.agrees(probe.run().results, "in reverse order", happens=scripts.RUN_OTHER, others=other)
     runs = [(probe, probe.start()) for probe in every]
     for probe, run in runs[::2] + runs[1::2]:
-        probe.agrees(probe.finish(run).results, "of calls whose backward passes come later, in another order")
+        what, other = (
+            "of calls whose backward passes come later, in another order",
+            {"other": probe.with_other_values},
+        )
+        probe.agrees(probe.finish(run).results, what, happens=scripts.RUN_OTHER, others=other)
 
 
 def results_are_right_with_and_without_gradients(
@@ -172,7 +197,8 @@ def results_are_right_with_and_without_gradients(
                     output = probe.start(wanted).output
                 required = bool(wanted) and mode is MODES["with gradients enabled"]
                 assert output.requires_grad == required, (
-                    f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}"
+                    f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}\n"
+                    f"{probe.script(scripts.REQUIRES_GRAD)}"
                 )
                 probe.agrees(
                     {FORWARD: output},
@@ -192,11 +218,21 @@ def _name(quantity: str) -> str:
     return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
 
 
-def _unchanged(case: object, run: Run, expected: dict[str, torch.Tensor], what: str, tally: Tally) -> None:
+def _unchanged(
+    probe: Probe,
+    run: Run,
+    expected: dict[str, torch.Tensor],
+    what: str,
+    lines: Iterable[str],
+    tally: Tally,
+) -> None:
     for name, result in run.results.items():
         same = torch.equal(bits(result), expected[name])
         tally.count(same)
-        assert same, f"{case}: {what} changed {_name(name)}"
+        assert same, (
+            f"{probe.case}: {what} changed {_name(name)}\n"
+            f"{probe.script(lines, {'other': probe.with_other_values})}"
+        )
 
 
 def _counting(subject: Subject, change: Callable[[Any], Any]) -> tuple[Counter[str], Subject]:

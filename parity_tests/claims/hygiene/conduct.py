@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.hygiene import scripts
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
 from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
+from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
-from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -24,8 +25,6 @@ from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
 
-MANY = 40  # calls: more than any warm-up
-WRONG: Mapping[str, Any] = {"dim": 99, "reduction": "nonsense"}
 OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ((6, 7), {"reduction": "none", "weight": "positive", "dim": -1, "target": "soft", "ignored": "some"}),
     ((2, 5, 3), {"reduction": "mean", "dim": 1, "label_smoothing": 0.1, "target": "probabilities"}),
@@ -101,15 +100,26 @@ class Probe:
             name: (bits(tensor).clone(), writes(tensor))
             for name, tensor in _given(arguments, grad_output).items()
         }
-        output = called(self.settings.subject, call, arguments)
-        if not isinstance(output, torch.Tensor):
-            raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+        with self.of_the_subject():
+            output = called(self.settings.subject, call, arguments)
+            if not isinstance(output, torch.Tensor):
+                raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
         return Run(arguments, grad_output, output, before)
+
+    @contextmanager
+    def of_the_subject(self) -> Iterator[None]:
+        """Whatever is raised within is the subject's doing, and reproduced by running the call."""
+        try:
+            with of_the_subject(self.settings.subject):
+                yield
+        except WrongResult as error:
+            message = f"{self.case}: {error}\n{self.script(scripts.again(scripts.RUN_AGAIN))}"
+            raise WrongResult(message) from error.__cause__
 
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
-        with of_the_subject(self.settings.subject):
+        with self.of_the_subject():
             gradients = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
@@ -145,11 +155,29 @@ class Probe:
         """The same shapes and options with other numbers."""
         return Probe(replace(self.case, seed=self.case.seed + 1000), self.settings, self.tally)
 
-    def agrees(self, results: Mapping[str, torch.Tensor], what: str, *, exactly: bool = True) -> None:
+    def script(self, lines: Iterable[str], others: Mapping[str, Probe] | None = None) -> str:
+        """A script of this call, as a message shows it; see `torch_loss_parity.claims.hygiene.scripts`."""
+        settings, calls = (
+            self.settings,
+            {name: (probe.call, probe.upstream) for name, probe in (others or {}).items()},
+        )
+        return scripts.script(settings.subject, settings.device, self.call, self.upstream, lines, calls)
+
+    def agrees(
+        self,
+        results: Mapping[str, torch.Tensor],
+        what: str,
+        *,
+        exactly: bool = True,
+        happens: Iterable[str] = scripts.RUN_AGAIN,
+        others: Mapping[str, Probe] | None = None,
+    ) -> None:
         """Count and compare results with those of the first run.
 
         Parameters
         ----------
+        happens, others
+            What has happened since, as a script says it.
         what : str
             Completes "the result ... is another one": "after a call that failed".
         exactly : bool
@@ -171,11 +199,19 @@ class Probe:
             if exactly and self.repeatable:
                 raise WrongResult(
                     f"{self.case}: the {name} {what} is another one: "
-                    f"{_first_difference(self.first[quantity], result)}"
+                    f"{_first_difference(self.first[quantity], result)}\n"
+                    f"{self.script(scripts.again(happens), others)}"
                 )
-            self.judge(quantity, result, what)
+            self.judge(quantity, result, what, happens, others)
 
-    def judge(self, quantity: str, result: torch.Tensor, what: str) -> None:
+    def judge(
+        self,
+        quantity: str,
+        result: torch.Tensor,
+        what: str,
+        happens: Iterable[str] = scripts.RUN_AGAIN,
+        others: Mapping[str, Probe] | None = None,
+    ) -> None:
         """Fail unless a result is right within the derived bound."""
         settings, upstream = self.settings, None if quantity == FORWARD else self.upstream
         finding = judge_quantity(
@@ -191,6 +227,10 @@ class Probe:
         )
         self.tally.add(finding)
         if not finding.verdict.passes:
+            calls = {name: (probe.call, probe.upstream) for name, probe in (others or {}).items()}
+            finding = replace(
+                finding, grad_output=self.upstream, steps=scripts.steps_after(self.call, happens, calls)
+            )
             raise WrongResult(explain(finding, settings.subject, settings.device))
 
 
@@ -238,86 +278,3 @@ def of_all_values(operator: Operator, dtype: str, settings: Settings, tally: Tal
     return [
         Probe(operator.case(dtype, shape, values, chosen, settings.seed), settings, tally) for values in names
     ]
-
-
-# --- what may come in between -------------------------------------------------------------------------------
-
-
-def _other(probe: Probe, **changes: Any) -> None:
-    Probe(replace(probe.case, **changes), probe.settings, Tally("", "")).run()
-
-
-def other_values(probe: Probe) -> None:
-    """Numbers that differ in the same shape: results kept by shape, or by address, show here and
-    are judged.
-    """
-    other = probe.with_other_values
-    for quantity, result in other.run().results.items():
-        other.judge(quantity, result, "after a call with other numbers in the same shapes")
-
-
-def the_same_memory(probe: Probe) -> None:
-    """Other numbers written into the tensors of an earlier call."""
-    other = probe.with_other_values
-    run = probe.start()
-    fresh = tensors(other.call, probe.settings.device)
-    with torch.no_grad():
-        for name, tensor in run.arguments.items():
-            if isinstance(tensor, torch.Tensor):
-                tensor.copy_(fresh[name])
-        output = called(probe.settings.subject, probe.call, run.arguments)
-    other.judge(FORWARD, output, "from tensors that held other numbers in an earlier call")
-
-
-def an_error(probe: Probe) -> None:
-    """A call that fails in its arguments, and one that fails in its backward pass."""
-    arguments = dict(tensors(probe.call, probe.settings.device))
-    wrong = {name: value for name, value in WRONG.items() if name in arguments}
-    if isinstance(arguments.get("target"), torch.Tensor):
-        wrong["target"] = arguments["target"][:1]
-    with suppress(Exception):
-        called(probe.settings.subject, probe.call, arguments | wrong)
-    run = probe.start()
-    run.grad_output = run.grad_output.new_zeros(7, 7, 7)
-    with suppress(Exception):
-        probe.finish(run)
-
-
-def many_calls(probe: Probe) -> None:
-    for _ in range(MANY):
-        output = probe.start().output
-        if not torch.equal(bits(output), bits(probe.first[FORWARD])):
-            probe.agrees({FORWARD: output}, "of one of many calls")
-
-
-def an_unfinished_backward(probe: Probe) -> None:
-    probe.start()
-
-
-def overwritten_results(probe: Probe) -> None:
-    """Whoever hands out memory that it keeps gets it back full of nan."""
-    for result in probe.run().results.values():
-        result.detach().fill_(float("nan"))
-
-
-BETWEEN: Mapping[str, Callable[[Probe], None]] = {
-    "right away": lambda probe: None,
-    "after a call of another shape": lambda probe: _other(
-        probe, shape=tuple(n + 2 for n in probe.case.shape)
-    ),
-    "after a call in another dtype": lambda probe: _other(
-        probe, dtype="float64" if probe.case.dtype == "float32" else "float32"
-    ),
-    "after a call with other numbers": other_values,
-    "after a call on the same memory": the_same_memory,
-    "after a call that failed": an_error,
-    "after many calls": many_calls,
-    "after a call without a backward pass": an_unfinished_backward,
-    "after its results were overwritten": overwritten_results,
-}
-
-MODES: Mapping[str, Callable[[], Any]] = {
-    "with gradients enabled": nullcontext,
-    "under torch.no_grad": torch.no_grad,
-    "under torch.inference_mode": torch.inference_mode,
-}

@@ -58,7 +58,7 @@ def identity_holds(
             f"--subject {settings.subject.name} --device {settings.device} --effort {settings.effort_name} "
             f"--seed {settings.seed}"
         )
-        again = f"reproduce with\n  python -m pytest '{node}' {options} --dtype {dtype}"
+        again = f"or with\n  python -m pytest '{node}' {options} --dtype {dtype}"
         raise AssertionError(
             f"{len(failures)} of {tally.cases} comparisons fail; the smallest:\n\n{shown}\n\n{again}"
         )

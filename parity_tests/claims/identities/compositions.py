@@ -21,6 +21,9 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of
 from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.explanations import Explanation
+from torch_loss_parity.judging.failure_message import explain
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
@@ -109,12 +112,19 @@ class Observed(Functions):
     def _call(self, call: Call, quantity: str, grad_output: Any) -> Any:
         arguments = {name: _exactly(value, call.dtype) for name, value in call.arguments.items()}
         call = Call(call.operator, arguments, call.dtype, call.output_dtype, call.differentiable, call.facts)
-        if quantity == FORWARD:
-            result = run_subject.forward(self.subject, call, self.device)
-        else:
-            upstream = _exactly(grad_output, call.output_dtype)
-            result = run_subject.gradients(self.subject, call, self.device, upstream)[quantity]
+        try:
+            with of_the_subject(self.subject):
+                result = self._result(call, quantity, grad_output)
+        except run_subject.WrongResult as error:
+            finding = Finding.of_failure(None, call, str(error))
+            raise run_subject.WrongResult(explain(finding, self.subject, self.device)) from error
         return DoubleDouble.of(result)
+
+    def _result(self, call: Call, quantity: str, grad_output: Any) -> np.ndarray:
+        if quantity == FORWARD:
+            return run_subject.forward(self.subject, call, self.device)
+        upstream = _exactly(grad_output, call.output_dtype)
+        return run_subject.gradients(self.subject, call, self.device, upstream)[quantity]
 
 
 class Bounds(Functions):

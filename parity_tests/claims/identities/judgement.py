@@ -18,7 +18,7 @@ The evaluation's own error is part of either bound, so that v may be the true va
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,12 +28,14 @@ import numpy as np
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.identities.compositions import WIDE, Bounds, Observed
 from torch_loss_parity.claims.identities.record import Identity, Pair, Variant
+from torch_loss_parity.claims.identities.scripts import script
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.expectation_cache import once
+from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.explanations import Explanation
 from torch_loss_parity.judging.judge import Finding
-from torch_loss_parity.judging.report import INLINE
+from torch_loss_parity.judging.reproduction import INLINE
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
@@ -44,11 +46,15 @@ from torch_loss_parity.subjects import Subject
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides of an identity, judged: the finding, and the ledger's entries that explain a broken bound."""
+    """Two sides of an identity, judged: the finding, the ledger's entries that explain a broken bound, and
+    which pair it is of which inputs.
+    """
 
     finding: Finding
     variant: Variant
     entries: tuple[str, ...]
+    number: int
+    inputs: Mapping[str, Any]
 
 
 def verify_identity(
@@ -107,7 +113,7 @@ def verify_identity(
             mode=identity.name,
             explanation=taken,
         )
-        yield Comparison(finding, variant, explaining)
+        yield Comparison(finding, variant, explaining, number, inputs)
 
 
 def compare(left: Any, right: Any, left_bound: Any, right_bound: Any, dtype: str) -> Verdict:
@@ -173,6 +179,8 @@ def explain(comparison: Comparison, identity: Identity, subject: Subject, device
     ulp = (
         float(format.spacing(np.float64(verdict.expected))) if np.isfinite(verdict.expected) else float("nan")
     )
+    number, inputs = comparison.number, comparison.inputs
+    text = script(identity, call.operator, call.dtype, inputs, number, verdict, subject)
     lines = [
         f"{call.operator} of {subject.name} on {device}, {call.dtype}: {identity.name}: {what}: {problem}",
         f"  variant     {comparison.variant}",
@@ -185,7 +193,6 @@ def explain(comparison: Comparison, identity: Identity, subject: Subject, device
         f"  right       {verdict.expected!r}",
         f"  apart       {verdict.ulps:.6g} ulp of {format.name}",
         f"  allowed     {verdict.allowed / ulp if ulp else verdict.allowed:.6g} ulp, for both sides together",
-        "  compared",
-        *(f"    {line}" for line in identity.source.splitlines()),
+        *(f"  {line}" for line in reproduction.shown(text, call.operator)),
     ]
     return "\n".join(lines)

@@ -29,13 +29,16 @@ from torch_loss_parity.claims.layouts.layouts import (
     Layout,
     called,
     from_views,
+    in_views,
     place,
     shared,
 )
 from torch_loss_parity.expectation.expectation import upstream_gradient
+from torch_loss_parity.judging.finding import reproduced_by
 from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
@@ -107,17 +110,18 @@ def mode(name: str, choice: Choice, applies: Callable[[Call], bool], tally: Tall
     counted there.
     """
 
+    def strides_of(argument: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return choice(argument, len(shape)).strides(shape)
+
     def observe(
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
         dims = call.arguments["input"].ndim
-        strides = from_views(
-            subject, call, device, grad_output, lambda name, shape: choice(name, len(shape)).strides(shape)
-        )
+        strides = from_views(subject, call, device, grad_output, strides_of)
         sentence = f"{dims}-D {choice('input', dims).name} input"
         return recorded_or_right(strides, subject, device, call, f"{call.operator} {name}", sentence, tally)
 
-    return Mode(name, observe, applies)
+    return Mode(name, observe, applies, steps=Steps(partial(in_views, strides_of)))
 
 
 def recorded_or_right(
@@ -226,18 +230,21 @@ def _verify_shared(
     def strides(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return strides_of(shape) if name in names else OFFSET.strides(shape)
 
-    mode = f"from {sharing} {' and '.join(present)}"
+    mode, steps = f"from {sharing} {' and '.join(present)}", Steps(partial(in_views, strides))
     results = from_views(subject, call, device, grad_output, strides)
-    observed = recorded_or_right(
-        results,
-        subject,
-        device,
-        call,
-        f"{call.operator} {mode}",
-        f"{call.arguments['input'].ndim}-D {sharing} input",
-        tally,
+    with reproduced_by(call=call, steps=steps, mode=mode, grad_output=grad_output):
+        observed = recorded_or_right(
+            results,
+            subject,
+            device,
+            call,
+            f"{call.operator} {mode}",
+            f"{call.arguments['input'].ndim}-D {sharing} input",
+            tally,
+        )
+    yield from judge_results(
+        subject, device, case, call, observed, grad_output, certify=certify, mode=mode, steps=steps
     )
-    yield from judge_results(subject, device, case, call, observed, grad_output, certify=certify, mode=mode)
 
 
 def the_result_lies_in_memory_as_recorded(

@@ -26,6 +26,7 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.reproduction import Lines, Wanted, with_gradients
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
@@ -241,3 +242,28 @@ def _check_untouched(placed: Mapping[str, Placed], when: str) -> None:
     touched = [name for name, there in placed.items() if not there.untouched]
     if touched:
         raise WrongResult(f"{when} wrote into the memory of {', '.join(touched)}, or around it")
+
+
+VIEWED = f"""
+def viewed(tensor, strides, free):
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, strides)) if tensor.numel() else 0
+    buffer = torch.full(({2 * GUARD} + last + 1,), free, dtype=tensor.dtype, device=tensor.device)
+    view = buffer.as_strided(tensor.shape, strides, {GUARD})
+    for index in itertools.product(*map(range, tensor.shape)):
+        view[index] = tensor[index]
+    buffers.append((buffer, buffer.clone()))
+    return view
+""".strip()
+
+
+def in_views(strides_of: Callable[[str, tuple[int, ...]], Strides], wanted: Wanted) -> Lines:
+    """The lines by which a script calls a subject as `from_views` does."""
+    yield "import itertools"
+    yield "buffers = []"
+    yield from VIEWED.splitlines()
+    for name, array in wanted.arrays.items():
+        free = "float('nan')" if array.dtype.kind == "f" else NO_CLASS
+        yield f"{name} = viewed({name}, {strides_of(name, array.shape)}, {free})"
+    yield from with_gradients(wanted)
+    same = "torch.equal(now.view(torch.uint8), then.view(torch.uint8))"
+    yield f"print('buffers written to:', sum(not {same} for now, then in buffers))"

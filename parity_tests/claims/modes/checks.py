@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.checks import Check
 from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
-from torch_loss_parity.claims.modes.second_order import explain, verify_second_order
+from torch_loss_parity.claims.modes.second_order import verify_second_order
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
@@ -55,7 +55,6 @@ def second_order_in_random_cases(operator: Operator, dtype: str, settings: Setti
         verify_second_order,
         settings,
         tally,
-        explain,
         name="second order",
         one_in=SECOND_SHARE,
         longest=LONGEST,
@@ -65,7 +64,7 @@ def second_order_in_random_cases(operator: Operator, dtype: str, settings: Setti
 def second_order_in_every_pair_of_options(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally, explain)
+    check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, requiring
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import dims_of
 from torch_loss_parity.subjects import Subject
@@ -143,23 +145,24 @@ def micro_batches(
 
 
 def _rows(call: Call, arguments: Mapping[str, Any], part: slice) -> dict[str, Any]:
-    shape = call.arguments["input"].shape
-    split = {
-        name: value[part]
-        for name, value in arguments.items()
-        if name in ("input", "target") and isinstance(value, torch.Tensor)
-    }
+    return {name: arguments[name][part] for name in split_by_rows(call.operator, call.arguments)}
+
+
+def split_by_rows(operator: str, arguments: Mapping[str, Any]) -> list[str]:
+    """The arguments that have rows of their own."""
+    shape = arguments["input"].shape
+    names = [name for name in ("input", "target") if isinstance(arguments.get(name), np.ndarray)]
     for name in ("weight", "pos_weight"):  # of each element: split where it has rows of its own
         value = arguments.get(name)
         if (
-            isinstance(value, torch.Tensor)
+            isinstance(value, np.ndarray)
             and value.ndim == len(shape)
             and value.shape[0] == shape[0]
             and "dim" not in arguments
-            and not OPERATORS[call.operator].targets_classes
+            and not OPERATORS[operator].targets_classes
         ):
-            split[name] = value[part]
-    return split
+            names.append(name)
+    return names
 
 
 def splits(call: Call) -> bool:
@@ -183,11 +186,63 @@ def splits(call: Call) -> bool:
     return True
 
 
+# --- the same in a script -----------------------------------------------------------------------------------
+
+
+def _of(wanted: Wanted) -> str:
+    """The argument whose gradient is meant; the first where nothing came back."""
+    return wanted.quantity.of or wanted.differentiable[0]
+
+
+def _backward(wanted: Wanted) -> Lines:
+    yield from requiring(wanted.differentiable)
+    yield f"{wanted.call}.backward(grad_output)"
+    yield f"result = {_of(wanted)}.grad"
+
+
+def _scaled(wanted: Wanted) -> Lines:
+    yield from requiring(wanted.differentiable)
+    yield f"({SCALE} * ({wanted.call} * (grad_output / {SCALE})).sum()).backward()"
+    yield f"result = {_of(wanted)}.grad"
+
+
+def _retained(number: int, wanted: Wanted) -> Lines:
+    yield from requiring(wanted.differentiable)
+    yield f"output, leaves = {wanted.call}, [{', '.join(wanted.differentiable)}]"
+    for retain in ("True", "False"):
+        found = "result" if (retain == "False") == bool(number) else "other"
+        gradient = f"torch.autograd.grad(output, leaves, grad_output, retain_graph={retain})"
+        yield f"{found} = {gradient}[{wanted.differentiable.index(_of(wanted))}]"
+
+
+def _alone(wanted: Wanted) -> Lines:
+    yield f"{_of(wanted)}.requires_grad_()"
+    yield f"{wanted.call}.backward(grad_output)"
+    yield f"result = {_of(wanted)}.grad"
+
+
+def _in_parts(wanted: Wanted) -> Lines:
+    names = split_by_rows(wanted.operator, wanted.arguments)
+    half = wanted.arguments["input"].shape[0] // 2
+    mean = wanted.arguments.get("reduction") == "mean"
+    yield from requiring(wanted.differentiable)
+    yield f"function = lambda {', '.join(names)}: {wanted.call}"
+    yield f"for rows in (slice(0, {half}), slice({half}, None)):"
+    yield f"    upstream = grad_output[rows] if grad_output.ndim else grad_output * {0.5 if mean else 1.0}"
+    yield f"    function({', '.join(f'{name}[rows]' for name in names)}).backward(upstream)"
+    yield f"result = {_of(wanted)}.grad"
+
+
 FIRST_ORDER = (
-    Mode("by backward() into .grad", backward),
-    Mode("folded into a scaled scalar", scaled_scalar),
-    Mode("through a retained graph", retained),
-    Mode("through a retained graph again", again),
-    Mode("with one argument at a time", one_at_a_time, lambda call: len(call.differentiable) > 1),
-    Mode("accumulated over micro-batches", micro_batches, splits),
+    Mode("by backward() into .grad", backward, steps=Steps(_backward)),
+    Mode("folded into a scaled scalar", scaled_scalar, steps=Steps(_scaled)),
+    Mode("through a retained graph", retained, steps=Steps(partial(_retained, 0))),
+    Mode("through a retained graph again", again, steps=Steps(partial(_retained, 1))),
+    Mode(
+        "with one argument at a time",
+        one_at_a_time,
+        lambda call: len(call.differentiable) > 1,
+        steps=Steps(_alone),
+    ),
+    Mode("accumulated over micro-batches", micro_batches, splits, steps=Steps(_in_parts)),
 )

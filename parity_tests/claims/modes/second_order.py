@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,14 @@ from torch.autograd import forward_ad
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.modes.first_order import Bound
-from torch_loss_parity.expectation.expectation import (
-    expected,
-    upstream_gradient,
-)
+from torch_loss_parity.expectation.expectation import upstream_gradient
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of, double_backward
-from torch_loss_parity.judging import report
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, requiring
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.tensors.arrays import to_tensor, widen
@@ -118,6 +114,56 @@ def _of(bound: Bound, names: tuple[str, ...]) -> Callable[..., torch.Tensor]:
     return lambda *values: bound(**dict(zip(names, values, strict=True)))
 
 
+# --- the same in a script -----------------------------------------------------------------------------------
+#
+# Of a failure that leaves nothing to compare, what the mode finds first.
+
+
+def _first_and_second(along: str, wanted: Wanted) -> tuple[str, str]:
+    """The argument whose gradient double backward takes, and what it differentiates by, see
+    `double_backward`.
+    """
+    quantity = wanted.quantity
+    if not quantity.of:
+        return quantity.along or along, "grad_output"
+    pair = quantity.along, quantity.of
+    return pair[::-1] if OPERATORS[wanted.operator].acts_on_elements else pair
+
+
+def _create_graph(along: str, wanted: Wanted) -> Lines:
+    first, by = _first_and_second(along, wanted)
+    yield from requiring(dict.fromkeys((first, *wanted.differentiable, "grad_output")))
+    yield f"gradient, = torch.autograd.grad({wanted.call}, {first}, grad_output, create_graph=True)"
+    yield "torch.autograd.backward(gradient, v)"
+    yield f"result = torch.zeros_like({by}) if {by}.grad is None else {by}.grad"
+
+
+def _vjp_twice(along: str, wanted: Wanted) -> Lines:
+    first, by = _first_and_second(along, wanted)
+    call = wanted.call
+    yield f"gradient = lambda {by}: torch.func.vjp(lambda {first}: {call}, {first})[1](grad_output)[0]"
+    yield f"result = torch.func.vjp(gradient, {by})[1](v)[0]"
+
+
+def _jvp(along: str, wanted: Wanted) -> Lines:
+    along = wanted.quantity.along or along
+    yield f"result = torch.func.jvp(lambda {along}: {wanted.call}, ({along},), (v,))[1]"
+
+
+def _forward_ad(along: str, wanted: Wanted) -> Lines:
+    along = wanted.quantity.along or along
+    yield "with torch.autograd.forward_ad.dual_level():"
+    yield f"    {along} = torch.autograd.forward_ad.make_dual({along}, v)"
+    yield f"    result = torch.autograd.forward_ad.unpack_dual({wanted.call}).tangent"
+
+
+def _jvp_of_vjp(along: str, wanted: Wanted) -> Lines:
+    along, of = wanted.quantity.along or along, wanted.quantity.of or wanted.differentiable[0]
+    pulled = f"torch.func.vjp(lambda {of}: {wanted.call}, {of})[1](grad_output)[0]"
+    yield f"gradient = lambda {along}: {pulled}"
+    yield f"result = torch.func.jvp(gradient, ({along},), (v,))[1]"
+
+
 @dataclass(frozen=True)
 class InDirection:
     """A mode that takes derivatives in the direction of an argument, for any direction.
@@ -128,10 +174,13 @@ class InDirection:
         Completes the sentence "is right ...".
     drive : callable
         Takes a call with its tensors, the argument and its direction, and returns what torch finds.
+    write : callable
+        The lines by which a script does the same along the argument.
     """
 
     name: str
     drive: Callable[[Bound, str, torch.Tensor], Found]
+    write: Callable[[str, Wanted], Lines]
 
     def along(self, argument: str, direction: np.ndarray) -> Mode:
         """The mode in one direction of one argument."""
@@ -144,15 +193,15 @@ class InDirection:
             v = to_tensor(direction, like.dtype, like.device)
             return {str(quantity): found for quantity, found in self.drive(bound, argument, v).items()}
 
-        return Mode(self.name, observe, along=argument)
+        return Mode(self.name, observe, along=argument, steps=Steps(partial(self.write, argument)))
 
 
 SECOND_ORDER = (
-    InDirection(CREATE_GRAPH, create_graph),
-    InDirection(VJP_TWICE, vjp_of_vjp),
-    InDirection(JVP, functional_jvp),
-    InDirection(FORWARD_AD, dual_level),
-    InDirection(JVP_OF_VJP, jvp_of_vjp),
+    InDirection(CREATE_GRAPH, create_graph, _create_graph),
+    InDirection(VJP_TWICE, vjp_of_vjp, _vjp_twice),
+    InDirection(JVP, functional_jvp, _jvp),
+    InDirection(FORWARD_AD, dual_level, _forward_ad),
+    InDirection(JVP_OF_VJP, jvp_of_vjp, _jvp_of_vjp),
 )
 
 
@@ -172,47 +221,6 @@ def verify_second_order(
     """
     call = OPERATORS[case.operator].call(case)
     along = call.differentiable[int(case.generator("along").integers(len(call.differentiable)))]
-    grad_output, direction = _probe(call, case, along)
+    grad_output, direction = upstream_gradient(call, case), direction_of(call, case, along)
     driven = [mode.along(along, direction) for mode in modes]
     yield from judge_modes(subject, device, case, call, driven, grad_output, direction, certify=certify)
-
-
-def _probe(call: Call, case: Case, along: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where derivatives of a case are taken: a random upstream gradient, and a random direction."""
-    grad_output = upstream_gradient(call, case)
-    return grad_output, direction_of(call, case, along)
-
-
-def explain(finding: Finding, subject: Subject, device: str) -> str:
-    """Why a finding fails, and a script that shows it."""
-    return report.explain(finding, subject, device, _script)
-
-
-def _script(finding: Finding, subject: Subject, device: str) -> str:
-    profile = "" if subject.profile == DEFAULT else f", {subject.profile.choice!r}"
-    return "\n".join(
-        [
-            "from torch_loss_parity.cases.case import Case",
-            "from torch_loss_parity.claims.modes.second_order import reproduce",
-            "from torch_loss_parity.subjects import load",
-            f"reproduce(load({subject.name!r}, (){profile}), {finding.case!r}, {device!r}, {finding.mode!r}, "
-            f"{finding.quantity!r})",
-        ]
-    )
-
-
-def reproduce(subject: Subject, case: Case, device: str, mode: str, quantity: str) -> None:
-    """Print what one mode finds for one quantity of a case, what is expected and what is allowed."""
-    call = OPERATORS[case.operator].call(case)
-    driven = next(each for each in SECOND_ORDER if each.name == mode)
-    # What a double backward finds may be a derivative along another argument than it took.
-    for along in call.differentiable:
-        grad_output, direction = _probe(call, case, along)
-        results = driven.along(along, direction).observe(subject, call, device, grad_output)
-        if quantity in results:
-            bounds = expected(call, (quantity,), grad_output, direction, profile=subject.profile)
-            bound = bounds[quantity]
-            print(
-                f"{mode}, {quantity}:\n{results[quantity]}\nexpected\n{bound.value}\nallowed "
-                f"error\n{bound.total_error()}"
-            )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from torch_loss_parity.claims.modes import checks
-from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, explain
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER
 from torch_loss_parity.claims.smallest_inputs import check_divergence, skip_unless_in_force, smallest_input
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.judging.judge_modes import judge_modes
@@ -94,4 +94,4 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
         )
         if finding.quantity == quantity
     ]
-    check_divergence(entry, findings, f"{quantity}, {of_dtype}", settings, tell, diverged, explain)
+    check_divergence(entry, findings, f"{quantity}, {of_dtype}", settings, tell, diverged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -15,11 +16,12 @@ from packaging.version import Version
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
 from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.failure_message import PLAIN, explain
 from torch_loss_parity.judging.judge import Finding, judge_quantity
 from torch_loss_parity.judging.left_open import judged_as_left_open
-from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import ledger
@@ -89,9 +91,8 @@ def problem_in_row(
     except NotOffered:  # a RuntimeError too, as NotImplementedError is
         raise
     except (*REFUSALS, run_subject.WrongResult) as error:
-        return (
-            f"{operator.name} of {subject.name} on {device}, {dtype}: {row}: {type(error).__name__}: {error}"
-        )
+        finding = Finding.of_failure(None, call, f"{row}: {type(error).__name__}: {error}")
+        return explain(finding, subject, device)
     problems = []
     for quantity, observed in results.items():
         upstream = None if quantity == FORWARD else grad_output
@@ -109,9 +110,20 @@ def problem_in_row(
         if not wrong:
             tally.add(finding)
         elif not finding.verdict.passes:
-            wrong = explain(finding, subject, device)
+            wrong = explain(replace(finding, call=call), subject, device)
+        else:
+            wrong = f"{wrong}\n{_script(subject, device, call, quantity, upstream, bounds[quantity])}"
         problems += [f"{row}: {wrong}"] if wrong else []
     return "\n".join(problems)
+
+
+def _script(
+    subject: Subject, device: str, call: Call, quantity: str, upstream: np.ndarray | None, bound: Rounded
+) -> str:
+    """A script that prints a result that is wrong though no bound is broken."""
+    printed = [f"print(result.tolist(), 'expected', {np.asarray(bound.nearest).tolist()})"]
+    text = reproduction.script(subject, device, call, quantity, PLAIN, printed, grad_output=upstream)
+    return "\n".join(reproduction.shown(text, call.operator))
 
 
 def stated_value(
@@ -193,6 +205,7 @@ def promoted(
         arguments["dtype"] = result = getattr(torch, dtype)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
     wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
+    script = _script_of_promotion(subject, device, operator, promotion, own, result)
     leaves = [
         arguments[name].requires_grad_()
         for name in ("input", "target")
@@ -204,7 +217,7 @@ def promoted(
     except NotOffered:
         raise
     except REFUSALS as error:
-        return sentence, f"{wrong}{type(error).__name__}: {error}"
+        return sentence, f"{wrong}{type(error).__name__}: {error}\n{script}"
     right = output.dtype == result and (
         np.array_equal(widen(output), promotion.value)
         or _is_as_near_as_rounding_allows(subject, device, operator, promotion, output)
@@ -213,7 +226,36 @@ def promoted(
         gradient.dtype == leaf.dtype for gradient, leaf in zip(gradients, leaves, strict=True)
     )
     right = right and (not gradients or np.array_equal(widen(gradients[0]), promotion.gradient))
-    return sentence, "" if right else f"{wrong}got {output}, gradients {gradients}"
+    return sentence, "" if right else f"{wrong}got {output}, gradients {gradients}\n{script}"
+
+
+def _script_of_promotion(
+    subject: Subject,
+    device: str,
+    operator: Operator,
+    promotion: Promotion,
+    own: Mapping[str, torch.dtype],
+    result: torch.dtype,
+) -> str:
+    arguments = promotion.arguments
+    arrays = {
+        name: (np.asarray(value), str(own[name]).removeprefix("torch."))
+        for name, value in arguments.items()
+        if isinstance(value, list)
+    }
+    values = {name: name if name in arrays else repr(value) for name, value in arguments.items()}
+    if "dtype" in values:
+        values["dtype"] = str(result)
+    leaves = [name for name in ("input", "target") if name in arrays and own[name].is_floating_point]
+    body = [
+        *reproduction.requiring(leaves),
+        f"output = subject.{operator.name}({', '.join(f'{name}={value}' for name, value in values.items())})",
+        f"print(output, 'expected', {np.asarray(promotion.value).tolist()}, {str(result)!r})",
+        f"print(torch.autograd.grad(output.sum(), [{', '.join(leaves)}]))" if leaves else "",
+        f"print('expected', {np.asarray(promotion.gradient).tolist()})" if leaves else "",
+    ]
+    text = reproduction.written(subject.import_of(operator.name), arrays, device, filter(None, body))
+    return "\n".join(reproduction.shown(text, operator.name))
 
 
 def _is_as_near_as_rounding_allows(

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.transforms import scripts
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, upstream_gradient
+from torch_loss_parity.judging.finding import reproduced_by
 from torch_loss_parity.judging.judge import Finding, judge_results
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import AS_GIVEN, SINGLE
@@ -55,7 +59,9 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         call = OPERATORS[case.operator].call(case)
         policy = policy_of(subject, case.operator, device)
         arguments = tensors(call, device, requires_grad=True)
-        with torch.autocast(device.split(":")[0], dtype=TORCH_DTYPES[autocast_dtype]):
+        steps = Steps(partial(scripts.under_autocast, device, autocast_dtype))
+        autocast = torch.autocast(device.split(":")[0], dtype=TORCH_DTYPES[autocast_dtype])
+        with reproduced_by(call=call, steps=steps, grad_output=upstream_gradient(call, case)), autocast:
             output = function_over(subject, call, arguments, ())()
         allowed = {computed_dtype(call, p) for p in ([AS_GIVEN, SINGLE] if policy is None else [policy])}
         dtype = str(output.dtype).removeprefix("torch.")
@@ -76,7 +82,7 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         }
         mode = f"under torch.autocast to {autocast_dtype}"
         yield from judge_results(
-            subject, device, case, call, observed, grad_output, certify=certify, mode=mode
+            subject, device, case, call, observed, grad_output, certify=certify, mode=mode, steps=steps
         )
 
     return verify

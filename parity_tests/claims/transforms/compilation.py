@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from torch_loss_parity.claims.transforms import scripts
 from torch_loss_parity.claims.transforms.compiled_calls import Program, programs_of, rewritten_of
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -136,16 +138,20 @@ def judge_programs(
     mode: str,
 ) -> Iterator[Finding]:
     """Judge each result and gradient of each program; ``mode`` is what the ledger knows the way by."""
+    backend = mode.removeprefix(f"{UNDER_COMPILE} with ")
+    steps = Steps(partial(scripts.compiled, backend)) if mode else None
     for program, observed in zip(programs, results, strict=True):
         call, where = program.call, f"in {program.name!r}"
         if program.summed:
             function = partial(_summed, call.operator)
             bound = expected(call, (FORWARD,), profile=subject.profile, function=function)[FORWARD]
             verdict = judge(observed[FORWARD], bound, FORMATS[call.output_dtype])
-            yield Finding(None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where)
+            yield Finding(
+                None, call, FORWARD, verdict, verdict, "", False, mode=mode, where=where, steps=steps
+            )
             continue
         for finding in judge_results(
-            subject, device, program.case, call, observed, program.grad_output, mode=mode
+            subject, device, program.case, call, observed, program.grad_output, mode=mode, steps=steps
         ):
             yield replace(finding, where=where)
 

@@ -5,7 +5,8 @@ compute a call.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.claims.transforms import scripts
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, function_over, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
@@ -29,15 +32,15 @@ LEGACY = {
 }
 
 
-def class_of(call: Call) -> str:
+def class_of(operator: str) -> str:
     """The class of torch.nn that makes the call; "" where there is none."""
-    modules = OPERATORS[call.operator].modules
+    modules = OPERATORS[operator].modules
     return "" if isinstance(modules, Gap) else modules.name
 
 
-def of_images(call: Call) -> str:
+def of_images(operator: str) -> str:
     """The class of torch.nn that makes the call for images; "" where there is none."""
-    modules = OPERATORS[call.operator].modules
+    modules = OPERATORS[operator].modules
     return "" if isinstance(modules, Gap) or isinstance(modules.of_images, Gap) else modules.of_images
 
 
@@ -50,7 +53,7 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
         arguments = tensors(call, device, requires_grad=True)
-        module = _build(namespace, class_of(call), call, arguments)
+        module = _build(namespace, class_of(call.operator), call, arguments)
         _check_state(module, arguments)
         output = _apply(module, arguments)
         wanted = call.differentiable
@@ -71,8 +74,8 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
             name: torch.ones_like(value) if name in BUFFERS and value is not None else value
             for name, value in arguments.items()
         }
-        module = _build(namespace, class_of(call), call, blank)
-        module.load_state_dict(_build(namespace, class_of(call), call, arguments).state_dict())
+        module = _build(namespace, class_of(call.operator), call, blank)
+        module.load_state_dict(_build(namespace, class_of(call.operator), call, arguments).state_dict())
         _check_state(module, arguments)
         return {FORWARD: of_dtype("the result", _apply(module, arguments), call.output_dtype)}
 
@@ -80,7 +83,7 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         subject: Subject, call: Call, device: str, grad_output: np.ndarray
     ) -> Mapping[str, np.ndarray]:
         arguments = tensors(call, device)
-        name = of_images(call)
+        name = of_images(call.operator)
         if OPERATORS[call.operator].family.along_dim:  # the class knows which
             module = getattr(namespace, name)()
         else:
@@ -90,16 +93,26 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
 
     def is_two_dimensional(call: Call) -> bool:
         ndim = call.arguments["input"].ndim
-        if not of_images(call):
+        if not of_images(call.operator):
             return False
         if OPERATORS[call.operator].family.along_dim:
             return ndim in (3, 4) and call.arguments["dim"] % ndim == ndim - 3 and _offered(call)
         return ndim == 4
 
     return [
-        Mode("as a module of torch.nn", constructed, _offered),
-        Mode("as a module of torch.nn with the state_dict of another", loaded, _offered),
-        Mode("as a 2-d module of torch.nn", two_dimensional, is_two_dimensional),
+        Mode("as a module of torch.nn", constructed, _offered, steps=Steps(partial(_lines, class_of))),
+        Mode(
+            "as a module of torch.nn with the state_dict of another",
+            loaded,
+            _offered,
+            steps=Steps(partial(_lines, class_of)),
+        ),
+        Mode(
+            "as a 2-d module of torch.nn",
+            two_dimensional,
+            is_two_dimensional,
+            steps=Steps(partial(_lines, of_images)),
+        ),
     ]
 
 
@@ -130,14 +143,34 @@ def _legacy(what: str, namespace: Any, average: bool | None, reduce: bool | None
             if namespace is None:
                 output = function_over(subject, call, arguments, ())()
             else:
-                output = _apply(_build(namespace, class_of(call), call, arguments), arguments)
+                output = _apply(_build(namespace, class_of(call.operator), call, arguments), arguments)
         return {FORWARD: of_dtype("the result", output, call.output_dtype)}
 
     return Mode(
         f"with size_average={average}, reduce={reduce}{what}",
         observe,
         lambda call: call.arguments["reduction"] == reduction,
+        steps=Steps(partial(_lines_of_legacy, namespace is not None, average, reduce)),
     )
+
+
+def _lines(name_of: Callable[[str], str], wanted: Wanted) -> Lines:
+    given = wanted.arguments
+    options = [name for name in given if name not in ("input", "target", "dtype")]
+    no_options = name_of is of_images and OPERATORS[wanted.operator].family.along_dim
+    keywords = [f"{name}={name if name in wanted.arrays else repr(given[name])}" for name in options]
+    yield from scripts.of_module(name_of(wanted.operator), () if no_options else keywords, wanted)
+
+
+def _lines_of_legacy(module: bool, average: bool | None, reduce: bool | None, wanted: Wanted) -> Lines:
+    given = wanted.arguments
+    options = [name for name in given if name not in ("input", "target", "reduction")]
+    keywords = [f"{name}={name if name in wanted.arrays else repr(given[name])}" for name in options]
+    keywords += [f"size_average={average}", f"reduce={reduce}"]
+    if module:
+        yield from scripts.of_module(class_of(wanted.operator), keywords, wanted)
+    else:
+        yield f"result = {wanted.function}(input, target, {', '.join(keywords)})"
 
 
 class _expecting(warnings.catch_warnings):

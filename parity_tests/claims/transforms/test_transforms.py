@@ -28,8 +28,8 @@ from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge_modes import verify_in_modes
-from torch_loss_parity.judging.report import explain
 from torch_loss_parity.judging.run_cases import SHOWN
 from torch_loss_parity.judging.tally import PROPERTY, Tally
 from torch_loss_parity.ledger import ledger

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.judging.report import explain
+from torch_loss_parity.judging.failure_message import explain
+from torch_loss_parity.judging.finding import Finding, reproduction_of
 from torch_loss_parity.judging.run_cases import SHOWN, Verify, findings_of
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.operators import Operator
+from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.subjects.declined import reason_of
 from torch_loss_parity.subjects.settings import Settings
 
@@ -47,7 +48,7 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
     """
     failures = []
     for attempt in attempts:
-        case = attempt.case
+        case, operator = attempt.case, OPERATORS[attempt.case.operator]
         sentence = Sentence.of(attempt, case.dtype, claim=CLAIM, operator=case.operator, settings=settings)
         try:
             findings = findings_of(case, attempt.verify, settings, tally)
@@ -56,10 +57,13 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
                 tally.decline(reason_of(error))
                 continue
             tally.count(passes=sentence.shortfall is not None)
-            sentence.count(f"{type(error).__name__}: {error}", tally)
+            raised = f"{type(error).__name__}: {error}"
+            sentence.count(raised, tally)
             if sentence.shortfall is None:
-                name = f"{case.operator} of {settings.subject.name} on {settings.device}, {case.dtype}"
-                failures.append(f"{name}, {attempt}: {type(error).__name__}: {error}\n  case      {case}")
+                how = reproduction_of(error)
+                call, reason = how.pop("call", attempt.call(operator, case.dtype)), f"{attempt}: {raised}"
+                finding = Finding.of_failure(case, call, reason, **how)
+                failures.append(explain(finding, settings.subject, settings.device))
             continue
         sentence.count("", tally)
         failures += [

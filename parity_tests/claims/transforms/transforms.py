@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.transforms import scripts
 from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.judging.finding import reproduced_by
 from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.judging.mode import Mode
+from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
@@ -90,9 +94,12 @@ def verify_vmap(names: Sequence[str], in_dim: int = 0, out_dim: int = 0) -> Veri
         mapped = torch.func.vmap(
             function_over(subject, calls[0], arguments[0], names), in_dims=in_dim, out_dims=out_dim
         )
-        output = mapped(*stacked).movedim(out_dim, 0)
+        steps_of = partial(scripts.mapped, calls, names, in_dim, out_dim)
+        with reproduced_by(call=calls[0], steps=steps_of(0)):
+            output = mapped(*stacked).movedim(out_dim, 0)
         where = f"over {'+'.join(names)}, in_dims={in_dim}, out_dims={out_dim}"
-        yield from _judge_slices(subject, device, case, calls, {FORWARD: output}, None, where, certify)
+        results = {FORWARD: output}
+        yield from _judge_slices(subject, device, case, calls, results, None, where, certify, steps_of)
 
     return verify
 
@@ -119,8 +126,11 @@ def verify_nested_vmap(names: Sequence[str]) -> Verify:
         order = ("input", *(name for name in names if name != "input"))
         function = function_over(subject, calls[0], arguments[0], order)
         once = torch.func.vmap(function, in_dims=(-1, *(None for _ in stacked)))
-        output = torch.func.vmap(once)(both, *stacked).flatten(0, 1)
-        yield from _judge_slices(subject, device, case, calls, {FORWARD: output}, None, "twice", certify)
+        steps_of = partial(scripts.mapped_twice, calls, names, outer, inner)
+        with reproduced_by(call=calls[0], steps=steps_of(0)):
+            output = torch.func.vmap(once)(both, *stacked).flatten(0, 1)
+        results = {FORWARD: output}
+        yield from _judge_slices(subject, device, case, calls, results, None, "twice", certify, steps_of)
 
     return verify
 
@@ -145,22 +155,27 @@ def verify_per_sample_gradients(names: Sequence[str]) -> Verify:
             return _pull_back(subject, calls[0], {**closed, **mapped}, cotangent)
 
         stacked = {name: torch.stack([each[name] for each in arguments]) for name in names}
-        gradients = torch.func.vmap(sample_gradients)(
-            stacked, cotangent_of(np.stack(upstream), calls[0], device)
-        )
-        where = f"over {'+'.join(names)}"
-        yield from _judge_slices(
-            subject, device, case, calls, dict(zip(wanted, gradients, strict=True)), upstream, where, certify
-        )
+        cotangents = cotangent_of(np.stack(upstream), calls[0], device)
+        reduced = _is_reduced(calls[0])
+        steps_of = partial(scripts.gradients_of_samples, calls, names, upstream, reduced)
+        with reproduced_by(call=calls[0], steps=steps_of(0), grad_output=upstream[0]):
+            gradients = torch.func.vmap(sample_gradients)(stacked, cotangents)
+        where, results = f"over {'+'.join(names)}", dict(zip(wanted, gradients, strict=True))
+        yield from _judge_slices(subject, device, case, calls, results, upstream, where, certify, steps_of)
 
     return verify
 
 
 def upstream_of(call: Call, case: Case, number: int = 0) -> np.ndarray:
     """1 for a reduced loss, as in training; random where there is more than one result."""
-    if "reduction" in call.arguments and output_shape(call) == ():
+    if _is_reduced(call):
         return np.ones(())
     return grad_output_of(call, output_shape(call), case.generator(f"grad_output {number}"))
+
+
+def _is_reduced(call: Call) -> bool:
+    """Whether the result is one number that a reduction gives."""
+    return "reduction" in call.arguments and output_shape(call) == ()
 
 
 def _pull_back(
@@ -168,7 +183,7 @@ def _pull_back(
 ) -> tuple[torch.Tensor, ...]:
     function = function_over(subject, call, arguments, call.differentiable)
     primals = [arguments[name] for name in call.differentiable]
-    if "reduction" in call.arguments and output_shape(call) == ():
+    if _is_reduced(call):
         return torch.func.grad(function, argnums=tuple(range(len(primals))))(*primals)
     pull_back: Any = torch.func.vjp(function, *primals)[1]
     return pull_back(cotangent)
@@ -188,6 +203,7 @@ def _judge_slices(
     upstream: Sequence[np.ndarray] | None,
     where: str,
     certify: bool,
+    steps_of: Callable[[int], Steps],
 ) -> Iterator[Finding]:
     mode = VMAP if upstream is None else PER_SAMPLE
     for quantity, result in results.items():
@@ -198,7 +214,15 @@ def _judge_slices(
         grad_output = None if upstream is None else upstream[i]
         observed = {quantity: widen(result[i]) for quantity, result in results.items()}
         for finding in judge_results(
-            subject, device, case, call, observed, grad_output, certify=certify and not i, mode=mode
+            subject,
+            device,
+            case,
+            call,
+            observed,
+            grad_output,
+            certify=certify and not i,
+            mode=mode,
+            steps=steps_of(i),
         ):
             alone = "" if finding.verdict.passes else _alone(subject, device, finding)
             yield replace(finding, where=f"{where}, in slice {i} of {len(calls)}{alone}")
@@ -252,11 +276,16 @@ def _without_graph(
 
 
 FUNCTION_MODES = (
-    Mode(VJP, under_vjp),
-    Mode("under torch.no_grad", _without_graph(torch.no_grad, lambda output: output.requires_grad)),
+    Mode(VJP, under_vjp, steps=scripts.UNDER_VJP),
+    Mode(
+        "under torch.no_grad",
+        _without_graph(torch.no_grad, lambda output: output.requires_grad),
+        steps=scripts.NO_GRAD,
+    ),
     Mode(
         "under torch.inference_mode",
         _without_graph(torch.inference_mode, lambda output: output.requires_grad),
+        steps=scripts.INFERENCE,
     ),
 )
 
@@ -266,12 +295,16 @@ def verify_grad(
 ) -> Iterator[Finding]:
     """Judge `torch.func.grad` of a reduced loss, for each differentiable argument."""
     call = OPERATORS[case.operator].call(case)
-    gradients = _pull_back(subject, call, tensors(call, device), torch.ones(()))
+    with reproduced_by(call=call, steps=scripts.UNDER_GRAD):
+        gradients = _pull_back(subject, call, tensors(call, device), torch.ones(()))
     observed = {
         name: of_dtype(name, gradient, call.dtype)
         for name, gradient in zip(call.differentiable, gradients, strict=True)
     }
-    yield from judge_results(subject, device, case, call, observed, np.ones(()), certify=certify, mode=GRAD)
+    steps = scripts.UNDER_GRAD
+    yield from judge_results(
+        subject, device, case, call, observed, np.ones(()), certify=certify, mode=GRAD, steps=steps
+    )
 
 
 def verify_jacobian(
@@ -281,9 +314,11 @@ def verify_jacobian(
     call = OPERATORS[case.operator].call(case)
     arguments, wanted, shape = tensors(call, device), call.differentiable, output_shape(call)
     function = function_over(subject, call, arguments, wanted)
-    in_order = torch.func.jacrev(function, argnums=tuple(range(len(wanted))))(
-        *(arguments[name] for name in wanted)
-    )
+    first = (0,) * len(shape)
+    with reproduced_by(call=call, steps=Steps(partial(scripts.under_jacrev, first))):
+        in_order = torch.func.jacrev(function, argnums=tuple(range(len(wanted))))(
+            *(arguments[name] for name in wanted)
+        )
     jacobians = {
         name: of_dtype(name, jacobian, call.dtype) for name, jacobian in zip(wanted, in_order, strict=True)
     }
@@ -291,5 +326,8 @@ def verify_jacobian(
         one_hot = np.zeros(shape)
         one_hot[index] = 1.0
         row = {name: jacobian[index] for name, jacobian in jacobians.items()}
-        for finding in judge_results(subject, device, case, call, row, one_hot, certify=certify, mode=JACREV):
+        steps = Steps(partial(scripts.under_jacrev, index))
+        for finding in judge_results(
+            subject, device, case, call, row, one_hot, certify=certify, mode=JACREV, steps=steps
+        ):
             yield replace(finding, where=f"in row {list(index)}")

@@ -1,0 +1,136 @@
+"""`assert_close_to_truth`: a user's own result and gradients, in a test of their own, against the truth.
+
+    from torch_loss_parity import assert_close_to_truth
+
+    assert_close_to_truth(loss, "cross_entropy", input=logits, target=target, reduction="sum")
+
+There is no tolerance to choose: the definition is evaluated on the same numbers, and what rounding may cost
+in the dtype of the result is allowed, element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import output_shape
+from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.failure_message import described, numbers, problem_of, under, what
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.given_call import (
+    anyone,
+    bound_arguments,
+    call_of,
+    differentiable,
+    numbers_of,
+    operator_named,
+    wrong_arguments,
+)
+from torch_loss_parity.judging.judge import judge_results
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
+
+
+def assert_close_to_truth(
+    actual: Any,
+    operator: str,
+    *arguments: Any,
+    grads: Mapping[str, Any] | None = None,
+    grad_output: Any = None,
+    profile: str = DEFAULT.name,
+    **options: Any,
+) -> None:
+    """Assert that a result, and gradients, are as close to the truth as rounding allows.
+
+    Parameters
+    ----------
+    actual : tensor or array, or None
+        What the implementation under test returned, on any device; None where gradients alone are judged. It
+        is held against what rounding may cost in the dtype that it is in.
+    operator : str
+        The name of the operator.
+    *arguments, **options
+        Those of the call, as torch.nn.functional takes them: tensors or arrays on any device.
+    grads : mapping of str to tensor or array, optional
+        Gradients by the argument that they are with respect to: ``{"input": logits.grad}``.
+    grad_output : tensor, array or number, optional
+        The upstream gradient that they were computed for, of the shape of the result; 1 after
+        ``loss.backward()``. Needed where there are ``grads``.
+    profile : str
+        What the arithmetic that it was computed in may do: a name in
+        `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
+
+    Raises
+    ------
+    AssertionError
+        If a result or a gradient is wrong: with the element that breaks the bound, its error in ulps, what is
+        allowed, and which way of computing the operator it resembles.
+    ValueError
+        If the operator, the profile, a dtype, a gradient's name or an argument is none that is allowed, or
+        ``grad_output`` is missing.
+    TypeError
+        If these are no arguments of the operator, or ``actual`` or a gradient is no tensor.
+    """
+    __tracebackhide__ = True
+    record, subject = operator_named(operator), anyone(profile)
+    observed, stored = _observed(actual, grads)
+    given = bound_arguments(record, arguments, options)
+    call = call_of(record, given, stored.get(FORWARD, ""), {k: v for k, v in stored.items() if k != FORWARD})
+    upstream = None
+    with wrong_arguments():
+        if grads:
+            _check_names(call, grads)
+            upstream, dtype = _upstream(call, grad_output)
+            if not FORMATS[call.output_dtype].holds(upstream).all():
+                call = replace(call, dtypes={**call.dtypes, "grad_output": dtype})
+        findings = list(judge_results(subject, "cpu", None, call, observed, upstream))
+    wrong = [finding for finding in findings if not finding.verdict.passes]
+    if wrong:
+        raise AssertionError("\n\n".join(explain(finding, subject.profile) for finding in wrong))
+
+
+def explain(finding: Finding, profile: Profile) -> str:
+    """Why a finding fails: what was called, and the element that breaks the bound."""
+    call, problem = finding.call, f"{problem_of(finding)}{under(profile, ',')}"
+    return "\n".join(
+        [
+            f"{call.operator}: the {what(finding.quantity)} is wrong: {problem}",
+            *described(call),
+            *numbers(finding),
+        ]
+    )
+
+
+def _observed(actual: Any, grads: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The numbers of what is judged, and their dtypes, by quantity."""
+    if grads is not None and not isinstance(grads, Mapping):
+        raise TypeError(f"grads is a {type(grads).__name__}; it must be a mapping of names to gradients")
+    given = {} if actual is None else {FORWARD: numbers_of("actual", actual)}
+    given |= {name: numbers_of(f"grads[{name!r}]", gradient) for name, gradient in (grads or {}).items()}
+    if not given:
+        raise ValueError("actual is None and there are no grads; one of them must be given")
+    return {k: array for k, (array, _) in given.items()}, {k: dtype for k, (_, dtype) in given.items()}
+
+
+def _check_names(call: Call, grads: Mapping[str, Any]) -> None:
+    allowed = differentiable(call)
+    if unknown := [name for name in grads if name not in allowed]:
+        raise ValueError(f"grads has {', '.join(map(repr, unknown))}; choose from {', '.join(allowed)}")
+
+
+def _upstream(call: Call, grad_output: Any) -> tuple[np.ndarray, str]:
+    shape = output_shape(call)
+    if grad_output is None:
+        raise ValueError(
+            f"grads are given and grad_output is not; it must be the upstream gradient, of shape {shape}"
+        )
+    if isinstance(grad_output, int | float):
+        grad_output = np.asarray(float(grad_output))
+    array, dtype = numbers_of("grad_output", grad_output)
+    if array.shape != shape:
+        raise ValueError(f"grad_output has shape {array.shape}; it must have that of the result, {shape}")
+    return array, dtype

@@ -1,0 +1,188 @@
+"""`assert_close_to_truth` accepts what a right kernel computes, and no tensor that is planted to be off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_loss_parity import assert_close_to_truth
+from torch_loss_parity.faults.right.definition import RIGHT
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES
+
+X = torch.linspace(-3, 3, 60, dtype=torch.float64).reshape(6, 10).sin() * 3
+INDICES = torch.tensor([0, 9, 3, -100, 4, 4])
+PROBABILITIES = X.abs().softmax(-1)
+CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "softmax": ({"input": X}, {"dim": -1}),
+    "log_softmax": ({"input": X}, {"dim": 1}),
+    "logsumexp": ({"input": X}, {"dim": 1}),
+    "nll_loss": ({"input": X, "target": INDICES, "weight": X[0].abs() + 1}, {"reduction": "sum"}),
+    "cross_entropy": ({"input": X, "target": PROBABILITIES}, {"label_smoothing": 0.25}),
+    "binary_cross_entropy": ({"input": X.sigmoid(), "target": X.sin().abs()}, {}),
+    "binary_cross_entropy_with_logits": ({"input": X, "target": X.sin().abs()}, {"reduction": "none"}),
+}
+
+
+def computed(operator: str, dtype: str) -> tuple[dict[str, Any], Any, dict[str, Any], Any]:
+    """The arguments in a dtype, and a right result, gradients and the upstream gradient."""
+    assert set(CALLS) == set(OPERATORS)
+    arrays, options = CALLS[operator]
+    real = {k: v.to(TORCH_DTYPES[dtype]) if v.is_floating_point() else v for k, v in arrays.items()}
+    wanted = [name for name in ("input", "target") if real.get(name, INDICES).is_floating_point()]
+    if operator.startswith("nll"):
+        wanted = ["input"]
+    given = {k: v.clone().requires_grad_(k in wanted) for k, v in real.items()} | options
+    output = RIGHT[operator](**given)
+    upstream = torch.linspace(0.5, 1.5, output.numel()).reshape(output.shape).to(output.dtype)
+    gradients = torch.autograd.grad(output, [given[name] for name in wanted], upstream)
+    return given, output, dict(zip(wanted, gradients, strict=True)), upstream
+
+
+def off(tensor: Any, dtype: str, index: int = 7) -> Any:
+    """One element moved by many units of roundoff of the largest one."""
+    moved = tensor.detach().clone()
+    flat = moved.view(-1)
+    at = index % len(flat)
+    units = 64 if FORMATS[dtype].precision < 24 else 1024
+    flat[at] += units * FORMATS[dtype].unit_roundoff * float(moved.abs().max())
+    return moved
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operator", list(CALLS))
+def test_what_is_right_is_close_and_a_planted_tensor_is_not(operator: str, dtype: str) -> None:
+    given, output, grads, upstream = computed(operator, dtype)
+    assert_close_to_truth(output, operator, **given, grads=grads, grad_output=upstream)
+    with pytest.raises(AssertionError, match=f"^{operator}: the result is wrong: the error is .* times"):
+        assert_close_to_truth(off(output, dtype), operator, **given)
+    for name in grads:
+        wrong = {**grads, name: off(grads[name], dtype)}
+        with pytest.raises(AssertionError) as raised:
+            assert_close_to_truth(output, operator, **given, grads=wrong, grad_output=upstream)
+        message = str(raised.value)
+        assert message.startswith(f"{operator}: the gradient with respect to {name} is wrong: the error is ")
+        assert f"worst     element [0, 7] of {grads[name].numel()}" in message
+        assert "certified by balls" in message
+        assert "reproduce" not in message
+    with pytest.raises(AssertionError, match="the gradient with respect to input is wrong"):
+        assert_close_to_truth(
+            None, operator, **given, grads={"input": torch.zeros_like(grads["input"])}, grad_output=upstream
+        )
+
+
+def test_what_a_wrong_result_looks_like_is_said() -> None:
+    """The loss of a small probability is lost where it is subtracted from 1."""
+    p = torch.tensor([3e-5, 1e-4, 0.25])
+    zeros = torch.zeros(3)
+    given = {"input": p, "target": zeros, "reduction": "none"}
+    assert_close_to_truth(-torch.log1p(-p), "binary_cross_entropy", **given)
+    with pytest.raises(AssertionError, match=r"resembles log\(1 - x\) for log1p\(-x\): "):
+        assert_close_to_truth(-(1 - p).log(), "binary_cross_entropy", **given)
+
+
+def test_results_are_held_against_the_dtype_that_they_are_in() -> None:
+    x, target = X.to(torch.bfloat16), torch.arange(6)
+    loss = F.cross_entropy(x.float(), target)
+    assert_close_to_truth(loss, "cross_entropy", input=x, target=target)
+    assert_close_to_truth(loss.to(torch.bfloat16), "cross_entropy", input=x, target=target)
+    with pytest.raises(AssertionError, match="the result is wrong"):
+        assert_close_to_truth(loss.to(torch.bfloat16).float(), "cross_entropy", input=x, target=target)
+
+
+def test_arrays_views_and_other_ways_to_call_are_taken() -> None:
+    x = X.float()
+    assert_close_to_truth(x.t().softmax(0), "softmax", x.t(), 0)
+    assert_close_to_truth(x.softmax(-1).numpy(), "softmax", x.numpy(), dim=-1)
+    assert_close_to_truth(x.softmax(-1, torch.float64), "softmax", x, -1, dtype=torch.float64)
+    leaf = x.clone().requires_grad_()
+    loss = F.cross_entropy(leaf, torch.arange(6), label_smoothing=0.1)
+    loss.backward()
+    given = {"input": leaf, "target": torch.arange(6), "label_smoothing": 0.1}
+    for one in (1.0, 1, torch.ones(()), np.ones(())):
+        grads = {"input": leaf.grad}
+        assert_close_to_truth(loss, "cross_entropy", **given, grads=grads, grad_output=one)
+
+
+def test_a_wrong_shape_of_what_is_judged_fails() -> None:
+    with pytest.raises(AssertionError, match=r"the result is wrong: shape is \(10, 6\), expected \(6, 10\)"):
+        assert_close_to_truth(X.softmax(-1).t(), "softmax", X, -1)
+
+
+def test_a_result_is_judged_under_the_profile_that_is_asked_for() -> None:
+    x = X.float()
+    assert_close_to_truth(x.softmax(-1), "softmax", x, -1, profile="cuda")
+    with pytest.raises(AssertionError, match="under profile triton"):
+        assert_close_to_truth(x.softmax(-1) * 1.01, "softmax", x, -1, profile="triton")
+
+
+LOSS = F.cross_entropy(X, torch.arange(6))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "words"),
+    [
+        ((LOSS, "crossentropy"), {}, ValueError, "operator is 'crossentropy'; choose from softmax, "),
+        ((LOSS, "cross_entropy"), {"input": X}, TypeError, "missing a required argument: 'target'"),
+        ((X, "softmax", X), {"axis": 1}, TypeError, "missing a required argument: 'dim'"),
+        (
+            (X, "softmax", X, 1),
+            {"axis": 1},
+            TypeError,
+            "argument 'axis'; its arguments are input, dim, dtype",
+        ),
+        ((X, "softmax", X, 2), {}, ValueError, "dim is 2; it must be between -2 and 1"),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(5)),
+            {},
+            ValueError,
+            r"target has shape \(5,\); for an input of shape \(6, 10\) it must be \(6,\)",
+        ),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(6)),
+            {"reduction": "average"},
+            ValueError,
+            "reduction is 'average'; it must be 'none', 'mean' or 'sum'",
+        ),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(6)),
+            {"grads": {"input": X}},
+            ValueError,
+            r"grads are given and grad_output is not; it must be the upstream gradient, of shape \(\)",
+        ),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(6)),
+            {"grads": {"input": X}, "grad_output": torch.ones(6)},
+            ValueError,
+            r"grad_output has shape \(6,\); it must have that of the result, \(\)",
+        ),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(6)),
+            {"grads": {"weight": X}, "grad_output": 1.0},
+            ValueError,
+            "grads has 'weight'; choose from input",
+        ),
+        (
+            (LOSS, "cross_entropy", X, torch.arange(6)),
+            {"grads": X},
+            TypeError,
+            "grads is a Tensor; it must be",
+        ),
+        ((None, "softmax", X, 1), {}, ValueError, "actual is None and there are no grads"),
+        (([1.0], "softmax", X, 1), {}, TypeError, "actual is a list; it must be a tensor or an array"),
+        ((X.int(), "softmax", X, 1), {}, ValueError, "actual is of dtype int32; it must be one of float16"),
+        ((X, "softmax", X, 1), {"profile": "fast"}, ValueError, "profile is 'fast'"),
+    ],
+)
+def test_a_wrong_call_names_what_is_allowed(
+    arguments: Any, options: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as raised:
+        assert_close_to_truth(*arguments, **options)
+    assert "\n" not in str(raised.value)
+    assert not isinstance(raised.value, AssertionError)
