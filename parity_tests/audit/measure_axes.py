@@ -16,7 +16,7 @@ from torch_loss_parity.audit.axes import (
     strided,
     with_two_threads,
 )
-from torch_loss_parity.audit.part import Conditions, Part, attempted, loaded
+from torch_loss_parity.audit.part import Conditions, Part, attempted
 from torch_loss_parity.audit.record import Axis, Missing
 from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNCOMPILABLE
 from torch_loss_parity.claims.transforms.compilation import run as run_compiled
@@ -36,7 +36,7 @@ WAYS: Mapping[str, tuple[str, str, Callable[..., Results]]] = {
 
 def axes(conditions: Conditions, operator: str, dtype: str, names: Sequence[str]) -> str:
     """How much each axis changes, of one operator in one dtype."""
-    subject = loaded(conditions.subject, conditions.profile)
+    subject = conditions.loaded
     call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     known = Known(call, grad_output)
     parts = []
@@ -58,9 +58,10 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
     """Eager and compiled: all operators in one graph, which saves most of the time, unless one of them cannot
     be compiled.
     """
-    subject = loaded(conditions.subject, conditions.profile)
+    subject = conditions.loaded
     programs = [
-        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype) for name in operators
+        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype)
+        for name in operators
     ]
 
     def both() -> Part:
@@ -102,7 +103,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
 
 def results(conditions: Conditions, operator: str, dtype: str) -> tuple[Results, str]:
     """What the subject returns in this process, and what is wrong with it."""
-    subject = loaded(conditions.subject, conditions.profile)
+    subject = conditions.loaded
     call, grad_output = drawn_call(case_of(operator, dtype, conditions.seed))
     try:
         with of_the_subject(subject):

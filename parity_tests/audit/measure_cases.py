@@ -60,7 +60,7 @@ def _figures(
     values: str,
     options: Mapping[str, str],
 ) -> Part:
-    subject, device = loaded(conditions.subject, conditions.profile), conditions.device
+    subject, device = conditions.loaded, conditions.device
     observed = _observed(subject, device, call, quantities, grad_output)
     beside = _observed(loaded(TORCH), device, call, quantities, grad_output) if subject.name != TORCH else {}
     upstream = None if FORWARD in quantities else grad_output
@@ -176,7 +176,7 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
 
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each quantity and each objective."""
-    subject = loaded(conditions.subject, conditions.profile)
+    subject = conditions.loaded
     record, of = OPERATORS[operator], audited(operator)
     call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []

@@ -14,13 +14,15 @@ from torch_loss_parity.reference.arithmetic.profile_files import profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.declined import NotOffered
+from torch_loss_parity.subjects.promise import EVERYTHING, Promise
 from torch_loss_parity.subjects.run_subject import WrongResult
 
 
 @dataclass(frozen=True)
 class Conditions:
     """What every unit of a run has in common; ``profile`` is the name of the one that the subject is judged
-    under, or its file, and ``source`` a hash of the files of both, for what is kept of an earlier run.
+    under, or its file, ``source`` a hash of the files of both, for what is kept of an earlier run, and
+    ``like`` the subject whose ledger it is judged by, if that is another.
     """
 
     subject: str
@@ -29,6 +31,13 @@ class Conditions:
     time_limit: float
     profile: str = DEFAULT.name
     source: str = ""
+    promise: Promise = EVERYTHING
+    like: str = ""
+
+    @property
+    def loaded(self) -> Subject:
+        """The subject, as it is judged."""
+        return replace(loaded(self.subject, self.profile), promise=self.promise, like=self.like)
 
 
 class Part(Record):

@@ -20,6 +20,7 @@ from torch_loss_parity.audit.operator_facets import audited, gaps, is_audited
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
+from torch_loss_parity.subjects.promise import EVERYTHING, Promise
 from torch_loss_parity.subjects.settings import Settings
 
 CLASSES = (2, 10, 1000, 32000, 131072)
@@ -197,13 +198,15 @@ def gathered(cases: Iterable[Case]) -> Iterator[tuple[Case, ...]]:
         yield tuple(group)
 
 
-def measures(cell: Cell, extent: Extent, seed: int, axes: str) -> Iterator[Unit]:
+def measures(
+    cell: Cell, extent: Extent, seed: int, axes: str, promise: Promise = EVERYTHING
+) -> Iterator[Unit]:
     """The units of one operator and dtype: what is drawn, a search, and the axes that any process can go
     along.
     """
     operator, dtype = cell
     name = f"{operator} {dtype}"
-    drawn = dict.fromkeys(cases(OPERATORS[operator], dtype, extent, seed))  # each once
+    drawn = dict.fromkeys(cases(promise.operator(OPERATORS[operator]), dtype, extent, seed))  # each once
     for number, group in enumerate(gathered(drawn)):
         size = float(sum(prod(case.shape) for case in group))
         yield Unit(f"{name} drawn {number}", "draw", (cell,), group, weight=size + 4096 * len(group))
@@ -274,7 +277,8 @@ def planned(cells: Sequence[Cell], settings: Settings) -> Planned:
             for name in others
         ]
     for cell in cells:
-        units += measures(cell, extent, settings.seed, "threads layout batch" if on_cpu else "layout batch")
+        axes = "threads layout batch" if on_cpu else "layout batch"
+        units += measures(cell, extent, settings.seed, axes, settings.subject.promise)
     return Planned(tuple(units), tuple(missing))
 
 

@@ -73,6 +73,8 @@ class Run:
             settings.time_limit,
             settings.subject.profile.choice,
             source(settings.subject),
+            settings.subject.promise,
+            settings.subject.like,
         )
 
     @property
@@ -201,6 +203,7 @@ def command(settings: Settings) -> str:
     ]
     profile = settings.subject.profile
     words += [] if profile == DEFAULT else [f"--profile {profile.choice}"]
+    words += [f"--like {settings.subject.like}"] if settings.subject.like else []
     words += [f"--dtype {','.join(settings.dtypes)}"] + (
         [f"--operator {','.join(settings.operators)}"] if settings.operators else []
     )

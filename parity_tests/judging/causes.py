@@ -36,6 +36,7 @@ def cause_of(finding: Finding) -> str:
 def alike(message: str) -> str:
     """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
     line = next(iter(message.strip().splitlines()), "")
+    line = re.sub(r"^\w+ of .{1,200}? on \S+, \w+: ", "", line)  # whose function, where, in which dtype
     return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|\bnan\b|\binf\b", "N", line)
 
 
