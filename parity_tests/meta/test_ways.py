@@ -79,7 +79,7 @@ def meet(one: Any, other: Any) -> bool:
 
 @cache
 def by_definition(operator: str, gives: str) -> tuple[Mapping[str, Any], ...]:
-    """The definition's values of each call; none of a mean over nothing, an integer: balls do not divide it."""
+    """The definition's values of each call; none of a mean over nothing, an integer that no ball divides."""
     record = OPERATORS[operator]
     definition = record.forward if gives == "result" else record.backward
     values: list[Mapping[str, Any]] = []
