@@ -121,6 +121,6 @@ def _by_autograd(way: Way, quantity: Quantity) -> Iterator[Explanation]:
     """The way of a result, differentiated line by line: backward, or backward twice, or forward."""
     modes = ("twice", "along") if quantity.along else ("backward",)
     for mode in modes:
-        function = partial(autograd_formulas.WAYS[mode], way.operator, forward=way.function)
+        function = partial(autograd_formulas.MODES[mode], way.operator, forward=way.function)
         name = f"autograd of {way.name}" + (f" ({mode})" if quantity.along else "")
         yield Explanation(name, function, grade=way.grade, loses=way.loses)

@@ -46,7 +46,7 @@ def product_of(arrays: list[np.ndarray], arithmetic: Arithmetic, *, remembers: b
     """a b c with its bound, of an array that remembers that a b is a product or does not."""
     a, b, c = (Rounded(array, arithmetic) for array in arrays)
     product = a * b
-    return (product if remembers else product.with_factors(())) * c
+    return (product if remembers else product.as_product(None)) * c
 
 
 @pytest.mark.parametrize("arithmetic", [FLUSHING, GRADUAL], ids=["flushing", "gradual"])

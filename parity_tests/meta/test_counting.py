@@ -231,8 +231,8 @@ def test_sample_inputs_reject_a_wrong_operator() -> None:
     call = as_call("cross_entropy", sample, "float32")
     assert all(finding.verdict.passes for finding in judge_sample(call, settings, np.random.default_rng(0)))
     planted = Subject("planted", SimpleNamespace(cross_entropy=mean_over_rows), "")
-    wrong = SimpleNamespace(subject=planted, device="cpu")
-    assert not any(finding.verdict.passes for finding in judge_sample(call, wrong, np.random.default_rng(0)))  # type: ignore[arg-type]
+    wrong = replace(settings, subject=planted)
+    assert not any(finding.verdict.passes for finding in judge_sample(call, wrong, np.random.default_rng(0)))
 
 
 def test_upstream_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:

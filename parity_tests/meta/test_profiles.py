@@ -176,10 +176,13 @@ def test_an_exp_whose_argument_is_huge_has_a_bound_that_is_a_number() -> None:
 def test_an_approximate_quotient_is_never_exact() -> None:
     x, y = Rounded(np.asarray([1.0, 3.0, 0.0]), FAST), Rounded(np.asarray([2.0, 1.0, 7.0]), FAST)
     u = FLOAT32.unit_roundoff
+    # Of the bound: six roundings' second order, u each, and less than u of the evaluation's own.
+    higher_order = 7 * u
+    allowed = np.asarray([5 * u * 0.5, 5 * u * 3, 0.0])
+    np.testing.assert_allclose((x / y).total_error(), allowed, rtol=higher_order)
     # Or a reciprocal and a product, which is rounded.
-    np.testing.assert_allclose((x / y).total_error(), np.asarray([5 * u * 0.5, 5 * u * 3, 0.0]), rtol=1e-5)
     third = (x / Rounded(np.full(3, 3.0), FAST)).total_error()
-    np.testing.assert_allclose(third[0], (5 + 1) * u / 3, rtol=1e-5)
+    np.testing.assert_allclose(third[0], (5 + 1) * u / 3, rtol=higher_order)
     x, y = (Rounded(each.value, F32) for each in (x, y))
     assert not np.any((x / y).total_error())
 
@@ -209,7 +212,9 @@ def test_a_subnormal_input_is_read_as_it_is_or_as_zero() -> None:
         expected(call, (FORWARD,), profile=each)[FORWARD] for each in (DEFAULT, PROFILES["flush-to-zero"])
     )
     np.testing.assert_array_equal(plain.value, flushed.value)
-    assert flushed.total_error()[0] == pytest.approx(100 + np.log(1e-40), rel=1e-4)
+    # How far the clamped loss of 0 is from that of 1e-40, and what either is known to.
+    beyond = flushed.total_error()[0] - (100 + np.log(1e-40))
+    assert 0 <= beyond <= plain.total_error()[0] + FLOAT32.spacing(np.float64(100.0))
     np.testing.assert_array_equal(plain.total_error()[1::2], flushed.total_error()[1::2])
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.ways import Way
 from torch_loss_parity.reports import readme
 
@@ -88,11 +90,6 @@ def confident(call: Call) -> Call:
     return replace(call, arguments={**call.arguments, "input": x + 10.0 * at_largest, "target": target})
 
 
-def quantities(way: Way, call: Call) -> tuple[str, ...]:
-    """What a way gives of a call."""
-    return (FORWARD,) if way.gives == "result" else call.differentiable
-
-
 @dataclass(frozen=True)
 class Cost:
     """By what factor a way widens the definition's bound: of an element, and of a whole result."""
@@ -102,15 +99,42 @@ class Cost:
 
 
 @cache
+def by_definition(operator: str, gives: str) -> tuple[Mapping[str, tuple[Any, Any]], ...]:
+    """Of small and long calls the definition's bound on each quantity, and its value."""
+    definitions = []
+    for call, grad_output in every_call(operator):
+        of_call = bounds_of(call, gives, grad_output)
+        definitions.append({name: (bound.total_error(), bound.nearest) for name, bound in of_call.items()})
+    return tuple(definitions)
+
+
+def every_call(operator: str) -> tuple[tuple[Call, np.ndarray], ...]:
+    """Small and long calls."""
+    return (*calls(operator), *calls(operator, long=True))
+
+
+def bounds_of(
+    call: Call, gives: str, grad_output: np.ndarray, function: Callable[..., Any] | None = None
+) -> Mapping[str, Rounded]:
+    """The bounds on what a way of a result or of gradients gives; one evaluation serves all gradients, which
+    are stored alike.
+    """
+    if gives == "result":
+        return expected(call, (FORWARD,), function=function)
+    names = call.differentiable
+    return expected(call, names, grad_output, function=function) if names else {}
+
+
+@cache
 def cost(way: Way) -> Cost:
     """The largest factors over small and long calls, where the definition's bound is finite."""
     of_an_element = of_a_result = 0.0
-    for call, grad_output in (*calls(way.operator), *calls(way.operator, long=True)):
-        upstream = None if way.gives == "result" else grad_output
-        for quantity in quantities(way, call):
-            bound = expected(call, (quantity,), upstream)[quantity]
-            weaker = expected(call, (quantity,), upstream, function=way.function)[quantity].total_error()
-            best, weaker, values = np.broadcast_arrays(bound.total_error(), weaker, bound.nearest)
+    definitions = by_definition(way.operator, way.gives)
+    for (call, grad_output), definition in zip(every_call(way.operator), definitions, strict=True):
+        of_way = bounds_of(call, way.gives, grad_output, way.function)
+        for quantity, (best, values) in definition.items():
+            weaker = of_way[quantity].total_error()
+            best, weaker, values = np.broadcast_arrays(best, weaker, values)
             known = (best > 0) & np.isfinite(best)
             with np.errstate(all="ignore"):
                 ratios = np.where(known, weaker / best, 0.0)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_loss_parity.reference.arithmetic import double_double
-from torch_loss_parity.reference.arithmetic.associations import Factors, lost
+from torch_loss_parity.reference.arithmetic.associations import Product, lost, may_lose
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import Format
@@ -43,7 +43,7 @@ def round_result(
     exact_if_it_fits: Any = False,
     evaluated_exactly: Any = False,
     doubt: Callable[[], Any],
-    factors: Factors = (),
+    product: Product | None = None,
 ) -> Rounded:
     """Finish an operation: what it carries from its operands, plus its own roundings.
 
@@ -67,36 +67,43 @@ def round_result(
     doubt : callable
         Says where the kind of the result is not known, see Note [Kinds of value]; asked only where something
         is not finite.
-    factors : tuple of Factor
-        Of a product, see Note [Products in any association].
+    product : Product, optional
+        What it is the product of, see Note [Products in any association].
     """
     arithmetic = operand.arithmetic
     free = evaluated_exactly is True or exact is True
     if not free:
         known, roundoff = evaluated_exactly | exact, arithmetic.evaluation_roundoff
         relative = error.relative + (roundoff if known is False else np.where(known, 0.0, roundoff))
-        error = Error(relative, error.absolute + _underflow(value, ~np.asarray(known)), error.shared)
+        absolute = error.absolute
+        if isinstance(value, DoubleDouble):
+            absolute = absolute + _underflow(value, ~np.asarray(known))
+        error = Error(relative, absolute, error.shared)
     result = operand.carrying(value, error)
-    result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits, factors)
+    result, tame = _round_to(result, arithmetic.compute, charge, exact, exact_if_it_fits, product)
     if arithmetic.intermediate is not None and arithmetic.intermediate != arithmetic.compute:
         unit = arithmetic.intermediate.unit_roundoff
         # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every
         # format.
         result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
     result = result if tame else _clean(result, doubt())
-    return result.with_factors(factors) if factors else result
+    result.product = product
+    return result
 
 
-def _underflow(value: Any, inexact: Any) -> Any:
+def _underflow(value: DoubleDouble, inexact: Any) -> Any:
     """What the evaluation of a small result may miss besides its relative error."""
-    if not isinstance(value, DoubleDouble):
-        return 0.0
     small = np.abs(value.high) < double_double.SMALL
     return np.where(small & inexact, double_double.UNDERFLOW, 0.0) if small.any() else 0.0
 
 
 def _round_to(
-    x: Rounded, format: Format, charge: Any, exact: Any, exact_if_it_fits: Any, factors: Factors = ()
+    x: Rounded,
+    format: Format,
+    charge: Any,
+    exact: Any,
+    exact_if_it_fits: Any,
+    product: Product | None = None,
 ) -> tuple[Rounded, bool]:
     """One rounding to ``format``, see Note [What cannot round]; and whether every value and bound is finite
     without a look.
@@ -104,7 +111,8 @@ def _round_to(
     magnitude = x.magnitude
     total = x.error.growth * magnitude + x.error.total_absolute
     # Nan is not.
-    tame = bool(np.maximum.reduce(magnitude + total, axis=None, initial=0.0) < format.overflow_threshold)
+    at_most = float(np.maximum.reduce(magnitude + total, axis=None, initial=0.0))
+    tame = at_most < format.overflow_threshold
     if not tame:
         total = settled(x)
     tiny = format.smallest_normal
@@ -118,21 +126,25 @@ def _round_to(
     # Arrays of zeros are not made: what is charged to no element stays a number.
     charged = isinstance(charge, np.ndarray) or bool(charge)
     absolute = x.error.absolute + x.error.total_absolute * charge if charged else x.error.absolute
-    below = magnitude - total < tiny
-    if exact is not False:
-        below = below & ~np.asarray(exact)
-    if below.any():
-        ulps = np.maximum(1.0, charge / (2 * format.unit_roundoff))
-        absolute = absolute + np.where(below, tiny if flushes else ulps * format.smallest_subnormal, 0.0)
-    if len(factors) > 2:
-        absolute = absolute + lost(factors, magnitude, total, format, flushes)
+    low = magnitude - total
+    lowest = np.minimum.reduce(low, axis=None, initial=np.inf)
+    if not lowest >= tiny:
+        below = low < tiny if exact is False else (low < tiny) & ~np.asarray(exact)
+        if below.any():
+            ulps = np.maximum(1.0, charge / (2 * format.unit_roundoff))
+            smallest = tiny if flushes else ulps * format.smallest_subnormal
+            absolute = absolute + np.where(below, smallest, 0.0)
+    if product is not None and product.count > 2 and may_lose(product, lowest, format):
+        absolute = absolute + lost(product, magnitude, total, format, flushes)
     if not tame:
         absolute = np.where(magnitude + total >= format.overflow_threshold, np.inf, absolute)
     relative = x.error.relative
     if charged:
         exponent = -np.log1p(-charge) if isinstance(charge, np.ndarray) else _exponent(charge)
         relative = relative + (exponent if exact is False else np.where(exact, 0.0, exponent))
-    return x.carrying(x.value, Error(relative, absolute, x.error.shared)), tame
+    rounded = x.carrying(x.value, Error(relative, absolute, x.error.shared))
+    rounded.at_most = at_most if tame else None
+    return rounded, tame
 
 
 @cache

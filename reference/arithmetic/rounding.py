@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.reference.arithmetic.associations import Factors
+from torch_loss_parity.reference.arithmetic.associations import Product
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -80,23 +80,26 @@ class Rounded:
         self.arithmetic = arithmetic
         self.error = EXACT if error is None else error
         self.results: dict[Any, Any] = {}
-        self.factors: Factors = ()
+        self.product: Product | None = None
+        self.at_most: float | None = None
 
     def carrying(self, value: Any, error: Error) -> Rounded:
         """Another value with another error, in the same arithmetic."""
         return Rounded(value, self.arithmetic, error)
 
-    def with_factors(self, factors: Factors) -> Rounded:
-        """This array, new and not yet seen by anybody, as the product of its factors, see Note [Products in
-        any association] of `torch_loss_parity.reference.arithmetic.associations`.
+    def as_product(self, product: Product | None) -> Rounded:
+        """This array, new and not yet seen by anybody, as a product, see Note [Products in any association]
+        of `torch_loss_parity.reference.arithmetic.associations`.
         """
-        self.factors = factors
+        self.product = product
         return self
 
-    @cached_property
+    @property
     def largest(self) -> float:
-        """The largest magnitude; 0 where there is no element."""
-        return float(np.maximum.reduce(self.magnitude, axis=None, initial=0.0))
+        """At least the largest magnitude; 0 where there is no element."""
+        if self.at_most is None:
+            self.at_most = float(np.maximum.reduce(self.magnitude, axis=None, initial=0.0))
+        return self.at_most
 
     @cached_property
     def smallest(self) -> float:
@@ -164,7 +167,7 @@ class Rounded:
     def __neg__(self) -> Rounded:
         shared = {k: (r, -a) for k, (r, a) in self.error.shared.items()}
         error = Error(self.error.relative, self.error.absolute, shared)
-        return self.carrying(-self.value, error).with_factors(self.factors)
+        return self.carrying(-self.value, error).as_product(self.product)
 
     @evaluated_once
     def __abs__(self) -> Rounded:

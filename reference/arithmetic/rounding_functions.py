@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.reference.arithmetic import associations
+from torch_loss_parity.reference.arithmetic.associations import Chosen, Moved
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, sum_of_magnitudes
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
@@ -74,8 +74,8 @@ def restructure(x: Rounded, move: Callable[[Any], Any], *, keep_shared: bool) ->
         error = Error(full(x.error.relative), full(x.error.absolute), shared)
     else:
         error = Error(full(x.error.total_relative), full(x.error.total_absolute))
-    factors = tuple(factor.moved(move, x.shape) for factor in x.factors)
-    return x.carrying(move(x.value), error).with_factors(factors)
+    product = Moved(x.product, move, x.shape) if x.product else None
+    return x.carrying(move(x.value), error).as_product(product)
 
 
 def reshape(x: Rounded, shape: Any) -> Rounded:
@@ -118,8 +118,8 @@ def where(condition: Any, x: Any, y: Any) -> Rounded:
         shared[unknown] = (np.where(chosen, in_x[0], in_y[0]), np.where(chosen, in_x[1], in_y[1]))
     relative = np.where(chosen, x.error.relative, y.error.relative)
     absolute = np.where(chosen, x.error.absolute, y.error.absolute)
-    factors = associations.chosen(chosen, x, y)
-    return Rounded(value, arithmetic, Error(relative, absolute, shared)).with_factors(factors)
+    product = Chosen(chosen, x, y) if x.product or y.product else None
+    return Rounded(value, arithmetic, Error(relative, absolute, shared)).as_product(product)
 
 
 # --- decisions ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_loss_parity.reference.arithmetic import double_double
-from torch_loss_parity.reference.arithmetic.associations import factors_of, reciprocals_of
+from torch_loss_parity.reference.arithmetic.associations import Times
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, is_zero, merge
 from torch_loss_parity.reference.arithmetic.error_free import two_sum
@@ -76,7 +76,8 @@ def multiply(x: Rounded, y: Rounded) -> Rounded:
             own = own + x.error.total_absolute * y.error.total_absolute
             if x.error.shared or y.error.shared:
                 shared = _combine(x, y, sign=1.0, scale_x=of_y, scale_y=of_x)
-        own = own + _lost_of_powers(value, x.value, y.value, operator.truediv)
+        if isinstance(value, DoubleDouble):
+            own = own + _lost_of_powers(value, x.value, y.value, operator.truediv)
         error = Error(x.error.relative + y.error.relative, own, shared)
         unit = x.arithmetic.compute.unit_roundoff
         powers = _if_any(_is_power_of_two(x.value) | _is_power_of_two(y.value))
@@ -85,9 +86,8 @@ def multiply(x: Rounded, y: Rounded) -> Rounded:
             lost = (np.isinf(of_x) & may_vanish(y)) | (np.isinf(of_y) & may_vanish(x))
             return either_in_doubt(x, y, lost | overflows(value, of_x, of_y))
 
-        factors = (*factors_of(x), *factors_of(y))
         fits: dict[str, Any] = {"exact_if_it_fits": powers, "evaluated_exactly": powers}
-        return round_result(x, value, error, unit, **fits, doubt=doubt, factors=factors)
+        return round_result(x, value, error, unit, **fits, doubt=doubt, product=Times(x, y))
 
 
 def divide(x: Rounded, y: Rounded) -> Rounded:
@@ -132,12 +132,12 @@ def divide(x: Rounded, y: Rounded) -> Rounded:
             exact_if_it_fits=_if_any(x.nearest == 0) if approximate else fits,
             evaluated_exactly=fits,
             doubt=doubt,
-            factors=(*factors_of(x), *reciprocals_of(y)),
+            product=Times(x, y, divided=True),
         )
         second = np.where(power_of_two | (nearest(value) == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)
-        return result.carrying(result.value, error).with_factors(result.factors)
+        return result.carrying(result.value, error).as_product(result.product)
 
 
 def _array(value: Any) -> Any:

@@ -78,9 +78,13 @@ def probabilities_by_exp2(input: Any, dim: int) -> Any:
 def log_sum_in_base_2(input: Any, dim: int) -> Any:
     """The base-2 logarithm of the sum of 2**z, with z = x / ln 2."""
     xp = namespace(input=input)
-    z = in_base_2(input)
-    largest = xp.max(z, axis=dim, keepdims=True)
-    return in_base_2(xp.log(xp.sum(exp2(xp, z - largest), axis=dim, keepdims=True))) + largest
+    return log_sum_in_base_2_with(xp, input, xp.max(input, axis=dim, keepdims=True), (dim,))
+
+
+def log_sum_in_base_2_with(xp: Any, input: Any, shift: Any, axes: tuple[int, ...]) -> Any:
+    """The same with another shift than the largest, which may be infinite: a form as `of_rows` takes it."""
+    z, largest = in_base_2(input), in_base_2(shift)
+    return in_base_2(xp.log(xp.sum(exp2(xp, z - largest), axis=axes, keepdims=True))) + largest
 
 
 def log_probabilities_in_base_2(input: Any, dim: int) -> Any:

@@ -80,13 +80,7 @@ def _log_of_the_sum(xp: Any, input: Any, shift: Any, axes: tuple[int, ...]) -> A
 
 def logsumexp_in_base_2(input: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> Any:
     """The base-2 logarithm of the sum of 2**(x / ln 2), times ln 2."""
-    return of_rows(input, dim, keepdim, _log_of_the_sum_in_base_2) * forms.LN2
-
-
-def _log_of_the_sum_in_base_2(xp: Any, input: Any, shift: Any, axes: tuple[int, ...]) -> Any:
-    z, largest = forms.in_base_2(input), forms.in_base_2(shift)
-    total = xp.sum(forms.exp2(xp, z - largest), axis=axes, keepdims=True)
-    return forms.in_base_2(xp.log(total)) + largest
+    return of_rows(input, dim, keepdim, forms.log_sum_in_base_2_with) * forms.LN2
 
 
 def logsumexp_from_result_backward(
@@ -101,7 +95,7 @@ def logsumexp_in_base_2_backward(
     grad_output: Any, input: Any, dim: int | tuple[int, ...], keepdim: bool = False
 ) -> Any:
     """g 2**(z - lse2), with z = x / ln 2."""
-    xp, y = namespace(input=input), of_rows(input, dim, True, _log_of_the_sum_in_base_2)
+    xp, y = namespace(input=input), of_rows(input, dim, True, forms.log_sum_in_base_2_with)
     return xp.reshape(grad_output, y.shape) * forms.exp2(xp, forms.in_base_2(input) - y)
 
 

@@ -97,12 +97,12 @@ def along(
         return tangent_of(getattr(backward(operator, Dual(grad_output), forward, **duals), quantity.of))
 
 
-WAYS: Mapping[str, Callable[..., Any]] = {"backward": backward, "twice": twice, "along": along}
+MODES: Mapping[str, Callable[..., Any]] = {"backward": backward, "twice": twice, "along": along}
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """The formula that the ledger calls by ``name``: that of an operator, in one of `WAYS`."""
-    operator, _, way = name.partition(BY_AUTOGRAD)
-    if operator not in OPERATORS or way not in WAYS:
+    """The formula that the ledger calls by ``name``: that of an operator, in one of `MODES`."""
+    operator, _, mode = name.partition(BY_AUTOGRAD)
+    if operator not in OPERATORS or mode not in MODES:
         raise AttributeError(f"module {__name__!r} has no formula {name!r}")
-    return partial(WAYS[way], operator)
+    return partial(MODES[mode], operator)
