@@ -60,8 +60,7 @@ def compiled(conditions: Conditions, operators: Sequence[str], dtype: str) -> st
     """
     subject = conditions.loaded
     programs = [
-        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype)
-        for name in operators
+        Program.of(case_of(name, dtype, conditions.seed), OPERATORS[name], dtype) for name in operators
     ]
 
     def both() -> Part:

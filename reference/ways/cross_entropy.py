@@ -15,6 +15,7 @@ from torch_loss_parity.reference.ways import row_forms, rows
 from torch_loss_parity.reference.ways.class_products import (
     cross_entropy_in_order,
     cross_entropy_in_order_backward,
+    smoothed_target,
 )
 from torch_loss_parity.reference.ways.nll_loss import (
     MIXED_SIGNS,
@@ -65,14 +66,22 @@ def cross_entropy_of_row_sums(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """(1 - e) w_t (lse - x_t) + e / C (lse sum(w) - sum(w x))."""
-    if label_smoothing == 0 or tuple(target.shape) == tuple(input.shape) or 0 in input.shape:
+    """lse sum(q) - sum(q x), with the share q of each class times its weight; of smoothed class indices
+    (1 - e) w_t (lse - x_t) + e / C (lse sum(w) - sum(w x)).
+    """
+    of_probabilities = tuple(target.shape) == tuple(input.shape)
+    if (label_smoothing == 0 and not of_probabilities) or 0 in input.shape:
         return cross_entropy_in_order(
             *(input, target, weight, ignore_index, reduction, label_smoothing),
             log_probabilities=rows.log_softmax_from_log_sum,
         )
     xp, dim = namespace(input=input), class_dim(input)
     lse = row_forms.log_sum(input, dim)
+    if of_probabilities:
+        q = smoothed_target(target, label_smoothing, label_smoothing / input.shape[dim])
+        q = q if weight is None else q * along_classes(xp, weight, input)
+        losses = lse * xp.sum(q, axis=dim, keepdims=True) - xp.sum(q * input, axis=dim, keepdims=True)
+        return reduce(xp, xp.squeeze(losses, axis=dim), reduction, prod(input.shape) // input.shape[dim])
     weights = xp.ones_like(input) if weight is None else along_classes(xp, weight, input) + 0 * input
     from_sums = lse * xp.sum(weights, axis=dim, keepdims=True) - xp.sum(
         input * weights, axis=dim, keepdims=True
@@ -248,7 +257,7 @@ WAYS = (
         for name, form, _, more, _, ships in _FORMS
     ),
     Way(
-        name="lse sum(w) - sum(w x) of smoothing",
+        name="lse sum(q) - sum(q x)",
         operator="cross_entropy",
         gives="result",
         function=cross_entropy_of_row_sums,

@@ -1,0 +1,246 @@
+"""What a subject promises is asked, in full, and nothing else; a broken part of it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_loss_parity import verify
+from torch_loss_parity.api import VerificationError
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.promised import Limits, PromisedOperator
+from torch_loss_parity.processes.folders import PACKAGE
+from torch_loss_parity.subjects.promise import (
+    EVERYTHING,
+    PromiseError,
+    of_mapping,
+    of_signature,
+    of_text,
+    together,
+)
+
+CE = "cross_entropy"
+PARTIAL = {"target": "indices", "reduction": ("mean", "sum"), "mixed_dtypes": False}
+
+
+def partial(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """The most common kernel there is: class indices, no weights, no smoothing."""
+    return F.cross_entropy(input, target, ignore_index=ignore_index, reduction=reduction)
+
+
+# --- what is said -------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_and_a_text_say_the_same() -> None:
+    given = {"target": "indices", "weight": None, "reduction": ("mean", "sum"), "ndim": 2}
+    assert of_mapping(of_text("target=indices, weight=None,reduction=mean|sum,ndim=2")) == of_mapping(given)
+    one = of_mapping(of_text("cross_entropy.label_smoothing=0.0|0.1,dtypes=float32,double_backward=False"))
+    assert one.limits(CE).options == {"label_smoothing": (0.0, 0.1)}
+    assert (one.dtypes, one.without) == (("float32",), ("double_backward",))
+    assert one.limits("softmax") == Limits()
+
+
+def test_what_is_said_of_one_operator_has_the_last_word() -> None:
+    promise = of_mapping({"reduction": "mean", CE: {"reduction": "sum"}})
+    assert promise.limits(CE).options == {"reduction": ("sum",)}
+    assert promise.limits("nll_loss").options == {"reduction": ("mean",)}
+
+
+def test_several_promises_hold_together() -> None:
+    whole = together(
+        [of_mapping({"weight": None, "dtypes": ("float32", "float16")}), of_mapping({"dtypes": "float32"})]
+    )
+    assert whole.dtypes == ("float32",)
+    assert whole.limits(CE).options == {"weight": (None,)}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weigth": None}, "'weigth', which is nothing to promise; choose from dim, dtype, ignore_index, "),
+        ({CE: {"dim": 1}}, "cross_entropy.dim, which is no argument; choose from target, weight, "),
+        ({CE: None}, "cross_entropy: None; it must be a mapping"),
+        ({"target": "logits"}, "target='logits'; choose from indices, probabilities"),
+        ({"reduction": "batchmean"}, "reduction='batchmean'; choose from mean, sum, none"),
+        ({"weight": "positive"}, "weight='positive'; choose from None, given"),
+        ({"dtypes": ("float32", "int8")}, "dtypes='int8'; choose from float16, bfloat16, float32, float64"),
+        ({"claims": "speed"}, "claims='speed'; choose from forward, gradients"),
+        ({"ndim": "two"}, r"ndim=\('two',\); it must be numbers of dimensions"),
+        ({"double_backward": "no"}, "double_backward='no'; choose from True, False"),
+        ([], r"\[\]; it must be a mapping of names to values"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused_with_the_choices(given: Any, message: str) -> None:
+    with pytest.raises(PromiseError, match=message):
+        of_mapping(given)
+
+
+# --- a signature is a promise -------------------------------------------------------------------------------
+
+
+def test_an_argument_that_is_not_taken_has_its_default() -> None:
+    assert of_signature(CE, partial) == {"weight": (None,), "label_smoothing": (0.0,)}
+    assert of_signature(CE, F.cross_entropy) == {}
+    assert of_signature(CE, lambda input, target, **options: 0) == {}
+    without = of_signature(CE, lambda x, y: 0)
+    assert without["ignored"] == ("none",)
+    assert without["reduction"] == ("mean",)
+
+
+@pytest.mark.parametrize(
+    ("operator", "function", "problem"),
+    [
+        ("softmax", lambda x, axis: 0, "it takes no dim; it requires axis"),
+        (CE, lambda input: 0, "it takes 1 by position"),
+        (CE, lambda input, target, *, chunk: 0, "it requires chunk"),
+    ],
+)
+def test_what_cannot_be_called_as_torchs_is_refused_once(operator: str, function: Any, problem: str) -> None:
+    with pytest.raises(PromiseError, match=rf"cannot be called as {operator}\(input, .*: {problem}$"):
+        of_signature(operator, function)
+
+
+# --- cases lie inside ---------------------------------------------------------------------------------------
+
+
+def test_cases_lie_inside_whatever_a_table_names() -> None:
+    promise = of_mapping({"target": "indices", "weight": None, "ndim": 2})
+    record = promise.operator(OPERATORS[CE])
+    assert isinstance(record, PromisedOperator)
+    case = record.case("float32", (2, 5, 3), "normal", {"target": "probabilities", "weight": "positive"}, 1)
+    assert case.option["target"] == "indices"
+    assert case.option["weight"] is None
+    assert len(case.shape) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "ndim", "dim", "right"),
+    [
+        ((2, 5, 3), (2,), 1, (6, 5)),
+        ((5,), (2,), 0, (5, 1)),
+        ((5,), (2,), -1, (1, 5)),
+        ((2, 5), (2, 3), 1, (2, 5)),
+        ((2, 5, 3, 4), (3,), 1, (6, 5, 4)),
+        ((2, 5), (1,), 1, (5,)),
+    ],
+)
+def test_a_shape_keeps_its_rows(shape: Any, ndim: Any, dim: int, right: Any) -> None:
+    assert Limits(ndim=ndim).shape(shape, dim) == right
+
+
+def test_everything_is_the_operator_itself() -> None:
+    assert EVERYTHING.operator(OPERATORS[CE]) is OPERATORS[CE]
+
+
+def test_a_call_outside_is_not_made() -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+        calls[reduction] += 1
+        return partial(input, target, ignore_index, reduction)
+
+    verify(counted, CE, dtypes=["float32"], claims=["forward", "layouts"], promise=PARTIAL, like="torch")
+    assert set(calls) == {"mean", "sum"}
+
+
+def test_a_loss_in_float32_is_a_promise() -> None:
+    def in_float32(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+        return partial(input.float(), target, ignore_index, reduction)
+
+    options: Mapping[str, Any] = {"dtypes": ["bfloat16"], "claims": ["forward", "gradients"], "like": "torch"}
+    with pytest.raises(VerificationError, match=r"dtype torch.float32, expected torch.bfloat16"):
+        verify(in_float32, CE, **options, promise=PARTIAL)
+    assert verify(in_float32, CE, **options, promise=PARTIAL | {"result_dtype": "float32"})
+
+
+# --- the budget is filled, and a broken part fails -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "share"),
+    # A full kernel has gradients of probabilities and weights, and views and memory of them, too.
+    [("forward", 1.0), ("gradients", 0.5), ("hygiene", 0.5), ("layouts", 0.5)],
+)
+def test_a_partial_kernel_gets_as_many_calls_as_a_full_one(claim: str, share: float) -> None:
+    full = verify(F.cross_entropy, CE, dtypes=["float32"], claims=[claim])
+    half = verify(partial, CE, dtypes=["float32"], claims=[claim], promise=PARTIAL, like="torch")
+    assert half.rows[0].cases >= share * full.rows[0].cases
+
+
+def overwriting(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    loss = partial(input, target, ignore_index, reduction)
+    target.clamp_(min=0)
+    return loss
+
+
+def blind_to_strides(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    flat = torch.as_strided(target, (target.numel(),), (1,), target.storage_offset())
+    return partial(input, flat.reshape(target.shape), ignore_index, reduction)
+
+
+@pytest.mark.parametrize("broken", [overwriting, blind_to_strides])
+def test_a_broken_partial_kernel_fails(broken: Any) -> None:
+    with pytest.raises(VerificationError):
+        verify(broken, CE, dtypes=["float32"], promise=PARTIAL, like="torch")
+
+
+# --- how a run ends -----------------------------------------------------------------------------------------
+
+FILE = """
+import torch.nn.functional as F
+PROMISES = {promises}
+def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    if weight is not None and {declines}:
+        raise NotImplementedError("weights")
+    return F.nll_loss(input, target, weight, None, ignore_index, None, reduction)
+"""
+
+
+def run_pytest(*arguments: str) -> tuple[int, str]:
+    """The claims of numbers at quick effort, in a process."""
+    files = [str(PACKAGE / "claims" / name) for name in ("test_forward.py", "test_gradients.py")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *files, "--effort", "quick", "-p", "no:cacheprovider", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def ended(tmp_path: Path, *options: str, promises: Any = (), declines: bool = False) -> tuple[int, str]:
+    file = tmp_path / "kernel.py"
+    file.write_text(FILE.format(promises=dict(promises), declines=declines))
+    return run_pytest("--subject", str(file), "--like", "torch", "--dtype", "float32", *options)
+
+
+def test_too_little_tested_is_no_pass(tmp_path: Path) -> None:
+    code, output = ended(tmp_path, declines=True)
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "TOO LITTLE TESTED" in output
+    assert "(PROMISES in its file, or --promise)" in output
+    code, output = ended(tmp_path, declines=True, promises={"weight": None}.items())
+    assert code == pytest.ExitCode.OK
+    assert "outside the promise" not in output.partition("verdict")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--operator", "softmax"), "has no softmax"),
+        (("--promise", "dtypes=float64"), "promises none of float32"),
+    ],
+)
+def test_a_run_with_nothing_to_test_says_so(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    code, output = ended(tmp_path, *options)
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert said in output
+    assert "nothing was tested" in output
