@@ -80,7 +80,7 @@ def test_what_a_wrong_result_looks_like_is_said() -> None:
     """The loss of a small probability is lost where it is subtracted from 1."""
     p = torch.tensor([3e-5, 1e-4, 0.25])
     zeros = torch.zeros(3)
-    given = {"input": p, "target": zeros, "reduction": "none"}
+    given: dict[str, Any] = {"input": p, "target": zeros, "reduction": "none"}
     assert_close_to_truth(-torch.log1p(-p), "binary_cross_entropy", **given)
     with pytest.raises(AssertionError, match=r"resembles log\(1 - x\) for log1p\(-x\): "):
         assert_close_to_truth(-(1 - p).log(), "binary_cross_entropy", **given)
@@ -103,7 +103,7 @@ def test_arrays_views_and_other_ways_to_call_are_taken() -> None:
     leaf = x.clone().requires_grad_()
     loss = F.cross_entropy(leaf, torch.arange(6), label_smoothing=0.1)
     loss.backward()
-    given = {"input": leaf, "target": torch.arange(6), "label_smoothing": 0.1}
+    given: dict[str, Any] = {"input": leaf, "target": torch.arange(6), "label_smoothing": 0.1}
     for one in (1.0, 1, torch.ones(()), np.ones(())):
         grads = {"input": leaf.grad}
         assert_close_to_truth(loss, "cross_entropy", **given, grads=grads, grad_output=one)
