@@ -16,7 +16,7 @@ from torch_loss_parity.expectation.lower_bounds import Low, stored
 from torch_loss_parity.expectation.quantity import format_of
 from torch_loss_parity.expectation.second_order import gradient_of
 from torch_loss_parity.judging import assertion, by_rows
-from torch_loss_parity.meta.test_assertion import CALLS, computed, off
+from torch_loss_parity.meta.planted_tensors import CALLS, computed, off
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 
