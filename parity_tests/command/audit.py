@@ -1,14 +1,13 @@
-"""``torch-loss-parity audit`` and ``compare``: by how much do the numbers differ, and since when?"""
+"""``torch-loss-parity audit``: by how much do the numbers differ, and who is nearer the truth?"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from torch_loss_parity.command import options
-from torch_loss_parity.command.base import FAILED, PASSED, WRONG_CALL, OfPytest, options_of_pytest, run_pytest
+from torch_loss_parity.command.base import OfPytest, options_of_pytest, run_pytest
 
 NAMED = {"output": "--audit", "compare": "--audit-compare", "fail": "--audit-compare-fail"}
 
@@ -44,38 +43,3 @@ def audit(subject: str, **given: Any) -> int:
     from torch_loss_parity.processes.folders import PACKAGE
 
     return run_pytest([f"--subject={subject}", *options_of_pytest(given, NAMED)], PACKAGE / "audit")
-
-
-@click.command(short_help="What changed from one audit to another?")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
-@click.option(
-    "--fail",
-    multiple=True,
-    metavar="EXPR",
-    help="Fail where a figure grew: max_ulp:10%, max_ulp:0.5, differing; may be repeated.",
-)
-@click.option(
-    "--shown",
-    type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="Figures in the table.",
-)
-def compare(old: Path, new: Path, fail: tuple[str, ...], shown: int) -> int:
-    """Show what changed from one audit to another: from OLD to NEW, two files audit.json.
-
-    The exit status is 1 if a figure grew that must not.
-
-    \b
-    Examples:
-      torch-loss-parity compare old/audit.json new/audit.json
-      torch-loss-parity compare old/audit.json new/audit.json --fail max_ulp:10% --fail differing
-    """
-    try:
-        from torch_loss_parity.audit.__main__ import main
-    except SystemExit:  # its libraries are an extra, which it has said
-        return WRONG_CALL
-    status = main(["compare", str(old), str(new), f"--shown={shown}", *(f"--fail={each}" for each in fail)])
-    return PASSED if status == 0 else FAILED if status == 1 else WRONG_CALL

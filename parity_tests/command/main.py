@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from torch_loss_parity.command.audit import audit, compare
+from torch_loss_parity.command.audit import audit
 from torch_loss_parity.command.base import run
 from torch_loss_parity.command.benchmark import benchmark
 from torch_loss_parity.command.bits import bits
 from torch_loss_parity.command.campaign import campaign
+from torch_loss_parity.command.compare import compare
 from torch_loss_parity.command.seeds import seeds
 from torch_loss_parity.command.upstream import upstream
 from torch_loss_parity.command.verify import verify

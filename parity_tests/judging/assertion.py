@@ -15,10 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import output_shape
 from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.judging.by_rows import right_by_rows
 from torch_loss_parity.judging.failure_message import described, numbers, problem_of, under, what
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.given_call import (
@@ -31,6 +33,7 @@ from torch_loss_parity.judging.given_call import (
     wrong_arguments,
 )
 from torch_loss_parity.judging.judge import judge_results
+from torch_loss_parity.operators import DTYPES, Operator
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 
@@ -77,8 +80,10 @@ def assert_close_to_truth(
     """
     __tracebackhide__ = True
     record, subject = operator_named(operator), anyone(profile)
-    observed, stored = _observed(actual, grads)
     given = bound_arguments(record, arguments, options)
+    if _is_right_by_rows(record, given, actual, grads, grad_output, subject.profile):
+        return
+    observed, stored = _observed(actual, grads)
     call = call_of(record, given, stored.get(FORWARD, ""), {k: v for k, v in stored.items() if k != FORWARD})
     upstream = None
     with wrong_arguments():
@@ -91,6 +96,41 @@ def assert_close_to_truth(
     wrong = [finding for finding in findings if not finding.verdict.passes]
     if wrong:
         raise AssertionError("\n\n".join(explain(finding, subject.profile) for finding in wrong))
+
+
+def _is_right_by_rows(
+    operator: Operator,
+    given: Mapping[str, Any],
+    actual: Any,
+    grads: Any,
+    grad_output: Any,
+    profile: Profile,
+) -> bool:
+    """Whether tensors of many rows are shown to be right in the fast way; False says nothing."""
+    if not isinstance(grads, Mapping | None) or not isinstance(given["input"], torch.Tensor):
+        return False
+    tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
+    judged = {FORWARD: actual, **(grads or {})}
+    judged = {name: value for name, value in judged.items() if value is not None}
+    if isinstance(grad_output, int | float):
+        grad_output = torch.tensor(float(grad_output), dtype=torch.float64)
+    of_tensors = all(isinstance(value, torch.Tensor) for value in judged.values())
+    if not of_tensors or not judged or (grads and grad_output is None):
+        return False
+    if not isinstance(grad_output, torch.Tensor | None):
+        return False
+    dtypes = {name: str(value.dtype).removeprefix("torch.") for name, value in judged.items()}
+    if not set(dtypes.values()) <= set(DTYPES):
+        return False
+    empty = {name: value[:0] if name in tensors and value.ndim else value for name, value in given.items()}
+    try:
+        stored = {name: dtype for name, dtype in dtypes.items() if name != FORWARD}
+        call = call_of(operator, empty, dtypes.get(FORWARD, ""), stored)
+        if any(name not in differentiable(call) for name in stored):
+            return False
+        return right_by_rows(call, tensors, judged, grad_output, profile)
+    except (ValueError, TypeError, IndexError, RuntimeError):
+        return False  # a wrong call: who looks at the whole says so
 
 
 def explain(finding: Finding, profile: Profile) -> str:

@@ -10,48 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity import assert_close_to_truth
-from torch_loss_parity.faults.right.definition import RIGHT
-from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.reference.arithmetic.formats import FORMATS
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES
-
-X = torch.linspace(-3, 3, 60, dtype=torch.float64).reshape(6, 10).sin() * 3
-INDICES = torch.tensor([0, 9, 3, -100, 4, 4])
-PROBABILITIES = X.abs().softmax(-1)
-CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "softmax": ({"input": X}, {"dim": -1}),
-    "log_softmax": ({"input": X}, {"dim": 1}),
-    "logsumexp": ({"input": X}, {"dim": 1}),
-    "nll_loss": ({"input": X, "target": INDICES, "weight": X[0].abs() + 1}, {"reduction": "sum"}),
-    "cross_entropy": ({"input": X, "target": PROBABILITIES}, {"label_smoothing": 0.25}),
-    "binary_cross_entropy": ({"input": X.sigmoid(), "target": X.sin().abs()}, {}),
-    "binary_cross_entropy_with_logits": ({"input": X, "target": X.sin().abs()}, {"reduction": "none"}),
-}
-
-
-def computed(operator: str, dtype: str) -> tuple[dict[str, Any], Any, dict[str, Any], Any]:
-    """The arguments in a dtype, and a right result, gradients and the upstream gradient."""
-    assert set(CALLS) == set(OPERATORS)
-    arrays, options = CALLS[operator]
-    real = {k: v.to(TORCH_DTYPES[dtype]) if v.is_floating_point() else v for k, v in arrays.items()}
-    wanted = [name for name in ("input", "target") if real.get(name, INDICES).is_floating_point()]
-    if operator.startswith("nll"):
-        wanted = ["input"]
-    given = {k: v.clone().requires_grad_(k in wanted) for k, v in real.items()} | options
-    output = RIGHT[operator](**given)
-    upstream = torch.linspace(0.5, 1.5, output.numel()).reshape(output.shape).to(output.dtype)
-    gradients = torch.autograd.grad(output, [given[name] for name in wanted], upstream)
-    return given, output, dict(zip(wanted, gradients, strict=True)), upstream
-
-
-def off(tensor: Any, dtype: str, index: int = 7) -> Any:
-    """One element moved by many units of roundoff of the largest one."""
-    moved = tensor.detach().clone()
-    flat = moved.view(-1)
-    at = index % len(flat)
-    units = 64 if FORMATS[dtype].precision < 24 else 1024
-    flat[at] += units * FORMATS[dtype].unit_roundoff * float(moved.abs().max())
-    return moved
+from torch_loss_parity.meta.planted_tensors import CALLS, X, computed, off
+from torch_loss_parity.operators import DTYPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -80,7 +40,7 @@ def test_what_a_wrong_result_looks_like_is_said() -> None:
     """The loss of a small probability is lost where it is subtracted from 1."""
     p = torch.tensor([3e-5, 1e-4, 0.25])
     zeros = torch.zeros(3)
-    given = {"input": p, "target": zeros, "reduction": "none"}
+    given: dict[str, Any] = {"input": p, "target": zeros, "reduction": "none"}
     assert_close_to_truth(-torch.log1p(-p), "binary_cross_entropy", **given)
     with pytest.raises(AssertionError, match=r"resembles log\(1 - x\) for log1p\(-x\): "):
         assert_close_to_truth(-(1 - p).log(), "binary_cross_entropy", **given)
@@ -103,7 +63,7 @@ def test_arrays_views_and_other_ways_to_call_are_taken() -> None:
     leaf = x.clone().requires_grad_()
     loss = F.cross_entropy(leaf, torch.arange(6), label_smoothing=0.1)
     loss.backward()
-    given = {"input": leaf, "target": torch.arange(6), "label_smoothing": 0.1}
+    given: dict[str, Any] = {"input": leaf, "target": torch.arange(6), "label_smoothing": 0.1}
     for one in (1.0, 1, torch.ones(()), np.ones(())):
         grads = {"input": leaf.grad}
         assert_close_to_truth(loss, "cross_entropy", **given, grads=grads, grad_output=one)

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import torch
 
 import torch_loss_parity
 from torch_loss_parity.command import options
@@ -106,6 +108,14 @@ def test_options_of_pytest_and_those_of_the_command_are_the_same() -> None:
         (["verify", "--effrt", "quick"], "No such option"),
         (["verify", "--seed", "one"], "'one' is not a valid integer"),
         (["compare", "one.json"], "Missing argument 'NEW'"),
+        (
+            ["compare", "a.pt", "b.pt", "--argument", "dim=1"],
+            "--argument is of results; they need --operator",
+        ),
+        (["compare", "a.pt", "b.pt", "--operator", "softmax"], "a.pt cannot be read: "),
+        (["compare", "a.pt", "b.pt", "--operator", "softmax", "--argument", "dim"], "it must be NAME=VALUE"),
+        (["compare", "a.pt", "b.pt", "--operator", "softmax", "--clip", "low"], "--clip is 'low'"),
+        (["compare", "a.json", "b.pt", "--operator", "softmax"], "a.json must be a tensor saved as .pt"),
         (["upstream", "nothing"], "there is no entry 'nothing'; choose from"),
         (["campaign", "--faults", "nothing"], "--faults has nothing; choose from"),
         (["campaign", "--check", "--write"], "--check and --write do not go together"),
@@ -127,6 +137,26 @@ def test_a_wrong_call_is_told_in_one_line(
 def test_two_audits_that_are_not_there_are_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "none.json", "other.json"]) == 4
     assert "none.json: there is no such file" in capsys.readouterr().err
+
+
+def test_two_results_are_compared_from_their_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = torch.linspace(-3, 3, 60).reshape(6, 10).sin()
+    for name, tensor in {"x": x, "mine": x.log_softmax(-1), "off": x.log_softmax(-1) * 1.5}.items():
+        torch.save(tensor, f"{name}.pt")
+    np.save("theirs.npy", x.double().log_softmax(-1).float().numpy())
+    call = ["--operator", "log_softmax", "--argument", "input=x.pt", "--argument", "dim=-1"]
+    assert main(["compare", "mine.pt", "theirs.npy", *call]) == 0
+    assert "exp(a - b) lies between 0.8 and 1.2 in 100.0000% of them" in capsys.readouterr().out
+    assert main(["compare", "mine.pt", "off.pt", *call, "--clip", "0.5,2"]) == 1
+    printed = capsys.readouterr().out
+    assert "WRONG" in printed
+    assert "KL divergence of b from a, expected under a" in printed
+    assert "between 0.5 and 2" in printed
+    assert main(["compare", "mine.pt", "off.pt", "--operator", "relu", *call[2:]]) == 4
+    assert "operator is 'relu'; choose from softmax" in capsys.readouterr().err
 
 
 def test_the_version_stands_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:

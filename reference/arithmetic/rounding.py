@@ -233,6 +233,12 @@ class Rounded:
     def __bool__(self) -> bool:
         return bool(self.value)
 
+    def __int__(self) -> int:
+        return int(self.nearest)
+
+    def __float__(self) -> float:
+        return float(self.nearest)
+
     def _compare(self, ufunc: Any, other: Any) -> Rounded:
         with np.errstate(invalid="ignore"):
             return Rounded(ufunc(self.value, coerce(other, self.arithmetic).value), self.arithmetic)

@@ -1,0 +1,364 @@
+"""A fast arithmetic: values in float64, and at least how much of an error rounding allows to each element.
+
+The definitions run on its arrays unchanged, as on those of the rounding arithmetic, whose bound it stays
+below.
+
+Note [Below the bound]
+    What an element may be off by itself, in the rounding arithmetic, is at least what is charged here: of
+    each operation the first-order term. A charge that the rounding arithmetic may not make, since a result
+    fits the format or an operand is a power of two, is not made here either. Of what a row shares, one
+    unknown is carried, for all sums of the row together, at most as large as theirs: where one number within
+    its bound explains a row, so do as many numbers as the rounding arithmetic has unknowns. Where that folds
+    a shared error into own ones, it may be folded here, and nowhere else.
+
+    So a result whose every element is within these errors is within the bound. One that is not is judged by
+    the rounding arithmetic: nothing is decided here but that something is right.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
+
+Own = Any  # the error of each element, an array that broadcasts against the values; None where there is none
+inf, nan, int64 = np.inf, np.nan, np.dtype(np.int64)
+NEXT_TO = 2.0**-15  # units of roundoff: nearer to a number of the format, a result counts as one
+
+
+def _kept(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation whose result is kept beside its first operand: a derivative begins with its definition."""
+
+    @wraps(operation)
+    def look_up(x: Any, *others: Any, **options: Any) -> Any:
+        if not isinstance(x, Low) or builtins.any(isinstance(other, np.ndarray) for other in others):
+            return operation(x, *others, **options)
+        ids = (id(other) if isinstance(other, Low) else other for other in others)
+        key = (operation, *ids, *options.items())
+        found = x.results.get(key)
+        if found is None:
+            found = x.results[key] = (operation(x, *others, **options), others)  # which keep their ids
+        return found[0]
+
+    return look_up
+
+
+class Low:
+    """Values, and at least how far each may be off."""
+
+    __array_priority__ = 1000.0
+    __array_ufunc__ = None
+    device = "cpu"
+
+    def __init__(self, value: Any, arithmetic: Arithmetic, own: Own = None, shared: Own = None) -> None:
+        self.value, self.arithmetic, self.own, self.shared = np.asarray(value), arithmetic, own, shared
+        self.results: dict[Any, Any] = {}
+
+    def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
+        return sys.modules[__name__]
+
+    dtype = property(lambda self: self.value.dtype)
+    shape = property(lambda self: self.value.shape)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+
+    def like(self, value: Any, own: Own = None, shared: Own = None) -> Low:
+        return Low(value, self.arithmetic, own, shared)
+
+    @property
+    def total(self) -> Own:
+        """The own error with the shared one folded in."""
+        return self.own if self.shared is None else _plus(self.own, np.abs(self.shared))
+
+    @_kept
+    def __add__(self, other: Any) -> Low:
+        y = _low(other, self)
+        own, shared = _plus(self.own, y.own), _plus(self.shared, y.shared)
+        return _charged_if_it_does_not_fit(self, self.value + y.value, own, shared)
+
+    @_kept
+    def __sub__(self, other: Any) -> Low:
+        y = _low(other, self)
+        own, shared = _plus(self.own, y.own), _plus(self.shared, _negative(y.shared))
+        return _charged_if_it_does_not_fit(self, self.value - y.value, own, shared)
+
+    def __rsub__(self, other: Any) -> Low:
+        return _low(other, self) - self
+
+    @_kept
+    def __neg__(self) -> Low:
+        return self.like(-self.value, self.own, _negative(self.shared))
+
+    @_kept
+    def __abs__(self) -> Low:
+        shared = None if self.shared is None else self.shared * np.where(np.signbit(self.value), -1.0, 1.0)
+        return self.like(np.abs(self.value), self.own, shared)
+
+    @_kept
+    def __mul__(self, other: Any) -> Low:
+        y = _low(other, self)
+        own = _plus(_times(self.own, np.abs(y.value)), _times(y.own, np.abs(self.value)))
+        shared = _plus(_times(self.shared, y.value), _times(y.shared, self.value))
+        return _charged_unless_a_power(self, self.value * y.value, own, shared, 1.0, self.value, y.value)
+
+    @_kept
+    def __truediv__(self, other: Any) -> Low:
+        y = _low(other, self)
+        value, size = self.value / y.value, np.abs(y.value)
+        own = None if self.own is None else self.own / size
+        if y.own is not None:
+            own = _plus(own, np.abs(value) * (y.own / size))
+        shared = None if self.shared is None else self.shared / y.value
+        if y.shared is not None:
+            shared = _plus(shared, -value * (y.shared / y.value))
+        # It may be a reciprocal and a product, and so round twice.
+        units = 2 * self.arithmetic.division_ulps + 1
+        return _charged_unless_a_power(self, value, own, shared, units, y.value)
+
+    def __rtruediv__(self, other: Any) -> Low:
+        return _low(other, self) / self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __getitem__(self, key: Any) -> Low:
+        return _moved(self, lambda array: array[key])
+
+    def __lt__(self, other: Any) -> Low:
+        return self.like(self.value < _low(other, self).value)
+
+    def __le__(self, other: Any) -> Low:
+        return self.like(self.value <= _low(other, self).value)
+
+    def __gt__(self, other: Any) -> Low:
+        return self.like(self.value > _low(other, self).value)
+
+    def __ge__(self, other: Any) -> Low:
+        return self.like(self.value >= _low(other, self).value)
+
+    @_kept
+    def __eq__(self, other: Any) -> Low:
+        return self.like(self.value == _low(other, self).value)
+
+    def __ne__(self, other: Any) -> Low:  # type: ignore[override]
+        return self.like(self.value != _low(other, self).value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __and__(self, other: Any) -> Low:
+        return self.like(np.logical_and(self.value, _low(other, self).value))
+
+    def __or__(self, other: Any) -> Low:
+        return self.like(np.logical_or(self.value, _low(other, self).value))
+
+    def __invert__(self) -> Low:
+        return self.like(~self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+
+def _low(x: Any, like: Low) -> Low:
+    return x if isinstance(x, Low) else like.like(x)
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+
+def _plus(a: Own, b: Own) -> Own:
+    return b if a is None else a if b is None else a + b
+
+
+def _times(error: Own, factor: Any) -> Own:
+    return None if error is None else error * factor
+
+
+def _negative(error: Own) -> Own:
+    return None if error is None else -error
+
+
+def _charged(x: Low, value: Any, own: Own, units: float, shared: Own = None) -> Low:
+    """A result that is off by so many units of roundoff, wherever it is."""
+    charge = np.asarray(np.abs(value))
+    charge *= units * x.arithmetic.compute.unit_roundoff
+    return x.like(value, charge if own is None else charge + own, shared)
+
+
+def _charged_if_it_does_not_fit(x: Low, value: Any, own: Own, shared: Own) -> Low:
+    """A sum, which is exact where the format holds it."""
+    if value.dtype.kind != "f":
+        return x.like(value)
+    charge = np.asarray(np.abs(value))
+    charge *= x.arithmetic.compute.unit_roundoff
+    away = np.asarray(value.astype(np.float32) - value)
+    np.abs(away, out=away)
+    charge *= away > NEXT_TO * charge
+    return x.like(value, charge if own is None else charge + own, shared)
+
+
+def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: float, *factors: Any) -> Low:
+    """A product or a quotient, which is exact where a factor is a power of two and it fits."""
+    if value.dtype.kind != "f":
+        return x.like(value)
+    charge = np.asarray(np.abs(value))
+    charge *= units * x.arithmetic.compute.unit_roundoff
+    for factor in factors:
+        if factor.dtype.kind != "f":
+            charge *= 0  # a number of elements, or such
+        else:
+            charge *= _is_no_power(factor)
+    return x.like(value, charge if own is None else charge + own, shared)
+
+
+def _is_no_power(factor: np.ndarray) -> Any:
+    """Where a factor is no power of two, nor next to one."""
+    return (np.asarray(factor, dtype=np.float32, order="C").view(np.int32) & 0x007F_FFFF) != 0
+
+
+def stored(x: Low, format: Format) -> Low:
+    """As it is written to memory in a format: rounded once, unless it fits."""
+    if format.precision >= x.arithmetic.compute.precision:
+        return x
+    spacing = format.spacing(x.value)
+    away = np.abs(format.round(x.value) - x.value)
+    charge = np.where(away > 2.0**-15 * spacing, spacing / 2, 0.0)
+    return x.like(x.value, _plus(x.own, charge), x.shared)
+
+
+# --- the functions that definitions use ---------------------------------------------------------------------
+
+
+def _moved(x: Low, move: Callable[[Any], Any], *, keep_shared: bool = False) -> Low:
+    """Elements in other places; the shared error is folded in unless they stay in their rows."""
+    own, shared = (x.own, x.shared) if keep_shared else (x.total, None)
+    of_both = (None if e is None else move(np.broadcast_to(e, x.shape)) for e in (own, shared))
+    return x.like(move(x.value), *of_both)
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    return bool(np.isdtype(np.dtype(dtype), kind))
+
+
+def astype(x: Low, dtype: Any) -> Low:
+    return x if np.dtype(dtype) == x.dtype else x.like(x.value.astype(dtype))
+
+
+def arange(n: int, *, dtype: Any = None, device: Any = None) -> np.ndarray:
+    return np.arange(n, dtype=dtype)
+
+
+def zeros_like(x: Low) -> Low:
+    return x.like(np.zeros_like(x.value))
+
+
+def ones_like(x: Low) -> Low:
+    return x.like(np.ones_like(x.value))
+
+
+def reshape(x: Low, shape: Any) -> Low:
+    return _moved(x, lambda array: np.reshape(array, shape))
+
+
+def expand_dims(x: Low, *, axis: int = 0) -> Low:
+    return _moved(x, lambda array: np.expand_dims(array, axis))
+
+
+def squeeze(x: Low, axis: int) -> Low:
+    return _moved(x, lambda array: np.squeeze(array, axis))
+
+
+def broadcast_to(x: Low, shape: Any) -> Low:
+    return _moved(x, lambda array: np.broadcast_to(array, shape), keep_shared=len(shape) == x.ndim)
+
+
+def take(x: Low, indices: Any, *, axis: int = 0) -> Low:
+    at = _low(indices, x).value
+    return _moved(x, lambda array: np.take(array, at, axis=axis))
+
+
+def take_along_axis(x: Low, indices: Any, *, axis: int = -1) -> Low:
+    at = _low(indices, x).value
+    return _moved(x, lambda array: np.take_along_axis(array, at, axis=axis), keep_shared=True)
+
+
+def where(condition: Any, x: Any, y: Any) -> Low:
+    like = next(each for each in (x, y, condition) if isinstance(each, Low))
+    chosen, x, y = _low(condition, like).value, _low(x, like), _low(y, like)
+    value = np.where(chosen, x.value, y.value)
+    return like.like(value, _chosen(chosen, x.own, y.own), _chosen(chosen, x.shared, y.shared))
+
+
+def _chosen(chosen: Any, x: Own, y: Own) -> Own:
+    if x is None and y is None:
+        return None
+    return np.where(chosen, 0.0 if x is None else x, 0.0 if y is None else y)
+
+
+def all(x: Low) -> Low:
+    return x.like(np.all(x.value))
+
+
+def any(x: Low) -> Low:
+    return x.like(np.any(x.value))
+
+
+def maximum(x: Any, y: Any) -> Low:
+    like = x if isinstance(x, Low) else y
+    x, y = _low(x, like), _low(y, like)
+    own = None if x.own is None or y.own is None else np.minimum(x.own, y.own)
+    return like.like(np.maximum(x.value, y.value), own)
+
+
+@_kept
+def max(x: Low, *, axis: int, keepdims: bool = False) -> Low:
+    return x.like(np.max(x.value, axis=axis, keepdims=keepdims))
+
+
+@_kept
+def exp(x: Low) -> Low:
+    value = np.exp(x.value)
+    charge = np.asarray(value * (2 * x.arithmetic.exp_ulps * x.arithmetic.compute.unit_roundoff))
+    charge *= value != 1.0  # exp(0)
+    return x.like(value, charge if x.own is None else charge + value * x.own, _times(x.shared, value))
+
+
+@_kept
+def log(x: Low) -> Low:
+    near = x.arithmetic.log_error_near_one
+    own = None if x.own is None else x.own / np.abs(x.value)
+    shared = None if x.shared is None else x.shared / x.value
+    return _charged(x, np.log(x.value), own, 0.0 if near else 2 * x.arithmetic.log_ulps, shared)
+
+
+@_kept
+def log1p(x: Low) -> Low:
+    own = None if x.total is None else x.total / (1 + x.value)
+    return _charged(x, np.log1p(x.value), own, 2 * x.arithmetic.log1p_ulps)
+
+
+@_kept
+def sum(x: Low, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Low:
+    """The error of a sum over one axis that keeps its place is the row's."""
+    value = np.sum(x.value, axis=axis, keepdims=keepdims)
+
+    def added(error: Own) -> Own:
+        if error is None:
+            return None
+        return np.sum(np.broadcast_to(error, x.shape), axis=axis, keepdims=keepdims)
+
+    if keepdims and (isinstance(axis, int) or (axis is not None and len(axis) == 1)):
+        return x.like(value, None, added(x.own) if x.shared is None else added(x.shared))
+    return x.like(value, added(x.total))

@@ -1,0 +1,146 @@
+"""What the fast arithmetic allows is below the bound, and what is shown to be right row by row is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torch_loss_parity import assert_close_to_truth
+from torch_loss_parity.cases.case import Call
+from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of, expected, upstream_gradient
+from torch_loss_parity.expectation.lower_bounds import Low, stored
+from torch_loss_parity.expectation.quantity import format_of
+from torch_loss_parity.expectation.second_order import gradient_of
+from torch_loss_parity.judging import assertion, by_rows
+from torch_loss_parity.meta.planted_tensors import CALLS, computed, off
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.sampling import EFFORTS, grid
+
+NARROW = tuple(dtype for dtype in DTYPES if dtype != "float64")
+CLOSE = 1 + 2.0**-9  # what the first-order terms leave out
+
+
+def low_of(call: Call, names: tuple[str, ...], upstream: np.ndarray | None) -> dict[str, Low]:
+    arithmetic, operator = arithmetic_of(call, FORWARD), OPERATORS[call.operator]
+    given = {
+        name: Low(value, arithmetic) if isinstance(value, np.ndarray) else value
+        for name, value in call.arguments.items()
+        if name != "dtype"
+    }
+    with np.errstate(all="ignore"):
+        if names == (FORWARD,):
+            found = {FORWARD: operator.forward(**given)}
+        else:
+            gradients = operator.backward(Low(upstream, arithmetic), **given)
+            found = {name: gradient_of(gradients, name) for name in names}
+        return {name: stored(low, format_of(call, name)) for name, low in found.items()}
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("operator", list(OPERATORS))
+def test_the_fast_arithmetic_stays_below_the_bound(operator: str, dtype: str) -> None:
+    """Over all options: the same values, and no more of an error, its own and with the shared one."""
+    compared = 0
+    for case in grid(OPERATORS[operator], dtype, EFFORTS["quick"], 0):
+        call = OPERATORS[operator].call(case)
+        if call.dtypes or call.arguments.get("dtype") or call.arguments.get("reduction", "none") != "none":
+            continue
+        upstream = upstream_gradient(call, case)
+        for names in ((FORWARD,), call.differentiable):
+            given = None if names == (FORWARD,) else upstream
+            bounds, lows = expected(call, names, given), low_of(call, names, given)
+            for name in names:
+                bound, low = bounds[name], lows[name]
+                value = np.asarray(bound.nearest)
+                with np.errstate(all="ignore"):
+                    error = bound.error
+                    own = np.expm1(error.relative) * np.abs(value) + error.absolute
+                    total = np.asarray(bound.total_error())
+                    mine = np.broadcast_to(0.0 if low.own is None else low.own, value.shape)
+                    away = np.abs(low.value - value) - 2.0**-15 * format_of(call, name).spacing(value)
+                    both = np.broadcast_to(0.0 if low.total is None else low.total, value.shape)
+                # A bound may also be around the number of the format that a result is next to.
+                finite = np.isfinite(value) & np.isfinite(total) & np.isfinite(mine) & np.isfinite(both)
+                assert np.all(away[finite] <= 2.0**-30 * (np.abs(value) + total)[finite]), (case, name)
+                assert np.all((mine <= own * CLOSE)[finite]), (case, name)
+                assert np.all((both <= total * CLOSE)[finite]), (case, name)
+                compared += int(finite.sum())
+    assert compared > 40
+
+
+@pytest.fixture
+def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Small calls are looked at in blocks too; what was shown of each."""
+    shown: list[bool] = []
+    real = by_rows.right_by_rows
+
+    def look(*arguments: Any) -> bool:
+        shown.append(real(*arguments))
+        return shown[-1]
+
+    monkeypatch.setattr(by_rows, "LARGE", 1)
+    monkeypatch.setattr(by_rows, "BLOCK", 25)
+    monkeypatch.setattr(assertion, "right_by_rows", look)
+    return shown
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("operator", list(CALLS))
+def test_what_is_right_is_shown_and_a_planted_tensor_is_not(
+    operator: str, dtype: str, row_by_row: list[bool]
+) -> None:
+    given, output, grads, upstream = computed(operator, dtype)
+    assert_close_to_truth(output, operator, **given, grads=grads, grad_output=upstream)
+    assert row_by_row == [True]
+    for index in (7, 31, 59):
+        with pytest.raises(AssertionError, match="the result is wrong"):
+            assert_close_to_truth(off(output, dtype, index), operator, **given)
+        for name in grads:
+            wrong = {**grads, name: off(grads[name], dtype, index)}
+            with pytest.raises(AssertionError, match=f"the gradient with respect to {name} is wrong"):
+                assert_close_to_truth(output, operator, **given, grads=wrong, grad_output=upstream)
+    assert not any(row_by_row[1:])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("operator", ["nll_loss", "cross_entropy", "binary_cross_entropy_with_logits"])
+def test_a_reduced_loss_is_shared_out_over_its_rows(
+    operator: str, weighted: bool, reduction: str, row_by_row: list[bool]
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(9, 7).log_softmax(-1).requires_grad_()
+    target = torch.tensor([0, 6, -100, 3, 3, 1, 0, 2, 5])
+    real = operator.startswith("binary")
+    given: dict[str, Any] = {"input": x, "target": target, "reduction": reduction}
+    given |= {"target": torch.rand(9, 7)} if real else {}
+    given |= {"weight": torch.rand(7) + 0.5} if weighted else {}
+    loss = getattr(F, operator)(**given)
+    (gradient,) = torch.autograd.grad(loss, x, torch.tensor(0.7))
+    grads = {"input": gradient}
+    upstream = torch.tensor(0.7)
+    assert_close_to_truth(loss, operator, **given, grads=grads, grad_output=upstream)
+    assert row_by_row == [True]
+    with pytest.raises(AssertionError, match="the gradient with respect to input is wrong"):
+        assert_close_to_truth(loss, operator, **given, grads={"input": gradient * 1.00001}, grad_output=0.7)
+    with pytest.raises(AssertionError, match="the result is wrong"):
+        assert_close_to_truth(loss * 1.0001, operator, **given, grads=grads, grad_output=upstream)
+
+
+def test_what_rows_share_is_not_judged_row_by_row(row_by_row: list[bool]) -> None:
+    x = torch.randn(6, 5)
+    assert_close_to_truth(x.softmax(0), "softmax", x, 0)
+    assert_close_to_truth(x.double().softmax(1), "softmax", x.double(), 1)
+    assert row_by_row == [False, False]
+
+
+def test_a_wrong_call_is_told_as_of_any_size(row_by_row: list[bool]) -> None:
+    x, target = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 5])
+    with pytest.raises(ValueError, match="target holds 5; it must be between 0 and 4"):
+        assert_close_to_truth(torch.ones(()), "cross_entropy", x, target)
+    with pytest.raises(AssertionError, match=r"shape is \(5,\), expected \(6,\)"):
+        assert_close_to_truth(torch.ones(5), "logsumexp", x, 1)
