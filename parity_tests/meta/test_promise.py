@@ -155,13 +155,13 @@ def test_a_loss_in_float32_is_a_promise() -> None:
     def in_float32(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
         return partial(input.float(), target, ignore_index, reduction)
 
-    options: Mapping[str, Any] = {"dtypes": ["bfloat16"], "claims": ["forward", "gradients"], "like": "torch"}
+    options: Mapping[str, Any] = {"dtypes": ["bfloat16"], "claims": ["forward"], "like": "torch"}
     with pytest.raises(VerificationError, match=r"dtype torch.float32, expected torch.bfloat16"):
         verify(in_float32, CE, **options, promise=PARTIAL)
     assert verify(in_float32, CE, **options, promise=PARTIAL | {"result_dtype": "float32"})
 
 
-# --- the budget is filled, and a broken part fails -----------------------------------------------------------
+# --- the budget is filled, and a broken part fails ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_loss_in_float32_is_a_promise() -> None:
     # A full kernel has gradients of probabilities and weights, and views and memory of them, too.
     [("forward", 1.0), ("gradients", 0.5), ("hygiene", 0.5), ("layouts", 0.5)],
 )
-def test_a_partial_kernel_gets_as_many_calls_as_a_full_one(claim: str, share: float) -> None:
+def test_a_partial_kernel_gets_as_many_cases(claim: str, share: float) -> None:
     full = verify(F.cross_entropy, CE, dtypes=["float32"], claims=[claim])
     half = verify(partial, CE, dtypes=["float32"], claims=[claim], promise=PARTIAL, like="torch")
     assert half.rows[0].cases >= share * full.rows[0].cases
