@@ -174,6 +174,7 @@ class Records:
                 "operators": list(settings.operators or OPERATORS),
             },
             "exitstatus": exitstatus,
+            "verdict": summary.screen.as_dict(),
             "counts": tally.by_operator(tally.coverage(tallies), OPERATORS, DTYPES),
             "worst": {
                 row.operator + " " + row.dtype: {"forward": row.forward, "gradient": row.gradient}

@@ -33,6 +33,18 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class PartOfVerdict:
+    """One of numbers, meaning, refusals and conduct: its word, its cases, how many fail, and the worst error /
+    allowed.
+    """
+
+    word: str
+    cases: int
+    failed: int
+    worst: float | None
+
+
+@dataclass(frozen=True)
 class Screen:
     """What the verdict is made of.
 
@@ -66,6 +78,17 @@ class Screen:
             return FAILED
         return TOO_LITTLE if self.shortages or not any(each["cases"] for each in self.tallies) else PASSED
 
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict for a machine: its word, that of each part, what was too little tested, and causes."""
+        keys = ("cases", "part", "operators", "cause", "example")
+        return {
+            "word": self.word,
+            "parts": {area: vars(self.part(area)) for area in AREAS},
+            "promised": self.promised,
+            "too_little_tested": [str(each) for each in self.shortages],
+            "causes": [dict(zip(keys, row, strict=True)) for row in self.causes()],
+        }
+
     def lines(self) -> Iterator[Line]:
         """The screen, with the colours of each line."""
         yield f"{self.word}  {self.title}", _colour(self.word)
@@ -84,18 +107,23 @@ class Screen:
             yield from _wrapped("", more + hint, yellow=True)
         yield from self._causes()
 
-    def _area(self, area: str) -> Line:
+    def part(self, area: str) -> PartOfVerdict:
+        """One of the four parts of the verdict."""
         own = [each for each in self.tallies if area_of(each["claim"]) == area]
         cases, failed = sum(each["cases"] for each in own), sum(each["failed"] for each in own)
-        tests = sum(area_of(each.kind) == area for each in self.failures)
-        word = FAILED if failed or tests else PASSED if cases else "not run"
+        failed = max(failed, sum(area_of(each.kind) == area for each in self.failures))
+        word = FAILED if failed else PASSED if cases else "not run"
         if word == PASSED and any(area_of(each.kind) == area for each in self.shortages):
             word = "too few"
-        said = f"{cases:>7,} cases" + (f", {max(failed, tests):,} fail" if failed or tests else "")
-        worst = max((fraction for each in own for fraction in each["worst"].values()), default=0.0)
-        if worst and area == next(iter(AREAS)):
-            said += f", worst error / allowed {formatting.plain(worst)}"
-        return f"  {area:<9} {word:<7} {said}"[:COLUMNS], _colour(word)
+        worst = max((fraction for each in own for fraction in each["worst"].values()), default=None)
+        return PartOfVerdict(word, cases, failed, worst)
+
+    def _area(self, area: str) -> Line:
+        part = self.part(area)
+        said = f"{part.cases:>7,} cases" + (f", {part.failed:,} fail" if part.failed else "")
+        if part.worst and area == next(iter(AREAS)):
+            said += f", worst error / allowed {formatting.plain(part.worst)}"
+        return f"  {area:<9} {part.word:<7} {said}"[:COLUMNS], _colour(part.word)
 
     def _grade(self) -> str:
         ways = [each for counts in tally.by_ways(self.tallies).values() for each in counts]

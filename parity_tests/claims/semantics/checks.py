@@ -69,7 +69,7 @@ def row_holds(
         sentence = Sentence.of(row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
         if problem and sentence.shortfall is None:
             tally.count(False)
-            tally.blame(alike(problem.rpartition(f"{row}: ")[2]), str(row))
+            tally.blame(alike(problem.splitlines()[0].partition(f"{row}: ")[2] or problem), str(row))
         sentence.check(problem, tally, RIGHT)
         if problem:  # recorded
             tally.count()

@@ -1,0 +1,116 @@
+"""The verdict of a run: its word, its four parts, causes, and that it fits on a screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torch_loss_parity.judging.causes import alike
+from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.reports.screen import COLUMNS, FAILED, PASSED, TOO_LITTLE, Failure, Screen
+from torch_loss_parity.subjects.declined import OUTSIDE
+
+
+def counted(
+    claim: str, cases: int, *, failed: int = 0, declined: dict[str, int] | None = None
+) -> dict[str, Any]:
+    tally = Tally("softmax", "float32", claim, cases=cases, failed=failed, declined=declined or {})
+    return tally.as_property()
+
+
+def screen(*tallies: dict[str, Any], failures: tuple[Failure, ...] = (), promised: str = "") -> Screen:
+    return Screen("mine on cpu", tallies, failures, promised, lambda reason: OUTSIDE in reason)
+
+
+def text(shown: Screen) -> str:
+    return "\n".join(line for line, _ in shown.lines())
+
+
+def test_each_part_is_right_or_wrong_by_itself() -> None:
+    shown = screen(counted("forward", 10), counted("errors", 5, failed=2), counted("layouts", 3))
+    assert shown.word == FAILED
+    assert [shown.part(area).word for area in ("numbers", "meaning", "refusals", "conduct")] == [
+        PASSED,
+        "not run",
+        FAILED,
+        PASSED,
+    ]
+    assert "refusals  FAIL          5 cases, 2 fail" in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("declined", "word"),
+    [
+        ({"weights": 10}, PASSED),  # half of what was asked
+        ({"weights": 11}, TOO_LITTLE),
+        ({f"{OUTSIDE}weight=given": 1000}, PASSED),
+    ],
+)
+def test_fewer_than_half_of_the_cases_are_too_few(declined: dict[str, int], word: str) -> None:
+    shown = screen(counted("forward", 10, declined=declined))
+    assert shown.word == word
+    if word == TOO_LITTLE:
+        assert "forward of softmax, float32: 10 of 21 cases" in text(shown)
+        assert shown.part("numbers").word == "too few"
+
+
+def test_nothing_is_no_pass() -> None:
+    assert screen().word == TOO_LITTLE
+    assert screen(counted("forward", 0)).word == TOO_LITTLE
+
+
+def test_a_kind_that_lies_outside_as_a_whole_is_named() -> None:
+    shown = screen(counted("forward", 3), counted("bits", 0, declined={f"{OUTSIDE}ndim": 4}))
+    assert shown.word == PASSED
+    assert "outside the promise: bits" in text(shown)
+
+
+def test_cases_of_one_cause_stand_in_one_line_with_the_smallest() -> None:
+    tallies = []
+    for size, dtype in ((100, "float32"), (3, "float64")):
+        tally = Tally("softmax", dtype, "forward", cases=9, failed=2)
+        tally.blame("the result is off", f"of {size}", size=size, worst=float(size))
+        tally.blame("the result is off", f"of {size + 1}", size=size + 1, worst=2.0)
+        tallies.append(tally.as_property())
+    unexplained = Failure(
+        "hygiene", "softmax", "softmax of mine on cpu, float32: 3 bytes changed", explained=False
+    )
+    shown = screen(*tallies, failures=(unexplained,))
+    (first, second) = shown.causes()
+    assert first == (
+        4,
+        "numbers",
+        ["softmax"],
+        "the result is off, by up to 100 times what rounding allows",
+        "of 3",
+    )
+    assert second[:2] == (1, "conduct")
+    assert second[3] == "N bytes changed"
+
+
+def test_messages_that_differ_in_numbers_are_alike() -> None:
+    one, other = (
+        alike(f"softmax of mine on cpu, {dtype}: index {n} is out of bounds for size {n - 1}\nmore")
+        for dtype, n in (("float32", 3), ("bfloat16", 70))
+    )
+    assert one == other == "index N is out of bounds for size N"
+
+
+def test_no_line_is_wider_than_a_screen() -> None:
+    tally = Tally("softmax", "float32", "forward", cases=1, failed=1)
+    tally.blame("a long cause " * 20, "a long example " * 20)
+    shown = screen(tally.as_property(), promised="weight=None, " * 30)
+    assert max(len(line) for line, _ in shown.lines()) <= COLUMNS
+
+
+def test_a_machine_reads_it(tmp_path: Path) -> None:
+    tally = Tally("softmax", "float32", "forward", cases=4, failed=1)
+    tally.blame("the result is off", "of 3", size=3, worst=7.0)
+    written = json.loads(json.dumps(screen(tally.as_property()).as_dict()))
+    assert written["word"] == FAILED
+    assert written["parts"]["numbers"] == {"word": FAILED, "cases": 4, "failed": 1, "worst": None}
+    assert written["causes"][0]["cases"] == 1
+    assert written["causes"][0]["example"] == "of 3"
