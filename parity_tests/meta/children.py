@@ -61,7 +61,7 @@ def shared_and_alone(directory: Path) -> list[dict[str, Any]]:
 def dies_and_hangs(directory: Path) -> dict[str, int]:
     """How processes ended of which one dies, one does not end, and one ends, one at a time."""
     # Which is time to load what they import, on a machine that is busy too.
-    children = Children(Slots(directory, 1), 30.0)
+    children = Children(Slots(directory, 1), 15.0)
     children.start("dies", os.abort)
     children.start("hangs", time.sleep, 600)
     children.start("ends", time.sleep, 0)

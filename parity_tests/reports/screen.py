@@ -34,9 +34,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class PartOfVerdict:
-    """One of numbers, meaning, refusals and conduct: its word, its cases, how many fail, and the worst error /
-    allowed.
-    """
+    """One of the four parts: its word, its cases, how many of them fail, and the worst error / allowed."""
 
     word: str
     cases: int
