@@ -61,6 +61,16 @@ def judge_seed(kernels: Sequence[str], claims: Sequence[str], effort: str, seed:
     """Judge the kernels under one seed, and leave how many cases that were, and the rejections, in a file."""
     rejections: list[Rejection] = []
     cases = 0
+    for _, tally, rejection in judged(kernels, claims, effort, seed):
+        cases += tally.cases
+        rejections += [rejection] if rejection else []
+    file.write_text(json.dumps({"cases": cases, "rejections": [asdict(each) for each in rejections]}))
+
+
+def judged(
+    kernels: Sequence[str], claims: Sequence[str], effort: str, seed: int
+) -> Iterator[tuple[RightKernel, Tally, Rejection | None]]:
+    """Every check of every kernel under one seed: what was counted, and the rejection if there is one."""
     for operator in OPERATORS.values():
         right = [RIGHT_KERNELS[name] for name in kernels if RIGHT_KERNELS[name].operator == operator.name]
         for claim in claims if right else ():
@@ -68,16 +78,13 @@ def judge_seed(kernels: Sequence[str], claims: Sequence[str], effort: str, seed:
                 # What is expected of the cases of a check is there for all kernels, and then no longer.
                 expectation_cache.forget()
                 expectation_cache.keep()
-                for tally, rejection in _check(check, claim, operator, right, effort, seed):
-                    cases += tally.cases
-                    rejections += [rejection] if rejection else []
-    file.write_text(json.dumps({"cases": cases, "rejections": [asdict(each) for each in rejections]}))
+                yield from _check(check, claim, operator, right, effort, seed)
 
 
 def _check(
     check: Check, claim: str, operator: Operator, kernels: Sequence[RightKernel], effort: str, seed: int
-) -> Iterator[tuple[Tally, Rejection | None]]:
-    """One check of every kernel in every dtype: what was counted, and the rejection if there is one."""
+) -> Iterator[tuple[RightKernel, Tally, Rejection | None]]:
+    """One check of every kernel in every dtype."""
     for dtype in dict.fromkeys(dtype for kernel in kernels for dtype in kernel.dtypes):
         for kernel in kernels:
             if dtype not in kernel.dtypes:
@@ -91,7 +98,7 @@ def _check(
                 continue
             except AssertionError as error:
                 rejection = Rejection(kernel.name, dtype, claim, seed, str(error))
-            yield tally, rejection
+            yield kernel, tally, rejection
 
 
 def run_seed(

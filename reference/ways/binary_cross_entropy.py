@@ -8,12 +8,11 @@ from typing import Any
 
 from torch_loss_parity.reference.arguments import namespace
 from torch_loss_parity.reference.binary_cross_entropy import (
-    LOG_CLAMP,
     SMALLEST_VARIANCE,
     BinaryCrossEntropyGradients,
     binary_cross_entropy,
 )
-from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
+from torch_loss_parity.reference.reduction import reduce_backward
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
 from torch_loss_parity.reference.ways.way import Way
@@ -27,14 +26,6 @@ def binary_cross_entropy_divided_first(
         return binary_cross_entropy(input, target, weight, reduction)
     losses = binary_cross_entropy(input, target, weight, "none")
     return namespace(input=input).sum(losses / prod(input.shape))
-
-
-def binary_cross_entropy_by_log(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """log(1 - x) in place of log1p(-x): 1 - x is rounded, and a small x is lost."""
-    xp = namespace(input=input)
-    clamp = xp.zeros_like(input) + LOG_CLAMP
-    losses = -target * xp.maximum(xp.log(input), clamp) - (1 - target) * xp.maximum(xp.log(1 - input), clamp)
-    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
 def binary_cross_entropy_divided_last_backward(
@@ -103,7 +94,6 @@ def binary_cross_entropy_other_constant_backward(
 binary_cross_entropy_of_a_converted_size_backward = partial(
     binary_cross_entropy_divided_last_backward, size=converted
 )
-SMALL_PROBABILITIES = "probabilities near 0: 1 - x is rounded before its logarithm"
 CONVERTED = "half precision: the number of elements is rounded to it before a mean divides"
 
 WAYS = (
@@ -115,15 +105,6 @@ WAYS = (
         grade="textbook",
         loses=MIXED_SIGNS,
         ships="kernels that scale each element's loss",
-    ),
-    Way(
-        name="log(1 - x) for log1p(-x)",
-        operator="binary_cross_entropy",
-        gives="result",
-        function=binary_cross_entropy_by_log,
-        grade="lossy",
-        loses=SMALL_PROBABILITIES,
-        ships="textbooks",
     ),
     Way(
         name="(x - t) g w / v / N, and log(1 - x) - log x",

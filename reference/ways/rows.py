@@ -169,6 +169,7 @@ WAYS = (
             ("p (g - sum(g p))", softmax_backward_textbook, LOST_GRADIENT, "torch, JAX, Triton kernels"),
             ("p g - p sum(p g)", softmax_backward_expanded, NEARLY_CONSTANT, "torch.compile"),
         )
+        if more != MEMORY or function is softmax_backward_textbook
     ),
     Way(
         name="x - m - log(sum)",
