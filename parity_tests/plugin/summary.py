@@ -19,6 +19,8 @@ from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
+KNOWN = "of one's own ledger"  # what stands for an entry where --known has it
+
 
 class Summary:
     """Collects what tests report, from workers too, and prints the table at the end."""
@@ -28,6 +30,7 @@ class Summary:
         self.tallies: list[dict[str, Any]] = []
         self.failed: set[str] = set()
         self.left_out: set[tuple[str, str]] = set()
+        self.known: set[str] = set()  # tests that fail as --known says
         self.failures: dict[str, screen.Failure] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -38,12 +41,17 @@ class Summary:
             self.failures[report.nodeid] = screen.Failure(
                 tally.claim_of(report.nodeid), operator, message, explained=False
             )
-        if report.skipped:
+        if hasattr(report, "wasxfail"):
+            self.known.add(report.nodeid)
+        elif report.skipped:
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
             self.left_out.add((operator, tally.claim_of(report.nodeid)))
         if report.when == "teardown":
             for name, value in report.user_properties:
                 if name == tally.PROPERTY and isinstance(value, dict):
+                    if report.nodeid in self.known:
+                        number = value["failed"]
+                        value |= {"failed": 0, "causes": {}, "diverged": value["diverged"] | {KNOWN: number}}
                     # a test that failed before it could judge is a failure all the same
                     unjudged = report.nodeid in self.failed and not value["failed"]
                     self.tallies.append(value | {"failed": value["failed"] + unjudged})
@@ -95,6 +103,8 @@ class Summary:
         title = (
             f"{subject.name}{like} on {settings.device}, {settings.effort_name} effort, seed {settings.seed}"
         )
+        if self.known:
+            title += f"; {len(self.known)} tests fail as is known"
         failures = list(self.failures.values())
         return screen.Screen(title, self.tallies, failures, str(subject.promise), subject.excludes)
 
