@@ -1,8 +1,8 @@
-"""A ledger of one's own: what is known to fail of a subject, in a file that a run writes and later runs keep to.
+"""A ledger of one's own: what is known to fail of a subject, in a file that one run writes and others keep to.
 
-``--record-known FILE`` writes what fails, ``--known FILE`` expects it: a test that is named there may fail for
-the causes that it names, and for no other; one that does not fail any more is a failure too, as its entry is
-to go. So a kernel can be put under test with its faults as they are, and neither gets worse nor better in
+``--record-known FILE`` writes what fails, ``--known FILE`` expects it: a test that is named there may fail
+for the causes that it names, and for no other; one that does not fail any more is a failure too, as its entry
+is to go. So a kernel can be put under test with its faults as they are, and neither gets worse nor better in
 silence.
 """
 
@@ -27,8 +27,8 @@ else:
 SCHEMA = 1
 SAID = "parity-said"  # in a report's user properties: why the test failed
 PLUGIN = "parity-known"
-HEAD = """# What is known to fail, written by --record-known. An entry holds for the causes that it names; one that does
-# not fail any more is a failure, and is to be removed.
+HEAD = """# What is known to fail, written by --record-known. An entry holds for the causes that it names.
+# One that does not fail any more is a failure, and is to be removed.
 """
 
 
