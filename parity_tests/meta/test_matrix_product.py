@@ -157,11 +157,11 @@ def test_a_doubtful_largest_is_less_itself_exactly_where_it_is_alone() -> None:
     """The error of a logit is none of its distance to itself."""
     x, w = np.asarray([[1 / 3, 1 / 7]]), np.asarray([[30.0, 1.0], [1.0, 1.1], [1.0, 1.3]])
     arithmetic = Arithmetic.for_dtype("float32")
-    x, w = (Rounded(FORMATS["float32"].round(a), arithmetic) for a in (x, w))
-    y = log_softmax(linear(x, w), 1)
+    a, layer = (Rounded(FORMATS["float32"].round(each), arithmetic) for each in (x, w))
+    y = log_softmax(linear(a, layer), 1)
     confident = float(np.abs(np.asarray(y.value))[0, 0])
     assert y.total_error()[0, 0] < 1e-5 * confident  # and no unit of roundoff of the logits
-    tie = log_softmax(linear(x, Rounded(np.asarray([[0.3, 0.7]] * 2), arithmetic)), 1)
+    tie = log_softmax(linear(a, Rounded(np.asarray([[0.3, 0.7]] * 2), arithmetic)), 1)
     assert tie.total_error().all()
 
 
