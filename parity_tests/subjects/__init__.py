@@ -14,7 +14,7 @@ from typing import Any
 
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
-from torch_loss_parity.subjects import builtin
+from torch_loss_parity.subjects import builtin, torch_in_chunks
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import NotOffered, is_declined, reason_of
 
@@ -135,6 +135,8 @@ def _found(name: str, operators: tuple[str, ...]) -> Subject:
     if name in BUILTIN:
         imports, make = BUILTIN[name]
         return Subject(name, make(), imports)
+    if name.startswith(torch_in_chunks.PREFIX):
+        return _in_chunks(name)
     if name.startswith(FAULT):
         return _fault(name.removeprefix(FAULT))
     if name.startswith(RIGHT):
@@ -163,6 +165,15 @@ def _fault(name: str) -> Subject:
     return _in_place_of_one(FAULT + name, FAULTS[name])
 
 
+def _in_chunks(name: str) -> Subject:
+    try:
+        namespace = torch_in_chunks.in_chunks(name.removeprefix(torch_in_chunks.PREFIX))
+    except ValueError as error:
+        raise SubjectError(str(error)) from error
+    imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
+    return Subject(name, namespace, imports)
+
+
 def _right(name: str) -> Subject:
     from torch_loss_parity.faults.right import RIGHT_KERNELS
 
@@ -181,7 +192,10 @@ def _in_place_of_one(name: str, recorded: Any) -> Subject:
 
 
 def _choices() -> str:
-    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, {RIGHT}NAME, a path to a .py file or a dotted module"
+    return (
+        f"choose {', '.join(BUILTIN)}, {torch_in_chunks.PREFIX}POLICY,CHUNKS, {FAULT}NAME, {RIGHT}NAME, "
+        f"a path to a .py file or a dotted module"
+    )
 
 
 def _from_file(name: str) -> Any:
