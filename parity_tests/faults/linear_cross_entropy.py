@@ -123,7 +123,7 @@ def the_tail_of_the_rows_is_dropped(
     return right(input[:rows], linear_weight, target[:rows], **options)
 
 
-@forward(NAME, "DEN", "linkedin/Liger-Kernel#1298", "forward")
+@forward(NAME, "DEN", "linkedin/Liger-Kernel#1298", "domain", "identities")
 def the_denominator_is_that_of_the_last_chunk(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
@@ -136,7 +136,7 @@ def the_denominator_is_that_of_the_last_chunk(
     return total / list(count.split(CHUNK))[-1].sum()
 
 
-@forward(NAME, "DEN", "linkedin/Liger-Kernel#1391", "forward")
+@forward(NAME, "DEN", "linkedin/Liger-Kernel#1391", "domain", "identities")
 def the_loss_is_multiplied_by_the_number_of_chunks(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
@@ -146,7 +146,7 @@ def the_loss_is_multiplied_by_the_number_of_chunks(
     return loss * chunks if options["reduction"] == "mean" and chunks else loss
 
 
-@forward(NAME, "DEN", "allenai/OLMo-core#370", "forward")
+@forward(NAME, "DEN", "allenai/OLMo-core#370", "domain", "identities")
 def each_chunk_has_a_mean_of_its_own(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
@@ -177,7 +177,7 @@ def plain(logits: Tensor, target: Tensor, options: dict[str, Any]) -> bool:
     return indices(logits, target) and not options["label_smoothing"]
 
 
-@forward(NAME, "TIL", "Dao-AILab/quack#209", "forward")
+@forward(NAME, "TIL", "Dao-AILab/quack#209", "domain", "hygiene")
 def a_tail_of_classes_is_dropped_from_the_sum(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
@@ -231,7 +231,7 @@ def the_running_sum_is_not_scaled_to_a_new_maximum(
     return in_classes(logits, target, torch.stack(blocks).sum(0).log() + logits.amax(1), options)
 
 
-@forward(NAME, "STB", "pytorch/pytorch#195829", "forward")
+@forward(NAME, "STB", "pytorch/pytorch#195829", "domain")
 def the_shift_is_that_of_the_first_block(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
@@ -243,7 +243,7 @@ def the_shift_is_that_of_the_first_block(
     return in_classes(logits, target, (logits - shift).exp().sum(1).log() + shift[:, 0], options)
 
 
-@forward(NAME, "STB", "pytorch/pytorch#195829", "forward")
+@forward(NAME, "STB", "pytorch/pytorch#195829", "domain")
 def logits_with_an_offset_are_not_shifted(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:

@@ -56,7 +56,7 @@ OPERATOR = Operator(
         Compiled((7, 33), "products", {"weight": "positive", "ignored": "some", "linear_bias": "any_sign"}),
         Compiled((3, 5, 2), "wide_products", {"reduction": "sum", **PROBABILITIES}),
     ),
-    sample_inputs=Gap("PyTorch's own samples are of `options`, which are a subject's business"),
+    sample_inputs="nn.functional.linear_cross_entropy",
     audit=Gap("the audit measures by the length of rows; of a product also the number of features is one"),
     workload=Gap("the floors of the benchmarks are of bytes and exponentials; a product is bound by flops"),
 )

@@ -53,7 +53,8 @@ def in_chunks(name: str) -> Any:
             if composes:
                 raise NotImplementedError(f"{reason}: torch composes, and computes nothing in chunks")
         accumulated = torch.float32 if input.dtype in HALVES and not own else None
-        options = torch.nn.LinearCrossEntropyOptions(
+        make: Any = torch.nn.LinearCrossEntropyOptions
+        options = make(
             allow_retain_graph=True,
             batch_chunk_size=size,
             chunking_method=None if size else chunks,
