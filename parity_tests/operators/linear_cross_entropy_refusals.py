@@ -30,6 +30,8 @@ def refusals() -> Iterator[Refusal]:
         # None is what is ignored unless another index is given; with probabilities none may be.
         if "ignore_index None" in each.sentence or callable(each.arguments["input"]):
             continue
+        if np.ndim(each.arguments["input"]) > 2:
+            continue  # of positions cross_entropy has them
         if (arguments := as_product(each.arguments)) is not None:
             yield replace(each, arguments=arguments, since=SINCE, changed=())
     yield from _factors()
