@@ -36,8 +36,8 @@ def verify(subject: str, processes: str | None, **given: Any) -> int:
     (the default), torch.nn, torch.compile, reference, fault:NAME. It has functions
     named and called as in torch.nn.functional.
 
-    The exit status is 0 if nothing is wrong, 1 if something is, 4 if the call cannot be met, 5 if nothing
-    was run.
+    The exit status is 0 if nothing is wrong, 1 if something is, 4 if the call cannot be met, 5 if nothing,
+    or too little, was tested.
 
     \b
     Examples:
