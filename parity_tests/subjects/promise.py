@@ -35,7 +35,7 @@ from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, missing_in
 TENSORS = ("input", "target", "weight", "pos_weight", "linear_weight", "linear_bias")
 KINDS_OF_TARGET = ("indices", "probabilities")
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
-BY_POSITION = ("input", "linear_weight", "target")
+BY_POSITION = ("input", "target")
 MIXED = "mixed_dtypes"
 SWITCHES = (MIXED, *LIMITS)  # what is promised unless it is False
 
@@ -295,11 +295,11 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if taken is None:
         return {}
     wanted = inspect.signature(OPERATORS[operator].forward).parameters
-    first = by_position(operator)
+    first = [name for name in BY_POSITION if name in wanted]
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
-    placed = {each.name for each in positional[: len(first)]}
+    by_position = {each.name for each in positional[: len(first)]}
     missing = [name for name in wanted if name not in first and name not in taken]
     problems = []
     if len(positional) < len(first):
@@ -308,7 +308,7 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     problems += [
         f"it requires {name}"
         for name, each in taken.items()
-        if name not in placed and name not in wanted and each.default is each.empty
+        if name not in by_position and name not in wanted and each.default is each.empty
     ]
     if problems:
         raise PromiseError(
@@ -319,12 +319,6 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if "ignore_index" in missing:
         limits[IGNORED] = ("none",)
     return limits
-
-
-def by_position(operator: str) -> list[str]:
-    """The arguments that people give an operator by position."""
-    wanted = inspect.signature(OPERATORS[operator].forward).parameters
-    return [name for name in BY_POSITION if name in wanted]
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
