@@ -1,4 +1,4 @@
-"""A ledger of one's own: what is known to fail of a subject, in a file that one run writes and others keep to.
+"""A ledger of one's own: what is known to fail of a subject, in a file that a run writes and others read.
 
 ``--record-known FILE`` writes what fails, ``--known FILE`` expects it: a test that is named there may fail
 for the causes that it names, and for no other; one that does not fail any more is a failure too, as its entry
