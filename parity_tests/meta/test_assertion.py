@@ -37,13 +37,13 @@ def test_what_is_right_is_close_and_a_planted_tensor_is_not(operator: str, dtype
 
 
 def test_what_a_wrong_result_looks_like_is_said() -> None:
-    """The loss of a small probability is lost where it is subtracted from 1."""
-    p = torch.tensor([3e-5, 1e-4, 0.25])
-    zeros = torch.zeros(3)
-    given: dict[str, Any] = {"input": p, "target": zeros, "reduction": "none"}
-    assert_close_to_truth(-torch.log1p(-p), "binary_cross_entropy", **given)
-    with pytest.raises(AssertionError, match=r"resembles log\(1 - x\) for log1p\(-x\): "):
-        assert_close_to_truth(-(1 - p).log(), "binary_cross_entropy", **given)
+    """0 times an infinite upstream gradient is nan; a class that is no target has the gradient 0."""
+    target, upstream = torch.tensor([1]), torch.tensor([float("inf")])
+    given: dict[str, Any] = {"input": torch.zeros(1, 2), "target": target, "reduction": "none"}
+    right, wrong = torch.tensor([[0.0, float("-inf")]]), torch.tensor([[float("nan"), float("-inf")]])
+    assert_close_to_truth(None, "nll_loss", **given, grads={"input": right}, grad_output=upstream)
+    with pytest.raises(AssertionError, match="resembles g w times -1 or 0: infinite and nan numbers"):
+        assert_close_to_truth(None, "nll_loss", **given, grads={"input": wrong}, grad_output=upstream)
 
 
 def test_results_are_held_against_the_dtype_that_they_are_in() -> None:

@@ -112,8 +112,7 @@ def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path
         re.findall(part, message)[0]
         for part in (
             r"got +(\S+)",
-            r"reproduce with\n((?: "
-            r"{5,}\S.*\n)+)",
+            r"reproduce with\n((?: {4}.*\n)+)",
         )
     )
     again = subprocess.run(

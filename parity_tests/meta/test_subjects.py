@@ -126,7 +126,7 @@ def test_what_is_no_right_tensor_fails_and_says_why(misbehaving: str) -> None:
 
 
 def test_an_option_that_is_not_implemented_is_not_offered_and_the_rest_passes(misbehaving: str) -> None:
-    assert re.search(r"pass; \d+ not offered$", verdict(misbehaving, "nll_loss"))
+    assert verdict(misbehaving, "nll_loss").endswith("too little tested: forward, gradients")
     assert re.search(r"^ +\d+  nll_loss: class weights are not supported$", misbehaving, re.MULTILINE)
 
 

@@ -17,6 +17,8 @@ import torch
 from torch_loss_parity.operators import OPERATORS
 
 Forward = Callable[..., torch.Tensor]
+# The derivatives are closed forms, for eager mode and once.
+PROMISES = {"double_backward": False, "forward_mode": False, "transforms": False}
 HALVES = (torch.float16, torch.bfloat16)
 
 
