@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from torch_loss_parity.faults.right.definition import RIGHT
+from torch_loss_parity.faults.right.definition import PROMISES, RIGHT
 
+__all__ = ["PROMISES", "calls"]
 _calls = 0
 
 

@@ -39,7 +39,7 @@ def the_shift_is_added_to_the_logarithm(input: Tensor, dim: int) -> Tensor:
     return input - (top + (input - top).exp().sum(dim, keepdim=True).log())
 
 
-@composed("cross_entropy", "STB", "ml-explore/mlx#4188", "domain")
+@composed("cross_entropy", "STB", "ml-explore/mlx#4188", "semantics")
 def the_logit_is_subtracted_from_logsumexp(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """logsumexp(x) - x[t]: a large common offset swallows the loss."""
     dim = class_dim(input)
