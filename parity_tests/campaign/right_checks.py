@@ -76,9 +76,11 @@ def judged(
         for claim in claims if right else ():
             for check in CHECKS[claim](operator):
                 # What is expected of the cases of a check is there for all kernels, and then no longer.
-                expectation_cache.forget()
                 expectation_cache.keep()
-                yield from _check(check, claim, operator, right, effort, seed)
+                try:
+                    yield from _check(check, claim, operator, right, effort, seed)
+                finally:
+                    expectation_cache.forget()
 
 
 def _check(
