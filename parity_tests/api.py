@@ -33,7 +33,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reports.screen import NOTHING, PASSED, Failure, Screen
-from torch_loss_parity.subjects import Subject, load, promise_of_signatures
+from torch_loss_parity.subjects import Subject, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.promise import PromiseError, of_mapping, together
 from torch_loss_parity.subjects.settings import Settings, WrongOption
@@ -167,7 +167,7 @@ def verify(
         promised = together([promise_of_signatures({operator: function}), of_mapping(promise or {})])
     except PromiseError as error:
         raise WrongOption(f"promise has {error}" if promise else str(error)) from error
-    own = function is getattr(load("torch", (operator,)).namespace, operator, None)
+    own = function is getattr(checked.subject.namespace, operator, None)
     subject = Subject(
         "torch" if own else name,
         SimpleNamespace(**{operator: function}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,10 @@ def runs(claim: str, operator: Operator, settings: Settings) -> Iterator[Run]:
         yield lambda: check_attempts([attempt], settings, tally)
     elif claim in OF_ROW:
         for row_check in OF_ROW[claim](operator):
-            yield lambda check=row_check: check(operator, (DTYPE,), settings, lambda _: tally)  # type: ignore[misc]
+            yield partial(row_check, operator, (DTYPE,), settings, lambda _: tally)
     else:
         for check in OF_DTYPE[claim](operator):
-            yield lambda check=check: check(operator, DTYPE, settings, tally)  # type: ignore[misc]
+            yield partial(check, operator, DTYPE, settings, tally)
 
 
 def message_of(run: Run) -> str:

@@ -16,9 +16,8 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.operators.facets import BitCalls, Gap, Identities
 from torch_loss_parity.operators.families.identities import SMOOTHING
 from torch_loss_parity.operators.record import RESULT_DTYPE, Operator
+from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.reference.arithmetic.formats import promoted
-
-GIVEN = "given"  # of an array: any but None
 
 
 @dataclass(frozen=True)

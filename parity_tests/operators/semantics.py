@@ -25,7 +25,7 @@ from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 if TYPE_CHECKING:
     from torch_loss_parity.operators.record import Operator
 
-GIVEN = "given"
+GIVEN = "given"  # of an array: any but None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

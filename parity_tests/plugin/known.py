@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.judging.causes import alike
+from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.fixtures import COUNTS
 
 if sys.version_info >= (3, 11):
@@ -139,5 +140,4 @@ def _said(item: pytest.Item, report: pytest.TestReport) -> str:
     """Why a test failed: its causes, or else what its message begins with."""
     counts = item.stash.get(COUNTS, {})
     causes = dict.fromkeys(cause for count in counts.values() for cause in count.causes)
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return "; ".join(sorted(causes)) or alike(str(crash.message if crash else report.longrepr))
+    return "; ".join(sorted(causes)) or alike(first_line(report))

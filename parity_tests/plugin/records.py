@@ -20,6 +20,7 @@ from torch_loss_parity.ledger import news
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.processes import machine
 from torch_loss_parity.processes.folders import BENCHMARKS, CHECKOUT, PACKAGE, REFERENCE
 from torch_loss_parity.reports import verdict
@@ -81,7 +82,7 @@ class Records:
                     "claim": tally.claim_of(report.nodeid),
                     "operator": "",
                     "dtype": "",
-                    "message": _message(report),
+                    "message": first_line(report),
                 }
             )
         if report.when != "teardown":
@@ -196,9 +197,3 @@ def is_own(warning: warnings.WarningMessage) -> bool:
     return any(path == ours or ours in path.parents for ours in OURS) and "warn(" in linecache.getline(
         warning.filename, warning.lineno
     )
-
-
-def _message(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
-    return lines[0] if lines else ""

@@ -14,6 +14,7 @@ import pytest
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
+from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
@@ -37,7 +38,7 @@ class Summary:
         if report.failed:
             self.failed.add(report.nodeid)
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
-            message = _message(report)
+            message = first_line(report).removeprefix("AssertionError: ")
             self.failures[report.nodeid] = screen.Failure(
                 tally.claim_of(report.nodeid), operator, message, explained=False
             )
@@ -158,9 +159,3 @@ class Summary:
             terminalreporter.section("cases of each claim")
             for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)
-
-
-def _message(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
-    return lines[0].removeprefix("AssertionError: ") if lines else ""

@@ -9,16 +9,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch_loss_parity.judging import causes, shortage, tally
 from torch_loss_parity.operators.kinds import AREAS, area_of
+from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
 
 COLUMNS = 80
 SHOWN = 12  # causes
 Line = tuple[str, Mapping[str, bool]]
-GRADES = ("sharp", "textbook", "lossy")
 PASSED, FAILED, TOO_LITTLE = "pass", "FAIL", "TOO LITTLE TESTED"
 
 
@@ -65,9 +66,14 @@ class Screen:
     promised: str
     excludes: Callable[[str], bool]
 
+    @cached_property
+    def _tested_too_little(self) -> tuple[list[shortage.Shortage], list[tuple[str, str]]]:
+        return shortage.shortages(self.tallies, self.excludes)
+
     @property
     def shortages(self) -> list[shortage.Shortage]:
-        return shortage.shortages(self.tallies, self.excludes)[0]
+        """The kinds of claim of which too few cases were answered."""
+        return self._tested_too_little[0]
 
     @property
     def word(self) -> str:
@@ -146,7 +152,7 @@ class Screen:
             if each["cases"]:
                 cells.setdefault(each["operator"], {})[each["dtype"]] = None
         dtypes = list(dict.fromkeys(dtype for each in cells.values() for dtype in each))
-        nothing = shortage.shortages(self.tallies, self.excludes)[1]
+        nothing = self._tested_too_little[1]
         left = dict.fromkeys(kind for kind, _ in nothing)
         outside = f"; outside the promise: {', '.join(left)}" if left else ""
         return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}"
@@ -165,17 +171,13 @@ class Screen:
 
     def causes(self) -> list[tuple[int, str, list[str], str, str]]:
         """Why cases fail: how many, the part of the verdict, the operators, the cause, the smallest case."""
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        areas: dict[str, dict[str, causes.Cause]] = {}
+        operators: dict[tuple[str, str], dict[str, None]] = {}
 
         def add(kind: str, operator: str, cause: str, one: Mapping[str, Any]) -> None:
-            row = rows.setdefault(
-                (area_of(kind), cause), {"cases": 0, "operators": {}, "example": "", "size": 0, "worst": 0.0}
-            )
-            row["cases"] += one["cases"]
-            row["operators"][operator or "all"] = None
-            row["worst"] = max(row["worst"], one["worst"])
-            if one["example"] and (not row["example"] or one["size"] < row["size"]):
-                row["example"], row["size"] = one["example"], one["size"]
+            area = area_of(kind)
+            causes.merge_cause(areas.setdefault(area, {}), cause, one)
+            operators.setdefault((area, cause), {})[operator or "all"] = None
 
         for (kind, operator), of_kind in causes.causes(self.tallies).items():
             for cause, one in of_kind.items():
@@ -185,8 +187,9 @@ class Screen:
                 said = {"cases": 1, "example": failure.message, "size": 0, "worst": 0.0}
                 add(failure.kind, failure.operator, causes.alike(failure.message), said)
         return [
-            (row["cases"], area, list(row["operators"]), cause + _by(row["worst"]), row["example"])
-            for (area, cause), row in rows.items()
+            (row["cases"], area, list(names), cause + _by(row["worst"]), row["example"])
+            for (area, cause), names in operators.items()
+            for row in (areas[area][cause],)
         ]
 
 

@@ -108,7 +108,8 @@ class Subject:
         function: Callable[..., Any] = getattr(self.namespace, operator)
         if self.name in COMPLETE:
             return function
-        limited, taken = self.promise != EVERYTHING, parameters_of(function)
+        limited = self.promise != EVERYTHING
+        taken = parameters_of(function) if limited else None  # a signature costs more than a small call
 
         @wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:

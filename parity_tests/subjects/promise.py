@@ -29,10 +29,11 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
-from torch_loss_parity.operators.promised import GIVEN, Limits, inside, is_among
+from torch_loss_parity.operators.promised import Limits, inside, is_among
+from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, missing_in
 
-TENSORS = ("input", "target", "weight", "pos_weight", "linear_weight", "linear_bias")
+TENSORS = ("input", "target", "weight", "pos_weight")
 KINDS_OF_TARGET = ("indices", "probabilities")
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
 BY_POSITION = ("input", "target")
