@@ -154,8 +154,8 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
         upstream = [seen_as(each) for each in buffers.grad_outputs]
 
         def backward(i: int) -> Any:
-            found: Any = derivative(upstream[i], **arguments[i])
-            return getattr(found, GRADIENT) if isinstance(found, tuple) else found
+            gradients: Any = derivative(upstream[i], **arguments[i])
+            return getattr(gradients, GRADIENT) if isinstance(gradients, tuple) else gradients
 
         return {
             FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),

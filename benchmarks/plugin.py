@@ -121,12 +121,12 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
     if settings.subject.name != "torch":
         paths[SUBJECT] = of_subject(settings.subject)
     if option.path:
-        asked = [name.strip() for name in option.path.split(",")]
-        for name in asked:
+        names = [name.strip() for name in option.path.split(",")]
+        for name in names:
             if name not in paths:
                 hint = " (name it with --subject)" if name == SUBJECT else ""
                 raise WrongOption(f"--path is {name!r}{hint}; choose from {', '.join(paths)}")
-        paths = {name: path for name, path in paths.items() if name in asked}
+        paths = {name: path for name, path in paths.items() if name in names}
     shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
     effort = EFFORTS[settings.effort_name]
     sheets = effort.sheets if timed else CORRECTNESS

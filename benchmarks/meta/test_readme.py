@@ -54,8 +54,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_that_of_the_run(saved: Path) -> None:
-    made = readme.section([readme.kept(saved)])
-    assert made == MADE.strip()
+    section = readme.section([readme.kept(saved)])
+    assert section == MADE.strip()
 
 
 def test_it_is_written_kept_and_checked(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,10 +42,10 @@ def _kept(operation: Callable[..., Any]) -> Callable[..., Any]:
             return operation(x, *others, **options)
         ids = (id(other) if isinstance(other, Low) else other for other in others)
         key = (operation, *ids, *options.items())
-        found = x.results.get(key)
-        if found is None:
-            found = x.results[key] = (operation(x, *others, **options), others)  # which keep their ids
-        return found[0]
+        entry = x.results.get(key)
+        if entry is None:
+            entry = x.results[key] = (operation(x, *others, **options), others)  # which keep their ids
+        return entry[0]
 
     return look_up
 

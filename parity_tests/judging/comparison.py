@@ -96,8 +96,8 @@ def judge(
     with np.errstate(all="ignore"):
         total, undecided, wrong_kind = kinds(observed, expected, format)
         finite = np.isfinite(observed) & np.isfinite(value)
-        found, row = _fractions(observed, expected, finite, total, refine)
-        fractions = np.where(finite & ~undecided, found, 0.0)
+        judged, row = _fractions(observed, expected, finite, total, refine)
+        fractions = np.where(finite & ~undecided, judged, 0.0)
         if wrong_kind.any():
             fractions = np.where(wrong_kind, np.inf, fractions)
         worst = np.unravel_index(np.argmax(fractions), fractions.shape)
@@ -274,8 +274,8 @@ class _Row:
             breaks = row.involved & (np.abs(row.difference - common) > alone)
             apart = np.where(breaks, np.nan_to_num(np.abs((low + high) / 2 - middle) / (high - low)), -1.0)
         place = np.unravel_index(np.argmax(apart), apart.shape)
-        found = tuple(place[i] if i == self.axis % len(index) else n for i, n in enumerate(index))
-        return found, float(common[place]), float(alone[place])
+        offender_index = tuple(place[i] if i == self.axis % len(index) else n for i, n in enumerate(index))
+        return offender_index, float(common[place]), float(alone[place])
 
     def explained(self, scale: Any) -> Any:
         """Whether some |tau| <= scale suits every element of the row."""

@@ -41,7 +41,7 @@ class Job:
 
     def evaluate(self, text: str) -> str:
         """A text whose expressions are replaced by what they stand for."""
-        return EXPRESSION.sub(lambda found: self.values[found[1]], text)
+        return EXPRESSION.sub(lambda match: self.values[match[1]], text)
 
     def run(self, name: str) -> int:
         """Run the step of a name; its exit status."""

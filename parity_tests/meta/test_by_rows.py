@@ -33,11 +33,11 @@ def low_of(call: Call, names: tuple[str, ...], upstream: np.ndarray | None) -> d
     }
     with np.errstate(all="ignore"):
         if names == (FORWARD,):
-            found = {FORWARD: operator.forward(**given)}
+            bounds = {FORWARD: operator.forward(**given)}
         else:
             gradients = operator.backward(Low(upstream, arithmetic), **given)
-            found = {name: gradient_of(gradients, name) for name in names}
-        return {name: stored(low, format_of(call, name)) for name, low in found.items()}
+            bounds = {name: gradient_of(gradients, name) for name in names}
+        return {name: stored(low, format_of(call, name)) for name, low in bounds.items()}
 
 
 @pytest.mark.parametrize("dtype", NARROW)

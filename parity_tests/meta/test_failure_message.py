@@ -108,4 +108,4 @@ def test_what_pytest_prints_of_a_failed_claim_is_the_message_alone(tmp_path: Pat
     assert "the result is wrong" in failures
     assert "KeyError: 'no kernel'" in failures
     assert "wrote into target" in failures
-    assert not (found := OWN.findall(failures)), (found, failures)
+    assert not (lines := OWN.findall(failures)), (lines, failures)

@@ -110,13 +110,13 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
         replace(call, dtypes={"weight": "float64"}),
     ]
     keys = [expectation_cache.digest(each) for each in changed]
-    asked: list[tuple[Any, ...]] = [
+    requests: list[tuple[Any, ...]] = [
         (FORWARD,),
         ("input", upstream),
         ("input", upstream + 1),
         ("input", upstream, {}),
     ]
-    keys += [expectation_cache.digest((call, *more)) for more in asked]
+    keys += [expectation_cache.digest((call, *more)) for more in requests]
     keys += [
         expectation_cache.digest((call, ("jvp along input",), upstream, upstream)),
         expectation_cache.digest((call, ("jvp along input",), upstream, upstream + 1)),

@@ -103,9 +103,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "promise",
         "like",
     )
-    asked = [option(name) for name in names]
+    values = [option(name) for name in names]
     try:
-        config.stash[SETTINGS] = Settings.of(*asked)
+        config.stash[SETTINGS] = Settings.of(*values)
     except NothingToTest as error:
         pytest.exit(f"nothing was tested: {error}", returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     except (WrongOption, SubjectError) as error:

@@ -173,11 +173,11 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--write", action="store_true", help="write the catalogue")
     what.add_argument("--check", action="store_true", help="fail if it says anything else")
     options = parser.parse_args(arguments)
-    made = catalogue()
+    document = catalogue()
     if options.write:
-        readme.write(SECTION, made, PAGE)
+        readme.write(SECTION, document, PAGE)
         return 0
-    differences = readme.drift(readme.section(SECTION, PAGE), made, "the ways")
+    differences = readme.drift(readme.section(SECTION, PAGE), document, "the ways")
     print("\n".join(differences))
     return int(bool(differences))
 
