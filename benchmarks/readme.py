@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         readme.write(SECTION, text)
         MEASURED.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     elif options.check:
-        drift = readme.drift(readme.section(SECTION), text, "measured")
+        drift = readme.drift(SECTION, text, "measured")
         print("\n".join(drift))
         return 1 if drift else 0
     else:

@@ -340,8 +340,8 @@ def test_a_cached_bound_is_that_of_its_profile() -> None:
     assert errors[: len(profiles)] == errors[len(profiles) :]
 
 
-def test_the_readme_has_every_profile() -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_every_profile() -> None:
+    readme = (PACKAGE / "README.md").read_text(encoding="utf-8")
     for profile in PROFILES.values():
         row = f"| `{profile.name}` | {profile.allows} | {profile.source} |"
         assert row.replace("|x|", r"\|x\|") in readme

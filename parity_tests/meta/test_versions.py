@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which nothing is recorded yet."""
     monkeypatch.setattr(records, "PATH", tmp_path / "record.json")
     monkeypatch.setattr(verified, "PATH", tmp_path / "verified.json")
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setitem(readme.PAGES, SECTION, tmp_path / "README.md")
     (tmp_path / "README.md").write_text(f"<!-- {SECTION}: begin -->\n{table.NONE}\n<!-- {SECTION}: end -->\n")
     return tmp_path
 

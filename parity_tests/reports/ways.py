@@ -24,13 +24,11 @@ from torch_loss_parity.expectation.expectation import expected, grad_output_of
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
-from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.ways import Way
 from torch_loss_parity.reports import readme
 
-PAGE = CHECKOUT / "reference" / "ways" / "README.md"
 SECTION = "catalogue"
 EVERYTHING = 1e9  # more than all digits of a number
 
@@ -175,9 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     document = catalogue()
     if options.write:
-        readme.write(SECTION, document, PAGE)
+        readme.write(SECTION, document)
         return 0
-    differences = readme.drift(readme.section(SECTION, PAGE), document, "the ways")
+    differences = readme.drift(SECTION, document, "the ways")
     print("\n".join(differences))
     return int(bool(differences))
 

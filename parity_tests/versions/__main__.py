@@ -184,7 +184,7 @@ def _request(
 
 def _check() -> int:
     """Whether the README says what is recorded."""
-    lines = readme.drift(readme.section(SECTION), table.section(records.read()), "record.json")
+    lines = readme.drift(SECTION, table.section(records.read()), "record.json")
     if lines:
         print("\n".join(lines))
         print("error: README.md says otherwise than is recorded", file=sys.stderr)
