@@ -43,9 +43,9 @@ def verdicts(printed: str) -> list[str]:
 
 
 def test_a_run_finds_the_same_and_names_what_is_missing(elsewhere: Mapping[str, str]) -> None:
-    arguments = ("--operator", "softmax,binary_cross_entropy", "--dtype", "float32,bfloat16")
+    arguments = ("--operator", "softmax,binary_cross_entropy", "--dtype", "float32")
     here, there = (pytest_prints(*arguments, environment=each) for each in (os.environ, elsewhere))
-    assert len(verdicts(there)) == 8
+    assert len(verdicts(there)) == 4
     assert verdicts(there) == verdicts(here)
     for facility in system.FACILITIES:
         assert f"parity: without {facility.name}: {facility.without}" in there
