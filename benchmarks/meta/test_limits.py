@@ -26,7 +26,7 @@ N = 1000  # elements of an operand, of eight bytes
 
 
 @pytest.mark.parametrize(
-    ("reads", "writes", "sources", "made"),
+    ("reads", "writes", "sources", "expected"),
     [
         (1, 1, [N], Plan(((0, 0, N),), (), ())),  # softmax, forward
         (2, 1, [N, N], Plan(((0, 0, N),), ((1, 0, N),), ())),  # softmax, backward
