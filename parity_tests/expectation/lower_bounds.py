@@ -32,7 +32,7 @@ from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
 Own = Any  # the error of each element, an array that broadcasts against the values; None where there is none
 inf, nan, int64 = np.inf, np.nan, np.dtype(np.int64)
 LOOKED_AT = 8  # addends of a row: if these are multiples of a quantum, all may be
-NEXT_TO = 2.0**-15  # units of roundoff: nearer to a number of the format, a result counts as one
+CLOSE_BITS = 1 << 14  # in units of float64: nearer to a number of float32, a result counts as one
 
 
 def _kept(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,10 +205,16 @@ def _charged_if_it_does_not_fit(x: Low, value: Any, own: Own, shared: Own) -> Lo
         return x.like(value)
     charge = np.asarray(np.abs(value))
     charge *= x.arithmetic.compute.unit_roundoff
-    away = np.asarray(value.astype(np.float32) - value)
-    np.abs(away, out=away)
-    charge *= away > NEXT_TO * charge
+    charge *= _bits_about(value, 29, CLOSE_BITS) > 2 * CLOSE_BITS
     return x.like(value, charge if own is None else charge + own, shared)
+
+
+def _bits_about(value: np.ndarray, bits: int, about: int) -> Any:
+    """The lowest bits of the significand of each float64, plus so many: small where they are all 0, or next
+    to it on either side. Below the 29 lowest a float32 has its own.
+    """
+    lowest = np.asarray(value).view(np.int64) + about
+    return lowest & ((1 << bits) - 1)
 
 
 def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: float, *factors: Any) -> Low:
@@ -227,7 +233,7 @@ def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: fl
 
 def _is_no_power(factor: np.ndarray) -> Any:
     """Where a factor is no power of two, nor next to one."""
-    return (np.asarray(factor, dtype=np.float32, order="C").view(np.int32) & 0x007F_FFFF) != 0
+    return _bits_about(factor, 52, 1 << 28) >= 1 << 29
 
 
 def stored(x: Low, format: Format) -> Low:
@@ -299,6 +305,8 @@ def take_along_axis(x: Low, indices: Any, *, axis: int = -1) -> Low:
 def where(condition: Any, x: Any, y: Any) -> Low:
     like = next(each for each in (x, y, condition) if isinstance(each, Low))
     chosen, x, y = _low(condition, like).value, _low(x, like), _low(y, like)
+    if y.shape == np.broadcast_shapes(chosen.shape, x.shape, y.shape) and not chosen.any():
+        return y
     value = np.where(chosen, x.value, y.value)
     return like.like(value, _chosen(chosen, x.own, y.own), _chosen(chosen, x.shared, y.shared))
 

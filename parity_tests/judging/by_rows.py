@@ -5,12 +5,13 @@ Note [Doubtful rows]
     In each block the fast arithmetic of `torch_loss_parity.expectation.lower_bounds` shows most rows to be
     right. The others are doubtful, and the rounding arithmetic decides on them, the most doubtful first: one
     that is wrong settles that the definition, or a way, does not explain the whole. A way is first asked for
-    the rows that nothing before it has explained. So a wrong tensor costs about what a right one does.
+    the rows that nothing before it has explained, then for the first block: the one that leaves least in
+    doubt there is looked at first. So a wrong tensor costs about what a right one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
@@ -80,17 +81,32 @@ def wrong_by_rows(
     of_rows = {name: tensor for name, tensor in observed.items() if not (rows.reduced and name == FORWARD)}
     total = observed[FORWARD] if rows.reduced and FORWARD in observed else None
     losses: list[Low] = []
-    doubtful = _doubtful(rows, of_rows, None, None if total is None else losses)
-    wrong = []
+    failing = _failing_in_the_first_block(rows, of_rows)
+    left = {name: tensor for name, tensor in of_rows.items() if name not in failing}
+    for name, doubtful in _doubtful(rows, left, None, None if total is None else losses).items():
+        failing[name] = _failing(rows, name, left[name], None, doubtful.places)
     if total is not None and not _total_is_right(rows, tensors, losses, total):
         return None
+    wrong = []
     for name, tensor in of_rows.items():
-        finding = _of_quantity(subject, rows, name, tensor, doubtful[name])
-        if isinstance(finding, Finding):
+        found = not failing[name].size or _explained_by_a_way(rows, name, tensor, failing[name])
+        if isinstance(found, np.ndarray):
+            finding = _finding(subject, rows, name, tensor, found)
+            if finding.verdict.passes:
+                return None
             wrong.append(finding)
-        elif not finding:
+        elif not found:
             return None
     return wrong
+
+
+def _failing_in_the_first_block(rows: Rows, judged: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """Of each quantity that breaks its bound there, some rows that show it."""
+    failing = {
+        name: _failing(rows, name, judged[name], None, doubtful.places)
+        for name, doubtful in _doubtful(rows, judged, None, blocks=1).items()
+    }
+    return {name: places for name, places in failing.items() if places.size}
 
 
 def _total_is_right(
@@ -107,27 +123,40 @@ def _total_is_right(
     return False
 
 
-def _of_quantity(
-    subject: Subject, rows: Rows, name: str, tensor: torch.Tensor, doubtful: Doubtful
-) -> Finding | bool:
-    """Whether a quantity is right, or why it is not; False where that is to be seen in the whole."""
-    failing = _failing(rows, name, tensor, None, doubtful.places)
-    if not failing.size:
-        return True
+def _explained_by_a_way(
+    rows: Rows, name: str, tensor: torch.Tensor, failing: np.ndarray
+) -> np.ndarray | bool:
+    """Whether a way explains a quantity, or some rows that no way explains; False where that is to be seen in
+    the whole.
+
+    Parameters
+    ----------
+    failing : ndarray
+        Rows that break the bound of the definition.
+    """
+    ways: list[tuple[int, Explanation]] = []  # and how much they leave in doubt in the first block
     for way in explanations.ways(rows.call, name):
-        if _failing(rows, name, tensor, way, failing).size:
-            continue
-        if way.arithmetic:
-            return False
-        others = _doubtful(rows, {name: tensor}, way)[name]
-        more = _failing(rows, name, tensor, way, others.places)
+        if not _failing(rows, name, tensor, way, failing).size:
+            if way.arithmetic:
+                return False
+            ways.append((len(_doubtful(rows, {name: tensor}, way, blocks=1)[name].places), way))
+    for _, way in sorted(ways, key=lambda each: each[0]):
+        doubtful = _doubtful(rows, {name: tensor}, way)[name]
+        more = _failing(rows, name, tensor, way, doubtful.places)
         if not more.size:
             return True
-        failing = np.concatenate([failing, more])
-    call, upstream = _part(rows, name, failing)
-    bound, observed = _bound(rows, name, failing), _observed(rows, tensor, failing)
+        failing = np.union1d(failing, more)
+    return failing
+
+
+def _finding(subject: Subject, rows: Rows, name: str, tensor: torch.Tensor, failing: np.ndarray) -> Finding:
+    """Why a quantity is wrong: by those rows that are most off, and some that no way explains."""
+    doubtful = _doubtful(rows, {name: tensor}, None)[name]
+    places = np.union1d(_failing(rows, name, tensor, None, doubtful.places), failing)
+    call, upstream = _part(rows, name, places)
+    bound, observed = _bound(rows, name, places), _observed(rows, tensor, places)
     finding = judge_quantity(subject, "cpu", None, call, name, observed, bound, upstream)
-    return False if finding.verdict.passes else _in_the_whole(rows, finding, failing, tensor)
+    return _in_the_whole(rows, finding, places, tensor)
 
 
 def _in_the_whole(rows: Rows, finding: Finding, places: np.ndarray, tensor: torch.Tensor) -> Finding:
@@ -149,14 +178,15 @@ def _in_the_whole(rows: Rows, finding: Finding, places: np.ndarray, tensor: torc
 
 
 def _doubtful(
-    rows: Rows, judged: Mapping[str, torch.Tensor], way: Explanation | None, losses: list[Low] | None = None
+    rows: Rows,
+    judged: Mapping[str, torch.Tensor],
+    way: Explanation | None,
+    losses: list[Low] | None = None,
+    blocks: int | None = None,
 ) -> dict[str, Doubtful]:
-    """The rows of each quantity that are not shown to be right, of a definition or of a way; the losses of
-    all rows go to ``losses``.
+    """The rows of each quantity that are not shown to be right, of a definition or of a way, in the first
+    ``blocks`` or in all; the losses of the rows go to ``losses``.
     """
-    n = rows.shape[0]
-    step = max(1, BLOCK // max(1, prod(rows.shape[1:])))
-    blocks = [slice(start, min(start + step, n)) for start in range(0, n, step)]
     if not judged and losses is None:
         return {}
 
@@ -169,7 +199,7 @@ def _doubtful(
             )
 
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        looked = list(pool.map(look_at, blocks))
+        looked = list(pool.map(look_at, rows.blocks(BLOCK)[:blocks]))
     if losses is not None:
         losses += [forward for _, forward in looked if forward is not None]
     return {name: Doubtful.of([parts[name] for parts, _ in looked]) for name in judged}
@@ -223,7 +253,7 @@ def _in_block(rows: Rows, block: slice, quantity: str, low: Low, tensor: torch.T
         left = ~_explained(difference, own, shared, min(rows.axis, difference.ndim - 1))
         doubtful, difference = doubtful[left], difference[left]
         total = own[left] + np.abs(shared[left])
-    off = _off(difference, total).reshape(len(doubtful), -1)
+    off = _off(difference, total).reshape(len(doubtful), prod(difference.shape[1:]))
     return Doubtful(doubtful + block.start, np.max(off, axis=1, initial=0.0))
 
 
@@ -259,22 +289,19 @@ def _failing(
         bound, observed = _bound(rows, name, part, way), _observed(rows, tensor, part)
         return judge(observed, bound, format_of(rows.call, name), refine=False).passes
 
-    few = max(1, FEW // rows.size)
-    for part in _portions(places, few, max(1, BLOCK // rows.size)):
-        if not explains(part):
-            while len(part) > few:
-                first, others = part[: len(part) // 2], part[len(part) // 2 :]
-                part = others if explains(first) else first
-            return part
-    return places[:0]
-
-
-def _portions(places: np.ndarray, few: int, many: int) -> Iterator[np.ndarray]:
-    """A few, and then more and more, up to many."""
-    start, count = 0, few
-    while start < len(places):
-        yield places[start : start + count]
-        start, count = start + count, min(2 * count, many)
+    few, threads = max(1, FEW // rows.size), max(1, torch.get_num_threads())
+    if not places.size or not explains(places[:few]):
+        return places[:few]
+    size = max(1, min(BLOCK // rows.size, -(-(len(places) - few) // threads)))
+    parts = [places[start : start + size] for start in range(few, len(places), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        explained = pool.map(explains, parts)
+        wrong = next((part for part, right in zip(parts, explained, strict=True) if not right), places[:0])
+        pool.shutdown(cancel_futures=True)
+    while len(wrong) > few:
+        first, others = wrong[: len(wrong) // 2], wrong[len(wrong) // 2 :]
+        wrong = others if explains(first) else first
+    return wrong
 
 
 def _part(rows: Rows, name: str, places: np.ndarray) -> tuple[Call, Any]:

@@ -70,6 +70,11 @@ class Rows:
         """The elements of a row."""
         return 1 if self.of_elements else prod(self.shape[1:])
 
+    def blocks(self, elements: int) -> list[slice]:
+        """The rows, in blocks of about so many elements."""
+        n, step = self.shape[0], max(1, elements // max(1, prod(self.shape[1:])))
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
     @property
     def axis(self) -> int:
         """The dimension that rows lie along."""
@@ -90,7 +95,7 @@ class Rows:
             spread = torch.broadcast_to(tensor, self.shape)
             return numbers(spread[tuple(torch.from_numpy(place) for place in places)])
 
-        arrays = {name: picked(tensor) for name, tensor in (self.arrays | self.whole).items()}
+        arrays = {name: picked(tensor) for name, tensor in {**self.arrays, **self.whole}.items()}
         return self._of(arrays, {})
 
     def _of(self, arrays: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> tuple[Call, Upstream]:
