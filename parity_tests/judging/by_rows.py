@@ -134,16 +134,25 @@ def _explained_by_a_way(
     failing : ndarray
         Rows that break the bound of the definition.
     """
-    ways: list[tuple[int, Explanation]] = []  # and how much they leave in doubt in the first block
-    for way in explanations.ways(rows.call, name):
-        if not _failing(rows, name, tensor, way, failing).size:
-            if way.arithmetic:
-                return False
-            ways.append((len(_doubtful(rows, {name: tensor}, way, blocks=1)[name].places), way))
-    for _, way in sorted(ways, key=lambda each: each[0]):
+
+    def left_by(way: Explanation) -> np.ndarray:
         doubtful = _doubtful(rows, {name: tensor}, way)[name]
-        more = _failing(rows, name, tensor, way, doubtful.places)
-        if not more.size:
+        return _failing(rows, name, tensor, way, doubtful.places)
+
+    later: list[tuple[int, Explanation]] = []  # ways, by how much they leave in doubt in the first block
+    for way in explanations.ways(rows.call, name):
+        if _failing(rows, name, tensor, way, failing).size:
+            continue
+        if way.arithmetic:
+            return False
+        if in_doubt := len(_doubtful(rows, {name: tensor}, way, blocks=1)[name].places):
+            later.append((in_doubt, way))
+            continue
+        if not (more := left_by(way)).size:
+            return True
+        failing = np.union1d(failing, more)
+    for _, way in sorted(later, key=lambda each: each[0]):
+        if not (more := left_by(way)).size:
             return True
         failing = np.union1d(failing, more)
     return failing
