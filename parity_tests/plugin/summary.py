@@ -107,7 +107,9 @@ class Summary:
         if self.known:
             title += f"; {len(self.known)} tests fail as is known"
         failures = list(self.failures.values())
-        return screen.Screen(title, self.tallies, failures, str(subject.promise), subject.excludes)
+        return screen.Screen(
+            title, self.tallies, failures, str(subject.promise), subject.excludes, self.missing
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
