@@ -26,7 +26,7 @@ from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 _HALVINGS = 14  # of an interval on a logarithmic scale
 _HALVINGS_OF_ONE_ROW = 60  # which is named in a message, to the last digit
-_RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
+RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
 _CLEARLY = 1 - 2.0**-9  # at most this is within the bound by more than the evaluation's own error
 _WORST = 2.0**40  # a fraction beyond it is not told from infinity
 
@@ -230,7 +230,7 @@ class _Row:
         )
         smallest = np.minimum(smallest, largest)
         for _ in range(_HALVINGS):
-            if np.all(largest <= smallest * _RESOLUTION):
+            if np.all(largest <= smallest * RESOLUTION):
                 break
             middle = np.sqrt(smallest * largest)
             explained = self.explained(middle)

@@ -243,7 +243,7 @@ def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pyt
                 b.errors.signed
             )
             smaller, larger = sorted((a.fraction, b.fraction))
-            assert larger <= comparison._RESOLUTION * smaller, (hex(first), key)  # either is known to that
+            assert larger <= comparison.RESOLUTION * smaller, (hex(first), key)  # either is known to that
             assert (a.standing, a.divergence) == (b.standing, b.divergence), (hex(first), key)
 
 

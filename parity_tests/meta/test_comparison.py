@@ -287,6 +287,6 @@ def test_a_larger_error_of_one_element_never_has_a_smaller_fraction() -> None:
     previous = 0.0
     for size in np.geomspace(FLOAT64.unit_roundoff, 1, 60):
         verdict = verdict_of(scaled_at(20, 1 + size)(bound.value), bound, "float64")
-        assert verdict.fraction >= previous / comparison._RESOLUTION
+        assert verdict.fraction >= previous / comparison.RESOLUTION
         previous = verdict.fraction
     assert previous > 1e10

@@ -18,16 +18,14 @@ from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import builtin
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import LIMITS, NotOffered, OutsideThePromise, is_declined, reason_of
-from torch_loss_parity.subjects.promise import (
+from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
+from torch_loss_parity.subjects.written_promise import (
     BY_POSITION,
-    EVERYTHING,
-    Promise,
     PromiseError,
     of_mapping,
     of_signature,
     of_text,
     parameters_of,
-    together,
 )
 
 
@@ -54,7 +52,8 @@ class Subject:
     profile : Profile
         What the arithmetic that it runs on may do; a module says so by ``PROFILE = "triton"``.
     promise : Promise
-        Which calls it answers; a module says so by ``PROMISES``, see `torch_loss_parity.subjects.promise`.
+        Which calls it answers; a module says so by ``PROMISES``, see
+        `torch_loss_parity.subjects.written_promise`.
     like : str
         Another subject, of which it is made, and whose known divergences are its own; empty where there is
         none.
@@ -165,7 +164,8 @@ def load(
     profile : str, optional
         The name or the file of the profile that it is judged under, whatever its module says.
     promise : str, optional
-        What it promises beside what its module says, see `torch_loss_parity.subjects.promise.of_text`.
+        What it promises beside what its module says, see
+        `torch_loss_parity.subjects.written_promise.of_text`.
     like : str
         The subject whose ledger it is judged by, if that is another.
 
