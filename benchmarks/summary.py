@@ -109,6 +109,7 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         )
     for reason, count in (+run.not_offered).items():
         yield f"not offered in {count} cells: {reason}"
+    yield from run.promised
     for what in run.not_timed:
         yield f"no workload: {what}"
     for sentence in run.left_out:

@@ -146,6 +146,9 @@ BUILTIN = {
     "reference": ("from torch_loss_parity import reference as subject", builtin.definitions),
 }
 
+# What autograd does not do with compiled code, in torch's own words.
+PROMISED = {"torch.compile": Promise(without=("double_backward", "transforms"))}
+
 # Where the line depends on the operator: torch and the reference have some elsewhere than others.
 IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
 
@@ -203,7 +206,7 @@ def _own_promise(subject: Subject) -> Promise:
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
         return Promise(without=tuple(LIMITS))
     if subject.name in BUILTIN:
-        return EVERYTHING
+        return PROMISED.get(subject.name, EVERYTHING)
     try:
         own = of_mapping(getattr(subject.namespace, "PROMISES", {}))
     except PromiseError as error:
