@@ -6,10 +6,9 @@ below.
 Note [Below the bound]
     What an element may be off by itself, in the rounding arithmetic, is at least what is charged here: of
     each operation the first-order term. A charge that the rounding arithmetic may not make, since a result
-    fits the format or an operand is a power of two, is not made here either. Of what a row shares, one
-    unknown is carried, for all sums of the row together, at most as large as theirs: where one number within
-    its bound explains a row, so do as many numbers as the rounding arithmetic has unknowns, whatever the sign
-    that each is given. Where that folds
+    fits the format or an operand is a power of two, is not made here either. Of what a row shares, each sum
+    has an unknown, at most as large as the rounding arithmetic's; of more than a few, the last are taken for
+    one, which explains no more than they do. Where the rounding arithmetic folds
     a shared error into own ones, it may be folded here, and nowhere else.
 
     So a result whose every element is within these errors is within the bound. One that is not is judged by
@@ -27,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.expectation import low_errors as errors
+from torch_loss_parity.expectation.low_errors import NONE, Own, Shared
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
 
-Own = Any  # the error of each element, an array that broadcasts against the values; None where there is none
 inf, nan, int64 = np.inf, np.nan, np.dtype(np.int64)
 LOOKED_AT = 8  # addends of a row: if these are multiples of a quantum, all may be
 CLOSE_BITS = 1 << 14  # in units of float64: nearer to a number of float32, a result counts as one
@@ -59,7 +59,7 @@ class Low:
     __array_ufunc__ = None
     device = "cpu"
 
-    def __init__(self, value: Any, arithmetic: Arithmetic, own: Own = None, shared: Own = None) -> None:
+    def __init__(self, value: Any, arithmetic: Arithmetic, own: Own = None, shared: Shared = NONE) -> None:
         self.value, self.arithmetic, self.own, self.shared = np.asarray(value), arithmetic, own, shared
         self.results: dict[Any, Any] = {}
 
@@ -71,24 +71,30 @@ class Low:
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
 
-    def like(self, value: Any, own: Own = None, shared: Own = None) -> Low:
+    def like(self, value: Any, own: Own = None, shared: Shared = NONE) -> Low:
         return Low(value, self.arithmetic, own, shared)
 
     @property
     def total(self) -> Own:
-        """The own error with the shared one folded in."""
-        return self.own if self.shared is None else _plus(self.own, np.abs(self.shared))
+        """The own error with the shared ones folded in."""
+        own = self.own
+        for each in self.shared.values():
+            own = errors.plus(own, np.abs(each))
+        return own
 
     @_kept
     def __add__(self, other: Any) -> Low:
         y = _low(other, self)
-        own, shared = _plus(self.own, y.own), _plus(self.shared, y.shared)
+        own, shared = errors.plus(self.own, y.own), errors.both(self.shared, y.shared)
         return _charged_if_it_does_not_fit(self, self.value + y.value, own, shared)
 
     @_kept
     def __sub__(self, other: Any) -> Low:
         y = _low(other, self)
-        own, shared = _plus(self.own, y.own), _plus(self.shared, _negative(y.shared))
+        own, shared = (
+            errors.plus(self.own, y.own),
+            errors.both(self.shared, errors.each(np.negative, y.shared)),
+        )
         return _charged_if_it_does_not_fit(self, self.value - y.value, own, shared)
 
     def __rsub__(self, other: Any) -> Low:
@@ -96,18 +102,18 @@ class Low:
 
     @_kept
     def __neg__(self) -> Low:
-        return self.like(-self.value, self.own, _negative(self.shared))
+        return self.like(-self.value, self.own, errors.each(np.negative, self.shared))
 
     @_kept
     def __abs__(self) -> Low:
-        shared = None if self.shared is None else self.shared * np.where(np.signbit(self.value), -1.0, 1.0)
-        return self.like(np.abs(self.value), self.own, shared)
+        sign = np.copysign(1.0, self.value) if self.shared else None
+        return self.like(np.abs(self.value), self.own, errors.scaled(self.shared, sign))
 
     @_kept
     def __mul__(self, other: Any) -> Low:
         y = _low(other, self)
-        own = _plus(_times(self.own, np.abs(y.value)), _times(y.own, np.abs(self.value)))
-        shared = _plus(_times(self.shared, y.value), _times(y.shared, self.value))
+        own = errors.plus(errors.times(self.own, np.abs(y.value)), errors.times(y.own, np.abs(self.value)))
+        shared = errors.both(errors.scaled(self.shared, y.value), errors.scaled(y.shared, self.value))
         return _charged_unless_a_power(self, self.value * y.value, own, shared, 1.0, self.value, y.value)
 
     @_kept
@@ -116,10 +122,9 @@ class Low:
         value, size = self.value / y.value, np.abs(y.value)
         own = None if self.own is None else self.own / size
         if y.own is not None:
-            own = _plus(own, np.abs(value) * (y.own / size))
-        shared = None if self.shared is None else self.shared / y.value
-        if y.shared is not None:
-            shared = _plus(shared, -value * (y.shared / y.value))
+            own = errors.plus(own, np.abs(value) * (y.own / size))
+        shared = errors.each(lambda error: error / y.value, self.shared)
+        shared = errors.both(shared, errors.each(lambda error: -value * (error / y.value), y.shared))
         # It may be a reciprocal and a product, and so round twice.
         units = 2 * self.arithmetic.division_ulps + 1
         return _charged_unless_a_power(self, value, own, shared, units, y.value)
@@ -180,44 +185,24 @@ def _low(x: Any, like: Low) -> Low:
 # --- errors -------------------------------------------------------------------------------------------------
 
 
-def _plus(a: Own, b: Own) -> Own:
-    return b if a is None else a if b is None else a + b
-
-
-def _times(error: Own, factor: Any) -> Own:
-    return None if error is None else error * factor
-
-
-def _negative(error: Own) -> Own:
-    return None if error is None else -error
-
-
-def _charged(x: Low, value: Any, own: Own, units: float, shared: Own = None) -> Low:
+def _charged(x: Low, value: Any, own: Own, units: float, shared: Shared = NONE) -> Low:
     """A result that is off by so many units of roundoff, wherever it is."""
     charge = np.asarray(np.abs(value))
     charge *= units * x.arithmetic.compute.unit_roundoff
     return x.like(value, charge if own is None else charge + own, shared)
 
 
-def _charged_if_it_does_not_fit(x: Low, value: Any, own: Own, shared: Own) -> Low:
+def _charged_if_it_does_not_fit(x: Low, value: Any, own: Own, shared: Shared) -> Low:
     """A sum, which is exact where the format holds it."""
     if value.dtype.kind != "f":
         return x.like(value)
     charge = np.asarray(np.abs(value))
     charge *= x.arithmetic.compute.unit_roundoff
-    charge *= _bits_about(value, 29, CLOSE_BITS) > 2 * CLOSE_BITS
+    charge *= errors.bits_about(value, 29, CLOSE_BITS) > 2 * CLOSE_BITS
     return x.like(value, charge if own is None else charge + own, shared)
 
 
-def _bits_about(value: np.ndarray, bits: int, about: int) -> Any:
-    """The lowest bits of the significand of each float64, plus so many: small where they are all 0, or next
-    to it on either side. Below the 29 lowest a float32 has its own.
-    """
-    lowest = np.asarray(value).view(np.int64) + about
-    return lowest & ((1 << bits) - 1)
-
-
-def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: float, *factors: Any) -> Low:
+def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Shared, units: float, *factors: Any) -> Low:
     """A product or a quotient, which is exact where a factor is a power of two and it fits."""
     if value.dtype.kind != "f":
         return x.like(value)
@@ -233,7 +218,7 @@ def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: fl
 
 def _is_no_power(factor: np.ndarray) -> Any:
     """Where a factor is no power of two, nor next to one."""
-    return _bits_about(factor, 52, 1 << 28) >= 1 << 29
+    return errors.bits_about(factor, 52, 1 << 28) >= 1 << 29
 
 
 def stored(x: Low, format: Format) -> Low:
@@ -243,7 +228,7 @@ def stored(x: Low, format: Format) -> Low:
     spacing = format.spacing(x.value)
     away = np.abs(format.round(x.value) - x.value)
     charge = np.where(away > 2.0**-15 * spacing, spacing / 2, 0.0)
-    return x.like(x.value, _plus(x.own, charge), x.shared)
+    return x.like(x.value, errors.plus(x.own, charge), x.shared)
 
 
 # --- the functions that definitions use ---------------------------------------------------------------------
@@ -251,9 +236,12 @@ def stored(x: Low, format: Format) -> Low:
 
 def _moved(x: Low, move: Callable[[Any], Any], *, keep_shared: bool = False) -> Low:
     """Elements in other places; the shared error is folded in unless they stay in their rows."""
-    own, shared = (x.own, x.shared) if keep_shared else (x.total, None)
-    of_both = (None if e is None else move(np.broadcast_to(e, x.shape)) for e in (own, shared))
-    return x.like(move(x.value), *of_both)
+    own, shared = (x.own, x.shared) if keep_shared else (x.total, NONE)
+
+    def moved(error: Any) -> Any:
+        return move(np.broadcast_to(error, x.shape))
+
+    return x.like(move(x.value), None if own is None else moved(own), errors.each(moved, shared))
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
@@ -308,13 +296,11 @@ def where(condition: Any, x: Any, y: Any) -> Low:
     if y.shape == np.broadcast_shapes(chosen.shape, x.shape, y.shape) and not chosen.any():
         return y
     value = np.where(chosen, x.value, y.value)
-    return like.like(value, _chosen(chosen, x.own, y.own), _chosen(chosen, x.shared, y.shared))
-
-
-def _chosen(chosen: Any, x: Own, y: Own) -> Own:
-    if x is None and y is None:
-        return None
-    return np.where(chosen, 0.0 if x is None else x, 0.0 if y is None else y)
+    shared = {
+        unknown: errors.chosen(chosen, x.shared.get(unknown), y.shared.get(unknown))
+        for unknown in {**x.shared, **y.shared}
+    }
+    return like.like(value, errors.chosen(chosen, x.own, y.own), errors.limited(shared))
 
 
 def all(x: Low) -> Low:
@@ -342,14 +328,14 @@ def exp(x: Low) -> Low:
     value = np.exp(x.value)
     charge = np.asarray(value * (2 * x.arithmetic.exp_ulps * x.arithmetic.compute.unit_roundoff))
     charge *= value != 1.0  # exp(0)
-    return x.like(value, charge if x.own is None else charge + value * x.own, _times(x.shared, value))
+    return x.like(value, charge if x.own is None else charge + value * x.own, errors.scaled(x.shared, value))
 
 
 @_kept
 def log(x: Low) -> Low:
     near = x.arithmetic.log_error_near_one
     own = None if x.own is None else x.own / np.abs(x.value)
-    shared = None if x.shared is None else x.shared / x.value
+    shared = errors.each(lambda error: error / x.value, x.shared)
     return _charged(x, np.log(x.value), own, 0.0 if near else 2 * x.arithmetic.log_ulps, shared)
 
 
@@ -374,12 +360,10 @@ def sum(x: Low, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
     axes = (axis,) if isinstance(axis, int) else axis
     rounded = _rounded_in_a_sum(x, axes)
     if not keepdims:
-        return x.like(value, _plus(added(x.total), np.squeeze(rounded, axes)))
+        return x.like(value, errors.plus(added(x.total), np.squeeze(rounded, axes)))
     if len(axes) > 1:
-        return x.like(value, _plus(added(x.total), rounded))
-    own, shared = _plus(added(x.own), rounded), added(x.shared)
-    # Of two unknowns, which may be of either sign.
-    return x.like(value, None, own if shared is None else shared + np.copysign(own, shared))
+        return x.like(value, errors.plus(added(x.total), rounded))
+    return x.like(value, None, {**errors.each(added, x.shared), object(): errors.plus(added(x.own), rounded)})
 
 
 def _rounded_in_a_sum(x: Low, axes: tuple[int, ...]) -> Any:

@@ -36,7 +36,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
 
-BLOCK = 2**17  # elements of a block: a megabyte of float64, and few enough calls of NumPy
+BLOCK = 2**16  # elements of a block: half a megabyte of float64, and few enough calls of NumPy
 CLEARLY = 1 - 2.0**-7  # what is left out of the fast arithmetic is less than the rest
 FEW = 2**13  # elements: so many are looked at before more are
 
@@ -257,11 +257,16 @@ def _in_block(rows: Rows, block: slice, quantity: str, low: Low, tensor: torch.T
     doubtful = np.flatnonzero(~within.reshape(len(within), -1).all(axis=1))
     difference, own = difference[doubtful], own[doubtful]
     total = own
-    if low.shared is not None:
-        shared = np.broadcast_to(low.shared, (len(within), *difference.shape[1:]))[doubtful]
-        left = ~_explained(difference, own, shared, min(rows.axis, difference.ndim - 1))
-        doubtful, difference = doubtful[left], difference[left]
-        total = own[left] + np.abs(shared[left])
+    if low.shared:
+        shape, axis = (len(within), *difference.shape[1:]), min(rows.axis, difference.ndim - 1)
+        shared = [np.broadcast_to(error, shape)[doubtful] for error in low.shared.values()]
+        left = ~_explained(difference, own, sum(shared[1:], shared[0]), axis)
+        doubtful, difference, own = doubtful[left], difference[left], own[left]
+        shared = [error[left] for error in shared]
+        total = own + sum(np.abs(error) for error in shared)
+        if len(shared) > 1 and len(doubtful):
+            left = ~_explained_whichever_is_kept(difference, own, shared, axis)
+            doubtful, difference, total = doubtful[left], difference[left], total[left]
     off = _off(difference, total).reshape(len(doubtful), prod(difference.shape[1:]))
     return Doubtful(doubtful + block.start, np.max(off, axis=1, initial=0.0))
 
@@ -270,6 +275,19 @@ def _off(difference: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """By how many times what is allowed each element is off; infinite where it is no number."""
     off = np.where(difference == 0, 0.0, np.abs(difference) / allowed)
     return np.where(np.isnan(off), np.inf, off)
+
+
+def _explained_whichever_is_kept(
+    difference: np.ndarray, own: np.ndarray, shared: list[np.ndarray], axis: int
+) -> np.ndarray:
+    """Of which indices one shared error explains every row, the others folded into own ones: the rounding
+    arithmetic keeps the one that matters most, and any may be that one.
+    """
+    found = np.ones(len(difference), dtype=bool)
+    for kept in shared:
+        others = sum(np.abs(error) for error in shared if error is not kept)
+        found &= _explained(difference, own + CLEARLY * others, kept, axis)
+    return found
 
 
 def _explained(difference: np.ndarray, own: np.ndarray, shared: np.ndarray, axis: int) -> np.ndarray:

@@ -175,3 +175,45 @@ def test_a_wrong_call_is_told_as_of_any_size(row_by_row: list[list[str] | None])
         assert_close_to_truth(torch.ones(()), "cross_entropy", x, target)
     with pytest.raises(AssertionError, match=r"shape is \(5,\), expected \(6,\)"):
         assert_close_to_truth(torch.ones(5), "logsumexp", x, 1)
+
+
+@pytest.mark.parametrize("operator", list(CALLS))
+def test_a_wrong_tensor_costs_about_what_a_right_one_does(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In elements that the rounding arithmetic looks at: few of a right tensor, and few for each way."""
+    monkeypatch.setattr(rows, "LARGE", 1)
+    looked: list[int] = []
+
+    def counting(call: Call, *arguments: Any, **options: Any) -> Any:
+        looked.append(call.arguments["input"].size)
+        return expected(call, *arguments, **options)
+
+    monkeypatch.setattr(by_rows, "expected", counting)
+    monkeypatch.setattr(by_rows, "FEW", 64)
+    torch.manual_seed(0)
+    x = torch.randn(256, 64)
+    given, function = call_of_rows(operator, x)
+    result = function(**given)
+    upstream = torch.randn(result.shape)
+    (gradient,) = torch.autograd.grad(result, given["input"], upstream)
+    assert_close_to_truth(result, operator, **given, grads={"input": gradient}, grad_output=upstream)
+    of_right = sum(looked)
+    assert of_right <= x.numel() / 2
+    gradient[100] *= 1.01
+    with pytest.raises(AssertionError, match=r"worst     element \[100, "):
+        assert_close_to_truth(result, operator, **given, grads={"input": gradient}, grad_output=upstream)
+    assert sum(looked) - of_right <= x.numel()
+
+
+def call_of_rows(operator: str, x: torch.Tensor) -> tuple[dict[str, Any], Any]:
+    """The arguments of a call of many rows, and the function."""
+    options = CALLS[operator][1]
+    if operator == "binary_cross_entropy":
+        x = x.sigmoid()
+    given: dict[str, Any] = {"input": x.requires_grad_()} | {k: v for k, v in options.items() if k == "dim"}
+    if operator in ("nll_loss", "cross_entropy"):
+        given["target"] = torch.arange(len(x)) % x.shape[1]
+    elif "dim" not in given:
+        given["target"] = torch.rand(x.shape)
+    return given, getattr(torch if operator == "logsumexp" else F, operator)

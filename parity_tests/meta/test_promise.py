@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,13 @@ import torch.nn.functional as F
 
 from torch_loss_parity import verify
 from torch_loss_parity.api import VerificationError
+from torch_loss_parity.claims.transforms.compilation import smallest_of_ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.promised import Limits, PromisedOperator
 from torch_loss_parity.processes.folders import PACKAGE
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.promise import EVERYTHING, together
+from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping, of_signature, of_text
 
 CE = "cross_entropy"
@@ -240,3 +244,13 @@ def test_a_run_with_nothing_to_test_says_so(tmp_path: Path, options: tuple[str, 
     assert code == pytest.ExitCode.NO_TESTS_COLLECTED
     assert said in output
     assert "nothing was tested" in output
+
+
+def test_of_the_ledgers_smallest_inputs_those_are_compiled_that_a_subject_offers() -> None:
+    def operators(**functions: Any) -> set[str]:
+        subject = Subject("kernels", SimpleNamespace(**functions), "", like="torch")
+        settings = Settings(subject, "cpu", ("float32",), "standard", 0)
+        return {program.call.operator for _, program in smallest_of_ledger(settings)}
+
+    assert "softmax" in operators(softmax=F.softmax, cross_entropy=F.cross_entropy)
+    assert operators(cross_entropy=F.cross_entropy) <= {CE}

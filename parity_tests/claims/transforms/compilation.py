@@ -193,14 +193,16 @@ def programs_to_run(settings: Settings, backend: str) -> list[Program]:
 
 
 def smallest_of_ledger(settings: Settings) -> list[tuple[Divergence, Program]]:
-    """The smallest inputs of the ledger's entries about compilation, as programs."""
-    smallest = []
+    """The smallest inputs of the ledger's entries about compilation, as programs: those that lie inside what
+    the subject promises.
+    """
+    smallest, subject = [], settings.subject
     for entry in ledger.entries():
-        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(
-            settings.subject.judged_as, settings.device
-        ):
+        if compiled_by(DECOMPOSED) in entry.modes and entry.in_force(subject.judged_as, settings.device):
             for quantity, dtype in product(entry.quantities, entry.dtypes):
                 call, grad_output = entry.smallest_call(quantity, dtype)
+                if not subject.offers(call.operator) or subject.promise.outside_call(call):
+                    continue
                 upstream = np.ones(output_shape(call)) if grad_output is None else grad_output
                 smallest.append((entry, Program(f"the smallest input of {entry.id}", call, call, upstream)))
     return smallest
