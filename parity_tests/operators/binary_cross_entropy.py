@@ -137,7 +137,8 @@ def refusals() -> Iterator[Refusal]:
 
 
 def _holding(outside: Callable[[Format], float]) -> Callable[[Format], np.ndarray]:
-    return lambda format: np.asarray([[0.25, outside(format), 0.75], [2.0, 0.25, 0.5]])
+    """An array with one element outside [0, 1]: who looks at one end only is not excused by another."""
+    return lambda format: np.asarray([[0.25, outside(format), 0.75], [1.0, 0.25, 0.5]])
 
 
 def rewritten(dtype: str) -> Iterator[Rewritten]:

@@ -17,6 +17,7 @@ PAGES: dict[str, Path] = {
         "ledger": "parity_tests/ledger/README.md",
         "campaign": "parity_tests/faults/README.md",
         "right": "parity_tests/faults/README.md",
+        "mutants": "parity_tests/faults/README.md",
         "versions": "parity_tests/versions/README.md",
         "catalogue": "reference/ways/README.md",
         "benchmarks": "benchmarks/README.md",

@@ -69,14 +69,17 @@ def _signature(operator: str) -> inspect.Signature:
     return inspect.signature(OPERATORS[operator].forward)
 
 
-def refuse(operator: str, arguments: Mapping[str, Any]) -> None:
-    """Raise what the definition raises for malformed arguments."""
+def refuse(operator: str, arguments: Mapping[str, Any], by: Forward | None = None) -> None:
+    """Raise what the definition, or another function, raises for malformed arguments."""
     with torch.no_grad():
-        OPERATORS[operator].forward(**arguments)
+        (by or OPERATORS[operator].forward)(**arguments)
 
 
 def kernel(
-    operator: str, forward: Forward | None = None, backward: Callable[..., Any] | None = None
+    operator: str,
+    forward: Forward | None = None,
+    backward: Callable[..., Any] | None = None,
+    refusals: Forward | None = None,
 ) -> Forward:
     """An implementation with the definition's forward and closed-form backward, or with others in their
     places.
@@ -87,6 +90,8 @@ def kernel(
         Takes the operator's arguments, prepared.
     backward : callable, optional
         Takes the upstream gradient first, and returns what the reference's ``..._backward`` returns.
+    refusals : callable, optional
+        Takes the operator's arguments as they are given, and raises where they are malformed.
     """
     compute: Forward = forward or OPERATORS[operator].forward
     differentiate: Callable[..., Any] = backward or OPERATORS[operator].backward
@@ -120,7 +125,7 @@ def kernel(
 
     def function(*positional: Any, **named: Any) -> torch.Tensor:
         arguments = bound(operator, *positional, **named)
-        refuse(operator, arguments)
+        refuse(operator, arguments, refusals)
         tensors = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
         options = {name: value for name, value in arguments.items() if name not in tensors}
         output: torch.Tensor = Kernel.apply(tuple(tensors), options, *tensors.values())
