@@ -8,6 +8,7 @@ pytest_plugins = (
     "torch_loss_parity.plugin.fixtures",
     "torch_loss_parity.plugin.known",
     "torch_loss_parity.plugin.records",
+    "torch_loss_parity.plugin.observing",
     "torch_loss_parity.plugin.dtype_rotation",
     "torch_loss_parity.audit.plugin",
 )
