@@ -41,13 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--observed",
         metavar="FILE",
         type=Path,
-        help="judge what FILE says that a subject returned, from `torch-loss-parity observe`; no subject is run",
+        help="judge what FILE says that a subject returned, from `torch-loss-parity observe`; none is run",
     )
     group.addoption(
         "--plan",
         metavar="FILE",
         type=Path,
-        help="judge nothing: write what is to be asked of the subject to FILE, for `torch-loss-parity observe`",
+        help="judge nothing: write what is to be asked to FILE, for `torch-loss-parity observe`",
     )
 
 

@@ -16,6 +16,7 @@ from torch_loss_parity.judging import causes, shortage, tally
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
+from torch_loss_parity.subjects.declined import UNSEEN
 
 COLUMNS = 80
 SHOWN = 12  # causes
@@ -58,6 +59,8 @@ class Screen:
         What the subject promises; empty where that is everything.
     excludes : callable
         Whether a reason for which a case was declined is that it lies outside the promise.
+    unseen : str
+        The kinds of claim that a file of observations says nothing of; empty where the subject ran.
     """
 
     title: str
@@ -65,6 +68,7 @@ class Screen:
     failures: Sequence[Failure]
     promised: str
     excludes: Callable[[str], bool]
+    unseen: str = ""
 
     @cached_property
     def _tested_too_little(self) -> tuple[list[shortage.Shortage], list[tuple[str, str]]]:
@@ -80,7 +84,18 @@ class Screen:
         """The verdict in a word or three."""
         if self.failures or any(each["failed"] for each in self.tallies):
             return FAILED
-        return TOO_LITTLE if self.shortages or not any(each["cases"] for each in self.tallies) else PASSED
+        short = self.shortages or self.missing or not any(each["cases"] for each in self.tallies)
+        return TOO_LITTLE if short else PASSED
+
+    @property
+    def missing(self) -> int:
+        """The cases that should have been observed and were not."""
+        return sum(
+            number
+            for each in self.tallies
+            for reason, number in each["declined"].items()
+            if reason.startswith(UNSEEN)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict for a machine: its word, that of each part, what was too little tested, and causes."""
@@ -89,6 +104,7 @@ class Screen:
             "word": self.word,
             "parts": {area: vars(self.part(area)) for area in AREAS},
             "promised": self.promised,
+            "not_observed": self.unseen,
             "too_little_tested": [str(each) for each in self.shortages],
             "causes": [dict(zip(keys, row, strict=True)) for row in self.causes()],
         }
@@ -102,6 +118,9 @@ class Screen:
         yield from _wrapped("tested", self._tested())
         if self.promised:
             yield from _wrapped("promised", self.promised)
+        if self.unseen or self.missing:
+            cases = f"{self.missing:,} cases" if self.missing else ""
+            yield from _wrapped("unseen", "; ".join(filter(None, [cases, self.unseen])), yellow=True)
         short = self.shortages
         for each in short[:SHOWN]:
             yield from _wrapped("too few", str(each), yellow=True)

@@ -51,6 +51,8 @@ def encoded(value: Any, keep: Keep) -> Any:
         return {"array": keep(value)}
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
     if isinstance(value, Call):
         return {"call": [encoded(getattr(value, name), keep) for name in OF_A_CALL]}
     if isinstance(value, tuple):
@@ -74,7 +76,9 @@ def decoded(data: Any, load: Load) -> Any:
     if kind == "mapping":
         return {name: decoded(each, load) for name, each in content}
     values = decoded(content, load)
-    return Call(**dict(zip(OF_A_CALL, values, strict=True))) if kind == "call" else tuple(values)
+    if kind == "call":
+        return Call(**dict(zip(OF_A_CALL, values, strict=True)))
+    return complex(*values) if kind == "complex" else tuple(values)
 
 
 def narrowest(array: np.ndarray) -> np.ndarray:

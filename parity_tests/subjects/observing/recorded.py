@@ -9,6 +9,7 @@ from typing import Any
 from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.observing.answer import Answer, given_again
 from torch_loss_parity.subjects.observing.container import Reader
+from torch_loss_parity.subjects.observing.encoding import NoData
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity observation"
@@ -38,7 +39,10 @@ class Recorded(Source):
         return unseen
 
     def answer(self, request: Request) -> Any:
-        found = self._answers.get(request.key)
+        try:
+            found = self._answers.get(request.key)
+        except NoData as error:
+            raise NotObserved(str(error)) from error
         if found is None:
             raise NotObserved(self.why_not)
         return given_again(found, self._file.load)
