@@ -41,4 +41,7 @@ def observe(subject: str, **given: Any) -> int:
       torch-loss-parity observe my_kernels.py --device cuda --plan plan.npz --budget 300
       torch-loss-parity judge observed.npz
     """
-    return run(subject, **given)
+    try:
+        return run(subject, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

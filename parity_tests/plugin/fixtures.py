@@ -35,7 +35,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         assert isinstance(record, Operator)
         pyfuncitem.funcargs["operator"] = promise.operator(record)
     watching.begin(
-        operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.nodeid)
+        operator=operator,
+        dtype=pyfuncitem.funcargs.get("dtype", ""),
+        claim=claim_of(pyfuncitem.nodeid),
+        test=pyfuncitem.nodeid,
     )
     counts = pyfuncitem.stash.setdefault(COUNTS, {})
     try:

@@ -36,7 +36,7 @@ FROM_THE_FILE = ("subject", "device", "dtype", "effort", "seed", "promise")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("parity")
+    group = parser.getgroup("parity", "verification of loss functions")
     group.addoption(
         "--observed",
         metavar="FILE",

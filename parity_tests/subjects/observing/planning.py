@@ -13,7 +13,7 @@ from torch_loss_parity.subjects.observing.encoding import NoData, decoded, encod
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity plan"
-ABOUT = ("claim", "operator", "dtype", "case")
+ABOUT = ("test", "claim", "operator", "dtype", "case")
 
 
 class Planning(Source):

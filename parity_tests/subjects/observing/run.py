@@ -119,30 +119,38 @@ def observe(
 
 
 class _Run:
-    """The records of a plan, one after the other."""
+    """The records of a plan, one after the other.
+
+    As where a subject is judged in one process, a test ends with the first call that does not return, and an
+    operator is given up after a few such tests.
+    """
 
     def __init__(
         self, sandbox: Sandbox, plan: Plan, writer: Writer, start: float, budget: float | None
     ) -> None:
         self.sandbox, self.plan, self.writer, self.start, self.budget = sandbox, plan, writer, start, budget
-        self.observed, self.strikes, self._told = 0, dict[str, int](), start
+        self.observed, self._told = 0, start
+        self.strikes: dict[str, list[str]] = {}  # by operator: the tests
 
     def through(self, records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         for record in records:
             if self.budget is not None and time.monotonic() - self.start > self.budget:
                 return self.end(f"its budget of {self.budget:g} s ran out")
             operator = record.get("operator", "")
-            if self.strikes.get(operator, 0) >= STRIKES:
+            struck = self.strikes.get(operator, [])
+            if len(struck) >= STRIKES or record.get("test") in struck:
                 continue
             before = time.monotonic()
             answer = self._answer(record, operator)
-            about = {name: record[name] for name in record if name != "request"}
+            about = {name: record[name] for name in record if name not in ("request", "test")}
             self.writer.add({**about, **answer, "seconds": round(time.monotonic() - before, 6)})
             self.observed += 1
             self._tell(len(records))
-        struck = [name for name, number in self.strikes.items() if number >= STRIKES]
-        if struck:
-            return self.end(f"{STRIKES} calls of {', '.join(struck)} did not return, or ended the process")
+        if self.strikes:
+            names = ", ".join(self.strikes)
+            return self.end(
+                f"a call of {names} did not return or ended the process; some were not made after it"
+            )
         return self.end("done")
 
     def end(self, why: str) -> Mapping[str, Any]:
@@ -152,7 +160,7 @@ class _Run:
         try:
             answer, arrays = self.sandbox.call(f"{child.__name__}:answer", self.plan.request(record))
         except Lost as error:
-            self.strikes[operator] = self.strikes.get(operator, 0) + 1
+            self.strikes.setdefault(operator, []).append(record.get("test", ""))
             self.writer.flush()
             return of_loss(str(error))
         for array in arrays.values():
