@@ -232,25 +232,25 @@ class OfItsOwn(ValueError):
 def test_what_was_raised_is_raised_again() -> None:
     error = OfItsOwn("no such thing")
     with pytest.raises(ValueError, match="no such thing") as raised:
-        answer.given_again(answer.of_exception(error), dict[str, np.ndarray]().__getitem__)
+        answer.given_again(answer.of_exception(error))
     assert type(raised.value).__name__ == "OfItsOwn"
     for kind in (NotOffered, WrongResult, NotImplementedError, KeyError):
         cause = kind("words")
         cause.__cause__ = TypeError("why")
         with pytest.raises(kind) as raised_again:
-            answer.given_again(answer.of_exception(cause), dict[str, np.ndarray]().__getitem__)
+            answer.given_again(answer.of_exception(cause))
         assert str(raised_again.value) == str(cause)
         assert str(raised_again.value.__cause__) == "why"
     with pytest.raises(NotReturned):
-        answer.given_again(answer.of_loss("did not return within 3 s"), dict[str, np.ndarray]().__getitem__)
+        answer.given_again(answer.of_loss("did not return within 3 s"))
     with pytest.raises(Ended, match="it ended the process"):
-        answer.given_again(answer.of_loss("ended the process (SIGKILL)"), dict[str, Any]().__getitem__)
+        answer.given_again(answer.of_loss("ended the process (SIGKILL)"))
 
 
 def test_a_device_without_memory_says_nothing_of_the_subject() -> None:
     no_memory = type("OutOfMemoryError", (RuntimeError,), {})("tried to allocate 80 GiB")
     with pytest.raises(NotObserved, match="the device had no memory for it"):
-        answer.given_again(answer.of_exception(no_memory), dict[str, Any]().__getitem__)
+        answer.given_again(answer.of_exception(no_memory))
 
 
 def test_keys_do_not_depend_on_the_order_of_what_is_given() -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.draws import OF_THE_SEED_ALONE
 
 ABSENT = ""  # the value of an option that a case does without
@@ -50,15 +51,6 @@ EFFORTS = {
     ),
 }
 LARGE = 2**14  # elements: costly
-
-
-def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> slice:
-    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed,
-    others for the next operator.
-    """
-    return slice(
-        (dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes)
-    )
 
 
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:

@@ -27,7 +27,6 @@ from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 UNSEEN_KINDS: Mapping[str, str] = {
     "hygiene": "what becomes of arguments, memory and threads is watched while the subject runs",
     "layouts": "how arrays lie in memory is not written down",
-    "identities": "what a subject is called with depends on what it returned before",
     "transforms": "torch.func, autocast and torch.compile take the functions themselves",
     "bits": "bits are compared from call to call while the subject runs",
 }

@@ -42,7 +42,11 @@ def of_loss(how: str) -> Answer:
     return {"outcome": ENDED if how.startswith("ended") else NOT_RETURNED, "text": how}
 
 
-def given_again(answer: Answer, load: Load) -> Any:
+def _none_is_kept(digest: str) -> Any:
+    raise KeyError(digest)
+
+
+def given_again(answer: Answer, load: Load = _none_is_kept) -> Any:
     """What was returned.
 
     Raises

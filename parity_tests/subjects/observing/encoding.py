@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 
 Keep = Callable[[np.ndarray], str]  # an array, kept under the digest that it returns
 Load = Callable[[str], np.ndarray]  # the array of a digest
@@ -53,6 +54,8 @@ def encoded(value: Any, keep: Keep) -> Any:
         return value.item()
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
+    if isinstance(value, DoubleDouble):
+        return {"double_double": [encoded(np.asarray(value.high), keep), encoded(value.low, keep)]}
     if isinstance(value, Call):
         return {"call": [encoded(getattr(value, name), keep) for name in OF_A_CALL]}
     if isinstance(value, tuple):
@@ -78,6 +81,8 @@ def decoded(data: Any, load: Load) -> Any:
     values = decoded(content, load)
     if kind == "call":
         return Call(**dict(zip(OF_A_CALL, values, strict=True)))
+    if kind == "double_double":
+        return DoubleDouble(*values)
     return complex(*values) if kind == "complex" else tuple(values)
 
 
