@@ -17,6 +17,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.meta import observed_runs
 from torch_loss_parity.meta.observed_runs import SUBJECTS
+from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.processes.watchdog import Ended, NotReturned
 from torch_loss_parity.reports.screen import TOO_LITTLE, Screen
 from torch_loss_parity.subjects.declined import NotObserved, NotOffered
@@ -256,3 +257,19 @@ def test_a_device_without_memory_says_nothing_of_the_subject() -> None:
 def test_keys_do_not_depend_on_the_order_of_what_is_given() -> None:
     assert key_of({"a": 1}) != key_of({"a": 2})
     assert Request("drive", CALL, {"a": 1, "b": 2}).key == Request("drive", CALL, {"b": 2, "a": 1}).key
+
+
+@pytest.mark.whole_runs
+@pytest.mark.skipif(os.name != "posix", reason="a script of bash")
+def test_the_script_for_a_gpu_says_what_it_did_in_its_budget(tmp_path: Path) -> None:
+    """Of ten seconds only the first steps have any: all others are named, and nothing hangs."""
+    variables = {"DEVICE": "cpu", "BUDGET": "12", "OUT": str(tmp_path), "WHEELS": str(tmp_path / "none")}
+    script = str(CHECKOUT / ".ci" / "gpu")
+    done = subprocess.run(["bash", script], env={**os.environ, **variables, "PYTHON": sys.executable})
+    assert done.returncode == 0
+    said = (tmp_path / "summary.txt").read_text().splitlines()
+    steps = [line.split()[0] for line in said[1:] if not line.startswith(" ")]
+    assert steps[:4] == ["environment", "wheels", "plan-quick", "torch-quick"]
+    assert {"judged-quick", "bits", "benchmarks", "torch-standard", "liger"} < set(steps)
+    assert "not begun" in next(line for line in said if line.startswith("torch-standard"))
+    assert int(said[-1].split()[2]) < 30
