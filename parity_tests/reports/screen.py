@@ -127,6 +127,8 @@ class Screen:
         if short:
             more = f"{len(short) - SHOWN} more. " if len(short) > SHOWN else ""
             hint = "Say what it promises (PROMISES in its file, or --promise), and these are filled."
+            if self.missing:
+                hint = "What is not observed is for another `observe`, with more time."
             yield from _wrapped("", more + hint, yellow=True)
         yield from self._causes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import machine, watchdog
-from torch_loss_parity.subjects import Subject, SubjectError, load
+from torch_loss_parity.subjects import FAULT, RIGHT, Subject, SubjectError, load
 from torch_loss_parity.subjects.observing.answer import Answer, of_exception, of_nothing, of_value
 from torch_loss_parity.subjects.observing.encoding import digest_of
 from torch_loss_parity.subjects.observing.source import Request
 from torch_loss_parity.subjects.promise import PromiseError
+
+
+OF_DEFINITIONS = ("reference", FAULT, RIGHT)  # subjects that evaluate some
 
 
 class Asked:
@@ -41,6 +45,10 @@ def describe() -> dict[str, Any]:
     """What a file says of the subject and of where it runs; why it cannot be observed, as ``problem``."""
     from torch_loss_parity.ledger.environment import found
 
+    if Asked.subject.startswith(OF_DEFINITIONS) and find_spec("array_api_compat") is None:
+        return {
+            "problem": f"{Asked.subject!r} is made of definitions, for which array-api-compat must be here"
+        }
     try:
         subject = loaded()
     except (SubjectError, PromiseError) as error:

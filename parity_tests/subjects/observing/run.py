@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def observe(
     if problem := described.get("problem"):
         sandbox.close()
         raise (CannotObserve if problem.startswith("--device") else SubjectError)(problem)
+    records = [each for each in records if each.get("operator", "") in ("", *described["operators"])]
     header = {
         "format": FORMAT,
         "package": _package(),
@@ -191,6 +193,9 @@ def _terminated() -> Iterator[None]:
     def end(number: int, frame: Any) -> None:
         raise _Terminated
 
+    if threading.current_thread() is not threading.main_thread():  # others are told of no signal
+        yield
+        return
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
