@@ -39,7 +39,7 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import suite
 from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 META = HERE / "meta"
 RUN = pytest.StashKey[Benchmarks]()
 ALLOCATOR = pytest.StashKey[str]()

@@ -9,7 +9,7 @@ import operator
 from math import prod
 from typing import Any
 
-from array_api_compat import array_namespace, is_array_api_obj
+from torch_loss_parity.reference.namespaces import array_namespace, is_array
 
 REDUCTIONS = ("none", "mean", "sum")
 _NOT_REAL = ("bool", "integral", "complex floating")
@@ -25,7 +25,7 @@ def namespace(**arrays: Any) -> Any:
     """
     given = {name: array for name, array in arrays.items() if array is not None}
     for name, array in given.items():
-        if not (is_array_api_obj(array) or hasattr(array, "__array_namespace__")):
+        if not is_array(array):
             raise TypeError(
                 f"{name} must be an array (NumPy, torch or any array-API library), not {type(array).__name__}"
             )

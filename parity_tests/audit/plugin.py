@@ -15,7 +15,7 @@ import pytest
 from torch_loss_parity.processes.folders import META
 from torch_loss_parity.subjects.settings import SETTINGS
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 ITEMS = HERE / "test_audit.py"
 LIBRARIES = ("pydantic", "jinja2", "tqdm")
 LACKING = tuple(name for name in LIBRARIES if find_spec(name) is None)

@@ -76,8 +76,8 @@ def _plain(value: Any) -> Any:
 def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
     """The forward result and every gradient of one call."""
     subject, device = settings.subject, settings.device
-    result = {FORWARD: run_subject.forward(subject, call, device)}
-    yield from judge_results(subject, device, None, call, result, None, certify=True)
     grad_output = grad_output_of(call, output_shape(call), rng)
-    gradients = run_subject.gradients(subject, call, device, grad_output)
-    yield from judge_results(subject, device, None, call, gradients, grad_output, certify=True)
+    results = dict(run_subject.separately(subject, call, device, grad_output))
+    result = {FORWARD: results.pop(FORWARD)}
+    yield from judge_results(subject, device, None, call, result, None, certify=True)
+    yield from judge_results(subject, device, None, call, results, grad_output, certify=True)

@@ -1,4 +1,4 @@
-"""``torch-loss-parity compare``: two audits, or two results of one call."""
+"""``torch-loss-parity compare``: two audits, two files of observations, or two results of one call."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from torch_loss_parity.command.base import FAILED, PASSED, WRONG_CALL, names, operators
 
 SAVED = (".npy", ".pt")
+OBSERVED = ".npz"
 
 
 @click.command(short_help="What changed from one audit to another? Or: two results, who is nearer the truth?")
@@ -63,7 +64,8 @@ def compare(
 
     \b
     OLD and NEW are two files audit.json; the exit status is 1 if a figure grew that
-    must not. With --operator they are two results of one call: each is held against
+    must not. Two files of `observe`, .npz, are compared call by call; the status is 1
+    if a result differs. With --operator they are two results of one call: each is held against
     the truth, in ulps and, where they are log-probabilities, in the units of who
     matches a trainer with a sampler: the largest and the mean difference, the KL
     divergence, the share of ratios within a range. The exit status is 1 if one of the
@@ -73,11 +75,14 @@ def compare(
     Examples:
       torch-loss-parity compare old/audit.json new/audit.json
       torch-loss-parity compare old/audit.json new/audit.json --fail max_ulp:10% --fail differing
+      torch-loss-parity compare cpu.npz cuda.npz
       torch-loss-parity compare trainer.pt sampler.pt --operator log_softmax \\
           --argument input=logits.pt --argument dim=-1 --clip 0.8,1.2
     """
     if operator is not None:
         return _of_results(old, new, operator, arguments, clip)
+    if old.suffix == OBSERVED:
+        return _of_observations(old, new)
     if arguments:
         raise click.UsageError("--argument is of results; they need --operator")
     try:
@@ -86,6 +91,18 @@ def compare(
         return WRONG_CALL
     status = main(["compare", str(old), str(new), f"--shown={shown}", *(f"--fail={each}" for each in fail)])
     return PASSED if status == 0 else FAILED if status == 1 else WRONG_CALL
+
+
+def _of_observations(a: Path, b: Path) -> int:
+    from torch_loss_parity.subjects.observing.compare import compare
+    from torch_loss_parity.subjects.observing.container import DamagedFile
+
+    try:
+        comparison = compare(a, b)
+    except DamagedFile as error:
+        raise click.UsageError(str(error)) from error
+    print("\n".join(comparison.lines()))
+    return PASSED if comparison else FAILED
 
 
 def _of_results(a: Path, b: Path, operator: str, arguments: tuple[str, ...], clip: str) -> int:

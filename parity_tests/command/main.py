@@ -12,13 +12,29 @@ from torch_loss_parity.command.benchmark import benchmark
 from torch_loss_parity.command.bits import bits
 from torch_loss_parity.command.campaign import campaign
 from torch_loss_parity.command.compare import compare
+from torch_loss_parity.command.judge import judge
+from torch_loss_parity.command.observe import observe
+from torch_loss_parity.command.plan import plan
 from torch_loss_parity.command.seeds import seeds
 from torch_loss_parity.command.upstream import upstream
 from torch_loss_parity.command.verify import verify
 from torch_loss_parity.command.versions import versions
 
 NAME = "torch-loss-parity"
-COMMANDS = (verify, audit, compare, benchmark, upstream, bits, seeds, versions, campaign)
+COMMANDS = (
+    verify,
+    audit,
+    compare,
+    benchmark,
+    plan,
+    observe,
+    judge,
+    upstream,
+    bits,
+    seeds,
+    versions,
+    campaign,
+)
 
 
 class InThisOrder(click.Group):

@@ -93,4 +93,5 @@ def check_random_cases(
         examples=-(-settings.effort.random_cases // one_in),
         base_seed=settings.seed,
         name=f"{name} {operator.name} {dtype}",
+        shrink=not settings.subject.is_elsewhere,
     )

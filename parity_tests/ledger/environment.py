@@ -18,7 +18,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from packaging.version import Version
 
 from torch_loss_parity.processes import machine
 
@@ -83,11 +82,37 @@ class Environment:
             getattr(self, name) == getattr(other, name)
             for name in ("machine", "capability", "functions", "torch", "vendor")
         ]
+        from packaging.version import Version  # where a subject is only observed there may be none
+
         return (*same, Version(other.torch))
 
 
-@cache
+class _Elsewhere:
+    """Where the subject ran, if that was not in this process."""
+
+    environment: Environment | None = None
+    torch: str = ""
+
+
+def ran_elsewhere(environment: Environment | None, torch_version: str = "") -> None:
+    """From now on what is judged was observed in ``environment``; None: in this process."""
+    _Elsewhere.environment, _Elsewhere.torch = environment, torch_version
+
+
+def torch_version() -> str:
+    """The version of torch that ran the subject."""
+    return _Elsewhere.torch or torch.__version__
+
+
 def here(device: str = "cpu") -> Environment:
+    """The environment in which the subject ran: that of this process and a device, unless
+    `ran_elsewhere`.
+    """
+    return _Elsewhere.environment or found(device)
+
+
+@cache
+def found(device: str = "cpu") -> Environment:
     """The environment of this process and a device."""
     release, digits = machine.release(), machine.fingerprint(device)
     if device.startswith("cuda"):

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -23,6 +22,7 @@ from torch_loss_parity.expectation.formulas import autograd_formulas, torch_seco
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger import files
+from torch_loss_parity.ledger.environment import torch_version
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.reference.ways import Way
@@ -41,11 +41,7 @@ class Entry:
 
     def in_force(self, subject: str, device: str) -> bool:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
-        return (
-            subject in self.subjects
-            and device.split(":")[0] in self.devices
-            and _installed_torch_is(self.torch)
-        )
+        return subject in self.subjects and device.split(":")[0] in self.devices and _torch_is(self.torch)
 
 
 @dataclass(frozen=True)
@@ -184,9 +180,13 @@ def shortfall(
     return None
 
 
+def _torch_is(specifier: str) -> bool:
+    return _is_among(torch_version(), specifier)
+
+
 @cache
-def _installed_torch_is(specifier: str) -> bool:
-    return SpecifierSet(specifier).contains(Version(torch.__version__).base_version)
+def _is_among(version: str, specifier: str) -> bool:
+    return SpecifierSet(specifier).contains(Version(version).base_version)
 
 
 @cache

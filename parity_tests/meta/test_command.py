@@ -40,7 +40,7 @@ PUBLIC = {
 HEAVY = ("torch", "numpy", "scipy", "flint", "pytest", "hypothesis")
 OPTION = re.compile(r"^  (--[a-z][a-z-]*)", re.MULTILINE)
 # Options of pytest that a subcommand sets itself, or that are for the suite's tests of itself.
-ELSEWHERE = {"--subject", "--whole-runs"}
+ELSEWHERE = {"--subject", "--observed", "--plan", "--whole-runs"}
 
 
 def test_help_of_every_subcommand_loads_nothing_heavy_and_has_examples() -> None:
@@ -120,6 +120,9 @@ def test_options_of_pytest_and_those_of_the_command_are_the_same() -> None:
         (["campaign", "--faults", "nothing"], "--faults has nothing; choose from"),
         (["campaign", "--check", "--write"], "--check and --write do not go together"),
         (["seeds", "--claims", "nothing"], "--claims has nothing; choose from"),
+        (["observe", "--plan", "none.npz"], "none.npz cannot be read: "),
+        (["observe", "--plan", "none.npz", "--seed", "1"], "--seed is given, and --plan"),
+        (["compare", "none.npz", "none.npz"], "none.npz cannot be read: "),
         (["bits", "nowhere.py"], "'nowhere.py' is not a file"),
         (["versions", "two"], "'two' is no release of torch"),
     ],

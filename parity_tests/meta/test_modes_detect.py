@@ -16,16 +16,10 @@ import torch
 from torch.nn import functional
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.claims.modes.first_order import FIRST_ORDER, splits
-from torch_loss_parity.claims.modes.second_order import (
-    CREATE_GRAPH,
-    FORWARD_AD,
-    JVP,
-    JVP_OF_VJP,
-    SECOND_ORDER,
-    VJP_TWICE,
-    verify_second_order,
-)
+from torch_loss_parity.claims.modes.directional import CREATE_GRAPH, FORWARD_AD, JVP, JVP_OF_VJP, VJP_TWICE
+from torch_loss_parity.claims.modes.drives import splits
+from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.ledger import ledger

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.claims.modes import second_order
+from torch_loss_parity.claims.modes import directional
 from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
 from torch_loss_parity.expectation.expectation import expected
 from torch_loss_parity.judging.failure_message import PLAIN
@@ -29,7 +29,7 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
 
 CASE = OPERATORS["softmax"].case("float32", (2, 3), "normal", {"dim": 1}, 0)
-(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == second_order.FORWARD_AD)
+(FORWARD_AD,) = (mode for mode in SECOND_ORDER if mode.name == directional.FORWARD_AD)
 
 
 def settings_of(softmax: Callable[..., Any]) -> Settings:

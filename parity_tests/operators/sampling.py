@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.draws import OF_THE_SEED_ALONE
 
 ABSENT = ""  # the value of an option that a case does without
@@ -52,15 +53,6 @@ EFFORTS = {
 LARGE = 2**14  # elements: costly
 
 
-def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> slice:
-    """Of cases that are dealt out to ``dtypes`` in turn, those of one of them: others with the next seed,
-    others for the next operator.
-    """
-    return slice(
-        (dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes)
-    )
-
-
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
     """Cases of an operator with a random shape of up to five dimensions, one of them up to
     ``longest`` long.
@@ -88,9 +80,10 @@ def for_each_random_case(
     examples: int,
     base_seed: int,
     name: str,
+    shrink: bool = True,
 ) -> None:
     """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first
-    that fails.
+    that fails, unless other cases than these cannot be run.
     """
 
     @seed(crc32(f"{base_seed} {name}".encode()))
@@ -99,7 +92,7 @@ def for_each_random_case(
         max_examples=examples,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink)[: 1 + shrink],
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )

@@ -22,6 +22,7 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.operators.kinds import KINDS, gap
+from torch_loss_parity.plugin.observing import is_unseen
 from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.subjects.settings import SETTINGS, Settings
@@ -83,7 +84,10 @@ def _kinds_of(config: pytest.Config) -> list[str]:
         return any(folder in (path, *path.parents) for folder in given)
 
     files = {tally.claim_of(str(path)): path for path in files_of_claims(KINDS)}
-    return [kind for kind in KINDS if kind in files and is_given(files[kind])]
+    subject = config.stash[SETTINGS].subject
+    return [
+        kind for kind in KINDS if kind in files and is_given(files[kind]) and not is_unseen(kind, subject)
+    ]
 
 
 def gaps(config: pytest.Config) -> list[str]:

@@ -50,7 +50,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except NotOffered as error:
         for count in counts.values():
             count.decline(str(error))
-    except watchdog.NotReturned as error:
+    except (watchdog.NotReturned, watchdog.Ended) as error:
         watching.strike(operator)
         case = f"\n  case      {watching.record['case']}" if "case" in watching.record else ""
         pytest.fail(

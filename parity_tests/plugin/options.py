@@ -14,14 +14,14 @@ import torch
 
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES
-from torch_loss_parity.plugin import supervised
+from torch_loss_parity.plugin import observing, supervised
 from torch_loss_parity.plugin.entry import SETTINGS as ENTRY
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.subjects import BUILTIN, SubjectError
-from torch_loss_parity.subjects.settings import SETTINGS, NothingToTest, Settings, WrongOption
+from torch_loss_parity.subjects.settings import SETTINGS, NothingToTest, WrongOption
 
 WATCHED = "parity-watch"  # the directory, as workers of pytest-xdist are told
 
@@ -104,9 +104,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "promise",
         "like",
     )
-    values = [option(name) for name in names]
     try:
-        config.stash[SETTINGS] = Settings.of(*values)
+        config.stash[SETTINGS] = observing.settings_of(config, {name: option(name) for name in names})
     except NothingToTest as error:
         pytest.exit(f"nothing was tested: {error}", returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     except (WrongOption, SubjectError) as error:

@@ -12,6 +12,7 @@ from torch_loss_parity.judging import tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
+from torch_loss_parity.plugin.observing import is_unseen
 from torch_loss_parity.processes import suite
 from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
 from torch_loss_parity.subjects import Subject
@@ -88,11 +89,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_of(item: pytest.Item, subject: Subject) -> bool:
-    """Whether a test is nothing for a subject: of a kind of claim that it does not promise; or of none, where
-    the subject is somebody's own, as those tests are about torch, its tutorials and the suite."""
+    """Whether a test is nothing for a subject: of a kind of claim that it does not promise, or that is not
+    observed; or of none, where the subject is somebody's own, as those tests are about torch, its tutorials
+    and the suite."""
     kind = tally.claim_of(item.nodeid)
     if META in item.path.parents or BENCHMARKS in item.path.parents:
         return False
+    if is_unseen(kind, subject):
+        return True
     if kind in KINDS:
         return kind not in subject.promise.claims
     return not subject.is_shipped

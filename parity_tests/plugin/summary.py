@@ -17,6 +17,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
+from torch_loss_parity.plugin.observing import unseen
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
@@ -89,7 +90,7 @@ class Summary:
             return
         if self.missing and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.screen.shortages and session.exitstatus == pytest.ExitCode.OK:
+        if (self.screen.shortages or self.screen.missing) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = (
                 pytest.ExitCode.NO_TESTS_COLLECTED
             )  # too little of what was asked was answered
@@ -110,7 +111,13 @@ class Summary:
             title += f"; {len(self.known)} tests fail as is known"
         failures = list(self.failures.values())
         return screen.Screen(
-            title, self.tallies, failures, str(subject.promise), subject.excludes, self.missing
+            title,
+            self.tallies,
+            failures,
+            str(subject.promise),
+            subject.excludes,
+            self.missing,
+            unseen(subject),
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

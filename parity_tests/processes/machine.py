@@ -20,7 +20,6 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from packaging.version import Version
 
 from torch_loss_parity.processes.child_environment import COMPILED_CODE
 
@@ -54,7 +53,8 @@ def installed(package: str) -> str:
 
 def release() -> str:
     """The release of torch, without what it was built for."""
-    return Version(torch.__version__).base_version
+    numbers = re.match(r"[\d.]*\d", torch.__version__)
+    return numbers[0] if numbers else torch.__version__
 
 
 def system() -> str:

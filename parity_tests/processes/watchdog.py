@@ -39,6 +39,13 @@ class NotReturned(BaseException):
         super().__init__(f"it did not return{within}")
 
 
+class Ended(BaseException):
+    """A call ended the process that it was made in; the message completes "it ...".
+
+    No `Exception`, as `NotReturned`.
+    """
+
+
 @dataclass
 class Watch:
     """What is watched in one process.
@@ -169,6 +176,11 @@ def doing(what: str) -> None:
     """A case begins, in a run that is watched."""
     if _watches:
         _watches[-1].doing(what)
+
+
+def doing_now() -> dict[str, Any]:
+    """What the test that runs is about, in a run that is watched: operator, dtype, claim and case."""
+    return _watches[-1].record if _watches else {}
 
 
 def feed() -> None:

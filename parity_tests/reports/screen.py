@@ -16,6 +16,7 @@ from torch_loss_parity.judging import causes, shortage, tally
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
+from torch_loss_parity.subjects.declined import UNSEEN
 
 COLUMNS = 80
 SHOWN = 12  # causes
@@ -60,6 +61,8 @@ class Screen:
         Whether a reason for which a case was declined is that it lies outside the promise.
     missing : sequence of str
         Kinds of claim of which an operator had no case, though nothing says why.
+    unseen : str
+        The kinds of claim that a file of observations says nothing of; empty where the subject ran.
     """
 
     title: str
@@ -68,6 +71,7 @@ class Screen:
     promised: str
     excludes: Callable[[str], bool]
     missing: Sequence[str] = ()
+    unseen: str = ""
 
     @cached_property
     def _tested_too_little(self) -> tuple[list[shortage.Shortage], list[tuple[str, str]]]:
@@ -83,7 +87,18 @@ class Screen:
         """The verdict in a word or three."""
         if self.failures or self.missing or any(each["failed"] for each in self.tallies):
             return FAILED
-        return TOO_LITTLE if self.shortages or not any(each["cases"] for each in self.tallies) else PASSED
+        short = self.shortages or self.unobserved or not any(each["cases"] for each in self.tallies)
+        return TOO_LITTLE if short else PASSED
+
+    @property
+    def unobserved(self) -> int:
+        """The cases that should have been observed and were not."""
+        return sum(
+            number
+            for each in self.tallies
+            for reason, number in each["declined"].items()
+            if reason.startswith(UNSEEN)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict for a machine: its word, that of each part, what was too little tested, and causes."""
@@ -92,6 +107,8 @@ class Screen:
             "word": self.word,
             "parts": {area: vars(self.part(area)) for area in AREAS},
             "promised": self.promised,
+            "missing": list(self.missing),
+            "not_observed": self.unseen,
             "too_little_tested": [str(each) for each in self.shortages],
             "causes": [dict(zip(keys, row, strict=True)) for row in self.causes()],
         }
@@ -107,12 +124,17 @@ class Screen:
             yield from _wrapped("promised", self.promised)
         for lacking in self.missing[:SHOWN]:
             yield from _wrapped("missing", f"no case was run for {lacking}", red=True)
+        if self.unseen or self.unobserved:
+            cases = f"{self.unobserved:,} cases" if self.unobserved else ""
+            yield from _wrapped("unseen", "; ".join(filter(None, [cases, self.unseen])), yellow=True)
         short = self.shortages
         for each in short[:SHOWN]:
             yield from _wrapped("too few", str(each), yellow=True)
         if short:
             more = f"{len(short) - SHOWN} more. " if len(short) > SHOWN else ""
             hint = "Say what it promises (PROMISES in its file, or --promise), and these are filled."
+            if self.missing:
+                hint = "What is not observed is for another `observe`, with more time."
             yield from _wrapped("", more + hint, yellow=True)
         yield from self._causes()
 

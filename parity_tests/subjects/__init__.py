@@ -18,6 +18,7 @@ from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import builtin
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import LIMITS, NotOffered, OutsideThePromise, is_declined, reason_of
+from torch_loss_parity.subjects.observing.source import Source
 from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
 from torch_loss_parity.subjects.written_promise import (
     BY_POSITION,
@@ -70,6 +71,11 @@ class Subject:
     def is_shipped(self) -> bool:
         """Whether it comes with this package, and is not somebody's own."""
         return self.name in BUILTIN or self.name.startswith((FAULT, RIGHT, "torch_loss_parity."))
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether what it returns is not computed here, but looked up or planned."""
+        return isinstance(self.namespace, Source)
 
     @property
     def judged_as(self) -> str:

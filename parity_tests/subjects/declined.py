@@ -34,6 +34,16 @@ class NotOffered(NotImplementedError):
     """The subject raised `NotImplementedError`: it does not offer what it was asked for."""
 
 
+UNSEEN = "not observed: "
+
+
+class NotObserved(NotOffered):
+    """A file of observations stands for the subject, and does not hold the call."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(UNSEEN + why)
+
+
 OUTSIDE = "outside the promise: "
 
 

@@ -12,6 +12,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators.promised import in_result_dtype
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import OutsideThePromise
+from torch_loss_parity.subjects.observing.source import observable
 from torch_loss_parity.subjects.written_promise import BY_POSITION
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
@@ -47,11 +48,13 @@ def by_position_and_name(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[
     )
 
 
+@observable
 def forward(subject: Subject, call: Call, device: str) -> np.ndarray:
     """What the subject returns for ``call``."""
     return widen(output_of(subject, call, tensors(call, device), device))
 
 
+@observable
 def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """What the subject returns, and the gradient with respect to each differentiable argument,
     from one call.
@@ -61,10 +64,20 @@ def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
     return {"forward": widen(output), **_gradients(call, arguments, output, grad_output, device)}
 
 
+@observable
 def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The subject's gradient with respect to each differentiable argument, for an upstream gradient."""
     arguments = tensors(call, device, requires_grad=True)
     return _gradients(call, arguments, output_of(subject, call, arguments, device), grad_output, device)
+
+
+@observable
+def separately(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """As `results`, the gradients from a second call: the first is made as where nobody differentiates."""
+    result = {"forward": forward(subject, call, device)}
+    return {**result, **gradients(subject, call, device, grad_output)}
 
 
 def _gradients(

@@ -32,7 +32,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+
+from torch_loss_parity.reference.namespaces import array_namespace
 
 MULTIPLIES = ContextVar("MULTIPLIES", default=False)  # at kinks, in place of choosing
 

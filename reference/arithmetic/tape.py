@@ -14,9 +14,8 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from torch_loss_parity.reference.arithmetic.dual import as_array
+from torch_loss_parity.reference.namespaces import array_namespace
 
 Pull = Callable[[Any], Any]
 _numbers = count()

@@ -1,6 +1,7 @@
 """How many mutants of the definitions does the suite catch?
 
     python -m torch_loss_parity.campaign.mutants --write            # all of them: minutes on two cores
+    python -m torch_loss_parity.campaign.mutants --new --write      # after a change of a definition
     python -m torch_loss_parity.campaign.mutants --sample 50 --check
 
 Survivors are judged in every dtype before they are named. The exit status is 1 if one survives that is not
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th mutant (default: all)")
+    parser.add_argument("--new", action="store_true", help="only those that the record does not have")
     parser.add_argument("--workers", type=int, default=system.cores(), metavar="N", help="default: the cores")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--write", action="store_true", help="record what was judged")
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("sample", "workers"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; it must be at least 1")
-    keys = [mutant.key for mutant in all_mutants()][:: options.sample]
+    known = record.recorded() if options.new else {}
+    keys = [mutant.key for mutant in all_mutants() if mutant.key not in known][:: options.sample]
     caught = _judged(keys, DTYPES[:1], options.workers)
     caught |= _judged([key for key in keys if not caught[key]], DTYPES[1:], options.workers)
     for claim, number in Counter(caught.values()).most_common():

@@ -48,6 +48,8 @@ def sizes_of_the_record(operator: Operator, dtype: str, settings: Settings, tall
 def more_elements_than_a_32_bit_index_counts(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
+    if settings.subject.is_elsewhere:
+        pytest.skip("more elements than a 32-bit index counts are not observed: a file would hold gigabytes")
     free = int32_overflow.memory_free(settings.device)
     needed = {
         quantity: int32_overflow.memory_needed(operator.name, dtype, quantity)

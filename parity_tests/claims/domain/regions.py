@@ -12,8 +12,9 @@ from functools import cache
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
+from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.facets import Options, Region
-from torch_loss_parity.operators.sampling import ABSENT, covering, fits, hand
+from torch_loss_parity.operators.sampling import ABSENT, covering, fits
 from torch_loss_parity.subjects.settings import Settings
 
 ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region,

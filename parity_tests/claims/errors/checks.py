@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from packaging.version import Version
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.claims.errors.meeting import meet
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.causes import alike
@@ -20,13 +22,13 @@ from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, dtype_o
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
+from torch_loss_parity.ledger.environment import torch_version
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.refusals import Refusal
-from torch_loss_parity.subjects import Subject, run_subject
-from torch_loss_parity.subjects.declined import NotOffered
-from torch_loss_parity.subjects.run_subject import by_position_and_name
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import NotObserved, NotOffered
 from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "errors"
@@ -50,12 +52,16 @@ def row_is_refused(
             "run "
             "in this process"
         )
-    if Version(torch.__version__) < Version(refusal.since):
+    if Version(torch_version()) < Version(refusal.since):
         pytest.skip(
-            f"torch {torch.__version__} is older than {refusal.since}, the oldest that is known to refuse so"
+            f"torch {torch_version()} is older than {refusal.since}, the oldest that is known to refuse so"
         )
     for dtype in dtypes:
-        check_refusal(operator, refusal, dtype, settings, tally_of(dtype))
+        tally = tally_of(dtype)
+        try:
+            check_refusal(operator, refusal, dtype, settings, tally)
+        except NotObserved as error:  # of another dtype it may be
+            tally.decline(str(error))
 
 
 def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
@@ -63,9 +69,9 @@ def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Se
     problem, raised = problem_of(settings.subject, settings.device, operator, refusal, dtype)
     sentence = Sentence.of(refusal, dtype, claim=CLAIM, operator=operator.name, settings=settings)
     known = sentence.shortfall
-    named, expected = f"{operator.name}: {refusal}", refusal.expected(torch.__version__)
+    named, expected = f"{operator.name}: {refusal}", refusal.expected(torch_version())
     if raised and known is None and settings.subject.name in TORCH and verified.is_later(settings.device):
-        text = f"{named}: torch {torch.__version__} raises {raised}, until then it raised {expected.__name__}"
+        text = f"{named}: torch {torch_version()} raises {raised}, until then it raised {expected.__name__}"
         tally.tell(News("refusals", named, dtype, text))
         problem = ""
     if not problem and known is None and settings.subject.name in TORCH and expected is not refusal.exception:
@@ -94,20 +100,18 @@ def problem_of(
 ) -> tuple[str, str]:
     """What is wrong with how the subject meets malformed arguments, nothing where it is ""; and if that is no
     more than the type of the exception, the name of the type."""
-    function = subject.function(operator.name)
-    arguments = run_subject.tensors(refusal.call(operator, dtype), device, requires_grad=True)
-    before_the_call = {
-        name: bits(value) for name, value in arguments.items() if isinstance(value, torch.Tensor)
-    }
-    ordinary = ordinary_call(operator, dtype, device)
-    before = bits(function(**ordinary))
-    problem, raised = refused(
-        function, arguments, refusal.expected(torch.__version__), exactly=subject.name in TORCH
+    malformed, expected = refusal.call(operator, dtype), refusal.expected(torch_version())
+    met = meet(
+        subject,
+        malformed,
+        device,
+        ordinary=ordinary_call(operator, dtype),
+        ends_cuda=refusal.names_a_class_that_is_none,
     )
-    changed = [name for name, was in before_the_call.items() if bits(arguments[name]) != was]
-    if changed:
-        problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(changed)} changed", ""
-    if bits(function(**ordinary)) != before:
+    problem, raised = refused(met, expected, exactly=subject.name in TORCH)
+    if met["changed"]:
+        problem, raised = f"{problem}; " * bool(problem) + f"{', '.join(met['changed'])} changed", ""
+    if met["otherwise"]:
         problem, raised = (
             f"{problem}; " * bool(problem) + ("an ordinary call returns something else afterwards"),
             "",
@@ -149,7 +153,7 @@ def script_of(subject: Subject, device: str, operator: Operator, refusal: Refusa
         yield "    if not torch.equal(given[name], copy): print(name, 'CHANGED')"
         yield "if not torch.equal(ordinary(), before): print('an ordinary call CHANGED')"
 
-    expected = refusal.expected(torch.__version__).__name__
+    expected = refusal.expected(torch_version()).__name__
     text = reproduction.script(
         subject, device, call, FORWARD, Steps(lines, arrays), [f"print('expected', {expected!r})"]
     )
@@ -161,43 +165,33 @@ def _without_default(operator: Operator) -> list[str]:
     return [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
 
 
-def refused(
-    function: Any, arguments: dict[str, Any], exception: type[Exception], *, exactly: bool
-) -> tuple[str, str]:
+def refused(met: Mapping[str, Any], exception: type[Exception], *, exactly: bool) -> tuple[str, str]:
     """What is wrong with the refusal, and the name of the exception if it has another type; nothing where
     they are "".
+
+    Parameters
+    ----------
+    met : mapping
+        See `torch_loss_parity.claims.errors.meeting.meet`.
     """
-    positional, named = by_position_and_name(arguments)
-    try:
-        result = function(*positional, **named)
-    except Exception as error:
-        if isinstance(error, NotOffered) and not isinstance(error, exception):
-            raise
-        right = type(error) is exception if exactly else isinstance(error, exception)
-        name = type(error).__name__
-        if right and exactly and not str(error):
-            # What is lost of a message that cannot be decoded, before Python 3.11.7.
-            return f"raises {name} without a word", ""
-        return ("", "") if right else (f"raises {name} ({error}), expected {exception.__name__}", name)
-    return f"accepted, and returns {result}; expected {exception.__name__}", ""
+    if not met["types"]:
+        return f"accepted, and returns {met['returned']}; expected {exception.__name__}", ""
+    name, text = met["types"][0], met["text"]
+    inside = exception.__name__ in met["types"]
+    if NotOffered.__name__ in met["types"] and not inside:
+        raise NotOffered(text)
+    right = name == exception.__name__ if exactly else inside
+    if right and exactly and not text:
+        # What is lost of a message that cannot be decoded, before Python 3.11.7.
+        return f"raises {name} without a word", ""
+    return ("", "") if right else (f"raises {name} ({text}), expected {exception.__name__}", name)
 
 
-def ordinary_call(operator: Operator, dtype: str, device: str) -> dict[str, Any]:
+def ordinary_call(operator: Operator, dtype: str) -> Call:
     """Arguments that nobody refuses: two rows, without the arguments that have a default."""
-    case = operator.case(dtype, (2, 3), next(iter(operator.values)), {}, seed=0)
+    call = operator.call(operator.case(dtype, (2, 3), next(iter(operator.values)), {}, seed=0))
     needed = _without_default(operator)
-    arguments = run_subject.tensors(operator.call(case), device)
-    return {name: argument for name, argument in arguments.items() if name in needed}
-
-
-def bits(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Everything about a tensor's numbers; nan and the sign of zero included."""
-    host = tensor.detach().cpu()
-    return (
-        tuple(host.shape),
-        host.dtype,
-        host.numel() and host.contiguous().flatten().view(torch.uint8).numpy().tobytes(),
-    )
+    return replace(call, arguments={name: call.arguments[name] for name in call.arguments if name in needed})
 
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:

@@ -26,15 +26,17 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.claims.identities.compositions import WIDE, Bounds, Observed
+from torch_loss_parity.claims.identities.compositions import WIDE, Bounds
 from torch_loss_parity.claims.identities.record import Identity, Pair, Variant
 from torch_loss_parity.claims.identities.scripts import script
+from torch_loss_parity.claims.identities.sides import sides, sides_of
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.expectation_cache import once
 from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.explanations import Explanation
-from torch_loss_parity.judging.judge import Finding
+from torch_loss_parity.judging.failure_message import explain as explain_call
+from torch_loss_parity.judging.judge import Finding, of_the_subject
 from torch_loss_parity.judging.reproduction import INLINE
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
@@ -42,6 +44,8 @@ from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.observing.answer import given_again
+from torch_loss_parity.subjects.run_subject import WrongResult
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def verify_identity(
     attempts: list[tuple[frozenset[str], int | None]] = [(frozenset((entry,)), None) for entry in every]
     attempts += [(every, None)] if len(every) > 1 else []
     attempts += [(every, way) for way in range(functions.number_of_ways)]
-    observed = identity.pairs(Observed(operator, dtype, subject, device), inputs)
+    observed = _observed(identity, subject, Call(operator, {}, dtype, dtype), device, inputs)
     for number, (quantity, left, right) in enumerate(observed):
         first = verdict = compare(left, right, strict[number][1], strict[number][2], dtype)
         explaining: tuple[str, ...] = ()
@@ -114,6 +118,31 @@ def verify_identity(
             explanation=taken,
         )
         yield Comparison(finding, variant, explaining, number, inputs)
+
+
+def _observed(
+    identity: Identity, subject: Subject, call: Call, device: str, inputs: Mapping[str, Any]
+) -> list[Pair]:
+    """What the subject makes of an identity.
+
+    Raises
+    ------
+    NotOffered, WrongResult
+        If it raises in one of its calls.
+    """
+    if subject.is_elsewhere:
+        met = sides(subject, call, device, identity=identity.name, inputs=inputs)
+    else:
+        met = sides_of(identity, subject, call, device, inputs)
+    if "pairs" in met:
+        return [(quantity, left, right) for quantity, left, right in met["pairs"]]
+    try:
+        with of_the_subject(subject):
+            given_again(met["raised"])
+    except WrongResult as error:
+        finding = Finding.of_failure(None, met["call"], str(error))
+        raise WrongResult(explain_call(finding, subject, device)) from error
+    raise AssertionError("what was raised is raised again")
 
 
 def compare(left: Any, right: Any, left_bound: Any, right_bound: Any, dtype: str) -> Verdict:

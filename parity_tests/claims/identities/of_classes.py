@@ -11,7 +11,7 @@ import numpy as np
 
 from torch_loss_parity.claims.identities.of_rows import reordered
 from torch_loss_parity.claims.identities.record import Pair, identity
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators.families.classes import CLASSES
 from torch_loss_parity.operators.families.identities import IGNORED, SMOOTHING
 

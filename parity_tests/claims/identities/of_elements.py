@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.claims.identities.record import Pair, identity
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.families.elements import ELEMENTS
 

@@ -18,10 +18,10 @@ from zlib import crc32
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.compositions import Functions
+from torch_loss_parity.claims.identities.functions import Functions
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, Operator
+from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.facets import Family, Identities, Options, Shape
-from torch_loss_parity.operators.sampling import hand
 
 Pair = tuple[str, Any, Any]
 """What is compared ("forward", or the argument whose gradient is meant), the left side and the right side."""

@@ -4,115 +4,29 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
-import torch
-from torch.autograd import forward_ad
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.claims.modes.first_order import Bound
+from torch_loss_parity.claims.modes.directional import (
+    CREATE_GRAPH,
+    FORWARD_AD,
+    JVP,
+    JVP_OF_VJP,
+    VJP_TWICE,
+    in_direction,
+)
 from torch_loss_parity.expectation.expectation import upstream_gradient
-from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.expectation.second_order import direction_of, double_backward
+from torch_loss_parity.expectation.second_order import direction_of
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, requiring
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult
-from torch_loss_parity.tensors.arrays import to_tensor, widen
-
-Found = Mapping[Quantity, np.ndarray]
-CREATE_GRAPH = "through create_graph"
-VJP_TWICE = "under torch.func.vjp twice"
-JVP = "under torch.func.jvp"
-FORWARD_AD = "under forward_ad"
-JVP_OF_VJP = "under torch.func.jvp of vjp"
-
-
-def create_graph(bound: Bound, along: str, direction: torch.Tensor) -> Found:
-    """Double backward: the gradient of <v, grad> through ``create_graph=True``.
-
-    By backward() into ``.grad``, which goes through the whole graph: a function that can be differentiated
-    once says so there, while torch.autograd.grad finds no way to what it is asked for, and nothing wrong.
-    """
-    leaves = bound.leaves(*bound.call.differentiable)
-    upstream = bound.grad_output.requires_grad_()
-    (gradient,) = torch.autograd.grad(bound(**leaves), leaves[along], upstream, create_graph=True)
-    torch.autograd.backward(gradient, direction)
-    leaf_gradients = {
-        by: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        for by, leaf in {**leaves, "grad_output": upstream}.items()
-    }
-    return {
-        double_backward(bound.call.operator, along, by): widen(second)
-        for by, second in leaf_gradients.items()
-    }
-
-
-def vjp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
-    """Reverse over reverse through torch.func."""
-    names = bound.call.differentiable
-
-    def gradient(*values: torch.Tensor) -> torch.Tensor:
-        *arguments, upstream = values
-        return torch.func.vjp(_of(bound, names), *arguments)[1](upstream)[names.index(along)]
-
-    pull = torch.func.vjp(gradient, *(bound.arguments[name] for name in names), bound.grad_output)[1]
-    leaf_gradients = zip((*names, "grad_output"), pull(direction), strict=True)
-    return {double_backward(bound.call.operator, along, by): widen(second) for by, second in leaf_gradients}
-
-
-@cache
-def _prepare_forward_mode() -> None:
-    """The first use of forward mode makes torch compile its rules with torch.jit.script, which it deprecates
-    itself.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
-
-
-def functional_jvp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
-    """``torch.func.jvp``."""
-    _prepare_forward_mode()
-    tangent = torch.func.jvp(_of(bound, (along,)), (bound.arguments[along],), (direction,))[1]
-    return {Quantity(along): widen(tangent)}
-
-
-def dual_level(bound: Bound, along: str, direction: torch.Tensor) -> Found:
-    """``torch.autograd.forward_ad``."""
-    _prepare_forward_mode()
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(bound.arguments[along], direction)
-        tangent = forward_ad.unpack_dual(bound(**{along: dual})).tangent
-        if tangent is None:
-            raise WrongResult(f"the result has no tangent along {along}")
-        return {Quantity(along): widen(tangent)}
-
-
-def jvp_of_vjp(bound: Bound, along: str, direction: torch.Tensor) -> Found:
-    """Forward over reverse: a Hessian-vector product."""
-    _prepare_forward_mode()
-    names = bound.call.differentiable
-
-    def gradients(value: torch.Tensor) -> Any:
-        arguments = [value if name == along else bound.arguments[name] for name in names]
-        return torch.func.vjp(_of(bound, names), *arguments)[1](bound.grad_output)
-
-    tangents = torch.func.jvp(gradients, (bound.arguments[along],), (direction,))[1]
-    return {Quantity(along, name): widen(tangent) for name, tangent in zip(names, tangents, strict=True)}
-
-
-def _of(bound: Bound, names: tuple[str, ...]) -> Callable[..., torch.Tensor]:
-    return lambda *values: bound(**dict(zip(names, values, strict=True)))
-
 
 # --- the same in a script -----------------------------------------------------------------------------------
 #
@@ -171,15 +85,13 @@ class InDirection:
     Attributes
     ----------
     name : str
-        Completes the sentence "is right ...".
-    drive : callable
-        Takes a call with its tensors, the argument and its direction, and returns what torch finds.
+        Completes the sentence "is right ..."; how torch is asked stands in
+        `torch_loss_parity.claims.modes.directional` under it.
     write : callable
         The lines by which a script does the same along the argument.
     """
 
     name: str
-    drive: Callable[[Bound, str, torch.Tensor], Found]
     write: Callable[[str, Wanted], Lines]
 
     def along(self, argument: str, direction: np.ndarray) -> Mode:
@@ -188,22 +100,19 @@ class InDirection:
         def observe(
             subject: Subject, call: Call, device: str, grad_output: np.ndarray
         ) -> dict[str, np.ndarray]:
-            bound = Bound.of(subject, call, device, grad_output)
-            like = bound.arguments[argument]
-            v = to_tensor(direction, like.dtype, like.device)
-            return {
-                str(quantity): derivative for quantity, derivative in self.drive(bound, argument, v).items()
-            }
+            return in_direction(
+                subject, call, device, grad_output, direction=direction, along=argument, mode=self.name
+            )
 
         return Mode(self.name, observe, along=argument, steps=Steps(partial(self.write, argument)))
 
 
 SECOND_ORDER = (
-    InDirection(CREATE_GRAPH, create_graph, _create_graph),
-    InDirection(VJP_TWICE, vjp_of_vjp, _vjp_twice),
-    InDirection(JVP, functional_jvp, _jvp),
-    InDirection(FORWARD_AD, dual_level, _forward_ad),
-    InDirection(JVP_OF_VJP, jvp_of_vjp, _jvp_of_vjp),
+    InDirection(CREATE_GRAPH, _create_graph),
+    InDirection(VJP_TWICE, _vjp_twice),
+    InDirection(JVP, _jvp),
+    InDirection(FORWARD_AD, _forward_ad),
+    InDirection(JVP_OF_VJP, _jvp_of_vjp),
 )
 
 

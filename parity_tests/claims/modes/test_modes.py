@@ -23,6 +23,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import Operator
+from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.settings import Settings
 
 
@@ -77,7 +78,7 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
     assert grad_output is not None, "a derivative's smallest input needs a grad_output"
     assert direction is not None, "a derivative in a direction needs one"
     modes = [mode for mode in SECOND_ORDER if not entry.modes or mode.name in entry.modes]
-    findings = [
+    judged = [
         finding
         for along in call.differentiable
         if call.arguments[along].shape == direction.shape
@@ -92,6 +93,8 @@ def test_the_smallest_input_diverges_as_the_ledger_says(
             certify=True,
             entries=(entry,),
         )
-        if finding.quantity == quantity
     ]
+    findings = [finding for finding in judged if finding.quantity == quantity]
+    if not findings and (declined := [finding.declined for finding in judged if finding.declined]):
+        raise NotOffered(declined[0])
     check_divergence(entry, findings, f"{quantity}, {of_dtype}", settings, tell, diverged)

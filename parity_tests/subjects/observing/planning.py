@@ -1,0 +1,73 @@
+"""What a run is going to ask of a subject, written down instead of asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_loss_parity.processes import watchdog
+from torch_loss_parity.subjects.declined import NotObserved
+from torch_loss_parity.subjects.observing.container import Reader, Writer
+from torch_loss_parity.subjects.observing.encoding import NoData, decoded, encoded
+from torch_loss_parity.subjects.observing.source import Request, Source
+
+FORMAT = "torch-loss-parity plan"
+ABOUT = ("test", "claim", "operator", "dtype", "case")
+
+
+class Planning(Source):
+    """Functions that keep what they are asked for, in the order in which a run asks: what is telling comes
+    first.
+    """
+
+    def __init__(self, path: Path, operators: tuple[str, ...], header: Mapping[str, Any]) -> None:
+        self._operators = operators
+        self._file = Writer(path, {**header, "format": FORMAT})
+        self._keys: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._operators:
+            raise AttributeError(name)
+
+        def unseen(*arguments: Any, **options: Any) -> Any:
+            raise NotObserved(f"a call of {name} in a way that is not written down")
+
+        return unseen
+
+    def answer(self, request: Request) -> Any:
+        try:
+            key = request.key
+        except NoData as error:
+            raise NotObserved(str(error)) from error
+        if key not in self._keys:
+            self._keys.add(key)
+            doing = watchdog.doing_now()
+            about = {name: doing[name] for name in ABOUT if doing.get(name)}
+            asked = {"drive": request.drive, "call": request.call, "given": dict(request.given)}
+            self._file.add({"key": key, **about, "request": encoded(asked, self._file.keep)})
+        raise NotObserved("it is planned")
+
+    def close(self) -> int:
+        """The file is whole; the number of requests."""
+        self._file.close({"why": "done", "requests": len(self._keys)})
+        return len(self._keys)
+
+
+class Plan:
+    """A plan that was written.
+
+    Raises
+    ------
+    DamagedFile
+        If it cannot be read, or is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = Reader(path, FORMAT)
+        self._file.must_be_whole()
+        self.header, self.records = self._file.header, self._file.records
+
+    def request(self, record: Mapping[str, Any]) -> Request:
+        """What a record asks for."""
+        return Request(**decoded(record["request"], self._file.load))
