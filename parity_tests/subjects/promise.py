@@ -36,7 +36,7 @@ from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, missing_in
 TENSORS = ("input", "target", "weight", "pos_weight")
 KINDS_OF_TARGET = ("indices", "probabilities")
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
-BY_POSITION = ("input", "target")
+BY_POSITION = ("input", "linear_weight", "target")
 MIXED = "mixed_dtypes"
 SWITCHES = (MIXED, *LIMITS)  # what is promised unless it is False
 
@@ -296,11 +296,11 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if taken is None:
         return {}
     wanted = inspect.signature(OPERATORS[operator].forward).parameters
-    first = [name for name in BY_POSITION if name in wanted]
+    first = by_position(operator)
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
-    by_position = {each.name for each in positional[: len(first)]}
+    placed = {each.name for each in positional[: len(first)]}
     missing = [name for name in wanted if name not in first and name not in taken]
     problems = []
     if len(positional) < len(first):
@@ -309,7 +309,7 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     problems += [
         f"it requires {name}"
         for name, each in taken.items()
-        if name not in by_position and name not in wanted and each.default is each.empty
+        if name not in placed and name not in wanted and each.default is each.empty
     ]
     if problems:
         raise PromiseError(
@@ -320,6 +320,12 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if "ignore_index" in missing:
         limits[IGNORED] = ("none",)
     return limits
+
+
+def by_position(operator: str) -> list[str]:
+    """The arguments that people give an operator by position."""
+    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    return [name for name in BY_POSITION if name in wanted]
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

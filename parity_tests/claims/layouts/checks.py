@@ -52,7 +52,7 @@ from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "layouts"
-ARRAYS = ("input", "target", "weight", "pos_weight", GRAD_OUTPUT)
+ARRAYS = ("input", "linear_weight", "target", "linear_bias", "weight", "pos_weight", GRAD_OUTPUT)
 Choice = Callable[[str, int], Layout]  # of an argument and its number of dimensions
 
 Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
@@ -61,14 +61,18 @@ Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
 MIXED: Mapping[str, Mapping[str, Layout]] = {
     "of all kinds": {
         "input": TRANSPOSED,
+        "linear_weight": PADDED,
         "target": STRIDED,
+        "linear_bias": STRIDED,
         "weight": OFFSET,
         "pos_weight": PADDED,
         GRAD_OUTPUT: ROTATED,
     },
     "of all other kinds": {
         "input": PADDED,
+        "linear_weight": APART,
         "target": CHANNELS_LAST,
+        "linear_bias": OFFSET,
         "weight": STRIDED,
         "pos_weight": TRANSPOSED,
         GRAD_OUTPUT: APART,
@@ -181,9 +185,12 @@ def views_give_the_right_results(operator: Operator, dtype: str, settings: Setti
 def views_whose_elements_share_memory_give_the_right_results(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    groups = (ARRAYS, (GRAD_OUTPUT,), ("input",), ("target", "weight", "pos_weight"))[
-        : 2 if settings.effort_name == "quick" else None
-    ]
+    groups = (
+        ARRAYS,
+        (GRAD_OUTPUT,),
+        ("input",),
+        ("linear_weight", "target", "linear_bias", "weight", "pos_weight"),
+    )[: 2 if settings.effort_name == "quick" else None]
 
     def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
         for sharing, strides_of in SHARED.items():

@@ -38,7 +38,8 @@ from torch_loss_parity.tensors.arrays import widen
 CLAIM = "semantics"
 TORCH = ("torch", "torch.nn")
 RIGHT = "it is as it should be"
-REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
+# What an operator that refuses a row raises, or one that divides by a size.
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
 
 
 def rows_to_run(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:

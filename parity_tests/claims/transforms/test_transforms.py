@@ -188,6 +188,8 @@ def test_each_row_of_the_jacobian_is_right(
 def test_autocast_computes_in_the_dtype_of_the_table(
     operator: Operator, dtype: str, autocast_dtype: str, settings: Settings, tally: Tally
 ) -> None:
+    if isinstance(operator.autocast, Gap):
+        pytest.skip(f"autocast of {operator.name}: {operator.autocast.why}")
     if autocast_dtype == "float16":
         not_in_quick(settings, "autocast to float16")
     cases = small_cases(operator, dtype, settings, 8, first=HALF.index(autocast_dtype))
