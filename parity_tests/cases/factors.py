@@ -79,7 +79,7 @@ def integer_products(rng: Generator, shape: Shape, axis: int, format: Format) ->
     """One logit of each row is 256 and the others are 0: losses are integers, and every sum is exact."""
     rows, outputs, features = shape
     factors = np.zeros((rows + outputs, features))
-    if factors.size:
+    if factors.size and outputs:
         factors[:rows] = 1.0 * (np.arange(features) == rng.integers(0, features, (rows, 1)))
         winner = rng.integers(0, outputs, features)
         factors[rows:] = 256.0 * (np.arange(outputs)[:, None] == winner)

@@ -129,6 +129,7 @@ def regions(operator: Operator) -> Iterator[Region]:
         {"reduction": "mean"},
         {"reduction": "none", "weight": "positive", "linear_bias": "any_sign"},
         {"reduction": "sum"},
+        {"reduction": "mean", "weight": "positive"},
     ]
     shapes: tuple[Shape, ...] = (
         *((1,), (3,), (1, 1), (1, 3), (3, 1), (2, 3, 1), (2, 1, 3), (2, 3, 2, 2), (1, 3, 1, 1)),
