@@ -80,11 +80,13 @@ def _plain(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
 
 
-def judge_sample(call: Call, settings: Settings, rng: np.random.Generator) -> Iterator[Finding]:
-    """The forward result and every gradient of one call."""
+def judge_sample(
+    call: Call, settings: Settings, rng: np.random.Generator, certify: bool = True
+) -> Iterator[Finding]:
+    """The forward result and every gradient of one call, certified unless it is one of many."""
     subject, device = settings.subject, settings.device
     result = {FORWARD: run_subject.forward(subject, call, device)}
-    yield from judge_results(subject, device, None, call, result, None, certify=True)
+    yield from judge_results(subject, device, None, call, result, None, certify=certify)
     grad_output = grad_output_of(call, output_shape(call), rng)
     gradients = run_subject.gradients(subject, call, device, grad_output)
-    yield from judge_results(subject, device, None, call, gradients, grad_output, certify=True)
+    yield from judge_results(subject, device, None, call, gradients, grad_output, certify=certify)

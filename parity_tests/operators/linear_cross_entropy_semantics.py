@@ -25,8 +25,8 @@ SINCE = "2.13"  # the first release that has it
 def semantics() -> Iterator[Row]:
     """What linear_cross_entropy means."""
     for each in cross_entropy_semantics.semantics():
-        if each.about_shape and np.ndim(each.arguments["input"]) > 2:
-            continue  # positions have rows of their own
+        if each.about_shape and (np.ndim(each.arguments["input"]) > 2 or np.size(each.arguments["input"])):
+            continue  # shapes of the layer have rows of their own
         if (arguments := as_product(each.arguments)) is not None:
             # The gradients of the logits are stated, not those of the factors.
             yield replace(each, arguments=arguments, gradient=None, since=SINCE)

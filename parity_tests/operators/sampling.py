@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations, cycle, islice, product
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from covertable import make
@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
 
+C = TypeVar("C")
 ABSENT = ""  # the value of an option that a case does without
 
 
@@ -58,6 +59,17 @@ def hand(operator: str, dtype: str, dtypes: Sequence[str], base_seed: int) -> sl
     return slice(
         (dtypes.index(dtype) - list(OPERATORS).index(operator) - base_seed) % len(dtypes), None, len(dtypes)
     )
+
+
+def share(
+    operator: Operator, cases: Sequence[C], dtype: str, dtypes: Sequence[str], base_seed: int, effort: Effort
+) -> Sequence[C]:
+    """Of an operator's cases those of a dtype: all, unless dtypes share those of its family; then at least
+    one.
+    """
+    if not (operator.family.dealt_out and effort.shared and dtypes):
+        return cases
+    return cases[hand(operator.name, dtype, dtypes, base_seed)] or cases[:1]
 
 
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
@@ -117,8 +129,10 @@ def grid(
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
     rows = list(enumerate(_filled(operator, 2, False)))
+    among = len(rows)
+    rows = list(share(operator, rows, dtype, dtypes, base_seed, effort))
     if effort.triples:
-        more = list(enumerate([*_filled(operator, 3, False), *_filled(operator, 2, True)], len(rows)))
+        more = list(enumerate([*_filled(operator, 3, False), *_filled(operator, 2, True)], among))
         rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
     # Where the grid is small, no row is spent on an empty input.
     telling = [shape for shape in operator.shapes if prod(shape) > 1]
@@ -209,6 +223,7 @@ def sizes(
     if effort.shared and dtypes:
         small = [(number, size) for number, size in numbered if prod(size[0]) < LARGE]
         large = [(number, size) for number, size in numbered if prod(size[0]) >= LARGE]
+        small = list(share(operator, small, dtype, dtypes, base_seed, effort))
         numbered = small + large[hand(operator.name, dtype, dtypes, base_seed)]
     for number, (shape, options) in numbered:
         if prod(shape) > effort.largest_size:

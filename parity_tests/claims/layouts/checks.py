@@ -45,7 +45,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.sampling import grid
+from torch_loss_parity.operators.sampling import grid, share
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
@@ -169,7 +169,10 @@ def described(call: Call) -> str:
 
 def cases(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
     values = list(operator.values)
-    for number, (shape, options) in enumerate(operator.layouts.views):
+    views = list(enumerate(operator.layouts.views))
+    for number, (shape, options) in share(
+        operator, views, dtype, settings.dtypes, settings.seed, settings.effort
+    ):
         if settings.effort_name == "quick" and number not in (1, 3):
             continue
         yield operator.case(dtype, shape, values[number % len(values)], options, settings.seed + number)
@@ -212,9 +215,10 @@ def views_whose_elements_share_memory_give_the_right_results(
     cases_of_options = [
         operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen
     ]
-    check_cases(
-        cases_of_options[:1] if settings.effort_name == "quick" else cases_of_options, verify, settings, tally
-    )
+    if settings.effort_name == "quick":
+        cases_of_options = cases_of_options[:1]
+    shared_out = share(operator, cases_of_options, dtype, settings.dtypes, settings.seed, settings.effort)
+    check_cases(shared_out, verify, settings, tally)
 
 
 def _verify_shared(

@@ -26,17 +26,23 @@ if TYPE_CHECKING:
 
 OPTIONS: Mapping[str, tuple[Any, ...]] = {
     **classes.OPTIONS,
-    "features": (8, 1, 33),
+    "weight": (None, "positive"),
+    "ignore_index": (-100, 7),
+    "features": (8, 33),
     "linear_bias": (None, "any_sign"),
     "target": ("indices", "probabilities"),
-    "label_smoothing": (0.0, 0.1, 1.0),
+    "label_smoothing": (0.0, 0.1),
 }
+# The weights and the indices of classes are cross_entropy's, in whose domain they meet everything; here they
+# meet the layer.
 EXTREME_OPTIONS: Mapping[str, tuple[Any, ...]] = {
-    **classes.EXTREME_OPTIONS,
-    "features": (2, 130),
+    "weight": ("some zero",),
+    "ignore_index": (2**40,),
+    "features": (1,),
+    "label_smoothing": (1.0,),
     "linear_bias": ("some_minus_inf", "offset"),
 }
-SHAPES: tuple[Shape, ...] = ((5,), (7, 3), (3, 17, 2), (2, 9, 3, 2), (1, 1), (0, 4), (3, 256))
+SHAPES: tuple[Shape, ...] = ((5,), (7, 3), (3, 17, 2), (2, 9, 3, 2), (0, 4), (3, 128))
 VIEWS: tuple[tuple[Shape, Options], ...] = (
     ((9,), {"weight": "positive"}),
     ((7, 35), {"weight": "positive", "ignored": "some", "reduction": "none", "linear_bias": "any_sign"}),
@@ -136,16 +142,17 @@ def regions(operator: Operator) -> Iterator[Region]:
         *((2, 2, 1, 2, 3), (0, 3), (2, 3, 0), (0, 2, 2), (2, 2, 2, 0)),
     )
     yield Region("every kind of shape", shapes, plain, dealt_out=True)
-    widths = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 127, 128, 129, 255, 257]
+    widths = [1, 2, 4, 7, 9, 15, 16, 17, 31, 33, 47, 64, 65, 100, 129, 257]
     of_each: list[tuple[Shape, Options]] = [((3, 5), {"features": n}) for n in widths]
     yield region("sums of every length", of_each, dealt_out=True)
     yield region("every number of classes", [((2, n), {}) for n in widths], dealt_out=True)
     yield region(
         "every number of rows", [((n, 3), {"linear_bias": "any_sign"}) for n in widths], dealt_out=True
     )
-    yield Region("a vocabulary", [(2, 32000), (2, 50257)], plain, dealt_out=True)
-    yield Region("many rows", [(10007, 2)], plain, dealt_out=True)
-    special: tuple[Shape, ...] = ((3, 5), (2, 40), (2, 17, 3), (4,), (33, 2), (1, 9))
+    vocabulary = [each | {"features": 2} for each in plain]
+    yield Region("a vocabulary", [(1, 16001)], vocabulary, dealt_out=True)
+    yield Region("many rows", [(1031, 3)], plain, dealt_out=True)
+    special: tuple[Shape, ...] = ((3, 5), (2, 40), (2, 17, 3), (4,), (1, 9))
     yield Region(EXTREME, special, REDUCED, values=list(operator.domain.values), dealt_out=True)
 
 
@@ -155,4 +162,5 @@ LINEAR_CLASSES = replace(
     regions=regions,
     axis=axis,
     mapped=((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
+    dealt_out=True,
 )
