@@ -362,3 +362,13 @@ def sum(x: Low, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
     if keepdims and (isinstance(axis, int) or (axis is not None and len(axis) == 1)):
         return x.like(value, None, added(x.own) if x.shared is None else added(x.shared))
     return x.like(value, added(x.total))
+
+
+@_kept
+def matmul(x: Low, y: Low) -> Low:
+    """A product of matrices, of which nothing is charged: rows that share a layer are judged whole."""
+    return x.like(x.value @ y.value)
+
+
+def matrix_transpose(x: Low) -> Low:
+    return _moved(x, np.transpose)

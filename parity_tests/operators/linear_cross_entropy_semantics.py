@@ -16,6 +16,7 @@ from numpy import inf, nan
 
 from torch_loss_parity.operators import cross_entropy_semantics
 from torch_loss_parity.operators.facets import Shape
+from torch_loss_parity.operators.meaning import INDETERMINATE, LIMIT, NAN, TIMES_ZERO
 from torch_loss_parity.operators.semantics import Row, reals, row
 from torch_loss_parity.reference.arithmetic.formats import FLOAT64, Format
 
@@ -28,8 +29,12 @@ def semantics() -> Iterator[Row]:
         if each.about_shape and (np.ndim(each.arguments["input"]) > 2 or np.size(each.arguments["input"])):
             continue  # shapes of the layer have rows of their own
         if (arguments := as_product(each.arguments)) is not None:
-            # The gradients of the logits are stated, not those of the factors.
-            yield replace(each, arguments=arguments, gradient=None, since=SINCE)
+            # The gradients of the logits are stated, not those of the factors: an infinite one is multiplied
+            # with zeros, which is nan, and nothing is left open.
+            meaning = each.meaning and replace(
+                each.meaning, open=tuple(name for name in each.meaning.open if name == "forward")
+            )
+            yield replace(each, arguments=arguments, gradient=None, since=SINCE, meaning=meaning)
     yield from _of_the_layer()
     yield from _of_rows_that_are_not_finite()
 
@@ -111,9 +116,14 @@ def _of_rows_that_are_not_finite() -> Iterator[Row]:
         given: dict[str, Any] = {"input": [[bad], [0.5]], "linear_weight": layer}
         for reduction in ("sum", "none"):
             sentence = f"an ignored row of {bad}, {reduction} -> unaffected"
-            yield row(sentence, **given, target=[-100, 1], reduction=reduction, since=SINCE)
-        yield row(f"a counted row of {bad}", **given, target=[0, 1], reduction="none", since=SINCE)
+            options: dict[str, Any] = {"reduction": reduction, "since": SINCE, "meaning": TIMES_ZERO}
+            yield row(sentence, **given, target=[-100, 1], **options)
+        meaning = NAN if np.isnan(bad) else INDETERMINATE
+        sentence = f"a counted row of {bad}"
+        yield row(sentence, **given, target=[0, 1], reduction="none", since=SINCE, meaning=meaning)
     masked: dict[str, Any] = {"input": [[1.0]], "linear_weight": [[0.5], [0.25], [1.0]]}
     masked["linear_bias"] = [0.0, -inf, 0.0]
     yield row("a class masked by its bias", **masked, target=[0], since=SINCE)
-    yield row("a target masked by its bias -> inf", **masked, target=[1], value=inf, since=SINCE)
+    yield row(
+        "a target masked by its bias -> inf", **masked, target=[1], value=inf, since=SINCE, meaning=LIMIT
+    )

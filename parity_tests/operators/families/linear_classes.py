@@ -40,7 +40,7 @@ EXTREME_OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "ignore_index": (2**40,),
     "features": (1,),
     "label_smoothing": (1.0,),
-    "linear_bias": ("some_minus_inf", "offset"),
+    "linear_bias": ("some_minus_inf",),
 }
 SHAPES: tuple[Shape, ...] = ((5,), (7, 3), (3, 17, 2), (2, 9, 3, 2), (0, 4), (3, 128))
 VIEWS: tuple[tuple[Shape, Options], ...] = (
@@ -53,11 +53,11 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
 SIZES: tuple[tuple[Shape, Options], ...] = (
     *(((3, 2**k + d), {"features": 2**k + d}) for k in (3, 5, 7) for d in (-1, 0, 1)),
     ((5, 7), {"features": 4096}),
-    ((1, VOCABULARY // 4), {}),
+    ((1, VOCABULARY // 8), {"features": 2}),
     ((1, VOCABULARY // 32), {"target": "probabilities", "label_smoothing": 0.1}),
-    ((LONG_REDUCTION // 8, 3), {"reduction": "sum", "weight": "positive"}),
-    ((LONG_REDUCTION // 8, 2), {"values": "integer_products"}),
-    ((LONG_REDUCTION // 8, 2), {"values": "integer_products", "reduction": "sum"}),
+    ((LONG_REDUCTION // 32, 3), {"reduction": "sum", "weight": "positive"}),
+    ((LONG_REDUCTION // 32, 2), {"values": "integer_products"}),
+    ((LONG_REDUCTION // 32, 2), {"values": "integer_products", "reduction": "sum"}),
 )
 
 
@@ -142,7 +142,7 @@ def regions(operator: Operator) -> Iterator[Region]:
         *((2, 2, 1, 2, 3), (0, 3), (2, 3, 0), (0, 2, 2), (2, 2, 2, 0)),
     )
     yield Region("every kind of shape", shapes, plain, dealt_out=True)
-    widths = [1, 2, 4, 7, 9, 15, 16, 17, 31, 33, 47, 64, 65, 100, 129, 257]
+    widths = [1, 2, 4, 7, 9, 16, 17, 33, 64, 65, 129, 257]
     of_each: list[tuple[Shape, Options]] = [((3, 5), {"features": n}) for n in widths]
     yield region("sums of every length", of_each, dealt_out=True)
     yield region("every number of classes", [((2, n), {}) for n in widths], dealt_out=True)
