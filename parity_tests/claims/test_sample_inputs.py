@@ -36,7 +36,7 @@ def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest)
     for dtype in settings.dtypes:
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
         for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=settings.seed)):
-            dealt_out = OPERATORS[operator].family.dealt_out and settings.effort.shared
+            dealt_out = OPERATORS[operator].family.dealt_out and settings.effort.family_shared
             turn = (number + settings.seed) % (2 * len(settings.dtypes))  # all of them in two seeds
             if dealt_out and turn != settings.dtypes.index(dtype):
                 continue

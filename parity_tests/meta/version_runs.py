@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 OPERATORS = ["softmax", "log_softmax", "nll_loss", "cross_entropy"]
-OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "logsumexp"]
+OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "logsumexp", "linear_cross_entropy"]
 
 
 CANCELS, STORES, EPSILON = "bce-with-logits-cancels", "half-softmax-stores", "float16-bce-epsilon-is-zero"

@@ -68,8 +68,8 @@ class Family:
     target_kind : callable
         The value of the option ``target`` that a target has.
     dealt_out : bool
-        Whether a case is so costly that dtypes share all of them, below thorough effort: each case of each
-        kind of claim is for one dtype only, another one with the next seed.
+        Whether a case is so costly that dtypes share all of them at standard effort: each case of each kind
+        of claim is for one dtype only, another one with the next seed.
     """
 
     name: str

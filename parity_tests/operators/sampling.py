@@ -30,23 +30,44 @@ ABSENT = ""  # the value of an option that a case does without
 class Effort:
     """How many random cases for each operator, dtype and claim, up to what length; whether options meet in
     threes; how large a size; whether dtypes share what is costly: each such case is then dealt to one of
-    them; how many seconds a case may take."""
+    them; whether they share all of a costly family; how many seconds a case may take."""
 
     random_cases: int
     longest: int
     triples: bool
     largest_size: int
     shared: bool
+    family_shared: bool
     time_limit: float
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True, time_limit=60),
+    "quick": Effort(
+        random_cases=6,
+        longest=40,
+        triples=False,
+        largest_size=2**8,
+        shared=True,
+        family_shared=False,
+        time_limit=60,
+    ),
     "standard": Effort(
-        random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120
+        random_cases=15,
+        longest=200,
+        triples=True,
+        largest_size=2**30,
+        shared=True,
+        family_shared=True,
+        time_limit=120,
     ),
     "thorough": Effort(
-        random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800
+        random_cases=1000,
+        longest=2000,
+        triples=True,
+        largest_size=2**30,
+        shared=False,
+        family_shared=False,
+        time_limit=1800,
     ),
 }
 LARGE = 2**14  # elements: costly
@@ -67,7 +88,7 @@ def share(
     """Of an operator's cases those of a dtype: all, unless dtypes share those of its family; then at least
     one.
     """
-    if not (operator.family.dealt_out and effort.shared and dtypes):
+    if not (operator.family.dealt_out and effort.family_shared and dtypes):
         return cases
     return cases[hand(operator.name, dtype, dtypes, base_seed)] or cases[:1]
 

@@ -61,7 +61,7 @@ def in_turn(entry: Divergence, turn: int | None) -> tuple[str, ...]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each smallest input of second order, of the entries that speak of the subject."""
     if "entry" in metafunc.fixturenames:
-        standard = metafunc.config.getoption("effort") != "thorough"
+        standard = metafunc.config.getoption("effort") == "standard"
         smallest = [
             pytest.param(entry, quantity, dtype, id=f"{entry.id}, {quantity}, {dtype}")
             for entry in ledger.entries_of(metafunc.config.getoption("subject"))
