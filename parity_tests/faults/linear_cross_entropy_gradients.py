@@ -17,7 +17,7 @@ from torch_loss_parity.reference.linear_cross_entropy import linear_cross_entrop
 # --- chunks of rows -----------------------------------------------------------------------------------------
 
 
-@backward(NAME, "ACC", "pytorch/pytorch#187217", "layouts", dtype="bfloat16")
+@backward(NAME, "ACC", "pytorch/pytorch#187217", "gradients")
 def the_layers_gradient_is_rounded_after_each_row(
     grad_output: Tensor, input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Any:

@@ -149,7 +149,7 @@ def regions(operator: Operator) -> Iterator[Region]:
     yield region(
         "every number of rows", [((n, 3), {"linear_bias": "any_sign"}) for n in widths], dealt_out=True
     )
-    vocabulary = [each | {"features": 2} for each in plain]
+    vocabulary = [{**each, "features": 2} for each in plain]
     yield Region("a vocabulary", [(1, 16001)], vocabulary, dealt_out=True)
     yield Region("many rows", [(1031, 3)], plain, dealt_out=True)
     special: tuple[Shape, ...] = ((3, 5), (2, 40), (2, 17, 3), (4,), (1, 9))
