@@ -166,9 +166,9 @@ class Plot:
 
 def plots(results: Sequence[Result]) -> Iterator[Plot]:
     """Time against size, for what was swept."""
-    found = scaling.curves(results)
+    curves = scaling.curves(results)
     for (work, mode, dtype, along), members in groupby(
-        found, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)
+        curves, key=lambda curve: (curve.work, curve.mode, curve.dtype, curve.along)
     ):
         each = list(members)
         x = Scale.around((n for curve in each for n, _ in curve.points), 60, 440)

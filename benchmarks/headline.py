@@ -11,7 +11,7 @@ from torch_loss_parity.benchmarks.noise import Noise, noise
 from torch_loss_parity.benchmarks.paths import BASELINE
 from torch_loss_parity.benchmarks.result import Result
 from torch_loss_parity.benchmarks.summary import times
-from torch_loss_parity.benchmarks.workload import PLAIN, TRAINING
+from torch_loss_parity.benchmarks.workload import TRAINING, is_plain
 from torch_loss_parity.reports.formatting import figure
 
 
@@ -19,7 +19,7 @@ def telling(results: Sequence[Result]) -> list[Result]:
     """The training steps of the plain operators on one shape and dtype: the largest shape that torch has most
     of them at.
     """
-    steps = [r for r in results if r.mode == TRAINING and r.work in PLAIN and r.dtype == "float32"]
+    steps = [r for r in results if r.mode == TRAINING and is_plain(r.work) and r.dtype == "float32"]
     counted: dict[str, int] = {}
     for result in steps:
         if result.path == BASELINE:

@@ -176,6 +176,7 @@ def cells(
     dtypes: Sequence[str] = DTYPES,
     shapes: Sequence[Shape] = (),
     refused: Counter[str] | None = None,
+    works: Mapping[str, Work] = WORKS,
 ) -> Iterator[Cell]:
     """The cells of ``sheets`` that the paths offer and that were asked for, each once.
 
@@ -187,6 +188,8 @@ def cells(
         Measured instead of those of the sheets, if there are any.
     refused : Counter, optional
         Counts why paths do not offer cells that they were asked for.
+    works : mapping
+        What is timed, by the names that sheets have for it.
     """
     refused = Counter() if refused is None else refused
     met: set[Cell] = set()
@@ -194,9 +197,10 @@ def cells(
         for shape in shapes or sheet.shapes:
             for dtype in sheet.dtypes:
                 for name in sheet.works:
-                    if dtype in dtypes and (not operators or WORKS[name].operator in operators):
-                        for cell in _of_work(sheet, WORKS[name], shape, dtype, paths):
-                            reason = paths[cell.path].why_not(WORKS[name], cell.mode, dtype, device)
+                    work = works[name]
+                    if dtype in dtypes and (not operators or work.operator in operators):
+                        for cell in _of_work(sheet, work, shape, dtype, paths):
+                            reason = paths[cell.path].why_not(work, cell.mode, dtype, device)
                             refused[reason] += bool(reason) and cell not in met
                             if cell not in met and not reason:
                                 yield cell

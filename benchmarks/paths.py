@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from torch_loss_parity.benchmarks.buffers import Buffers
+from torch_loss_parity.benchmarks.promised import dtypes_inside
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
 from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
 from torch_loss_parity.expectation import expectation
@@ -154,8 +155,8 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
         upstream = [seen_as(each) for each in buffers.grad_outputs]
 
         def backward(i: int) -> Any:
-            found: Any = derivative(upstream[i], **arguments[i])
-            return getattr(found, GRADIENT) if isinstance(found, tuple) else found
+            gradients: Any = derivative(upstream[i], **arguments[i])
+            return getattr(gradients, GRADIENT) if isinstance(gradients, tuple) else gradients
 
         return {
             FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),
@@ -196,12 +197,22 @@ def of_subject(subject: Subject) -> Path:
     """What ``--subject`` names, as a path."""
 
     def lacks(work: Work, mode: str) -> str:
-        return "" if subject.offers(work.operator) else f"{subject.name} has no {work.operator}"
+        if not subject.offers(work.operator):
+            return f"{subject.name} has no {work.operator}"
+        return f"{subject.name} does not promise {work.name}: {work.outside}" if work.outside else ""
 
     step = differentiated(lambda work: subject.function(work.operator))
     under = "" if subject.profile == DEFAULT else f", judged under profile {subject.profile.name}"
     what = f"--subject {subject.name}{under}"
-    return Path(SUBJECT, what, step, judged_as=subject.name, profile=subject.profile, lacks=lacks)
+    return Path(
+        SUBJECT,
+        what,
+        step,
+        dtypes_inside(subject.promise),
+        judged_as=subject.name,
+        profile=subject.profile,
+        lacks=lacks,
+    )
 
 
 PATHS: Mapping[str, Path] = {

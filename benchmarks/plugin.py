@@ -31,6 +31,7 @@ from torch_loss_parity.benchmarks.matrix import (
     together,
 )
 from torch_loss_parity.benchmarks.paths import PATHS, SUBJECT, of_subject
+from torch_loss_parity.benchmarks.promised import sentences, works_inside
 from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.benchmarks.workload import not_timed
@@ -121,16 +122,17 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
     if settings.subject.name != "torch":
         paths[SUBJECT] = of_subject(settings.subject)
     if option.path:
-        asked = [name.strip() for name in option.path.split(",")]
-        for name in asked:
+        names = [name.strip() for name in option.path.split(",")]
+        for name in names:
             if name not in paths:
                 hint = " (name it with --subject)" if name == SUBJECT else ""
                 raise WrongOption(f"--path is {name!r}{hint}; choose from {', '.join(paths)}")
-        paths = {name: path for name, path in paths.items() if name in asked}
+        paths = {name: path for name, path in paths.items() if name in names}
     shapes = tuple(shape_from(text.strip()) for text in option.shape.split(",")) if option.shape else ()
     effort = EFFORTS[settings.effort_name]
     sheets = effort.sheets if timed else CORRECTNESS
     refused: Counter[str] = Counter()
+    works = works_inside(settings.subject.promise)
     chosen = cells(
         sheets,
         paths,
@@ -139,6 +141,7 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
         dtypes=settings.dtypes,
         shapes=shapes if timed else (),
         refused=refused,
+        works=works,
     )
     return Benchmarks(
         subject=settings.subject,
@@ -152,6 +155,8 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
         cells=tuple(together(chosen)),
         left_out=effort.left_out if timed else (),
         not_timed=not_timed(settings.operators or OPERATORS),
+        works={work.name: work for work in works.values()},
+        promised=sentences(works, settings.subject.promise),
         not_offered=refused,
         allocator=config.stash[ALLOCATOR],
     )

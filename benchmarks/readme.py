@@ -127,16 +127,16 @@ def main(arguments: list[str] | None = None) -> int:
     except NoRun as error:
         print(error, file=sys.stderr)
         return 2
-    made = section(runs)
+    text = section(runs)
     if options.write:
-        readme.write(SECTION, made)
+        readme.write(SECTION, text)
         MEASURED.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     elif options.check:
-        drift = readme.drift(readme.section(SECTION), made, "measured")
+        drift = readme.drift(SECTION, text, "measured")
         print("\n".join(drift))
         return 1 if drift else 0
     else:
-        print(made)
+        print(text)
     return 0
 
 

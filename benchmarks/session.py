@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median
@@ -34,7 +34,7 @@ from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Path, S
 from torch_loss_parity.benchmarks.pytest_benchmark_api import rounds_of
 from torch_loss_parity.benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
 from torch_loss_parity.benchmarks.verify import Judgement, Truth, seeded, stale
-from torch_loss_parity.benchmarks.workload import FORWARD, WORKS, traffic
+from torch_loss_parity.benchmarks.workload import FORWARD, WORKS, Work, traffic
 from torch_loss_parity.claims.transforms.compilation import UNCOMPILABLE, NoCompiler
 from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.subjects import Subject
@@ -65,6 +65,10 @@ class Benchmarks:
 
     Attributes
     ----------
+    works : mapping
+        By name.
+    promised : tuple of str
+        Sentences on what the subject promises otherwise than is timed without it.
     not_timed : tuple of str
         The operators that were asked for and have no workload, each with the reason.
     quotients : dict
@@ -84,6 +88,8 @@ class Benchmarks:
     cells: tuple[Cell, ...] = ()
     left_out: tuple[str, ...] = ()
     not_timed: tuple[str, ...] = ()
+    works: Mapping[str, Work] = field(default_factory=lambda: WORKS)
+    promised: tuple[str, ...] = ()
     allocator: str = allocator.AS_IT_IS
     results: list[Result] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
@@ -106,7 +112,7 @@ class Benchmarks:
         if self._inputs is None or self._inputs.key != key:
             self._inputs = None  # its memory may be used again
             torch.compiler.reset()
-            datasets = draw(WORKS[cell.work], cell.dtype, cell.shape, seeded(str(key), self.seed))
+            datasets = draw(self.works[cell.work], cell.dtype, cell.shape, seeded(str(key), self.seed))
             self._inputs = Inputs(
                 key, buffers(datasets, self.device), tuple(Truth(each) for each in datasets)
             )
@@ -147,7 +153,7 @@ class Benchmarks:
         self.judge(cell, step, output, 0)
 
     def _measure(self, cell: Cell, fixture: Any, clock: Clock) -> Result:
-        path, work, inputs = self.paths[cell.path], WORKS[cell.work], self.inputs(cell)
+        path, work, inputs = self.paths[cell.path], self.works[cell.work], self.inputs(cell)
         held, must = inputs.buffers, traffic(work, cell.mode, cell.shape, cell.dtype)
         bench = Bench(self.device, clock, held, cell.mode, cold=self.cold)
         moving, holds = floors(must, held, cell.mode), cell.mode != FORWARD
@@ -259,7 +265,7 @@ class Benchmarks:
             if path.compiles:
                 warnings.simplefilter("ignore")
             try:
-                step = path.step(WORKS[cell.work], cell.mode, held)
+                step = path.step(self.works[cell.work], cell.mode, held)
                 return step, first_call(step, self.device)
             except Exception as error:
                 if path.compiles and any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):

@@ -66,9 +66,9 @@ def lines(run: Benchmarks) -> Iterator[Line]:
 def table(results: Sequence[Result], apart: Noise) -> Iterator[Line]:
     yield _row(HEADER), {}
     for group, members in groupby(results, key=lambda result: result.group_name):
-        found = list(members)
+        rows = list(members)
         yield group, {"bold": True}
-        for result in found:
+        for result in rows:
             yield _row(cells(result, apart)), {}
 
 
@@ -109,6 +109,7 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         )
     for reason, count in (+run.not_offered).items():
         yield f"not offered in {count} cells: {reason}"
+    yield from run.promised
     for what in run.not_timed:
         yield f"no workload: {what}"
     for sentence in run.left_out:
@@ -145,8 +146,8 @@ def _by_ways(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
 
 
 def _counted(reasons: Iterator[str]) -> list[tuple[str, int]]:
-    found = list(reasons)
-    return [(reason, found.count(reason)) for reason in dict.fromkeys(found)]
+    distinct = list(reasons)
+    return [(reason, distinct.count(reason)) for reason in dict.fromkeys(distinct)]
 
 
 def _row(parts: Sequence[str]) -> str:

@@ -47,11 +47,14 @@ class Work:
         A name in `torch_loss_parity.operators.OPERATORS`.
     options : mapping
         The options of a case that are not the operator's first.
+    outside : str
+        What of it the subject of the run does not promise.
     """
 
     name: str
     operator: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    outside: str = ""
 
     @property
     def record(self) -> Operator:
@@ -71,8 +74,17 @@ class Work:
 
     def case(self, dtype: str, shape: tuple[int, ...], seed: int) -> Case:
         """A case of this work, its loss the mean over a batch, as in training."""
+        return self.record.case(dtype, shape, self.facet.values, self._given, seed)
+
+    @property
+    def _given(self) -> dict[str, Any]:
         mean = {"reduction": "mean"} if "reduction" in self.record.options else {}
-        return self.record.case(dtype, shape, self.facet.values, mean | dict(self.options), seed)
+        return mean | dict(self.options)
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """All options of a case."""
+        return {name: values[0] for name, values in self.record.options.items()} | self._given
 
     def transcendental(self, mode: str) -> float:
         forward, backward = self.facet.exponentials
@@ -137,3 +149,9 @@ def not_timed(operators: Iterable[str]) -> tuple[str, ...]:
 WORKS: Mapping[str, Work] = {work.name: work for work in works()}
 PLAIN = tuple(name for name, work in WORKS.items() if name == work.operator)
 VARIANTS = tuple(name for name in WORKS if name not in PLAIN)
+
+
+def is_plain(name: str) -> bool:
+    """Whether the name of a work is that of an operator, with what a subject promises instead: NAME=VALUE."""
+    operator, *replaced = name.split(", ")
+    return operator in PLAIN and all("=" in each for each in replaced)

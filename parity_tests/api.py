@@ -35,8 +35,9 @@ from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reports.screen import NOTHING, PASSED, Failure, Screen
 from torch_loss_parity.subjects import Subject, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
-from torch_loss_parity.subjects.promise import PromiseError, of_mapping, together
+from torch_loss_parity.subjects.promise import together
 from torch_loss_parity.subjects.settings import Settings, WrongOption
+from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
 OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {
@@ -138,7 +139,8 @@ def verify(
         What the arithmetic that it runs on may do: a name in
         `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
     promise : mapping, optional
-        Which calls it answers, as ``PROMISES`` of a module says, see `torch_loss_parity.subjects.promise`:
+        Which calls it answers, as ``PROMISES`` of a module says, see
+        `torch_loss_parity.subjects.written_promise`:
         ``{"target": "indices", "weight": None, "reduction": ("mean", "sum")}``. Nothing else is asked. An
         argument that the function does not take is never given.
     like : {"", "torch", "torch.compile"}

@@ -24,15 +24,15 @@ def copies(share: float = 1.0) -> Path:
         def prepare(i: int) -> torch.Tensor:
             return kept[i].copy_(own.call(own.prepare(i)))
 
-        def call(made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            new, rows = torch.empty_like(made), round(share * len(made))
-            new[:rows].copy_(made[:rows])
-            return new, made
+        def call(copy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            new, rows = torch.empty_like(copy), round(share * len(copy))
+            new[:rows].copy_(copy[:rows])
+            return new, copy
 
         def read(returned: Any) -> dict[str, torch.Tensor]:
-            new, made = returned
-            rows = round(share * len(made))
-            new[rows:].copy_(made[rows:])
+            new, copy = returned
+            rows = round(share * len(copy))
+            new[rows:].copy_(copy[rows:])
             return {RESULT: new}
 
         return Step(prepare, call, read)

@@ -71,8 +71,8 @@ def told(results: Sequence[Result]) -> list[tuple[Result, bool]]:
     """The slowed path's results in groups whose calls take a millisecond and more, and whether each is told
     from torch, as slower."""
     apart = noise(results)
-    found = [result for result in results if result.path == SUBJECT and result.group in apart.long]
-    return [(result, apart.tells_apart(result) and result.speed < 1) for result in found]
+    slowed = [result for result in results if result.path == SUBJECT and result.group in apart.long]
+    return [(result, apart.tells_apart(result) and result.speed < 1) for result in slowed]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,28 +91,28 @@ def main(arguments: list[str] | None = None) -> int:
     options, others = parser.parse_known_args(arguments)
     kept = Kept()
     with patch.dict(PATHS, {SUBJECT: slowed(options.share)}):
-        asked = ["benchmarks", "--path", f"{BASELINE},{SUBJECT}", *QUIET, *others]
-        status = pytest.main(asked, plugins=[kept])
+        command = ["benchmarks", "--path", f"{BASELINE},{SUBJECT}", *QUIET, *others]
+        status = pytest.main(command, plugins=[kept])
     if not kept.run:  # a wrong option; pytest has said which
         return int(status)
     (run,) = kept.run
     if options.record:
         options.record.write_text(written(recorded(run)), encoding="utf-8")
-    found, apart = told(run.results), noise(run.results)
-    for result, seen in found:
+    counts, apart = told(run.results), noise(run.results)
+    for result, seen in counts:
         if not seen:
             print(f"not told: {result.group_name}: {result.speed_low:.3f} to {result.speed_high:.3f}")
     print(apart.verdict)
-    count = sum(seen for _, seen in found)
+    count = sum(seen for _, seen in counts)
     slower = f"a slowdown of {options.share:.0%}"
-    print(f"{slower} was told in {count} of the {len(found)} groups of a millisecond and more")
-    return int(status) or int(count < ENOUGH * len(found) or not found)
+    print(f"{slower} was told in {count} of the {len(counts)} groups of a millisecond and more")
+    return int(status) or int(count < ENOUGH * len(counts) or not counts)
 
 
 def recorded(run: Benchmarks) -> dict[str, list[float]]:
     """The quotients of torch against itself in groups whose calls take a millisecond and more."""
-    found = {group: run.quotients[group, BASELINE][:KEPT] for group in noise(run.results).long}
-    return {", ".join(group): [round(each, 4) for each in quotients] for group, quotients in found.items()}
+    kept = {group: run.quotients[group, BASELINE][:KEPT] for group in noise(run.results).long}
+    return {", ".join(group): [round(each, 4) for each in quotients] for group, quotients in kept.items()}
 
 
 def written(rounds: Mapping[str, Sequence[float]]) -> str:

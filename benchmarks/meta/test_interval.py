@@ -75,9 +75,9 @@ def test_a_machine_that_gets_slower_changes_nothing() -> None:
     drawn = np.random.default_rng(2)
     torch, path = np.exp(0.02 * drawn.normal(size=(2, 31)))
     drift = np.linspace(1, 2, 31)
-    found = interval((torch * drift / (path * drift)).tolist())
-    assert found.holds(1.0)
-    assert found.resolution < 0.05
+    bounds = interval((torch * drift / (path * drift)).tolist())
+    assert bounds.holds(1.0)
+    assert bounds.resolution < 0.05
 
 
 def test_who_comes_first_does_not_matter_if_it_is_drawn() -> None:

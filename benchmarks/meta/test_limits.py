@@ -26,7 +26,7 @@ N = 1000  # elements of an operand, of eight bytes
 
 
 @pytest.mark.parametrize(
-    ("reads", "writes", "sources", "made"),
+    ("reads", "writes", "sources", "expected"),
     [
         (1, 1, [N], Plan(((0, 0, N),), (), ())),  # softmax, forward
         (2, 1, [N, N], Plan(((0, 0, N),), ((1, 0, N),), ())),  # softmax, backward
@@ -39,8 +39,8 @@ N = 1000  # elements of an operand, of eight bytes
         (0.01, 0.02, [N], Plan((), (), (N,))),
     ],
 )
-def test_a_plan_moves_whole_operands(reads: float, writes: float, sources: list[int], made: Plan) -> None:
-    assert plan(Traffic(round(reads * N) * ITEM, round(writes * N) * ITEM), sources) == made
+def test_a_plan_moves_whole_operands(reads: float, writes: float, sources: list[int], expected: Plan) -> None:
+    assert plan(Traffic(round(reads * N) * ITEM, round(writes * N) * ITEM), sources) == expected
 
 
 def test_without_copies_a_plan_moves_the_same() -> None:
@@ -57,19 +57,19 @@ def test_every_way_moves_the_plan(name: str, mode: str, dtype: str) -> None:
     held = buffers(draw(WORKS[name], dtype, (64, 64), 0), "cpu")
     held.require_grad(mode != FORWARD)
     must, addresses = traffic(WORKS[name], mode, (64, 64), dtype), set()
-    made: Any
+    moved: Any
     for way in floors(must, held, mode):
         for number in range(2):
             sources = [bytes_of(each) for each in held.read(number, mode)]
             moves = plan(must, [len(each) for each in sources])
             if way.name == "added":
                 (a, start, end), (b, begin, stop) = moves.copied[0], moves.read[0]
-                (made,) = way.step.call(way.step.prepare(number))
-                assert bits(made) == bits(sources[a][start:end] + sources[b][begin:stop])
+                (moved,) = way.step.call(way.step.prepare(number))
+                assert bits(moved) == bits(sources[a][start:end] + sources[b][begin:stop])
                 continue
             moves = moves if way.name.startswith("copied") else moves.apart
-            made = way.step.call(way.step.prepare(number))
-            copied, rest = made[: len(moves.copied)], made[len(moves.copied) :]
+            moved = way.step.call(way.step.prepare(number))
+            copied, rest = moved[: len(moves.copied)], moved[len(moves.copied) :]
             read, written = rest[: len(moves.read)], rest[len(moves.read) :]
             pieces = [sources[i][start:end] for i, start, end in moves.copied]
             assert [bits(each) for each in copied] == [bits(each) for each in pieces]
@@ -79,13 +79,13 @@ def test_every_way_moves_the_plan(name: str, mode: str, dtype: str) -> None:
             assert way.share * moves.elements * ITEM == pytest.approx(must.bytes)
             assert 1 <= way.share < 1.13 or "nll" in name
             addresses |= {each.data_ptr() for each in sources}
-            assert not addresses & {each.data_ptr() for each in made}
+            assert not addresses & {each.data_ptr() for each in moved}
 
 
 def bits(tensor: torch.Tensor) -> list[int]:
     """To be compared, as some may be nan."""
-    found: list[int] = tensor.reshape(-1).view(torch.int64).tolist()
-    return found
+    words: list[int] = tensor.reshape(-1).view(torch.int64).tolist()
+    return words
 
 
 def test_exponentials_are_those_of_the_operand() -> None:

@@ -184,13 +184,13 @@ def test_a_round_keeps_to_its_order() -> None:
     bench = a_bench()
     met: list[str] = []
     blocks = {name: Block(step_of(partial(_noted, met, name)), 1) for name in (PATH, BASELINE, FLOOR)}
-    turns = [(FLOOR, PATH, BASELINE), (PATH, FLOOR, BASELINE), (BASELINE, FLOOR, PATH)]
-    rounds = Rounds(bench, blocks, iter(turns))
+    orders = [(FLOOR, PATH, BASELINE), (PATH, FLOOR, BASELINE), (BASELINE, FLOOR, PATH)]
+    rounds = Rounds(bench, blocks, iter(orders))
     for _ in range(3):
         arguments, named = rounds.begin()
         bench.run(*arguments, **named)
     rounds.finish()
-    assert met == [name for turn in turns for name in turn]
+    assert met == [name for turn in orders for name in turn]
 
 
 def _noted(met: list[str], name: str, number: int) -> int:

@@ -16,31 +16,31 @@ QUIET = result("torch", speed=1.005)
 
 
 def test_a_difference_beyond_the_interval_is_told() -> None:
-    found = noise([QUIET])
+    noise_of_run = noise([QUIET])
     for speed in (0.5, 0.98, 1.02, 2.0):
-        assert found.tells_apart(result("compile", speed=speed))
+        assert noise_of_run.tells_apart(result("compile", speed=speed))
 
 
 def test_a_difference_within_the_interval_is_not_told() -> None:
-    found = noise([QUIET])
+    noise_of_run = noise([QUIET])
     for speed in (0.995, 1.0, 1.005):
-        assert not found.tells_apart(result("compile", speed=speed))
-    assert not found.tells_apart(result("compile", speed=1.5, apart=0.6))
+        assert not noise_of_run.tells_apart(result("compile", speed=speed))
+    assert not noise_of_run.tells_apart(result("compile", speed=1.5, apart=0.6))
 
 
 def test_the_interval_is_that_of_the_comparison() -> None:
     """Not one for all: the same difference is told where rounds are quiet, and is not where they are not."""
-    found = noise([QUIET])
-    assert found.tells_apart(result("compile", speed=1.05, apart=0.01))
-    assert not found.tells_apart(result("compile", speed=1.05, apart=0.1))
+    noise_of_run = noise([QUIET])
+    assert noise_of_run.tells_apart(result("compile", speed=1.05, apart=0.01))
+    assert not noise_of_run.tells_apart(result("compile", speed=1.05, apart=0.1))
 
 
 def test_where_torch_differs_from_itself_as_much_nothing_is_told() -> None:
-    found = noise([result("torch", speed=1.05)])
-    assert not found.tells_apart(result("compile", speed=1.05))
-    assert found.tells_apart(result("compile", speed=1.2))
-    assert found.tells_apart(result("compile", speed=0.9))
-    assert found.tells_apart(result("compile", work="nll_loss", speed=1.05))  # another group
+    noise_of_run = noise([result("torch", speed=1.05)])
+    assert not noise_of_run.tells_apart(result("compile", speed=1.05))
+    assert noise_of_run.tells_apart(result("compile", speed=1.2))
+    assert noise_of_run.tells_apart(result("compile", speed=0.9))
+    assert noise_of_run.tells_apart(result("compile", work="nll_loss", speed=1.05))  # another group
 
 
 def test_torch_is_not_told_from_itself() -> None:
@@ -59,9 +59,9 @@ def test_a_run_says_what_it_tells() -> None:
 
 
 def test_without_torch_nothing_is_known_about_noise() -> None:
-    found = noise([result("numpy")])
-    assert "was not tried" in found.verdict
-    assert found.tells_apart(result("numpy", speed=0.5))
+    noise_of_run = noise([result("numpy")])
+    assert "was not tried" in noise_of_run.verdict
+    assert noise_of_run.tells_apart(result("numpy", speed=0.5))
 
 
 @pytest.mark.parametrize(

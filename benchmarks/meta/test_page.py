@@ -124,8 +124,8 @@ def test_a_browser_shows_it(html: str, browser: str, tmp_path: Path) -> None:
     file.write_text(allowing.replace("</body>", probe + "</body>"), encoding="utf-8")
     for preferred, ground in (("1", "rgb(255, 255, 255)"), ("0", "rgb(20, 23, 26)")):
         shown = browse(browser, file, "--dump-dom", f"--blink-settings=preferredColorScheme={preferred}")
-        found = json.loads(unescape(shown.stdout.rpartition('<pre id="probe">')[2].partition("</pre>")[0]))
-        assert found == {
+        sizes = json.loads(unescape(shown.stdout.rpartition('<pre id="probe">')[2].partition("</pre>")[0]))
+        assert sizes == {
             "title": "Loss functions against the limit",
             "bars": len(RESULTS),
             "outside": [],

@@ -10,6 +10,7 @@ import pytest
 
 from torch_loss_parity.benchmarks import readme
 from torch_loss_parity.benchmarks.meta.results import result
+from torch_loss_parity.reports.readme import PAGES
 
 RESULTS = [
     result("torch", floor=3.0),
@@ -54,14 +55,14 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_that_of_the_run(saved: Path) -> None:
-    made = readme.section([readme.kept(saved)])
-    assert made == MADE.strip()
+    section = readme.section([readme.kept(saved)])
+    assert section == MADE.strip()
 
 
 def test_it_is_written_kept_and_checked(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "README.md"
     text.write_text("before\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nafter\n")
-    monkeypatch.setattr("torch_loss_parity.reports.readme.README", text)
+    monkeypatch.setitem(PAGES, "benchmarks", text)
     monkeypatch.setattr(readme, "MEASURED", tmp_path / "measured.json")
     assert readme.main(["--check"]) == 2  # nothing was kept
     assert readme.main([str(saved), "--check"]) == 1

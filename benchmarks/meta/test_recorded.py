@@ -55,9 +55,9 @@ def autocorrelation(rounds: Sequence[float]) -> float:
 def test_recorded_rounds_do_not_depend_on_each_other() -> None:
     """What the bootstrap assumes. The mean over the groups is that of rounds which are independent, -1 / n,
     within three of its errors."""
-    found = np.asarray([autocorrelation(rounds) for rounds in RECORDED.values()])
+    correlations = np.asarray([autocorrelation(rounds) for rounds in RECORDED.values()])
     expected = -np.mean([1 / len(rounds) for rounds in RECORDED.values()])
-    error = found.std() / np.sqrt(len(found))
-    assert abs(found.mean() - expected) < 3 * error
+    error = correlations.std() / np.sqrt(len(correlations))
+    assert abs(correlations.mean() - expected) < 3 * error
     twice = [np.repeat(rounds[::2], 2).tolist() for rounds in RECORDED.values()]  # a fault: noise that lasts
     assert np.mean([autocorrelation(rounds) for rounds in twice]) - expected > 3 * error

@@ -30,12 +30,12 @@ SMALL = (
 
 def measured(path: Path) -> dict[tuple[str, str], Result]:
     """The results in a file that pytest-benchmark wrote, by work and path."""
-    found = [
+    timings = [
         Result.from_info(each["extra_info"])
         for each in json.loads(path.read_text())["benchmarks"]
         if each["extra_info"]
     ]
-    return {(result.work, result.path): result for result in found if result.mode == "forward+backward"}
+    return {(result.work, result.path): result for result in timings if result.mode == "forward+backward"}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, An
 
 def test_a_subject_that_sleeps_is_slow_and_right(planted: tuple[Run, dict[str, Any]]) -> None:
     _, saved = planted
-    found = measured(saved["json"])
-    slow, own = found["softmax", "subject"], found["softmax", "torch"]
+    timings = measured(saved["json"])
+    slow, own = timings["softmax", "subject"], timings["softmax", "torch"]
     assert slow.median - own.median >= 1e-3 * 0.99  # what it sleeps: no bound on how fast this machine is
     assert slow.speed < 0.5
     assert slow.fraction == own.fraction  # the numbers are the same
@@ -160,9 +160,9 @@ def test_interrupted_it_prints_and_saves_what_it_has(tmp_path: Path) -> None:
         environment={"PLANTED_INTERRUPT": "8"},
     )
     assert ended.exitcode == pytest.ExitCode.INTERRUPTED
-    found = measured(tmp_path / "saved.json")
-    assert ("softmax", "subject") in found
-    assert ("nll_loss", "subject") not in found
+    timings = measured(tmp_path / "saved.json")
+    assert ("softmax", "subject") in timings
+    assert ("nll_loss", "subject") not in timings
     assert "multiples of the floor, by group" in ended.printed
     assert "cells have no result: not selected, interrupted, failed or not offered" in ended.printed
     assert "softmax, forward+backward" in (tmp_path / "page.html").read_text()

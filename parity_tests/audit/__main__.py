@@ -2,6 +2,7 @@
 
     python -m torch_loss_parity.audit compare OLD.json NEW.json [--fail max_ulp:10%]
     python -m torch_loss_parity.audit page AUDIT.json [--compare OLD.json] [--output FILE]
+    python -m torch_loss_parity.audit picture AUDIT.json [--output FILE.svg]
     python -m torch_loss_parity.audit schema
 
 The exit status is 0, 1 if a gate tripped, and 2 if a file or an option is wrong.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 try:
     from torch_loss_parity.audit import compare as comparing
-    from torch_loss_parity.audit import files, page
+    from torch_loss_parity.audit import files, heat_map, page
 except ModuleNotFoundError as error:
     print(f"error: audits need {error.name}; install the extra: pip install -e '.[report]'", file=sys.stderr)
     raise SystemExit(2) from error
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="{compare,page,schema}")
+    commands = parser.add_subparsers(required=True, metavar="{compare,page,picture,schema}")
     compare = commands.add_parser(
         "compare", help="what changed from one audit to another", description=comparing.__doc__
     )
@@ -62,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where the page goes (default: index.html beside the audit)",
     )
     again.set_defaults(run=_page)
+    picture = commands.add_parser("picture", help="draw the heat map of a saved audit, in SVG")
+    picture.add_argument("audit", metavar="AUDIT", type=Path)
+    picture.add_argument("--output", metavar="FILE.svg", type=Path, default=heat_map.PICTURE)
+    picture.set_defaults(run=_picture)
     commands.add_parser("schema", help="print the JSON Schema of audit.json").set_defaults(run=_schema)
     return parser
 
@@ -90,6 +95,12 @@ def _page(options: argparse.Namespace) -> int:
     output = options.output or options.audit.with_name("index.html")
     page.write(output, audit, comparison)
     print(output)
+    return 0
+
+
+def _picture(options: argparse.Namespace) -> int:
+    heat_map.write(files.load(options.audit), options.output)
+    print(options.output)
     return 0
 
 

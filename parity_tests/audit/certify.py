@@ -364,6 +364,6 @@ def _shortened(
 
 
 def _objects(items: list[Any]) -> np.ndarray:
-    made = np.empty(len(items), dtype=object)
-    made[:] = items
-    return made
+    objects = np.empty(len(items), dtype=object)
+    objects[:] = items
+    return objects

@@ -162,9 +162,9 @@ def compare(old: Audit, new: Audit) -> Comparison:
 
 
 def _described(audit: Audit) -> dict[str, str]:
-    asked = audit.settings.model_dump()
+    settings = audit.settings.model_dump()
     return {
-        name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in asked.items()
+        name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in settings.items()
     } | audit.environment
 
 

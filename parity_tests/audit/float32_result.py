@@ -57,8 +57,8 @@ class SweepResult:
 
     def _bound(self, call: Call, upstream: np.ndarray | None, by: Explanation | None = None) -> Rounded:
         changes, function = (by.arithmetic, by.function) if by else (None, None)
-        asked, profile = (self.quantity,), self.subject.profile
-        bounds = expected(call, asked, upstream, profile=profile, changes=changes, function=function)
+        quantities, profile = (self.quantity,), self.subject.profile
+        bounds = expected(call, quantities, upstream, profile=profile, changes=changes, function=function)
         return bounds[self.quantity]
 
     def errors(self, numbers: np.ndarray, observed: np.ndarray) -> Errors:

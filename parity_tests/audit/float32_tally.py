@@ -53,15 +53,15 @@ class Tally:
         absolute = 0.0
         for column, (sign, size) in enumerate(forms):
             result = np.ascontiguousarray(observed[:, column])
-            found = self._column(result, sign, size, known)
-            absolute = max(absolute, found[2])
-            self.relative[first : first + len(observed), column] = found[0]
-            apart = found[1]
+            counts = self._column(result, sign, size, known)
+            absolute = max(absolute, counts[2])
+            self.relative[first : first + len(observed), column] = counts[0]
+            apart = counts[1]
             if known is not None:
                 right = np.isnan(x) & np.isnan(result)
                 self.right += int(np.count_nonzero(right))
                 apart &= ~right
-            self.worst += [first + found[3], first + found[4]]
+            self.worst += [first + counts[3], first + counts[4]]
             self.apart.append((first + np.flatnonzero(apart)) * self.of_each + column)
         self.largest_absolute.append(absolute)
 

@@ -90,15 +90,15 @@ class Intervals:
                 return
             unclear = []
             for at, ball in zip(left, self.truth.balls(self.indices[left], bits), strict=True):
-                found = _in_ulps(float(self.observed[at]), ball, self.truth.format)
+                certified = _in_ulps(float(self.observed[at]), ball, self.truth.format)
                 # Next to zero, in the smallest of units.
-                if found.relative is None and found.ulps >= FLOOR and bits < HIGHEST:
+                if certified.relative is None and certified.ulps >= FLOOR and bits < HIGHEST:
                     unclear.append(at)
                     continue
-                self.low[at] = self.high[at] = found.ulps
-                self.tied[at], self.signed[at] = found.tied, found.signed
-                if found.relative is not None:
-                    self.relative_low[at] = self.relative_high[at] = found.relative
+                self.low[at] = self.high[at] = certified.ulps
+                self.tied[at], self.signed[at] = certified.tied, certified.signed
+                if certified.relative is not None:
+                    self.relative_low[at] = self.relative_high[at] = certified.relative
             left = np.asarray(unclear, dtype=np.int64)
 
     def _narrow(self, chosen: np.ndarray, true: Enclosure) -> np.ndarray:

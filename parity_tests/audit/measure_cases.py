@@ -182,7 +182,7 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
     parts = []
     for quantity in (FORWARD, *call.differentiable):
 
-        def found(quantity: str = quantity) -> Part:
+        def measured_part(quantity: str = quantity) -> Part:
             searching = Search(
                 subject, conditions.device, operator, dtype, quantity, evaluations, conditions.seed
             )
@@ -202,5 +202,5 @@ def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) 
                 ]
             )
 
-        parts.append(attempted(f"a search for the worst {quantity} of {operator}, {dtype}", found))
+        parts.append(attempted(f"a search for the worst {quantity} of {operator}, {dtype}", measured_part))
     return Part.of(parts).model_dump_json()

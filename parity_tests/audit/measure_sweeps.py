@@ -16,23 +16,23 @@ from torch_loss_parity.audit.part import Conditions, Part, attempted
 def exhaust(conditions: Conditions, sweep: Sweep) -> str:
     """The figures of every input, where they are few."""
 
-    def found() -> Part:
+    def measured_part() -> Part:
         of = conditions
         result = measure(sweep, 0, sweep.patterns, of.subject, of.device, of.profile)
         return _of_sweep(conditions, sweep, [result], sweep.patterns)
 
-    return attempted(sweep.name, found).model_dump_json()
+    return attempted(sweep.name, measured_part).model_dump_json()
 
 
 def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
     """A part of every input, to be added to the others."""
 
-    def found() -> Part:
+    def measured_part() -> Part:
         of = conditions
         measured = float32_sweep.measure(sweep, first, count, of.subject, of.device, of.profile)
         return Part(swept=json.dumps(measured))
 
-    return attempted(f"{sweep.name} from {first:#010x}", found).model_dump_json()
+    return attempted(f"{sweep.name} from {first:#010x}", measured_part).model_dump_json()
 
 
 def summed(conditions: Conditions, sweep: Sweep, results: Sequence[str], inputs: int) -> str:
@@ -53,5 +53,5 @@ def _of_sweep(
         / inputs
         for whose in ("all", "subject")
     }
-    found = figures(sweep, results, conditions.subject, conditions.device, conditions.profile)
-    return Part(figures=tuple(found), times=times)
+    measured = figures(sweep, results, conditions.subject, conditions.device, conditions.profile)
+    return Part(figures=tuple(measured), times=times)

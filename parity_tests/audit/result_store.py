@@ -148,8 +148,8 @@ def run(
         raise ValueError(f"chunks share the name {next(name for name in names if names.count(name) > 1)!r}")
     done: dict[str, Any] = {}
     for chunk in chunks:
-        found, result = _kept(chunk, store)
-        if found:
+        stored, result = _kept(chunk, store)
+        if stored:
             done[chunk.name] = result
             if progress:
                 progress(chunk, True)

@@ -217,7 +217,7 @@ class Page:
 
     @cached_property
     def met(self) -> list[Met]:
-        made = []
+        rows = []
         for divergence in self.audit.divergences:
             of = [
                 figure.subject.fraction
@@ -234,10 +234,10 @@ class Page:
                 for result in self.results
                 if any(m.divergence == divergence.id for m in (*result.subject, *result.torch))
             )
-            made.append(
+            rows.append(
                 Met(divergence, results, len(of), max(of, default=0.0), len(beside), max(beside, default=0.0))
             )
-        return sorted(made, key=lambda met: (-met.fraction, -met.torch_fraction))
+        return sorted(rows, key=lambda met: (-met.fraction, -met.torch_fraction))
 
     @cached_property
     def ways(self) -> dict[str, list[Result]]:

@@ -72,12 +72,12 @@ def _drawn_again(finding: Finding, subject: Subject, device: str) -> str:
     drawn = "torch.from_numpy(np.asarray({})).to(dtype=torch.{}, device={!r})"
     for name, value in call.arguments.items():
         if isinstance(value, np.ndarray):
-            made = drawn.format(f"call.arguments[{name!r}]", dtype_of(call, name), device)
-            draws.append(f"{name} = {made}")
+            lines = drawn.format(f"call.arguments[{name!r}]", dtype_of(call, name), device)
+            draws.append(f"{name} = {lines}")
     wanted = Quantity.parse(finding.quantity)
     if finding.grad_output is not None:
-        made = drawn.format("upstream_gradient(call, case)", call.output_dtype, device)
-        draws.append(f"grad_output = {made}")
+        lines = drawn.format("upstream_gradient(call, case)", call.output_dtype, device)
+        draws.append(f"grad_output = {lines}")
     function = f"subject.{call.operator}"
     steps = plain(Wanted(call.operator, wanted, function, passed(call), call.differentiable, call.arguments))
     return "\n".join(

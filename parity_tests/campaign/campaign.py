@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.campaign import pytest_process, right_record
+from torch_loss_parity.campaign import pytest_process, right_record, worth
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
 from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
 from torch_loss_parity.faults import FAULTS, KINDS
@@ -125,7 +125,7 @@ def _row(name: str, judged: Sequence[Judged], judges: Sequence[str]) -> str:
 
 
 def section(matrix: Mapping[str, Judged]) -> str:
-    """The README's section: the score by kind, beside that of what people use today."""
+    """A section of the page of faults: the score by kind, beside that of what people use today."""
     lines = ["| | faults | caught by this suite | `assert_close` | `gradcheck` |", "|---|---|---|---|---|"]
     for kind, meaning in KINDS.items():
         lines.append(
@@ -145,7 +145,7 @@ def _markdown(name: str, judged: Sequence[Judged]) -> str:
 
 
 def record(matrix: Mapping[str, Judged], right: Mapping[str, RightRun]) -> None:
-    """Record both, and write their sections of the README."""
+    """Record both, and write their sections of the pages."""
     kept = {name: entry for name, entry in recorded().items() if name in FAULTS} | {
         name: asdict(judged) for name, judged in matrix.items()
     }
@@ -154,6 +154,7 @@ def record(matrix: Mapping[str, Judged], right: Mapping[str, RightRun]) -> None:
     )
     readme.write("campaign", section(as_recorded()))
     right_record.write(right, missed())
+    readme.write("worth", worth.section(as_recorded(), right_record.as_recorded()))
 
 
 def recorded() -> dict[str, dict[str, Any]]:

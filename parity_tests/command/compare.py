@@ -102,11 +102,11 @@ def _of_results(a: Path, b: Path, operator: str, arguments: tuple[str, ...], cli
     except ValueError as error:
         raise click.UsageError(f"--clip is {clip!r}; it must be LOW,HIGH") from error
     try:
-        found = compare(_loaded(a), _loaded(b), operator, clip=numbers, **given)
+        comparison = compare(_loaded(a), _loaded(b), operator, clip=numbers, **given)
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    print(found)
-    return PASSED if found else FAILED
+    print(comparison)
+    return PASSED if comparison else FAILED
 
 
 def _value(text: str) -> Any:

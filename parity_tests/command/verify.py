@@ -16,7 +16,7 @@ NAMED = {"processes": "-n"}
 @options.of_a_run
 @click.option("-n", "processes", metavar="N", help="Processes (default: one; needs pytest-xdist).")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="How long a case may take before it fails.")
-@click.option("--outcome", metavar="FILE", help="Write what the run found to FILE, as JSON.")
+@click.option("--report", "--outcome", metavar="FILE", help="Write what the run found to FILE, as JSON.")
 @click.option("--known", metavar="FILE", help="What is known to fail, from --record-known; strict both ways.")
 @click.option("--record-known", metavar="FILE", help="Write what fails to FILE, as TOML.")
 @click.option("--counts", metavar="FILE", help="Write the number of cases to FILE, as JSON.")
@@ -43,7 +43,7 @@ def verify(subject: str, processes: str | None, **given: Any) -> int:
     Examples:
       torch-loss-parity verify my_kernels.py --operator softmax --effort quick
       torch-loss-parity verify my_package.losses --dtype float32,bfloat16 --device cuda
-      torch-loss-parity verify torch -n 4 --outcome outcome.json
+      torch-loss-parity verify torch -n 4 --report report.json
       torch-loss-parity verify my_kernels.py -- -x -k gradients --junitxml=junit.xml
     """
     from torch_loss_parity.processes.folders import CLAIMS

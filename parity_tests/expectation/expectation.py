@@ -15,6 +15,7 @@ from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation_cache import cached
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
+from torch_loss_parity.expectation.share import Share, Upstream
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
@@ -66,7 +67,7 @@ def _arithmetic(working: str, stored: str, result: str, profile: Profile) -> Ari
 def expected(
     call: Call,
     quantities: Sequence[str],
-    grad_output: np.ndarray | None = None,
+    grad_output: Upstream = None,
     direction: np.ndarray | None = None,
     *,
     profile: Profile = DEFAULT,
@@ -80,7 +81,7 @@ def expected(
     quantities : sequence of str
         The result alone, or gradients: one evaluation serves them all. With a direction, the derivatives of
         these along one argument.
-    grad_output : ndarray, optional
+    grad_output : ndarray or Share, optional
         The upstream gradient, of all but the result.
     direction : ndarray, optional
         Of the argument that the derivatives are taken along.
@@ -101,12 +102,13 @@ def expected(
 
 
 def _flushed(
-    call: Call, grad_output: np.ndarray | None, direction: np.ndarray | None, arithmetic: Arithmetic
-) -> tuple[Call, np.ndarray | None, np.ndarray | None] | None:
+    call: Call, grad_output: Upstream, direction: np.ndarray | None, arithmetic: Arithmetic
+) -> tuple[Call, Upstream, np.ndarray | None] | None:
     """The same call with zeros in place of subnormal numbers; None where there are none."""
     format = arithmetic.compute
     arguments = {name: flushed(value, format) for name, value in call.arguments.items()}
-    upstream, along = flushed(grad_output, format), flushed(direction, format)
+    upstream: Upstream = flushed(grad_output, format)
+    along = flushed(direction, format)
     same = upstream is grad_output and along is direction
     if same and all(arguments[name] is value for name, value in call.arguments.items()):
         return None
@@ -116,7 +118,7 @@ def _flushed(
 def _bounds(
     call: Call,
     quantities: Sequence[str],
-    grad_output: np.ndarray | None,
+    grad_output: Upstream,
     direction: np.ndarray | None,
     arithmetic: Arithmetic,
     function: Callable[..., Any] | None,
@@ -149,7 +151,7 @@ def _stored(call: Call, quantity: str, result: Rounded) -> Rounded:
 
 
 def enclosed(
-    call: Call, quantities: Sequence[str], grad_output: np.ndarray | None, arithmetic: Arithmetic
+    call: Call, quantities: Sequence[str], grad_output: Upstream, arithmetic: Arithmetic
 ) -> dict[str, Rounded]:
     """The value of each quantity as ``arithmetic`` evaluates it, nothing stored: of an arithmetic that is as
     fine as what it is evaluated in, the bound is on that evaluation's own error."""
@@ -161,7 +163,7 @@ def enclosed(
 def certified(
     call: Call,
     quantity: str,
-    grad_output: np.ndarray | None,
+    grad_output: Upstream,
     bound: Rounded,
     direction: np.ndarray | None = None,
 ) -> Rounded | None:
@@ -169,9 +171,7 @@ def certified(
     return certify(bound, lambda: in_balls(call, quantity, grad_output, direction))
 
 
-def in_balls(
-    call: Call, quantity: str, grad_output: np.ndarray | None, direction: np.ndarray | None = None
-) -> Any:
+def in_balls(call: Call, quantity: str, grad_output: Upstream, direction: np.ndarray | None = None) -> Any:
     """An array of balls that enclose the true value of ``quantity``, at the precision in force."""
     return _evaluate(call, (quantity,), grad_output, direction, None, balls.balls)[quantity]
 
@@ -217,7 +217,7 @@ def output_shape(call: Call) -> tuple[int, ...]:
 def _evaluate(
     call: Call,
     quantities: Sequence[str],
-    grad_output: np.ndarray | None,
+    grad_output: Upstream,
     direction: np.ndarray | None,
     function: Callable[..., Any] | None,
     wrap: Callable[[Any], Any],
@@ -227,7 +227,10 @@ def _evaluate(
     arguments = (
         _wrapped(call, wrap) if shared is None else call.once(shared, lambda: _wrapped(call, wrap, shared))
     )
-    upstream = None if grad_output is None else wrap(grad_output)
+    if isinstance(grad_output, Share):
+        upstream = grad_output.evaluated(wrap)
+    else:
+        upstream = None if grad_output is None else wrap(grad_output)
     with np.errstate(all="ignore"):
         if direction is not None:
             v = wrap(_converted(call, direction, shared))

@@ -8,7 +8,8 @@ Note [Below the bound]
     each operation the first-order term. A charge that the rounding arithmetic may not make, since a result
     fits the format or an operand is a power of two, is not made here either. Of what a row shares, one
     unknown is carried, for all sums of the row together, at most as large as theirs: where one number within
-    its bound explains a row, so do as many numbers as the rounding arithmetic has unknowns. Where that folds
+    its bound explains a row, so do as many numbers as the rounding arithmetic has unknowns, whatever the sign
+    that each is given. Where that folds
     a shared error into own ones, it may be folded here, and nowhere else.
 
     So a result whose every element is within these errors is within the bound. One that is not is judged by
@@ -26,11 +27,14 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.expectation.lower_products import matmul as matmul
+from torch_loss_parity.expectation.lower_products import matrix_transpose as matrix_transpose
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
 
 Own = Any  # the error of each element, an array that broadcasts against the values; None where there is none
 inf, nan, int64 = np.inf, np.nan, np.dtype(np.int64)
-NEXT_TO = 2.0**-15  # units of roundoff: nearer to a number of the format, a result counts as one
+LOOKED_AT = 8  # addends of a row: if these are multiples of a quantum, all may be
+CLOSE_BITS = 1 << 14  # in units of float64: nearer to a number of float32, a result counts as one
 
 
 def _kept(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,10 +46,10 @@ def _kept(operation: Callable[..., Any]) -> Callable[..., Any]:
             return operation(x, *others, **options)
         ids = (id(other) if isinstance(other, Low) else other for other in others)
         key = (operation, *ids, *options.items())
-        found = x.results.get(key)
-        if found is None:
-            found = x.results[key] = (operation(x, *others, **options), others)  # which keep their ids
-        return found[0]
+        entry = x.results.get(key)
+        if entry is None:
+            entry = x.results[key] = (operation(x, *others, **options), others)  # which keep their ids
+        return entry[0]
 
     return look_up
 
@@ -203,10 +207,16 @@ def _charged_if_it_does_not_fit(x: Low, value: Any, own: Own, shared: Own) -> Lo
         return x.like(value)
     charge = np.asarray(np.abs(value))
     charge *= x.arithmetic.compute.unit_roundoff
-    away = np.asarray(value.astype(np.float32) - value)
-    np.abs(away, out=away)
-    charge *= away > NEXT_TO * charge
+    charge *= _bits_about(value, 29, CLOSE_BITS) > 2 * CLOSE_BITS
     return x.like(value, charge if own is None else charge + own, shared)
+
+
+def _bits_about(value: np.ndarray, bits: int, about: int) -> Any:
+    """The lowest bits of the significand of each float64, plus so many: small where they are all 0, or next
+    to it on either side. Below the 29 lowest a float32 has its own.
+    """
+    lowest = np.asarray(value).view(np.int64) + about
+    return lowest & ((1 << bits) - 1)
 
 
 def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: float, *factors: Any) -> Low:
@@ -225,7 +235,7 @@ def _charged_unless_a_power(x: Low, value: Any, own: Own, shared: Own, units: fl
 
 def _is_no_power(factor: np.ndarray) -> Any:
     """Where a factor is no power of two, nor next to one."""
-    return (np.asarray(factor, dtype=np.float32, order="C").view(np.int32) & 0x007F_FFFF) != 0
+    return _bits_about(factor, 52, 1 << 28) >= 1 << 29
 
 
 def stored(x: Low, format: Format) -> Low:
@@ -297,6 +307,8 @@ def take_along_axis(x: Low, indices: Any, *, axis: int = -1) -> Low:
 def where(condition: Any, x: Any, y: Any) -> Low:
     like = next(each for each in (x, y, condition) if isinstance(each, Low))
     chosen, x, y = _low(condition, like).value, _low(x, like), _low(y, like)
+    if y.shape == np.broadcast_shapes(chosen.shape, x.shape, y.shape) and not chosen.any():
+        return y
     value = np.where(chosen, x.value, y.value)
     return like.like(value, _chosen(chosen, x.own, y.own), _chosen(chosen, x.shared, y.shared))
 
@@ -359,16 +371,29 @@ def sum(x: Low, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
             return None
         return np.sum(np.broadcast_to(error, x.shape), axis=axis, keepdims=keepdims)
 
-    if keepdims and (isinstance(axis, int) or (axis is not None and len(axis) == 1)):
-        return x.like(value, None, added(x.own) if x.shared is None else added(x.shared))
-    return x.like(value, added(x.total))
+    if axis is None or value.dtype.kind != "f" or not x.size:
+        return x.like(value, added(x.total))
+    axes = (axis,) if isinstance(axis, int) else axis
+    rounded = _rounded_in_a_sum(x, axes)
+    if not keepdims:
+        return x.like(value, _plus(added(x.total), np.squeeze(rounded, axes)))
+    if len(axes) > 1:
+        return x.like(value, _plus(added(x.total), rounded))
+    own, shared = _plus(added(x.own), rounded), added(x.shared)
+    # Of two unknowns, which may be of either sign.
+    return x.like(value, None, own if shared is None else shared + np.copysign(own, shared))
 
 
-@_kept
-def matmul(x: Low, y: Low) -> Low:
-    """A product of matrices, of which nothing is charged: rows that share a layer are judged whole."""
-    return x.like(x.value @ y.value)
-
-
-def matrix_transpose(x: Low) -> Low:
-    return _moved(x, np.transpose)
+def _rounded_in_a_sum(x: Low, axes: tuple[int, ...]) -> Any:
+    """What the additions of each row round, the small addends and the last one left out; nothing where all
+    may be multiples of a quantum so coarse that every partial sum is a number.
+    """
+    magnitude, unit = np.abs(x.value), x.arithmetic.compute.unit_roundoff
+    size = np.sum(magnitude, axis=axes, keepdims=True)
+    terms = np.sum(magnitude >= 2 * unit * size, axis=axes, keepdims=True)
+    quantum = np.ldexp(1.0, np.frexp(size * unit)[1] - 1)
+    some = x.value[(builtins.slice(None),) * (axes[0] % x.ndim) + (builtins.slice(0, LOOKED_AT),)]
+    quanta = some / quantum
+    exact = np.all(quanta == np.rint(quanta), axis=axes, keepdims=True)
+    charge = np.maximum(terms - 1, 0) * (unit * size)
+    return np.where(np.isfinite(charge) & ~exact, charge, 0.0)

@@ -58,11 +58,11 @@ def _gradients(
                 if grad_output.numel()
                 else output.detach() * 0
             )
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             output,
             list(leaves.values()),
             grad_output.to(output.dtype),
             allow_unused=True,
             materialize_grads=True,
         )
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, gradients, strict=True))

@@ -41,10 +41,10 @@ def scripts_of(entry: Divergence, quantity: str, dtype: str) -> Iterator[tuple[s
     call = f"{function}({arguments})"
     upstream = f"grad_output = torch.tensor({given.get('grad_output')}, dtype=torch.{result_dtype})"
     direction = f"v = torch.tensor({given.get('direction')}, dtype=torch.{dtype})"
-    asked = Quantity.parse(quantity)
-    in_direction = bool(asked.along)
+    parsed = Quantity.parse(quantity)
+    in_direction = bool(parsed.along)
     for mode in entry.modes or (IN_DIRECTION if in_direction else (PLAIN,)):
-        body = list(WRITERS[mode](entry.operators[0], asked, call))
+        body = list(WRITERS[mode](entry.operators[0], parsed, call))
         if body:
             needed = [upstream] * ("grad_output" in " ".join(body)) + [direction] * in_direction
             yield mode, "\n".join([*lines, *needed, *body, "print(result.tolist())"])

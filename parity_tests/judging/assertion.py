@@ -20,7 +20,7 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import output_shape
 from torch_loss_parity.expectation.quantity import FORWARD
-from torch_loss_parity.judging.by_rows import right_by_rows
+from torch_loss_parity.judging.by_rows import wrong_by_rows
 from torch_loss_parity.judging.failure_message import described, numbers, problem_of, under, what
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.given_call import (
@@ -36,6 +36,7 @@ from torch_loss_parity.judging.judge import judge_results
 from torch_loss_parity.operators import DTYPES, Operator
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
+from torch_loss_parity.subjects import Subject
 
 
 def assert_close_to_truth(
@@ -81,8 +82,18 @@ def assert_close_to_truth(
     __tracebackhide__ = True
     record, subject = operator_named(operator), anyone(profile)
     given = bound_arguments(record, arguments, options)
-    if _is_right_by_rows(record, given, actual, grads, grad_output, subject.profile):
-        return
+    findings = _by_rows(record, given, actual, grads, grad_output, subject)
+    if findings is None:
+        findings = _of_the_whole(record, given, actual, grads, grad_output, subject)
+    wrong = [finding for finding in findings if not finding.verdict.passes]
+    if wrong:
+        raise AssertionError("\n\n".join(explain(finding, subject.profile) for finding in wrong))
+
+
+def _of_the_whole(
+    record: Operator, given: Mapping[str, Any], actual: Any, grads: Any, grad_output: Any, subject: Subject
+) -> list[Finding]:
+    """What is judged, quantity by quantity, of tensors of any size."""
     observed, stored = _observed(actual, grads)
     call = call_of(record, given, stored.get(FORWARD, ""), {k: v for k, v in stored.items() if k != FORWARD})
     upstream = None
@@ -92,23 +103,15 @@ def assert_close_to_truth(
             upstream, dtype = _upstream(call, grad_output)
             if not FORMATS[call.output_dtype].holds(upstream).all():
                 call = replace(call, dtypes={**call.dtypes, "grad_output": dtype})
-        findings = list(judge_results(subject, "cpu", None, call, observed, upstream))
-    wrong = [finding for finding in findings if not finding.verdict.passes]
-    if wrong:
-        raise AssertionError("\n\n".join(explain(finding, subject.profile) for finding in wrong))
+        return list(judge_results(subject, "cpu", None, call, observed, upstream))
 
 
-def _is_right_by_rows(
-    operator: Operator,
-    given: Mapping[str, Any],
-    actual: Any,
-    grads: Any,
-    grad_output: Any,
-    profile: Profile,
-) -> bool:
-    """Whether tensors of many rows are shown to be right in the fast way; False says nothing."""
+def _by_rows(
+    operator: Operator, given: Mapping[str, Any], actual: Any, grads: Any, grad_output: Any, subject: Subject
+) -> list[Finding] | None:
+    """What is wrong with tensors of many rows; None where they are judged in the whole, a wrong call too."""
     if not isinstance(grads, Mapping | None) or not isinstance(given["input"], torch.Tensor):
-        return False
+        return None
     tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
     judged = {FORWARD: actual, **(grads or {})}
     judged = {name: value for name, value in judged.items() if value is not None}
@@ -116,21 +119,25 @@ def _is_right_by_rows(
         grad_output = torch.tensor(float(grad_output), dtype=torch.float64)
     of_tensors = all(isinstance(value, torch.Tensor) for value in judged.values())
     if not of_tensors or not judged or (grads and grad_output is None):
-        return False
+        return None
     if not isinstance(grad_output, torch.Tensor | None):
-        return False
+        return None
     dtypes = {name: str(value.dtype).removeprefix("torch.") for name, value in judged.items()}
     if not set(dtypes.values()) <= set(DTYPES):
-        return False
+        return None
     empty = {name: value[:0] if name in tensors and value.ndim else value for name, value in given.items()}
+    stored = {name: dtype for name, dtype in dtypes.items() if name != FORWARD}
     try:
-        stored = {name: dtype for name, dtype in dtypes.items() if name != FORWARD}
         call = call_of(operator, empty, dtypes.get(FORWARD, ""), stored)
         if any(name not in differentiable(call) for name in stored):
-            return False
-        return right_by_rows(call, tensors, judged, grad_output, profile)
+            return None
+        findings = wrong_by_rows(subject, call, tensors, judged, grad_output)
     except (ValueError, TypeError, IndexError, RuntimeError):
-        return False  # a wrong call: who looks at the whole says so
+        return None  # a wrong call: who looks at the whole says so
+    if findings:
+        whole = call_of(operator, given, dtypes.get(FORWARD, ""), stored)
+        findings = [replace(finding, call=whole) for finding in findings]
+    return findings
 
 
 def explain(finding: Finding, profile: Profile) -> str:

@@ -1,18 +1,17 @@
-"""A result of many rows, shown to be right block by block: what does not fit the cache is seen once.
+"""A result of many rows, judged row by row: what does not fit the cache is seen once, and most rows in a fast
+arithmetic.
 
-Note [Row by row]
-    Rows do not know of each other. Where a loss is reduced, a row's gradient is that of its own loss for the
-    upstream gradient over the denominator, which a sum and a mean share out. What the rounding arithmetic
-    charges for sharing it out is left out, so the bound of a row alone is at most the one of the whole.
-
-    In each block the fast arithmetic of `torch_loss_parity.expectation.lower_bounds` decides most rows, and
-    the rounding arithmetic the others. If a row is not shown to be right, nothing is: the whole is judged as
-    any call is.
+Note [Doubtful rows]
+    In each block the fast arithmetic of `torch_loss_parity.expectation.lower_bounds` shows most rows to be
+    right. The others are doubtful, and the rounding arithmetic decides on them, the most doubtful first: one
+    that is wrong settles that the definition, or a way, does not explain the whole. A way is first asked for
+    the rows that nothing before it has explained, then for the first block: the one that leaves least in
+    doubt there is looked at first. So a wrong tensor costs about what a right one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,83 +21,50 @@ import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.expectation import arithmetic_of, expected, output_shape
+from torch_loss_parity.expectation.expectation import arithmetic_of, expected
 from torch_loss_parity.expectation.lower_bounds import Low, stored
 from torch_loss_parity.expectation.quantity import FORWARD, format_of
 from torch_loss_parity.expectation.second_order import gradient_of
-from torch_loss_parity.judging import explanations
+from torch_loss_parity.expectation.share import Share
+from torch_loss_parity.judging import explanations, totals
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.explanations import Explanation
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.judge import judge_quantity
+from torch_loss_parity.judging.rows import Rows, as_sum, numbers, rows_of
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.operators.facets import dims_of
-from torch_loss_parity.reference.arithmetic import rounding_functions
-from torch_loss_parity.reference.arithmetic.error import Error
-from torch_loss_parity.reference.arithmetic.formats import FLOAT32
-from torch_loss_parity.reference.arithmetic.profiles import Profile
-from torch_loss_parity.reference.arithmetic.round_once import store
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.reference.reduction import reduce
-from torch_loss_parity.tensors.arrays import widen
+from torch_loss_parity.subjects import Subject
 
-LARGE = 2**16  # elements of the input: from here on it pays
 BLOCK = 2**17  # elements of a block: a megabyte of float64, and few enough calls of NumPy
 CLEARLY = 1 - 2.0**-7  # what is left out of the fast arithmetic is less than the rest
-SMALL = 2**18  # losses: so few are added up in the rounding arithmetic
-REDUCED = ("mean", "sum")
+FEW = 2**13  # elements: so many are looked at before more are
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A call whose rows are judged one by one.
+class Doubtful:
+    """Rows that the fast arithmetic does not show to be right: their places, the most doubtful first."""
 
-    Attributes
-    ----------
-    call : Call
-        Its arrays are empty; the options, and the dtypes, are those of the call.
-    arrays : mapping of str to tensor
-        The arguments, and under "grad_output" the upstream gradient, where it has rows.
-    whole : mapping of str to tensor
-        The arguments that all rows share.
-    share : float
-        Of a loss that is reduced: the upstream gradient of each row.
-    """
+    places: np.ndarray
+    by: np.ndarray  # how far off each is, in what it is at least allowed
 
-    call: Call
-    arrays: Mapping[str, torch.Tensor]
-    whole: Mapping[str, torch.Tensor]
-    share: float | None
-    profile: Profile
-
-    def block(self, rows: Any) -> tuple[Call, np.ndarray | None]:
-        """The call of some rows, where nothing is reduced, and its upstream gradient."""
-        arguments = dict(self.call.arguments)
-        arguments |= {
-            name: _numbers(tensor[rows]) for name, tensor in self.arrays.items() if name in arguments
-        }
-        arguments |= {name: _numbers(tensor) for name, tensor in self.whole.items()}
-        if "reduction" in arguments:
-            arguments["reduction"] = "none"
-        call = replace(self.call, arguments=arguments)
-        if "grad_output" in self.arrays:
-            return call, _numbers(self.arrays["grad_output"][rows])
-        return call, None if self.share is None else np.full(output_shape(call), self.share)
+    @classmethod
+    def of(cls, parts: Sequence[Doubtful]) -> Doubtful:
+        """Those of all blocks."""
+        places = np.concatenate([part.places for part in parts])
+        by = np.concatenate([part.by for part in parts])
+        order = np.argsort(-by, kind="stable")
+        return cls(places[order], by[order])
 
 
-def _numbers(tensor: torch.Tensor) -> np.ndarray:
-    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
-        return widen(tensor)
-    array = tensor.detach().cpu().numpy()  # by this thread alone, while others look at other blocks
-    return array.astype(np.float64) if tensor.is_floating_point() else array
-
-
-def right_by_rows(
+def wrong_by_rows(
+    subject: Subject,
     call: Call,
     tensors: Mapping[str, Any],
     observed: Mapping[str, torch.Tensor],
     grad_output: torch.Tensor | None,
-    profile: Profile,
-) -> bool:
-    """Whether every quantity is shown to be right; False says nothing.
+) -> list[Finding] | None:
+    """What is wrong, quantity by quantity; None where it is not judged row by row.
 
     Parameters
     ----------
@@ -109,107 +75,149 @@ def right_by_rows(
     observed : mapping
         The result and the gradients.
     """
-    rows = _rows(call, tensors, observed, grad_output, profile)
+    rows = rows_of(call, tensors, observed, grad_output, subject.profile)
     if rows is None:
-        return False
-    reduced = call.arguments.get("reduction") in REDUCED
-    n = tensors["input"].shape[0]
-    step = max(1, BLOCK // max(1, prod(tensors["input"].shape[1:])))
-    blocks = [slice(start, min(start + step, n)) for start in range(0, n, step)]
-    judged = {name: tensor for name, tensor in observed.items() if not (reduced and name == FORWARD)}
-    losses: dict[int, Low] = {}
-    of_losses: dict[int, Low] | None = losses if reduced and FORWARD in observed else None
+        return None
+    of_rows = {name: tensor for name, tensor in observed.items() if not (rows.reduced and name == FORWARD)}
+    total = observed[FORWARD] if rows.reduced and FORWARD in observed else None
+    losses: list[Low] = []
+    failing = _failing_in_the_first_block(rows, of_rows)
+    left = {name: tensor for name, tensor in of_rows.items() if name not in failing}
+    for name, doubtful in _doubtful(rows, left, None, None if total is None else losses).items():
+        failing[name] = _failing(rows, name, left[name], None, doubtful.places)
+    if total is not None and not _total_is_right(rows, tensors, losses, total):
+        return None
+    wrong = []
+    for name, tensor in of_rows.items():
+        found = not failing[name].size or _explained_by_a_way(rows, name, tensor, failing[name])
+        if isinstance(found, np.ndarray):
+            finding = _finding(subject, rows, name, tensor, found)
+            if finding.verdict.passes:
+                return None
+            wrong.append(finding)
+        elif not found:
+            return None
+    return wrong
 
-    def look(judged: Mapping[str, torch.Tensor], way: Explanation | None) -> set[str]:
-        """The quantities that are not shown to be right, of a definition or of a way of computing one."""
-        wrong: set[str] = set()
 
-        def look_at(block: slice) -> None:
-            if left := {name: tensor for name, tensor in judged.items() if name not in wrong}:
-                with np.errstate(all="ignore"):
-                    wrong.update(_wrong_in_block(rows, block, left, of_losses if way is None else None, way))
+def _failing_in_the_first_block(rows: Rows, judged: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """Of each quantity that breaks its bound there, some rows that show it."""
+    failing = {
+        name: _failing(rows, name, judged[name], None, doubtful.places)
+        for name, doubtful in _doubtful(rows, judged, None, blocks=1).items()
+    }
+    return {name: places for name, places in failing.items() if places.size}
 
-        if judged or (way is None and of_losses is not None):
-            with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-                list(pool.map(look_at, blocks))
-        return wrong
 
-    judged = {name: tensor for name, tensor in observed.items() if not (reduced and name == FORWARD)}
-    for name in look(judged, None):
-        ways = explanations.ways(call, name)
-        if not any(not look({name: observed[name]}, way) for way in ways if not way.arithmetic):
+def _total_is_right(
+    rows: Rows, tensors: Mapping[str, torch.Tensor], losses: list[Low], total: torch.Tensor
+) -> bool:
+    """Whether a mean or a sum is shown to be right, of the definition's losses or of those of a way."""
+    if totals.is_right(rows, tensors, losses, total):
+        return True
+    for way in explanations.ways(rows.call, FORWARD):
+        losses.clear()
+        _doubtful(rows, {}, way, losses)
+        if not way.arithmetic and totals.is_right(rows, tensors, losses, total):
+            return True
+    return False
+
+
+def _explained_by_a_way(
+    rows: Rows, name: str, tensor: torch.Tensor, failing: np.ndarray
+) -> np.ndarray | bool:
+    """Whether a way explains a quantity, or some rows that no way explains; False where that is to be seen in
+    the whole.
+
+    Parameters
+    ----------
+    failing : ndarray
+        Rows that break the bound of the definition.
+    """
+
+    def left_by(way: Explanation) -> np.ndarray:
+        doubtful = _doubtful(rows, {name: tensor}, way)[name]
+        return _failing(rows, name, tensor, way, doubtful.places)
+
+    later: list[tuple[int, Explanation]] = []  # ways, by how much they leave in doubt in the first block
+    for way in explanations.ways(rows.call, name):
+        if _failing(rows, name, tensor, way, failing).size:
+            continue
+        if way.arithmetic:
             return False
-    return of_losses is None or _total_is_right(rows, tensors, losses, observed[FORWARD])
+        if in_doubt := len(_doubtful(rows, {name: tensor}, way, blocks=1)[name].places):
+            later.append((in_doubt, way))
+            continue
+        if not (more := left_by(way)).size:
+            return True
+        failing = np.union1d(failing, more)
+    for _, way in sorted(later, key=lambda each: each[0]):
+        if not (more := left_by(way)).size:
+            return True
+        failing = np.union1d(failing, more)
+    return failing
 
 
-def _rows(
-    call: Call,
-    tensors: Mapping[str, torch.Tensor],
-    observed: Mapping[str, torch.Tensor],
-    grad_output: torch.Tensor | None,
-    profile: Profile,
-) -> Rows | None:
-    """What of the call belongs to each row; None where rows are not judged one by one."""
-    operator, input = OPERATORS[call.operator], tensors["input"]
-    arithmetic = arithmetic_of(call, FORWARD, profile)
-    simple = arithmetic.compute == FLOAT32 and not arithmetic.flushes_inputs and not call.dtypes
-    if not simple or call.arguments.get("dtype") is not None or input.ndim == 0 or input.numel() < LARGE:
-        return None
-    if operator.family.along_dim and 0 in dims_of(call.arguments["dim"], input.ndim):
-        return None
-    if operator.targets_classes and (input.ndim < 2 or operator.family.axis(call.arguments) is None):
-        return None  # of rows that share a layer, too: its gradient is that of all
-    shape = operator.result_shape({**call.arguments, **tensors})
-    shapes = {FORWARD: shape, **{name: tuple(tensor.shape) for name, tensor in tensors.items()}}
-    if any(tuple(tensor.shape) != shapes.get(name) for name, tensor in observed.items()):
-        return None
-    names = ("input", "target") if operator.targets_classes else tuple(tensors)
-    arrays = {name: tensors[name] for name in names if _has_rows(tensors.get(name), input)}
-    if "target" in tensors and "target" not in arrays:
-        return None
-    if any(name not in (FORWARD, *arrays) for name in observed):
-        return None  # the gradient of what all rows share
-    whole = {name: tensor for name, tensor in tensors.items() if name not in arrays}
-    share = None
-    if grad_output is not None and tuple(grad_output.shape) != shape:
-        return None
-    if grad_output is not None and call.arguments.get("reduction") in REDUCED:
-        share = float(grad_output) / denominator(call, tensors)
-    elif grad_output is not None:
-        arrays = {**arrays, "grad_output": grad_output}
-    return Rows(call, arrays, whole, share, profile)
+def _finding(subject: Subject, rows: Rows, name: str, tensor: torch.Tensor, failing: np.ndarray) -> Finding:
+    """Why a quantity is wrong: by those rows that are most off, and some that no way explains."""
+    doubtful = _doubtful(rows, {name: tensor}, None)[name]
+    places = np.union1d(_failing(rows, name, tensor, None, doubtful.places), failing)
+    call, upstream = _part(rows, name, places)
+    bound, observed = _bound(rows, name, places), _observed(rows, tensor, places)
+    finding = judge_quantity(subject, "cpu", None, call, name, observed, bound, upstream)
+    return _in_the_whole(rows, finding, places, tensor)
 
 
-def _has_rows(tensor: torch.Tensor | None, input: torch.Tensor) -> bool:
-    """Whether a tensor has a row for each of the input's."""
-    if tensor is None or tensor.ndim == 0 or tensor.shape[0] != input.shape[0]:
-        return False
-    return not tensor.is_floating_point() or tensor.ndim == input.ndim
+def _in_the_whole(rows: Rows, finding: Finding, places: np.ndarray, tensor: torch.Tensor) -> Finding:
+    """A finding on some rows, told of the tensor that they are of."""
+
+    def moved(index: tuple[int, ...]) -> tuple[int, ...]:
+        if rows.of_elements:
+            return tuple(int(i) for i in np.unravel_index(places[index[0]], rows.shape))
+        return (int(places[index[0]]), *index[1:])
+
+    verdict, strict = (
+        replace(each, index=moved(each.index), elements=tensor.numel())
+        for each in (finding.verdict, finding.strict)
+    )
+    return replace(finding, verdict=verdict, strict=strict)
 
 
-def denominator(call: Call, tensors: Mapping[str, torch.Tensor]) -> float:
-    """What a mean divides by: the weights of the targets, the rows, or the elements; 1 of a sum."""
-    input, target = tensors["input"], tensors["target"]
-    if call.arguments["reduction"] == "sum":
-        return 1.0
-    if not OPERATORS[call.operator].targets_classes:
-        return float(input.numel())
-    if target.shape == input.shape:
-        return float(input.numel() // input.shape[1])
-    counted = target != call.arguments["ignore_index"]
-    if (weight := tensors.get("weight")) is None:
-        return float(counted.sum())
-    return float(weight.detach().double()[torch.where(counted, target, 0)][counted].sum())
+# --- in the fast arithmetic ---------------------------------------------------------------------------------
 
 
-def _wrong_in_block(
+def _doubtful(
     rows: Rows,
-    block: slice,
     judged: Mapping[str, torch.Tensor],
-    losses: dict[int, Low] | None,
     way: Explanation | None,
-) -> list[str]:
-    """The quantities that are not shown to be right in a block."""
+    losses: list[Low] | None = None,
+    blocks: int | None = None,
+) -> dict[str, Doubtful]:
+    """The rows of each quantity that are not shown to be right, of a definition or of a way, in the first
+    ``blocks`` or in all; the losses of the rows go to ``losses``.
+    """
+    if not judged and losses is None:
+        return {}
+
+    def look_at(block: slice) -> tuple[dict[str, Doubtful], Low | None]:
+        with np.errstate(all="ignore"):
+            found = _evaluated(rows, block, list(judged), losses is not None, way)
+            return (
+                {name: _in_block(rows, block, name, found[name], tensor) for name, tensor in judged.items()},
+                found.get(FORWARD),
+            )
+
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        looked = list(pool.map(look_at, rows.blocks(BLOCK)[:blocks]))
+    if losses is not None:
+        losses += [forward for _, forward in looked if forward is not None]
+    return {name: Doubtful.of([parts[name] for parts, _ in looked]) for name in judged}
+
+
+def _evaluated(
+    rows: Rows, block: slice, names: Sequence[str], losses: bool, way: Explanation | None
+) -> dict[str, Low]:
+    """The quantities of a block in the fast arithmetic."""
     call, upstream = rows.block(block)
     operator, arithmetic = OPERATORS[call.operator], arithmetic_of(call, FORWARD, rows.profile)
     function = way.function if way else None
@@ -219,55 +227,49 @@ def _wrong_in_block(
         if name != "dtype"
     }
     found: dict[str, Low] = {}
-    if FORWARD in judged or losses is not None:
+    if FORWARD in names or losses:
         found[FORWARD] = (function or operator.forward)(**arguments)
-    if losses is not None:
-        losses[block.start] = found[FORWARD]
-    if names := [name for name in judged if name != FORWARD]:
-        gradients = (function or operator.backward)(Low(upstream, arithmetic), **arguments)
-        found |= {name: gradient_of(gradients, name) for name in names}
-    return [
-        name
-        for name, tensor in judged.items()
-        if not _is_right(rows, block, name, found[name], tensor, function)
-    ]
+    if gradients := [name for name in names if name != FORWARD]:
+        if isinstance(upstream, Share):
+            arriving = upstream.evaluated(lambda array: Low(array, arithmetic))
+        else:
+            arriving = Low(upstream, arithmetic)
+        if rows.reduced:
+            arguments["reduction"] = "sum"
+        every = (function or operator.backward)(arriving, **arguments)
+        found |= {name: gradient_of(every, name) for name in gradients}
+    return found
 
 
-def _is_right(
-    rows: Rows,
-    block: slice,
-    quantity: str,
-    low: Low,
-    tensor: torch.Tensor,
-    function: Callable[..., Any] | None,
-) -> bool:
-    """Whether a quantity is right in a block: by what it is off at least allowed, else by its bound."""
-    observed, format = _numbers(tensor[block]), format_of(rows.call, quantity)
-    low = stored(low, format)
-    difference = observed - low.value
+def _in_block(rows: Rows, block: slice, quantity: str, low: Low, tensor: torch.Tensor) -> Doubtful:
+    """The rows of a block that are not shown to be right, by what they are off at least allowed."""
+    low = stored(low, format_of(rows.call, quantity))
+    difference = numbers(tensor[block]) - low.value
     own = np.broadcast_to(0.0 if low.own is None else low.own * CLEARLY, difference.shape)
     within = np.abs(difference) <= own
     if within.all():
-        return True
+        return Doubtful(np.empty(0, dtype=np.int64), np.empty(0))
+    if rows.of_elements:
+        at = np.flatnonzero(~within)
+        return Doubtful(
+            at + block.start * prod(rows.shape[1:]), _off(difference.reshape(-1)[at], own.reshape(-1)[at])
+        )
     doubtful = np.flatnonzero(~within.reshape(len(within), -1).all(axis=1))
+    difference, own = difference[doubtful], own[doubtful]
+    total = own
     if low.shared is not None:
-        shared, axis = np.broadcast_to(low.shared, difference.shape), _axis(rows.call, difference.ndim)
-        explained = _explained(difference[doubtful], own[doubtful], shared[doubtful], axis)
-        doubtful = doubtful[~explained]
-    if not doubtful.size:
-        return True
-    call, upstream = rows.block(torch.from_numpy(doubtful + block.start))
-    given = None if quantity == FORWARD else upstream
-    bound = expected(call, (quantity,), given, profile=rows.profile, function=function)[quantity]
-    verdict = judge(observed[doubtful], bound, format)
-    return verdict.passes and not verdict.undecided
+        shared = np.broadcast_to(low.shared, (len(within), *difference.shape[1:]))[doubtful]
+        left = ~_explained(difference, own, shared, min(rows.axis, difference.ndim - 1))
+        doubtful, difference = doubtful[left], difference[left]
+        total = own[left] + np.abs(shared[left])
+    off = _off(difference, total).reshape(len(doubtful), prod(difference.shape[1:]))
+    return Doubtful(doubtful + block.start, np.max(off, axis=1, initial=0.0))
 
 
-def _axis(call: Call, ndim: int) -> int:
-    """The dimension that rows lie along."""
-    if OPERATORS[call.operator].family.along_dim:
-        return dims_of(call.arguments["dim"], ndim)[0]
-    return min(1, ndim - 1)
+def _off(difference: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """By how many times what is allowed each element is off; infinite where it is no number."""
+    off = np.where(difference == 0, 0.0, np.abs(difference) / allowed)
+    return np.where(np.isnan(off), np.inf, off)
 
 
 def _explained(difference: np.ndarray, own: np.ndarray, shared: np.ndarray, axis: int) -> np.ndarray:
@@ -282,20 +284,47 @@ def _explained(difference: np.ndarray, own: np.ndarray, shared: np.ndarray, axis
     return np.all((least <= most).reshape(len(difference), -1), axis=1)
 
 
-def _total_is_right(
-    rows: Rows, tensors: Mapping[str, torch.Tensor], losses: Mapping[int, Low], observed: torch.Tensor
-) -> bool:
-    """Whether the mean or the sum of losses is right, of which each may be off by what it is allowed."""
-    call, in_order = rows.call, [losses[start] for start in sorted(losses)]
-    value = np.concatenate([each.value.reshape(-1) for each in in_order])
-    errors = [np.broadcast_to(0.0 if each.own is None else each.own, each.shape) for each in in_order]
-    own = np.concatenate([error.reshape(-1) for error in errors])
-    arithmetic, by = arithmetic_of(call, FORWARD, rows.profile), denominator(call, tensors)
-    with np.errstate(all="ignore"):
-        if value.size <= SMALL:
-            each = Rounded(value, arithmetic, Error(0.0, own))
-            total = reduce(rounding_functions, each, call.arguments["reduction"], Rounded(by, arithmetic))
-        else:
-            total = Rounded(np.sum(value) / by, arithmetic, Error(0.0, np.sum(own) / by))
-    verdict = judge(widen(observed), store(total), format_of(call, FORWARD))
-    return verdict.passes and not verdict.undecided
+# --- in the rounding arithmetic -----------------------------------------------------------------------------
+
+
+def _failing(
+    rows: Rows, name: str, tensor: torch.Tensor, way: Explanation | None, places: np.ndarray
+) -> np.ndarray:
+    """Of some rows, the most doubtful first, a few among which a definition or a way does not explain all;
+    none where it explains every one.
+    """
+
+    def explains(part: np.ndarray) -> bool:
+        bound, observed = _bound(rows, name, part, way), _observed(rows, tensor, part)
+        return judge(observed, bound, format_of(rows.call, name), refine=False).passes
+
+    few, threads = max(1, FEW // rows.size), max(1, torch.get_num_threads())
+    if not places.size or not explains(places[:few]):
+        return places[:few]
+    size = max(1, min(BLOCK // rows.size, -(-(len(places) - few) // threads)))
+    parts = [places[start : start + size] for start in range(few, len(places), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        explained = pool.map(explains, parts)
+        wrong = next((part for part, right in zip(parts, explained, strict=True) if not right), places[:0])
+        pool.shutdown(cancel_futures=True)
+    while len(wrong) > few:
+        first, others = wrong[: len(wrong) // 2], wrong[len(wrong) // 2 :]
+        wrong = others if explains(first) else first
+    return wrong
+
+
+def _part(rows: Rows, name: str, places: np.ndarray) -> tuple[Call, Any]:
+    """The call of some rows that gives a quantity, and its upstream gradient."""
+    call, upstream = rows.elements(places) if rows.of_elements else rows.block(torch.from_numpy(places))
+    return (call, None) if name == FORWARD else (as_sum(rows, call), upstream)
+
+
+def _bound(rows: Rows, name: str, places: np.ndarray, way: Explanation | None = None) -> Rounded:
+    call, upstream = _part(rows, name, places)
+    changes, function = (way.arithmetic, way.function) if way else (None, None)
+    return expected(call, (name,), upstream, profile=rows.profile, changes=changes, function=function)[name]
+
+
+def _observed(rows: Rows, tensor: torch.Tensor, places: np.ndarray) -> np.ndarray:
+    at = torch.from_numpy(places)
+    return numbers(tensor.reshape(-1)[at] if rows.of_elements else tensor[at])

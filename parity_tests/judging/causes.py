@@ -12,6 +12,8 @@ from torch_loss_parity.judging.finding import Finding
 # The number of its cases; the smallest of them, and its size; the worst error / allowed.
 Cause = dict[str, Any]
 
+ARRAY = re.compile(r"\[[][\s\d.,einfa+-]*\]")  # of numbers, nan and inf among them
+
 
 def merge_cause(causes: dict[str, Cause], cause: str, one: Mapping[str, Any]) -> None:
     """Add cases that fail for a reason to those that are known."""
@@ -37,7 +39,8 @@ def alike(message: str) -> str:
     """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
     line = next(iter(message.strip().splitlines()), "")
     line = re.sub(r"^\w+ of .{1,200}? on \S+, \w+: ", "", line)  # whose function, where, in which dtype
-    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|\bnan\b|\binf\b", "N", line)
+    line = ARRAY.sub("[N]", line)
+    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|(?<==)nan\b", "N", line)
 
 
 def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:

@@ -26,7 +26,7 @@ from torch_loss_parity.reference.arithmetic.rounding import Rounded
 
 _HALVINGS = 14  # of an interval on a logarithmic scale
 _HALVINGS_OF_ONE_ROW = 60  # which is named in a message, to the last digit
-_RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
+RESOLUTION = 1.05  # a fraction is known to five per cent; that it is at most 1 is known exactly
 _CLEARLY = 1 - 2.0**-9  # at most this is within the bound by more than the evaluation's own error
 _WORST = 2.0**40  # a fraction beyond it is not told from infinity
 
@@ -96,8 +96,8 @@ def judge(
     with np.errstate(all="ignore"):
         total, undecided, wrong_kind = kinds(observed, expected, format)
         finite = np.isfinite(observed) & np.isfinite(value)
-        found, row = _fractions(observed, expected, finite, total, refine)
-        fractions = np.where(finite & ~undecided, found, 0.0)
+        judged, row = _fractions(observed, expected, finite, total, refine)
+        fractions = np.where(finite & ~undecided, judged, 0.0)
         if wrong_kind.any():
             fractions = np.where(wrong_kind, np.inf, fractions)
         worst = np.unravel_index(np.argmax(fractions), fractions.shape)
@@ -230,7 +230,7 @@ class _Row:
         )
         smallest = np.minimum(smallest, largest)
         for _ in range(_HALVINGS):
-            if np.all(largest <= smallest * _RESOLUTION):
+            if np.all(largest <= smallest * RESOLUTION):
                 break
             middle = np.sqrt(smallest * largest)
             explained = self.explained(middle)
@@ -274,8 +274,8 @@ class _Row:
             breaks = row.involved & (np.abs(row.difference - common) > alone)
             apart = np.where(breaks, np.nan_to_num(np.abs((low + high) / 2 - middle) / (high - low)), -1.0)
         place = np.unravel_index(np.argmax(apart), apart.shape)
-        found = tuple(place[i] if i == self.axis % len(index) else n for i, n in enumerate(index))
-        return found, float(common[place]), float(alone[place])
+        offender_index = tuple(place[i] if i == self.axis % len(index) else n for i, n in enumerate(index))
+        return offender_index, float(common[place]), float(alone[place])
 
     def explained(self, scale: Any) -> Any:
         """Whether some |tau| <= scale suits every element of the row."""

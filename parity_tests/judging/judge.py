@@ -16,6 +16,7 @@ import numpy as np
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.expectation.expectation import certified, expected, output_shape, upstream_gradient
 from torch_loss_parity.expectation.quantity import FORWARD, format_of
+from torch_loss_parity.expectation.share import Upstream
 from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import Verdict, judge
 from torch_loss_parity.judging.explanations import Explanation
@@ -138,7 +139,7 @@ def judge_quantity(
     quantity: str,
     observed: np.ndarray,
     bound: Rounded,
-    grad_output: np.ndarray | None,
+    grad_output: Upstream,
     direction: np.ndarray | None = None,
     *,
     certify: bool = False,
@@ -157,7 +158,7 @@ def judge_quantity(
     bound : Rounded
         The expected value and the derived bound.
     grad_output, direction : ndarray, optional
-        Where a derivative was taken.
+        Where a derivative was taken; of rows of a reduced loss, what each has of the upstream gradient.
     certify : bool
         Confirm the expected value by balls even where nothing is in doubt.
     entries : sequence of Divergence, optional
@@ -202,7 +203,7 @@ def judge_quantity(
         settled.strict,
         settled.divergence,
         settled.certified,
-        grad_output,
+        grad_output if isinstance(grad_output, np.ndarray) else None,
         mode,
         direction=direction,
         explanation=settled.explanation,

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import Gap
 
 CLIP = (0.8, 1.2)
 
@@ -79,21 +81,15 @@ def log_probabilities(
 ) -> LogProbabilities | None:
     """Two results of a call as log-probabilities; None where they are none.
 
-    Those of log_softmax are, the logarithms of softmax, and minus the losses of cross_entropy for class
-    indices where nothing is reduced, weighted or smoothed: each is that of one token.
+    What they are is in the operator's record.
     """
-    given = call.arguments
-    if call.operator == "log_softmax":
-        return _apart(a, b, clip, given["dim"])
-    if call.operator == "softmax":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return _apart(np.log(a), np.log(b), clip, given["dim"])
-    if call.operator != "cross_entropy" or given["target"].dtype.kind not in "iu":
+    facet = OPERATORS[call.operator].log_probabilities
+    if isinstance(facet, Gap):
         return None
-    if given["reduction"] != "none" or given["weight"] is not None or given["label_smoothing"]:
+    first, second = facet(call.arguments, a), facet(call.arguments, b)
+    if first is None or second is None:
         return None
-    counted = (given["target"] != given["ignore_index"]).reshape(a.shape)
-    return _apart(-a[counted], -b[counted], clip, None)
+    return _apart(first[0], second[0], clip, first[1])
 
 
 def _apart(

@@ -32,12 +32,12 @@ class Import:
 
 def files() -> dict[str, Path]:
     """The modules of the project by their dotted names below the package."""
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     for prefix, folder in {"": PACKAGE, **FOLDERS}.items():
         for path in folder.rglob("*.py"):
             parts = [*filter(None, [prefix]), *path.relative_to(folder).with_suffix("").parts]
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
 
 
 def imports() -> Iterator[Import]:

@@ -111,6 +111,7 @@ OPERATOR = Operator(
     modules=Modules(name="MSELoss", of_images=Gap(WHY)),
     compiled=(Compiled((4, 9), "normal", {}),),
     sample_inputs=Gap(WHY),
+    log_probabilities=Gap(WHY),
     audit=Audited(
         telling=("normal", "wide"),
         scales=(),

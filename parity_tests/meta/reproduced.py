@@ -42,10 +42,10 @@ def script_in(message: str) -> str:
     ValueError
         If it shows none.
     """
-    found = SCRIPT.search(message)
-    if found is None:
+    match = SCRIPT.search(message)
+    if match is None:
         raise ValueError(f"there is no reproduction script in\n{message}")
-    text = textwrap.dedent(found[2]).strip()
+    text = textwrap.dedent(match[2]).strip()
     if command := re.fullmatch(r"python (\S+\.py)", text):
         return Path(command[1]).read_text(encoding="utf-8")
     return text

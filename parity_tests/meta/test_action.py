@@ -41,7 +41,7 @@ class Job:
 
     def evaluate(self, text: str) -> str:
         """A text whose expressions are replaced by what they stand for."""
-        return EXPRESSION.sub(lambda found: self.values[found[1]], text)
+        return EXPRESSION.sub(lambda match: self.values[match[1]], text)
 
     def run(self, name: str) -> int:
         """Run the step of a name; its exit status."""
@@ -82,7 +82,7 @@ def test_its_steps_install_verify_and_keep_a_report(tmp_path: Path) -> None:
     assert job.run("Verify") == 1, job.said
     assert job.evaluate(ACTION["outputs"]["exit-status"]["value"]) == "1"
     report = Path(job.evaluate(ACTION["outputs"]["report"]["value"]))
-    assert {path.name for path in report.iterdir()} == {"outcome.json", "counts.json", "junit.xml"}
+    assert {path.name for path in report.iterdir()} == {"report.json", "counts.json", "junit.xml"}
     summary = job.summary.read_text()
     assert summary.startswith("## torch-loss-parity: `my_kernels.py` FAILS\n")
     assert re.search(r"^\| softmax \| float32 \| \d+ \| [\d.e]+ \| [\d.e]+ \| \d+ \|$", summary, re.MULTILINE)

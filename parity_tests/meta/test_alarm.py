@@ -23,9 +23,9 @@ class Rung(BaseException):
 def alarm(request: pytest.FixtureRequest) -> Iterator[Alarm]:
     if request.param is BySignal and not system.ALARM:
         pytest.skip("there is no SIGALRM")
-    made = request.param(Rung)
-    yield made
-    made.close()
+    rung = request.param(Rung)
+    yield rung
+    rung.close()
 
 
 def busy(seconds: float) -> None:

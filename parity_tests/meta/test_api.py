@@ -42,24 +42,24 @@ def test_a_wrong_function_raises_with_its_first_failure_and_all_of_them() -> Non
     assert "reproduce with" in str(raised.value)
     assert len(raised.value.verified.failures) > 1
     assert "FAIL" in raised.value.verified.rows[0].verdict
-    found = verify(
+    verified = verify(
         fault.function,
         fault.operator,
         dtypes=["float32"],
         claims=["forward", "gradients"],
         raise_exception=False,
     )
-    assert not found
-    assert found.failures == raised.value.verified.failures
+    assert not verified
+    assert verified.failures == raised.value.verified.failures
 
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim not in ("forward", "gradients")])
 def test_every_claim_is_checked(claim: str) -> None:
     fault = next(fault for fault in FAULTS.values() if claim in fault.catches and fault.effort == "quick")
-    found = verify(
+    verified = verify(
         fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False
     )
-    assert found.failures, fault
+    assert verified.failures, fault
 
 
 def test_what_is_not_implemented_is_not_offered() -> None:
@@ -72,10 +72,10 @@ def test_what_is_not_implemented_is_not_offered() -> None:
         VerificationError, match=r"TOO LITTLE TESTED(.|\n)*forward of nll_loss, float64: "
     ) as raised:
         verify(without_weights, "nll_loss", dtypes=["float64"], claims=["forward"])
-    found = raised.value.verified
-    assert found.not_offered["nll_loss: class weights"] > 0
-    assert found.rows[0].verdict == "too little tested: forward"
-    assert not found.failures
+    verified = raised.value.verified
+    assert verified.not_offered["nll_loss: class weights"] > 0
+    assert verified.rows[0].verdict == "too little tested: forward"
+    assert not verified.failures
 
 
 def test_what_is_promised_is_tested_in_full() -> None:

@@ -44,10 +44,10 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, NAMES)), None) or playwright.chromium.executable_path
-        if not Path(found).exists():
+        path = next(filter(None, map(shutil.which, NAMES)), None) or playwright.chromium.executable_path
+        if not Path(path).exists():
             pytest.skip(f"no browser: no Chromium on this machine; {WHERE}")
-        launched = playwright.chromium.launch(executable_path=found)
+        launched = playwright.chromium.launch(executable_path=path)
         yield launched
         launched.close()
 

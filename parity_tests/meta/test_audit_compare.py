@@ -121,9 +121,9 @@ def test_what_was_asked_for_and_the_environment_are_compared() -> None:
             | {"gpu": "H100"},
         }
     )
-    found = {setting.name: (setting.old, setting.new) for setting in compare(AUDIT, new).settings}
+    settings = {setting.name: (setting.old, setting.new) for setting in compare(AUDIT, new).settings}
     dtypes = ("float16, bfloat16, float32, float64", "float16")
-    assert found == {
+    assert settings == {
         "device": ("cpu", "cuda"),
         "dtypes": dtypes,
         "capability": ("AVX512", ""),

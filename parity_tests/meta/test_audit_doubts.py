@@ -84,8 +84,8 @@ def named_in_figures(observed: np.ndarray, truth: Truth) -> list[int]:
     ranks = [ceil(share * len(order)) - 1 for share in (MEDIAN, P999)]
     nearest = np.argsort(np.abs(errors - 0.5))[:4]
     of_percentiles = [order[rank + d] for rank in ranks for d in (-1, 0, 1)]
-    found = [*order[-3:], *order[:3], *of_percentiles, *nearest, 0, len(order) - 1]
-    return sorted({int(at) for at in found} | set(range(7, len(order), 331)))
+    elements = [*order[-3:], *order[:3], *of_percentiles, *nearest, 0, len(order) - 1]
+    return sorted({int(at) for at in elements} | set(range(7, len(order), 331)))
 
 
 # --- every element ------------------------------------------------------------------------------------------
@@ -108,8 +108,8 @@ def test_balls_see_every_element_of_a_small_result(dtype: str, times: float) -> 
 def test_balls_see_every_element_of_float64() -> None:
     truth = true_values("float64", LARGE)
     observed = observed_of(truth)
-    found = errors_of(observed, truth)
-    assert found.in_balls == found.elements > FEW
+    errors = errors_of(observed, truth)
+    assert errors.in_balls == errors.elements > FEW
     bounds = bounds_of(truth)
     for at in named_in_figures(observed, truth)[::3]:
         with pytest.raises(AssertionError, match=f"element {at} {OUTSIDE}"):
@@ -122,8 +122,8 @@ def test_a_wrong_evaluation_of_any_element_is_told_by_the_other(dtype: str, whic
     truth = true_values(dtype, LARGE)
     assert truth.second is not None
     observed = observed_of(truth)
-    found = errors_of(observed, truth)
-    assert SAMPLE <= found.in_balls < found.elements / 10  # most rest on what is tried here
+    errors = errors_of(observed, truth)
+    assert SAMPLE <= errors.in_balls < errors.elements / 10  # most rest on what is tried here
     for at in named_in_figures(observed, truth):
         if which == "first":
             planted = replace(truth, value=moved(truth, at, 160.0, dtype))

@@ -136,8 +136,8 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
             errors, relative, signed = brute(call, quantity, g, observed[quantity])
             if not errors:
                 continue
-            found = Errors.of(observed[quantity], true, expected(call, (quantity,), g)[quantity])
-            shown = measures(found)
+            figures = Errors.of(observed[quantity], true, expected(call, (quantity,), g)[quantity])
+            shown = measures(figures)
             for figure, share in ((shown.median_ulp, MEDIAN), (shown.p999_ulp, P999)):
                 error = rank(errors, share)
                 assert (figure == 0) if error < FLOOR else same_digits(figure, error), (case, quantity, share)
@@ -146,7 +146,7 @@ def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> 
             assert shown.correctly_rounded == sum(error <= 0.5 for error in errors), (case, quantity)
             assert sum(shown.bins) == len(errors) == shown.elements - shown.undecided
             if np.isfinite(errors[-1]):
-                assert abs(found.signed - signed) <= found.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (
+                assert abs(figures.signed - signed) <= figures.slack * 1.01 + 2.0**-40 * (1 + sum(errors)), (
                     case,
                     quantity,
                 )
@@ -199,10 +199,10 @@ def test_three_ulps_in_one_value_are_the_maximum(dtype: str, at: int) -> None:
     assert best.correctly_rounded == best.elements
     wrong = right.copy().reshape(-1)
     wrong[at] += 3 * FORMATS[dtype].spacing(wrong[at])
-    found = of_call(call, wrong.reshape(right.shape))
-    assert found.worst == at
-    assert 2.5 <= found.max_ulp <= 3.5
-    assert found.correctly_rounded == found.elements - 1
+    errors = of_call(call, wrong.reshape(right.shape))
+    assert errors.worst == at
+    assert 2.5 <= errors.max_ulp <= 3.5
+    assert errors.correctly_rounded == errors.elements - 1
 
 
 def test_what_cannot_be_told_by_the_filter_goes_to_balls() -> None:
@@ -232,16 +232,16 @@ def test_kinds_ties_and_zeros() -> None:
     observed = np.asarray([1.0, 1.0, np.nan, 2.0**-24, np.nan, np.inf, 0.0, 2.0 - one])
     wrong = np.asarray([False, False, True, False, False, False, False, False])
     undecided = np.asarray([False, False, False, False, False, False, True, False])
-    found = measured(observed, exact_truth(true, "float16"), undecided, wrong)
+    errors = measured(observed, exact_truth(true, "float16"), undecided, wrong)
     # A tie; a quarter; the wrong kind; one ulp of the smallest numbers; right; right; left out; half an ulp
     # of those above 2.
-    counted = {float(PRINTED[cell]): count for cell, count in found.cells.items()}
+    counted = {float(PRINTED[cell]): count for cell, count in errors.cells.items()}
     assert counted == {0.0: 2, 0.25: 1, 0.5: 2, 1.0: 1, np.inf: 1}
-    assert (found.elements, found.undecided, found.correctly_rounded) == (8, 1, 5)
-    assert (found.max_ulp, found.worst) == (np.inf, 2)
+    assert (errors.elements, errors.undecided, errors.correctly_rounded) == (8, 1, 5)
+    assert (errors.max_ulp, errors.worst) == (np.inf, 2)
     # To the digits that are shown: the first comes within half of them.
-    assert f"{found.max_relative:.3g}" == f"{one / 2:.3g}"
-    assert found.signed == -0.5 - 0.25 + 1 - 0.5  # quarters: each a number, and so is every partial sum
+    assert f"{errors.max_relative:.3g}" == f"{one / 2:.3g}"
+    assert errors.signed == -0.5 - 0.25 + 1 - 0.5  # quarters: each a number, and so is every partial sum
 
 
 def test_a_true_value_below_all_numbers_costs_nothing() -> None:
@@ -253,9 +253,9 @@ def test_a_true_value_below_all_numbers_costs_nothing() -> None:
         "float16",
     )
     observed = np.asarray([[0.0, -30000.0], [-60000.0, 0.0]])
-    found = of_call(call, observed)
-    assert found.max_ulp < FLOOR or PRINTED[cells_of(np.asarray([found.max_ulp]))[0]] <= 0.5
-    assert found.correctly_rounded == 4
+    errors = of_call(call, observed)
+    assert errors.max_ulp < FLOOR or PRINTED[cells_of(np.asarray([errors.max_ulp]))[0]] <= 0.5
+    assert errors.correctly_rounded == 4
 
 
 @pytest.mark.parametrize("quantity", [FORWARD, "input"])

@@ -243,7 +243,7 @@ def test_blocks_give_the_figures_of_the_usual_means(one: Sweep, monkeypatch: pyt
                 b.errors.signed
             )
             smaller, larger = sorted((a.fraction, b.fraction))
-            assert larger <= comparison._RESOLUTION * smaller, (hex(first), key)  # either is known to that
+            assert larger <= comparison.RESOLUTION * smaller, (hex(first), key)  # either is known to that
             assert (a.standing, a.divergence) == (b.standing, b.divergence), (hex(first), key)
 
 
@@ -253,10 +253,10 @@ def test_a_planted_error_is_found_by_blocks(tmp_path: Path, monkeypatch: pytest.
     x = one.inputs(first + at, 1)[0]
     result = float32_sweep.measure(one, first, 2**11, planted(tmp_path, float(x), "torch.int32"), "cpu")
     name = str(tmp_path / "planted.py")
-    found = part(result, f"{name} forward ")
-    assert found.errors.worst == first + at
-    assert 2.5 <= found.errors.max_ulp <= 3.5
-    assert found.errors.correctly_rounded == found.errors.elements - 1
+    sweep = part(result, f"{name} forward ")
+    assert sweep.errors.worst == first + at
+    assert 2.5 <= sweep.errors.max_ulp <= 3.5
+    assert sweep.errors.correctly_rounded == sweep.errors.elements - 1
     assert part(result, "torch forward ").errors.worst != first + at
 
 
@@ -278,11 +278,11 @@ def test_an_entry_must_explain_every_broken_bound() -> None:
     at = next(i for i in range(700, count) if i not in sampled)
     tally.observed[at] = 2.0**-10
     tally.largest_absolute[at // tally.block] = 2.0**-10
-    found = float32_fraction._known(
+    known = float32_fraction._known(
         result, tally, sampled, np.full((len(tally.largest_absolute), 1), 1e-6), finding
     )
-    assert not found.verdict.passes
-    assert found.verdict.fraction > 1
+    assert not known.verdict.passes
+    assert known.verdict.fraction > 1
 
 
 def test_blocks_that_lose_the_largest_error_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,6 @@ def test_rows_are_shortened_only_where_the_record_says_so(invented: Operator) ->
 
 
 def test_an_invented_operator_is_searched(invented: Operator) -> None:
-    found = list(Search(load("torch", (SOFTMIN,)), "cpu", SOFTMIN, "float32", FORWARD, 256, 0).worst_rows())
-    assert len(found) == 2
-    assert all(one.call.operator == SOFTMIN and np.isfinite(one.score) for one in found)
+    rows = list(Search(load("torch", (SOFTMIN,)), "cpu", SOFTMIN, "float32", FORWARD, 256, 0).worst_rows())
+    assert len(rows) == 2
+    assert all(one.call.operator == SOFTMIN and np.isfinite(one.score) for one in rows)

@@ -51,8 +51,10 @@ def test_results_come_in_order_and_each_is_reported_once() -> None:
     some = [Chunk("slow", work.slow_square, (7, 0.3)), *squares(3)]
     seen: list[str] = []
     with result_store.executor(2) as pool:
-        found = list(result_store.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
-    assert [(chunk.name, result) for chunk, result in found] == [(c.name, c.arguments[0] ** 2) for c in some]
+        results = list(result_store.run(some, pool, progress=lambda chunk, kept: seen.append(chunk.name)))
+    assert [(chunk.name, result) for chunk, result in results] == [
+        (c.name, c.arguments[0] ** 2) for c in some
+    ]
     assert sorted(seen) == sorted(chunk.name for chunk in some)
     assert seen[0] != "slow"
 
@@ -269,10 +271,12 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(
                 workers[0].kill()
                 ended.append(workers[0].wait())
 
-        found = [(chunk.name, result) for chunk, result in result_store.run(some, pool, store, progress=kill)]
+        collected = [
+            (chunk.name, result) for chunk, result in result_store.run(some, pool, store, progress=kill)
+        ]
         assert ended != [0]
         assert len(ended) == 1
-        assert [result for _, result in found] == [n * n for n in range(12)]
+        assert [result for _, result in collected] == [n * n for n in range(12)]
         assert len(list(store.iterdir())) == len(some)
         with pytest.raises(TaskError, match="chunk wrong: ValueError: 3 is refused"):
             results([Chunk("wrong", work.refuse, (3,))], pool)
@@ -283,4 +287,4 @@ def test_a_cluster_that_loses_a_worker_gives_what_local_processes_give(
         with pytest.raises(TaskError, match=r"has had no worker for 0\.2 s; what is finished is kept"):
             results(squares(20, 0.1), pool)
     with result_store.executor(1) as local:
-        assert [(chunk.name, result) for chunk, result in result_store.run(some[:2], local)] == found[:2]
+        assert [(chunk.name, result) for chunk, result in result_store.run(some[:2], local)] == collected[:2]

@@ -201,7 +201,7 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
 # --- the request --------------------------------------------------------------------------------------------
 
 
-def asked(directory: Path, **options: Any) -> Session:
+def session_of(directory: Path, **options: Any) -> Session:
     defaults = {
         "audit": str(directory),
         "audit_compare": None,
@@ -234,7 +234,7 @@ def test_a_request_that_cannot_be_met_is_refused_before_the_work_begins(
     if options.get("audit_compare") == "old.json":
         options = options | {"audit_compare": str(old)}
     with pytest.raises(WrongRequest, match=message):
-        asked(tmp_path, **options)
+        session_of(tmp_path, **options)
 
 
 EMPTY: Mapping[str, Any] = {
@@ -258,11 +258,11 @@ EMPTY: Mapping[str, Any] = {
 def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(WrongRequest, match="cannot be written to"):
-        asked(tmp_path / "audit")
+        session_of(tmp_path / "audit")
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(WrongRequest, match="cannot be written to"):
-        asked(file)
+        session_of(file)

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.whole_runs
 def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     if request.param == "spawned":
         monkeypatch.setattr(system, "FORK", replace(system.FORK, there=False))
-    made = sandbox_of("torch", LIMIT)
-    yield made
-    made.close()
+    fresh = sandbox_of("torch", LIMIT)
+    yield fresh
+    fresh.close()
 
 
 def test_it_returns_what_a_function_returns_from_another_process(sandbox: Sandbox) -> None:

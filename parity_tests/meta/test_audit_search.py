@@ -22,12 +22,12 @@ BUDGET = 1024
 def searched(
     subject: Subject, operator: str, dtype: str, quantity: str, evaluations: int = BUDGET, seed: int = 0
 ) -> dict[str, Found]:
-    found = {
+    worst = {
         one.objective: one
         for one in Search(subject, "cpu", operator, dtype, quantity, evaluations, seed).worst_rows()
     }
-    assert set(found) == set(OBJECTIVES)
-    return found
+    assert set(worst) == set(OBJECTIVES)
+    return worst
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def searched(
 def test_climbing_finds_larger_errors_of_torch_than_were_drawn(
     operator: str, dtype: str, quantity: str
 ) -> None:
-    found = searched(TORCH, operator, dtype, quantity)["ulps"]
-    assert found.score > 1.1 * found.sampled
+    climbed = searched(TORCH, operator, dtype, quantity)["ulps"]
+    assert climbed.score > 1.1 * climbed.sampled
 
 
 def test_what_is_found_is_one_row_that_can_be_printed() -> None:
-    found = searched(TORCH, "softmax", "float32", "input")["error / allowed"]
-    assert found.call.arguments["input"].shape[0] == 1
-    assert found.call.arguments["input"].size <= 48
-    assert found.grad_output.shape == found.call.arguments["input"].shape
+    worst = searched(TORCH, "softmax", "float32", "input")["error / allowed"]
+    assert worst.call.arguments["input"].shape[0] == 1
+    assert worst.call.arguments["input"].size <= 48
+    assert worst.grad_output.shape == worst.call.arguments["input"].shape
 
 
 def test_the_same_seed_finds_the_same_and_another_seed_something_else() -> None:
@@ -98,8 +98,8 @@ def test_climbing_finds_a_planted_error_that_as_many_random_inputs_miss() -> Non
             "error / allowed"
         ]
         drawn.append(more.sampled)  # a quarter of that is drawn: as many inputs as the search looked at
-    assert all(found.score > 1 for found in climbed)
-    assert all(0.4 < float(found.call.arguments["input"][0]) < 0.43 for found in climbed)
+    assert all(worst.score > 1 for worst in climbed)
+    assert all(0.4 < float(worst.call.arguments["input"][0]) < 0.43 for worst in climbed)
     assert all(score <= 1 for score in drawn)
 
 
@@ -108,7 +108,7 @@ def test_a_subject_that_returns_nan_is_found_at_once() -> None:
         result = torch.softmax(input, dim)
         return torch.where(input > 7, float("nan"), result)
 
-    found = searched(Subject("nan", SimpleNamespace(softmax=softmax), ""), "softmax", "float32", "forward")[
+    worst = searched(Subject("nan", SimpleNamespace(softmax=softmax), ""), "softmax", "float32", "forward")[
         "ulps"
     ]
-    assert found.score == np.inf
+    assert worst.score == np.inf

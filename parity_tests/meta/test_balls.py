@@ -53,8 +53,8 @@ def of_every_quantity(name: str, dtype: str) -> list[tuple[Call, str, np.ndarray
         for case in grid(operator, dtype, EFFORTS["quick"], 3)
         if np.prod(case.shape) < 200
     ]
-    made = [(call, upstream_gradient(call, case)) for call, case in calls]
-    quantities = [(call, quantity, g) for call, g in made for quantity in (FORWARD, *call.differentiable)]
+    pairs = [(call, upstream_gradient(call, case)) for call, case in calls]
+    quantities = [(call, quantity, g) for call, g in pairs for quantity in (FORWARD, *call.differentiable)]
     return [
         (call, quantity, g)
         for call, quantity, g in quantities
@@ -66,10 +66,10 @@ def at(bits: int, call: Call, quantity: str, g: np.ndarray) -> np.ndarray:
     """The quantity on balls of so many bits."""
     arguments = {k: v for k, v in call.arguments.items() if k != "dtype"}
     operator = OPERATORS[call.operator]
-    found = balls.evaluate(
+    ball = balls.evaluate(
         *([operator.forward] if quantity == FORWARD else [operator.backward, g]), **arguments, bits=bits
     )
-    return np.asarray(getattr(found, quantity) if isinstance(found, tuple) else found, dtype=object)
+    return np.asarray(getattr(ball, quantity) if isinstance(ball, tuple) else ball, dtype=object)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -95,15 +95,15 @@ def test_what_float64_finds_is_within_its_bound_of_the_ball(name: str) -> None:
         arguments = {k: v for k, v in call.arguments.items() if k != "dtype"}
         operator = OPERATORS[name]
         with np.errstate(all="ignore"):
-            found = (
+            computed = (
                 operator.forward(**arguments) if quantity == FORWARD else operator.backward(g, **arguments)
             )
-        found = getattr(found, quantity) if isinstance(found, tuple) else found
+        computed = getattr(computed, quantity) if isinstance(computed, tuple) else computed
         bound = expected(call, (quantity,), g)[quantity]
         truth = certified(call, quantity, g, bound)
         assert truth is not None, (call, quantity)
         # Float64, and the double-double that the rounding arithmetic evaluates.
-        for result in (np.asarray(found), bound.value):
+        for result in (np.asarray(computed), bound.value):
             verdict = judge(result, truth, FLOAT64)
             assert verdict.passes, (call, quantity, verdict)
             decided += verdict.elements - verdict.undecided
@@ -135,8 +135,8 @@ def test_a_ball_is_the_double_double_itself_however_far_apart_its_halves_are() -
         assert exactly(balls.ball(DoubleDouble(np.float64(high), np.float64(low)))) == Fraction(
             high
         ) + Fraction(low)
-    made = balls.balls(DoubleDouble(np.asarray([1.0, 0.5]), np.asarray([TINY, 0.0])))
-    assert [exactly(b) for b in made] == [1 + Fraction(TINY), Fraction(1, 2)]
+    ball = balls.balls(DoubleDouble(np.asarray([1.0, 0.5]), np.asarray([TINY, 0.0])))
+    assert [exactly(b) for b in ball] == [1 + Fraction(TINY), Fraction(1, 2)]
 
 
 def test_infinities_and_nan_become_balls_that_are_not_finite() -> None:
@@ -147,9 +147,9 @@ def test_infinities_and_nan_become_balls_that_are_not_finite() -> None:
 
 def test_balls_keep_the_shape_repeated_numbers_and_integers() -> None:
     array = np.asarray([[0.1, 0.2, 0.1], [-np.inf, 0.2, 0.1]])
-    made = balls.balls(array)
-    assert made.shape == (2, 3)
-    assert [exactly(b) for b in made[0]] == [Fraction(x) for x in array[0]]
+    converted = balls.balls(array)
+    assert converted.shape == (2, 3)
+    assert [exactly(b) for b in converted[0]] == [Fraction(x) for x in array[0]]
     assert np.array_equal(balls.balls(np.asarray([2, 3])), [2, 3])
     assert balls.balls(np.asarray(0.5)).shape == ()
 

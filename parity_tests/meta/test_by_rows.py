@@ -15,7 +15,7 @@ from torch_loss_parity.expectation.expectation import FORWARD, arithmetic_of, ex
 from torch_loss_parity.expectation.lower_bounds import Low, stored
 from torch_loss_parity.expectation.quantity import format_of
 from torch_loss_parity.expectation.second_order import gradient_of
-from torch_loss_parity.judging import assertion, by_rows
+from torch_loss_parity.judging import assertion, by_rows, rows
 from torch_loss_parity.meta.planted_tensors import CALLS, computed, off
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
@@ -33,11 +33,11 @@ def low_of(call: Call, names: tuple[str, ...], upstream: np.ndarray | None) -> d
     }
     with np.errstate(all="ignore"):
         if names == (FORWARD,):
-            found = {FORWARD: operator.forward(**given)}
+            bounds = {FORWARD: operator.forward(**given)}
         else:
             gradients = operator.backward(Low(upstream, arithmetic), **given)
-            found = {name: gradient_of(gradients, name) for name in names}
-        return {name: stored(low, format_of(call, name)) for name, low in found.items()}
+            bounds = {name: gradient_of(gradients, name) for name in names}
+        return {name: stored(low, format_of(call, name)) for name, low in bounds.items()}
 
 
 @pytest.mark.parametrize("dtype", NARROW)
@@ -73,44 +73,78 @@ def test_the_fast_arithmetic_stays_below_the_bound(operator: str, dtype: str) ->
 
 
 @pytest.fixture
-def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Small calls are looked at in blocks too; what was shown of each."""
-    shown: list[bool] = []
-    real = by_rows.right_by_rows
+def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[list[str] | None]:
+    """Small calls are looked at in blocks too; which quantities were found to be wrong, None where it was
+    left to the whole.
+    """
+    shown: list[list[str] | None] = []
+    real = by_rows.wrong_by_rows
 
-    def look(*arguments: Any) -> bool:
-        shown.append(real(*arguments))
-        return shown[-1]
+    def look(*arguments: Any) -> Any:
+        found = real(*arguments)
+        shown.append(None if found is None else [finding.quantity for finding in found])
+        return found
 
-    monkeypatch.setattr(by_rows, "LARGE", 1)
+    monkeypatch.setattr(rows, "LARGE", 1)
     monkeypatch.setattr(by_rows, "BLOCK", 25)
-    monkeypatch.setattr(assertion, "right_by_rows", look)
+    monkeypatch.setattr(by_rows, "FEW", 10)
+    monkeypatch.setattr(assertion, "wrong_by_rows", look)
     return shown
 
 
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("operator", list(CALLS))
 def test_what_is_right_is_shown_and_a_planted_tensor_is_not(
-    operator: str, dtype: str, row_by_row: list[bool]
+    operator: str, dtype: str, row_by_row: list[list[str] | None]
 ) -> None:
     given, output, grads, upstream = computed(operator, dtype)
     assert_close_to_truth(output, operator, **given, grads=grads, grad_output=upstream)
-    assert row_by_row == [operator != "linear_cross_entropy"]  # whose layer all rows share
+    if operator == "linear_cross_entropy":  # whose layer all rows share: it is judged whole
+        assert row_by_row == [None]
+        return
+    assert row_by_row == [[]]
+    reduced = given.get("reduction", "mean" if "target" in given else "none") != "none"
     for index in (7, 31, 59):
         with pytest.raises(AssertionError, match="the result is wrong"):
             assert_close_to_truth(off(output, dtype, index), operator, **given)
+        assert row_by_row[-1] == (None if reduced else [FORWARD])
         for name in grads:
             wrong = {**grads, name: off(grads[name], dtype, index)}
-            with pytest.raises(AssertionError, match=f"the gradient with respect to {name} is wrong"):
+            with pytest.raises(AssertionError, match=f"{name} is wrong: the error is .* times") as raised:
                 assert_close_to_truth(output, operator, **given, grads=wrong, grad_output=upstream)
-    assert not any(row_by_row[1:])
+            assert row_by_row[-1] == [name]
+            place = tuple(int(i) for i in np.unravel_index(index, grads[name].shape))
+            assert f"worst     element {list(place)} of {grads[name].numel()}" in str(raised.value)
+
+
+@pytest.mark.parametrize("operator", list(CALLS))
+def test_what_is_judged_row_by_row_is_judged_as_the_whole_is(
+    operator: str, row_by_row: list[list[str] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that is near what is allowed, on either side."""
+    given, _, grads, upstream = computed(operator, "float32")
+    verdicts: dict[bool, list[bool]] = {}
+    for large in (1, 10**9):
+        monkeypatch.setattr(rows, "LARGE", large)
+        for units in (0, 2, 4, 8, 16, 2**10):
+            wrong = {name: tensor * (1 + units * 2.0**-23) for name, tensor in grads.items()}
+            try:
+                assert_close_to_truth(None, operator, **given, grads=wrong, grad_output=upstream)
+            except AssertionError as error:
+                message = str(error)
+            else:
+                message = ""
+            verdicts.setdefault(large == 1, []).append(not message)
+    assert verdicts[True] == verdicts[False]
+    assert {True, False} <= set(verdicts[True])
+    assert None not in row_by_row[:6]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("operator", ["nll_loss", "cross_entropy", "binary_cross_entropy_with_logits"])
 def test_a_reduced_loss_is_shared_out_over_its_rows(
-    operator: str, weighted: bool, reduction: str, row_by_row: list[bool]
+    operator: str, weighted: bool, reduction: str, row_by_row: list[list[str] | None]
 ) -> None:
     torch.manual_seed(0)
     x = torch.randn(9, 7).log_softmax(-1).requires_grad_()
@@ -124,21 +158,21 @@ def test_a_reduced_loss_is_shared_out_over_its_rows(
     grads = {"input": gradient}
     upstream = torch.tensor(0.7)
     assert_close_to_truth(loss, operator, **given, grads=grads, grad_output=upstream)
-    assert row_by_row == [True]
+    assert row_by_row == [[]]
     with pytest.raises(AssertionError, match="the gradient with respect to input is wrong"):
         assert_close_to_truth(loss, operator, **given, grads={"input": gradient * 1.00001}, grad_output=0.7)
     with pytest.raises(AssertionError, match="the result is wrong"):
         assert_close_to_truth(loss * 1.0001, operator, **given, grads=grads, grad_output=upstream)
 
 
-def test_what_rows_share_is_not_judged_row_by_row(row_by_row: list[bool]) -> None:
+def test_what_rows_share_is_not_judged_row_by_row(row_by_row: list[list[str] | None]) -> None:
     x = torch.randn(6, 5)
     assert_close_to_truth(x.softmax(0), "softmax", x, 0)
     assert_close_to_truth(x.double().softmax(1), "softmax", x.double(), 1)
-    assert row_by_row == [False, False]
+    assert row_by_row == [None, None]
 
 
-def test_a_wrong_call_is_told_as_of_any_size(row_by_row: list[bool]) -> None:
+def test_a_wrong_call_is_told_as_of_any_size(row_by_row: list[list[str] | None]) -> None:
     x, target = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 5])
     with pytest.raises(ValueError, match="target holds 5; it must be between 0 and 4"):
         assert_close_to_truth(torch.ones(()), "cross_entropy", x, target)

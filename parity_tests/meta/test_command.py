@@ -88,8 +88,8 @@ def test_options_of_pytest_and_those_of_the_command_are_the_same() -> None:
         "by how much numbers differ",
         "timing of loss functions",
     ):
-        _, found, section = ended.stdout.partition(f"{heading}")
-        assert found, heading
+        _, separator, section = ended.stdout.partition(f"{heading}")
+        assert separator, heading
         of_pytest |= set(OPTION.findall(section.partition("\n\n")[0]))
     named = {"--processes": "-n"}
     of_command = set()

@@ -67,8 +67,8 @@ def test_the_true_value_rounded_once_and_torch_pass(function: Callable[..., Any]
     by_torch = getattr(torch, function.__name__)(
         torch.from_numpy(x).to(torch.float64 if dtype == "float64" else torch.float32), -1
     )
-    found = verdict_of(stored(by_torch, dtype), bound, dtype)
-    assert (found.passes, found.elements, found.undecided, found.reason) == (True, 1000, 0, "")
+    verdict = verdict_of(stored(by_torch, dtype), bound, dtype)
+    assert (verdict.passes, verdict.elements, verdict.undecided, verdict.reason) == (True, 1000, 0, "")
 
 
 def test_a_sequential_float32_sum_that_stagnates_passes_with_a_fraction_near_1() -> None:
@@ -76,10 +76,10 @@ def test_a_sequential_float32_sum_that_stagnates_passes_with_a_fraction_near_1()
     exponentials = np.exp(x.astype(np.float32))
     sequential = np.add.accumulate(exponentials, axis=-1)[:, -1:]
     assert sequential == 1
-    found = verdict_of(exponentials / sequential, bound_on(x, "float32"))
-    assert found.passes
-    assert found.fraction > 0.9
-    assert found.ulps > 10000
+    verdict = verdict_of(exponentials / sequential, bound_on(x, "float32"))
+    assert verdict.passes
+    assert verdict.fraction > 0.9
+    assert verdict.ulps > 10000
 
 
 def test_an_error_that_the_row_shares_passes_where_one_element_alone_with_it_fails() -> None:
@@ -91,9 +91,9 @@ def test_an_error_that_the_row_shares_passes_where_one_element_alone_with_it_fai
     assert verdict_of(everywhere, bound).passes
     one = correct(bound, "float32")
     one[0, 77] = everywhere[0, 77]
-    found = verdict_of(one, bound)
-    assert not found.passes
-    assert found.index == (0, 77)
+    verdict = verdict_of(one, bound)
+    assert not verdict.passes
+    assert verdict.index == (0, 77)
     # So each element's own allowance accepts it.
     assert np.abs(one - bound.value)[0, 77] < bound.total_error()[0, 77]
 
@@ -132,9 +132,9 @@ def test_a_change_of_a_float32_softmax_over_131072_fails(
     fault: Callable[[np.ndarray], np.ndarray], index: int | None
 ) -> None:
     bound = bound_on(normal_row(WIDE, "float32"), "float32")
-    found = verdict_of(stored(fault(correct(bound, "float32")), "float32"), bound)
-    assert not found.passes
-    assert index is None or found.index == (0, index)
+    verdict = verdict_of(stored(fault(correct(bound, "float32")), "float32"), bound)
+    assert not verdict.passes
+    assert index is None or verdict.index == (0, index)
 
 
 @pytest.mark.parametrize(
@@ -210,18 +210,18 @@ def test_every_kind_of_value_passes_where_it_is_expected() -> None:
 def test_a_value_of_the_wrong_kind_fails_and_says_so(index: int, wrong: float) -> None:
     observed = VALUES.value.copy()
     observed[index] = wrong
-    found = verdict_of(observed, VALUES)
-    assert found.fraction == np.inf
-    assert found.index == (index,)
-    assert "kind" in found.reason
-    assert np.array_equal(found.observed, wrong, equal_nan=True)
+    verdict = verdict_of(observed, VALUES)
+    assert verdict.fraction == np.inf
+    assert verdict.index == (index,)
+    assert "kind" in verdict.reason
+    assert np.array_equal(verdict.observed, wrong, equal_nan=True)
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (1,), (), (5,), (2, 2)])
 def test_a_wrong_shape_fails_and_names_both(shape: tuple[int, ...]) -> None:
-    found = verdict_of(np.zeros(shape), VALUES)
-    assert not found.passes
-    assert found.reason == f"shape is {shape}, expected (4,)"
+    verdict = verdict_of(np.zeros(shape), VALUES)
+    assert not verdict.passes
+    assert verdict.reason == f"shape is {shape}, expected (4,)"
 
 
 def test_infinity_is_right_only_where_the_true_value_overflows_the_dtype() -> None:
@@ -239,14 +239,14 @@ def test_infinity_is_right_only_where_the_true_value_overflows_the_dtype() -> No
 
 def test_an_infinite_bound_leaves_an_element_undecided_and_hides_no_other() -> None:
     bound = Rounded([1.0, 1.0], F32, Error(absolute=np.asarray([np.inf, 0.5])))
-    found = verdict_of([np.nan, 1.25], bound)
-    assert (found.passes, found.undecided, found.elements) == (True, 1, 2)
+    verdict = verdict_of([np.nan, 1.25], bound)
+    assert (verdict.passes, verdict.undecided, verdict.elements) == (True, 1, 2)
     assert not verdict_of([np.nan, 2.0], bound).passes
 
 
 def test_nothing_to_compare_passes_with_no_elements() -> None:
-    found = verdict_of(np.zeros((0, 3)), Rounded(np.zeros((0, 3)), F32))
-    assert (found.passes, found.elements) == (True, 0)
+    verdict = verdict_of(np.zeros((0, 3)), Rounded(np.zeros((0, 3)), F32))
+    assert (verdict.passes, verdict.elements) == (True, 0)
 
 
 # --- the numbers --------------------------------------------------------------------------------------------
@@ -254,15 +254,15 @@ def test_nothing_to_compare_passes_with_no_elements() -> None:
 
 def test_the_worst_element_is_reported_with_its_numbers() -> None:
     bound = Rounded([[1.0, 2.0], [4.0, 8.0]], F32, Error(absolute=0.5))
-    found = verdict_of([[1.0, 2.25], [4.0, 7.0]], bound)
-    assert (found.index, found.observed, found.expected, found.allowed, found.fraction) == (
+    verdict = verdict_of([[1.0, 2.25], [4.0, 7.0]], bound)
+    assert (verdict.index, verdict.observed, verdict.expected, verdict.allowed, verdict.fraction) == (
         (1, 1),
         7.0,
         8.0,
         0.5,
         2.0,
     )
-    assert found.ulps == 1 / FLOAT32.spacing(8.0)
+    assert verdict.ulps == 1 / FLOAT32.spacing(8.0)
     assert verdict_of([[1.0, 2.25], [4.0, 8.0]], bound).index == (0, 1)
 
 
@@ -286,7 +286,7 @@ def test_a_larger_error_of_one_element_never_has_a_smaller_fraction() -> None:
     bound = bound_on(normal_row(50, "float64"), "float64")
     previous = 0.0
     for size in np.geomspace(FLOAT64.unit_roundoff, 1, 60):
-        found = verdict_of(scaled_at(20, 1 + size)(bound.value), bound, "float64")
-        assert found.fraction >= previous / comparison._RESOLUTION
-        previous = found.fraction
+        verdict = verdict_of(scaled_at(20, 1 + size)(bound.value), bound, "float64")
+        assert verdict.fraction >= previous / comparison.RESOLUTION
+        previous = verdict.fraction
     assert previous > 1e10

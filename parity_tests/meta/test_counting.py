@@ -28,6 +28,7 @@ from torch_loss_parity.issue_report.__main__ import main as upstream
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.reports import coverage
+from torch_loss_parity.reports.readme import PAGES
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import Settings
 
@@ -93,7 +94,10 @@ def test_a_kind_of_claim_that_an_operator_never_meets_fails_a_run(
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "FAIL: no case was run for forward: nll_loss" in output
     assert "cross_entropy" not in output
-    # but not in a run that was narrowed
+    # nor of a kind that the subject does not promise
+    code, output = run(tmp_path, OF_TWO, *float32, "--promise", "claims=gradients", name="test_forward.py")
+    assert "no case was run" not in output
+    # nor in a run that was narrowed
     code, output = run(tmp_path, OF_TWO, *float32, "-k", "test_it", name="test_forward.py")
     assert code == pytest.ExitCode.OK, output
 
@@ -164,11 +168,16 @@ COUNTS: dict[str, dict[str, dict[str, int]]] = {
 }
 
 
+SECTIONS = (coverage.SECTION, *coverage.OF_LEDGER)
+
+
 @pytest.fixture
 def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "README.md"
-    path.write_text("before\n<!-- coverage: begin -->\nold\n<!-- coverage: end -->\nafter\n")
-    monkeypatch.setattr("torch_loss_parity.reports.readme.README", path)
+    sections = "\n".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->" for name in SECTIONS)
+    path.write_text(f"before\n{sections}\nafter\n")
+    for name in SECTIONS:
+        monkeypatch.setitem(PAGES, name, path)
     return path
 
 
@@ -181,7 +190,7 @@ def test_the_readme_must_say_what_the_run_counted(
     assert coverage.main([str(counts), "--check"]) == 0
     written = readme.read_text()
     assert written.startswith("before\n")
-    assert written.endswith("\n<!-- coverage: end -->\nafter\n")
+    assert written.endswith("\n<!-- torch: end -->\nafter\n")
     counts.write_text(json.dumps(COUNTS | {"softmax": {key: {"forward": 8} for key in DTYPES}}))
     capsys.readouterr()
     assert coverage.main([str(counts), "--check"]) == 1

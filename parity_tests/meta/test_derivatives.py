@@ -214,9 +214,9 @@ def explained(gradient: np.ndarray, expected: Rounded) -> bool:
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_mean_value_theorem(problem: Problem) -> None:
     """The difference quotient is a value that the closed form takes on the segment."""
-    found = mean_value(problem, problem.backward)
-    assert found.is_tight
-    assert found.holds, f"{found.quotient} is none of {found.slope}"
+    point = mean_value(problem, problem.backward)
+    assert point.is_tight
+    assert point.holds, f"{point.quotient} is none of {point.slope}"
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)

@@ -42,12 +42,12 @@ def of_all_sizes(exponents: float, seed: int) -> DoubleDouble:
     return numbers(np.exp2(rng.uniform(-exponents, exponents, MANY)) * rng.choice([-1.0, 1.0], MANY), seed)
 
 
-def relative_errors(found: DoubleDouble, true: Callable[..., Any], *operands: DoubleDouble) -> list[float]:
+def relative_errors(computed: DoubleDouble, true: Callable[..., Any], *operands: DoubleDouble) -> list[float]:
     with balls.precision(400):
         exact = [true(*each) for each in zip(*(balls.balls(operand) for operand in operands), strict=True)]
         errors = [
             abs((ball - number) / number)
-            for ball, number in zip(balls.balls(found), exact, strict=True)
+            for ball, number in zip(balls.balls(computed), exact, strict=True)
             if number != 0
         ]
         return [float(error.upper()) for error in errors]
@@ -135,8 +135,8 @@ ARGUMENTS = {
 def test_an_elementary_function_is_within_its_roundoff(name: str) -> None:
     x = numbers(ARGUMENTS[name], 3)
     x = x[np.abs(x.high) < 708] if name == "exp" else x
-    found = getattr(np, name)(x)
-    assert max(relative_errors(found, lambda ball: getattr(ball, name)(), x)) < FUNCTION_ROUNDOFF
+    computed = getattr(np, name)(x)
+    assert max(relative_errors(computed, lambda ball: getattr(ball, name)(), x)) < FUNCTION_ROUNDOFF
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1001])
@@ -145,9 +145,9 @@ def test_a_sum_is_within_its_roundoff_of_the_magnitudes(n: int) -> None:
     size = np.sum(np.abs(x.high), axis=1)
     with balls.precision(400):
         true = np.sum(balls.balls(x), axis=1)
-        for axis, found in ((1, np.sum(x, axis=1)), (0, np.sum(np.transpose(x, (1, 0)), axis=0))):
-            assert found.shape == (3,), axis
-            for ball, each, of in zip(balls.balls(found), true, size, strict=True):
+        for axis, computed in ((1, np.sum(x, axis=1)), (0, np.sum(np.transpose(x, (1, 0)), axis=0))):
+            assert computed.shape == (3,), axis
+            for ball, each, of in zip(balls.balls(computed), true, size, strict=True):
                 assert abs(ball - each) <= n * SUM_ROUNDOFF * of
         assert np.sum(x).shape == ()
         assert np.sum(x, axis=(0, 1), keepdims=True).shape == (1, 1)
@@ -175,22 +175,22 @@ SPECIAL = np.asarray(
 @pytest.mark.parametrize("name", ["exp", "log", "log1p"])
 def test_a_function_of_what_is_special_is_that_of_float64(name: str) -> None:
     with np.errstate(all="ignore"):
-        found, plain = getattr(np, name)(DoubleDouble(SPECIAL)), getattr(np, name)(SPECIAL)
+        computed, plain = getattr(np, name)(DoubleDouble(SPECIAL)), getattr(np, name)(SPECIAL)
     special = ~np.isfinite(plain) | (plain == 0)
-    assert np.array_equal(found.high[special], plain[special], equal_nan=True)
-    assert np.all(np.isfinite(found.high[~special]))
-    assert not np.any(np.broadcast_to(found.low, SPECIAL.shape)[special])
+    assert np.array_equal(computed.high[special], plain[special], equal_nan=True)
+    assert np.all(np.isfinite(computed.high[~special]))
+    assert not np.any(np.broadcast_to(computed.low, SPECIAL.shape)[special])
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_on_what_is_special_is_that_of_float64(name: str) -> None:
     x, y = np.meshgrid(SPECIAL, np.append(SPECIAL, [3.0, 1e-17]))
     with np.errstate(all="ignore"):
-        plain, found = OPERATIONS[name](x, y), OPERATIONS[name](DoubleDouble(x), DoubleDouble(y))
+        plain, computed = OPERATIONS[name](x, y), OPERATIONS[name](DoubleDouble(x), DoubleDouble(y))
     special = ~np.isfinite(plain)
-    assert np.array_equal(found.high[special], plain[special], equal_nan=True)
-    assert np.all(np.isfinite(found.high[~special]))
-    assert np.all(np.isfinite(found.low))
+    assert np.array_equal(computed.high[special], plain[special], equal_nan=True)
+    assert np.all(np.isfinite(computed.high[~special]))
+    assert np.all(np.isfinite(computed.low))
 
 
 def test_what_underflows_is_within_what_it_may_miss() -> None:
@@ -242,10 +242,10 @@ def test_a_double_double_is_rounded_to_a_format_once_ties_to_even(format: Format
     x = (DoubleDouble(whole) + off) * 2.0 ** (3 - format.precision)
     rounded = format.round(x)
     assert np.all(format.holds(rounded))
-    for each, found in zip(range(200), balls.balls(rounded), strict=True):
+    for each, ball in zip(range(200), balls.balls(rounded), strict=True):
         exact = Fraction(float(x.high[each])) + Fraction(float(np.broadcast_to(x.low, 200)[each]))
         unit = Fraction(float(format.spacing(x.high[each : each + 1])[0]))
-        mantissa, exponent = found.man_exp()
+        mantissa, exponent = ball.man_exp()
         assert Fraction(int(mantissa)) * Fraction(2) ** int(exponent) == round(exact / unit) * unit
 
 
@@ -264,7 +264,7 @@ def test_no_module_knows_the_long_double() -> None:
 def test_the_bits_of_exp_and_log_are_the_same_everywhere() -> None:
     """Recorded once: nothing but float64's own operations is in them."""
     x = numbers(np.linspace(0.01, 30.0, 500), 9)
-    found: list[Any] = [np.exp(-x), np.log(x), np.log1p(x), np.exp(x) / x, np.sum(np.exp(-x))]
-    halves = [half for each in found for half in (each.high, np.broadcast_to(each.low, each.shape))]
+    results: list[Any] = [np.exp(-x), np.log(x), np.log1p(x), np.exp(x) / x, np.sum(np.exp(-x))]
+    halves = [half for each in results for half in (each.high, np.broadcast_to(each.low, each.shape))]
     digest = blake2b(b"".join(np.asarray(half, dtype="<f8").tobytes() for half in halves), digest_size=8)
     assert digest.hexdigest() == "fff568dbf3341bb9"

@@ -35,15 +35,15 @@ def collected(*options: str) -> list[str]:
 
 
 def test_dtypes_take_turns_where_a_case_costs_a_compilation_and_nowhere_else() -> None:
-    turns, another = (
+    dealt, another = (
         collected("--subject", "torch.compile", "--effort", "quick", "--seed", seed) for seed in "01"
     )
     every = collected("--subject", "torch", "--effort", "quick")
-    assert len(every) == len(DTYPES) * len(turns)
+    assert len(every) == len(DTYPES) * len(dealt)
     assert collected("--subject", "torch.compile", "--effort", "standard") == every
-    assert set(turns) < set(every)
-    assert not set(turns) & set(another)
-    tests = Counter(name.rpartition("-")[0] for name in turns)
+    assert set(dealt) < set(every)
+    assert not set(dealt) & set(another)
+    tests = Counter(name.rpartition("-")[0] for name in dealt)
     assert set(tests.values()) == {1}
     assert len(tests) == 2 * len(OPERATORS)
-    assert {name.rpartition("-")[2].rstrip("]") for name in turns} == set(DTYPES)
+    assert {name.rpartition("-")[2].rstrip("]") for name in dealt} == set(DTYPES)

@@ -68,11 +68,11 @@ def cases_of(name: str) -> Iterator[Case]:
             {"target": "soft"} if operator.acts_on_elements else {}
         )
         option = {k: smooth.get(k, v) if v != "none" else v for k, v in case.option.items()}
-        made = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
+        drawn = operator.case("float32", shape, SMOOTH.get(name, "normal"), option, case.seed)
         with np.errstate(all="ignore"):
             # A mean over no row at all is nan.
-            if np.all(np.isfinite(operator.forward(**operator.call(made).arguments))):
-                yield made
+            if np.all(np.isfinite(operator.forward(**operator.call(drawn).arguments))):
+                yield drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +155,15 @@ def test_the_jvp_of_an_elementwise_loss_is_also_the_derivative_of_its_forward(na
     """
     for described, call, along, probe in probes_of(name):
         with precision(BITS):
-            made = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
+            arguments = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in call.arguments.items()}
             duals = {
                 k: Dual(a, balls(probe.direction) if k == along else None) if hasattr(a, "shape") else a
-                for k, a in made.items()
+                for k, a in arguments.items()
             }
             forward = np.asarray(dual.tangent_of(OPERATORS[name].forward(**duals)), dtype=object)
-            closed = np.asarray(second_order.jvp(name, along, balls(probe.direction), made), dtype=object)
+            closed = np.asarray(
+                second_order.jvp(name, along, balls(probe.direction), arguments), dtype=object
+            )
             assert all(a.overlaps(b) for a, b in zip(forward.reshape(-1), closed.reshape(-1), strict=True)), (
                 described
             )
@@ -210,11 +212,11 @@ def by_torch(call: Call, along: str, probe: Probe) -> bool:
     g, v, bounds = probe.grad_output, probe.direction, dict[str, Rounded]()
     for mode in SECOND_ORDER:
         observed = mode.along(along, v).observe(load("reference", ()), in_float64, "cpu", g)
-        for name, found in observed.items():
+        for name, result in observed.items():
             if name not in bounds:
                 bounds |= expected(call, (name,), g, v)
             bound = bounds[name]
-            if not np.all(np.abs(found - bound.value) <= bound.total_error()):
+            if not np.all(np.abs(result - bound.value) <= bound.total_error()):
                 return False
     return True
 
@@ -234,9 +236,9 @@ def in_float32(call: Call, along: str, probe: Probe) -> bool:
         truth = certified(call, name, probe.grad_output, bound, probe.direction)
         assert truth is not None
         with np.errstate(all="ignore"):
-            found = second_order.derivative(call.operator, quantity, v, g, arguments)
-        assert np.asarray(found).dtype == np.float32
-        if not np.all(np.abs(found - truth.value) <= truth.total_error()):
+            derivative = second_order.derivative(call.operator, quantity, v, g, arguments)
+        assert np.asarray(derivative).dtype == np.float32
+        if not np.all(np.abs(derivative - truth.value) <= truth.total_error()):
             return False
     return True
 

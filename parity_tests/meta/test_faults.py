@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from torch_loss_parity.campaign import campaign
+from torch_loss_parity.campaign import campaign, right_record, worth
 from torch_loss_parity.campaign.campaign_runs import Judged
 from torch_loss_parity.faults import FAULTS, KINDS, record
 from torch_loss_parity.judging.tally import claim_of
@@ -55,7 +55,9 @@ def test_the_record_has_every_fault_and_each_is_caught_by_what_was_expected_to_c
 
 
 def test_the_readme_has_the_score_of_the_record() -> None:
-    assert campaign.section(campaign.as_recorded()) == readme.section("campaign")
+    faults = campaign.as_recorded()
+    assert campaign.section(faults) == readme.section("campaign")
+    assert worth.section(faults, right_record.as_recorded()) == readme.section("worth")
 
 
 @pytest.mark.parametrize(

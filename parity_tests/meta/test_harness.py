@@ -346,8 +346,8 @@ def test_an_entry_that_does_not_diverge_is_news_and_one_that_is_exceeded_fails()
 @pytest.mark.parametrize(("ulps", "passes"), [(0, True), (3, False)])
 def test_a_subject_worse_than_the_ledger_allows_fails(ulps: int, passes: bool) -> None:
     def softmax(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
-        found = torch.softmax(input, dim)
-        return (found.double() * (1 + ulps * torch.finfo(found.dtype).eps)).to(found.dtype)
+        result = torch.softmax(input, dim)
+        return (result.double() * (1 + ulps * torch.finfo(result.dtype).eps)).to(result.dtype)
 
     case = OPERATORS["softmax"].case("bfloat16", (7, 1), "normal", {"dim": 0}, 3)
     (finding,) = verify_forward(Subject("torch", SimpleNamespace(softmax=softmax), ""), case)

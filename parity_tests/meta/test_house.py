@@ -70,12 +70,12 @@ def test_nothing_imports_a_module_of_tests() -> None:
 
 
 def test_what_the_project_ships_imports_nothing_of_its_own_tests() -> None:
-    found = {
+    imported = {
         f"{each.importer} imports {each.imported}"
         for each in imports()
         if "meta" in each.imported.split(".") and "meta" not in each.importer.split(".")
     }
-    assert not found, "\n".join(sorted(found))
+    assert not imported, "\n".join(sorted(imported))
 
 
 def test_no_file_is_too_long() -> None:

@@ -374,11 +374,11 @@ def test_a_harness_that_does_not_judge_what_the_subject_returns_fails(
 
 def test_a_subject_whose_bits_change_from_call_to_call_is_judged_by_the_bound() -> None:
     """Bits are no matter of hygiene then: `test_bits.py` reports them. What is wrong still fails."""
-    turns: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
 
     def in_turns(x: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
-        turns["calls"] += 1
-        return functional.softmax(x, dim, dtype=dtype) * (1 + 2.0**-23 * (turns["calls"] % 2))
+        calls["calls"] += 1
+        return functional.softmax(x, dim, dtype=dtype) * (1 + 2.0**-23 * (calls["calls"] % 2))
 
     probe = conduct.probes(
         OPERATORS[ROW], "float32", replace(SETTINGS, subject=planted(ROW, in_turns)), Tally(ROW, "float32")

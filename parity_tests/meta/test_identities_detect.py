@@ -192,12 +192,12 @@ HALF_AND_WIDEST = ("float16", "float64")  # the others are computed as the first
 
 def named(name: str, operator: str) -> Identity:
     """The identity of that name that an operator obeys, or is needed for."""
-    (found,) = (
+    (named_one,) = (
         identity
         for identity in identities()
         if identity.name == name and operator in (*identity.operators, *identity.needs)
     )
-    return found
+    return named_one
 
 
 def counted_for(identity: Identity, operator: str) -> str:
@@ -264,18 +264,18 @@ def test_names_are_unique_for_each_operator() -> None:
 @cache
 def definitions(dtype: str) -> list[tuple[str, Any, Any]]:
     """Every identity of every operator once, both sides in the rounding arithmetic."""
-    found = []
+    listed = []
     for identity in identities():
         for operator in identity.operators:
             for variant in identity.variants(operator, dtype, "quick", 0):
                 pairs = identity.pairs(
                     Bounds(operator, dtype, RIGHT, "cpu"), identity.draw(operator, dtype, variant)
                 )
-                found += [
+                listed += [
                     (f"{operator}, {identity.name}, {quantity}", left, right)
                     for quantity, left, right in pairs
                 ]
-    return found
+    return listed
 
 
 @pytest.mark.whole_runs

@@ -98,16 +98,16 @@ def test_both_ways_find_what_the_checkout_finds(installed: Environment, folder: 
         "name": (folder, theirs, [installed.python, "-m", "pytest", "--pyargs", ROOT, "--subject", kernels]),
         "command": (folder, theirs, [installed.command, "verify", kernels]),
     }
-    found = {}
+    verdicts = {}
     for way, (place, variables, command) in ways.items():
         outcome = folder / f"{way}.json"
         ended = installed.run(*quick(command), f"--outcome={outcome}", folder=place, variables=variables)
         assert ended.returncode == 1, output_of(ended)
-        found[way] = findings(outcome)
-    assert sum(found["checkout"]["counts"]["softmax"]["float32"].values()) > 300
-    assert found["checkout"]["failures"]
-    assert found["name"] == found["checkout"]
-    assert found["command"] == found["checkout"]
+        verdicts[way] = findings(outcome)
+    assert sum(verdicts["checkout"]["counts"]["softmax"]["float32"].values()) > 300
+    assert verdicts["checkout"]["failures"]
+    assert verdicts["name"] == verdicts["checkout"]
+    assert verdicts["command"] == verdicts["checkout"]
 
 
 def test_the_suite_is_refused_beside_other_tests(installed: Environment, folder: Path) -> None:

@@ -42,9 +42,9 @@ def loaded(path: Path) -> dict[str, Any]:
 def validator(path: Path) -> Any:
     """What jsonschema makes of a schema; the test is skipped where it is not installed."""
     jsonschema = pytest.importorskip("jsonschema", reason="the ledger is checked by jsonschema (extra: dev)")
-    made = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(made)
-    return jsonschema.Draft202012Validator(made)
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
 # --- the files ----------------------------------------------------------------------------------------------
@@ -104,8 +104,8 @@ def test_every_formula_and_every_way_exists() -> None:
 
 
 def names(definition: str) -> list[str]:
-    made: Mapping[str, Any] = SCHEMA["$defs"][definition]
-    return list(made.get("enum", made.get("properties", ())))
+    listed: Mapping[str, Any] = SCHEMA["$defs"][definition]
+    return list(listed.get("enum", listed.get("properties", ())))
 
 
 def test_what_the_schema_allows_is_what_the_suite_knows() -> None:
@@ -261,10 +261,10 @@ def test_files_are_read_as_utf_8_whatever_the_locale(copy: Path) -> None:
         "print(ascii(files.written(pathlib.Path(sys.argv[1]))[0].fields['reason'][:3]))"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    found = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", script, str(copy)], env=environment, capture_output=True, text=True, check=True
     )
-    assert found.stdout == "'O\\xf9 '\n"
+    assert ended.stdout == "'O\\xf9 '\n"
 
 
 def test_an_entry_whose_operator_is_not_offered_is_skipped_by_name() -> None:

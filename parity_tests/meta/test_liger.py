@@ -74,10 +74,10 @@ def test_every_shape_and_option_reaches_the_kernel(
     target = torch.randint(0, 4, rows, generator=generator)
     target = torch.where(torch.rand(rows, generator=generator) < 0.3, 1, target)
     weight = torch.rand(4, generator=generator, dtype=torch.float64)
-    found = liger.of_rows(stand_in, input, target, weight, 1, reduction, 0.25)
+    result = liger.of_rows(stand_in, input, target, weight, 1, reduction, 0.25)
     expected = F.cross_entropy(
         input, target, weight, ignore_index=1, reduction=reduction, label_smoothing=0.25
     )
-    assert found.shape == expected.shape
+    assert result.shape == expected.shape
     # The rows are the same, and added up in another order; that of a single row, or of none, is no order.
-    torch.testing.assert_close(found, expected, equal_nan=True)
+    torch.testing.assert_close(result, expected, equal_nan=True)

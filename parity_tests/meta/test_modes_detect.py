@@ -251,16 +251,16 @@ def test_what_is_not_implemented_is_not_offered_and_fails_for_torch_unless_the_l
         WrongResult, match=f"{CREATE_GRAPH} along input of softmax raises NotImplementedError"
     ):
         list(verify_second_order(torchs, SOFTMAX, modes=[mode]))
-    asked = []
+    arguments = []
 
     def shortfall(*sentence: str) -> Any:
-        asked.append(sentence)
+        arguments.append(sentence)
         return SimpleNamespace(id="known")
 
     monkeypatch.setattr(ledger, "shortfall", shortfall)
     (finding,) = verify_second_order(torchs, SOFTMAX, modes=[mode])
     assert (finding.divergence, finding.verdict.passes) == ("known", True)
-    assert asked == [("torch", "cpu", "modes", "softmax", "float32", f"{CREATE_GRAPH} along input")]
+    assert arguments == [("torch", "cpu", "modes", "softmax", "float32", f"{CREATE_GRAPH} along input")]
 
 
 def test_a_failure_says_how_to_reproduce_it() -> None:

@@ -96,25 +96,25 @@ def test_the_record_keeps_what_other_runs_found() -> None:
         environment: Environment, diverging: list[str], absent: list[tuple[str, str]]
     ) -> dict[str, Any]:
         told = [{"kind": "ledger", "id": id, "place": place} for id, place in absent]
-        found = {"results": environment.as_dict()}
+        results = {"results": environment.as_dict()}
         return {
-            "environment": found,
+            "environment": results,
             "date": "2026-01-01",
             "diverging": {id: {} for id in diverging},
             "news": told,
         }
 
-    made = verified.add({}, outcome(AMD, ["a", "b"], []), "old")
-    made = verified.add(made, outcome(LATER, ["a"], [("b", "forward, float16")]), "new")
-    made = verified.add(made, outcome(LATER, ["compiled"], []), "new")  # of another subject, there
-    assert made["entries"] == {
+    record = verified.add({}, outcome(AMD, ["a", "b"], []), "old")
+    record = verified.add(record, outcome(LATER, ["a"], [("b", "forward, float16")]), "new")
+    record = verified.add(record, outcome(LATER, ["compiled"], []), "new")  # of another subject, there
+    assert record["entries"] == {
         "a": {"diverges": ["old", "new"], "absent": {}},
         "b": {"diverges": ["old"], "absent": {"new": ["forward, float16"]}},
         "compiled": {"diverges": ["new"], "absent": {}},
     }
-    again = verified.add(made, outcome(LATER, ["a", "b"], []), "new")
+    again = verified.add(record, outcome(LATER, ["a", "b"], []), "new")
     assert again["entries"]["b"] == {"diverges": ["old", "new"], "absent": {}}
-    assert json.loads(verified.text_of(made)) == made
+    assert json.loads(verified.text_of(record)) == record
 
 
 def test_the_record_names_entries_that_there_are_and_environments_that_it_describes(tmp_path: Path) -> None:
@@ -168,9 +168,9 @@ def test_a_regression_of_torch_fails_on_every_release(
     subject = Subject("torch", SimpleNamespace(**{name: by_log}), "")
     options = {"reduction": "none"}
     cases = (OPERATORS[name].case("float32", (4, 64), CONFIDENT, options, seed) for seed in range(5))
-    found = [finding for case in cases for finding in verify_forward(subject, case)]
-    assert any(not finding.verdict.passes for finding in found)
-    assert not any(finding.news for finding in found)
+    findings = [finding for case in cases for finding in verify_forward(subject, case)]
+    assert any(not finding.verdict.passes for finding in findings)
+    assert not any(finding.news for finding in findings)
 
 
 # --- a run --------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
         f"from pathlib import Path\nfrom torch_loss_parity.claims.bits import bits\nbits.PATH = "
         f"Path({str(table)!r})\n"
     )
-    asked = [
+    arguments = [
         "--effort=quick",
         "--operator=binary_cross_entropy",
         "--dtype=float32",
@@ -254,11 +254,11 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
         "other_records",
         str(ROOT / "parity_tests/claims/bits/test_bits.py"),
     ]
-    status, text = run(*asked, path=tmp_path)
+    status, text = run(*arguments, path=tmp_path)
     assert status == 0, text
     assert "news: bits" in text
     assert ("recorded with vendor Nobody" if other else "no bits of torch") in text
-    status, text = run("--strict-records", *asked, path=tmp_path)
+    status, text = run("--strict-records", *arguments, path=tmp_path)
     assert status == 1
     assert "FAIL: --strict-records" in text
 

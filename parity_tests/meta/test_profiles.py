@@ -47,12 +47,12 @@ FLUSH = ("flush-to-zero", "cuda-fast", "triton")
 
 def failing(function: str, cases: Iterable[Case], profile: str) -> list[Finding]:
     """What is wrong with a planted kernel under a profile: results and gradients."""
-    found = []
+    findings = []
     for case in cases:
         kernel = getattr(planted_profiles, function)
         subject = Subject("planted", SimpleNamespace(**{case.operator: kernel}), "", PROFILES[profile])
-        found += [*verify_forward(subject, case), *verify_gradients(subject, case)]
-    return [finding for finding in found if not finding.verdict.passes]
+        findings += [*verify_forward(subject, case), *verify_gradients(subject, case)]
+    return [finding for finding in findings if not finding.verdict.passes]
 
 
 def result_of(operator: str, profile: str, input: np.ndarray, **arguments: Any) -> Finding:
@@ -69,22 +69,22 @@ def result_of(operator: str, profile: str, input: np.ndarray, **arguments: Any) 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_exp_that_loses_with_its_argument_is_right_where_the_profile_says_so(profile: str) -> None:
     logits = -np.arange(1.0, 41.0)
-    found = result_of("binary_cross_entropy_with_logits", profile, logits, target=np.zeros(40))
-    assert found.verdict.passes == (profile in ("cuda-fast", "triton"))
-    if found.verdict.passes:
-        assert found.way is None
-        assert found.verdict.fraction > 0.5  # no more is allowed than it needs
+    result = result_of("binary_cross_entropy_with_logits", profile, logits, target=np.zeros(40))
+    assert result.verdict.passes == (profile in ("cuda-fast", "triton"))
+    if result.verdict.passes:
+        assert result.way is None
+        assert result.verdict.fraction > 0.5  # no more is allowed than it needs
     else:
-        assert found.verdict.fraction > 2
+        assert result.verdict.fraction > 2
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_makes_sharp_what_another_way_would_explain(profile: str) -> None:
     """A softmax in base 2 is a way of its own, whose bound grows with the logits too."""
-    found = result_of("softmax", profile, -np.arange(81.0), dim=0)
-    assert found.verdict.passes
-    assert (found.way is None) == (profile in ("cuda-fast", "triton"))
-    assert found.way is None or found.way.grade == "textbook"
+    result = result_of("softmax", profile, -np.arange(81.0), dim=0)
+    assert result.verdict.passes
+    assert (result.way is None) == (profile in ("cuda-fast", "triton"))
+    assert result.way is None or result.way.grade == "textbook"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -293,8 +293,8 @@ def test_an_unknown_profile_is_refused_with_the_names(tmp_path: Path) -> None:
 
 
 def test_the_option_comes_before_the_module_and_that_before_the_default() -> None:
-    def profile(subject: str, asked: str | None) -> str:
-        return Settings.of(subject, "cpu", "float32", "quick", 0, profile=asked).subject.profile.name
+    def profile(subject: str, option: str | None) -> str:
+        return Settings.of(subject, "cpu", "float32", "quick", 0, profile=option).subject.profile.name
 
     assert profile("torch", None) == "default"
     assert profile("torch", "cuda") == "cuda"
@@ -328,21 +328,21 @@ def test_a_cached_bound_is_that_of_its_profile() -> None:
     operator = OPERATORS["softmax"]
     call = operator.call(operator.case("float32", (3, 5), "normal", {"dim": 1}, 0))
     mine = Profile("mine", "", "", {"float32": {"exp_ulps": 9.0}})
-    asked = (DEFAULT, PROFILES["triton"], mine, replace(mine, changes={"float32": {"exp_ulps": 10.0}}))
+    profiles = (DEFAULT, PROFILES["triton"], mine, replace(mine, changes={"float32": {"exp_ulps": 10.0}}))
     expectation_cache.keep()
     try:
         errors = [
             float(np.max(expected(call, (FORWARD,), profile=each)[FORWARD].total_error()))
-            for each in (*asked, *asked)
+            for each in (*profiles, *profiles)
         ]
     finally:
         expectation_cache.forget()
-    assert len(set(errors)) == len(asked)
-    assert errors[: len(asked)] == errors[len(asked) :]
+    assert len(set(errors)) == len(profiles)
+    assert errors[: len(profiles)] == errors[len(profiles) :]
 
 
-def test_the_readme_has_every_profile() -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_every_profile() -> None:
+    readme = (PACKAGE / "README.md").read_text(encoding="utf-8")
     for profile in PROFILES.values():
         row = f"| `{profile.name}` | {profile.allows} | {profile.source} |"
         assert row.replace("|x|", r"\|x\|") in readme

@@ -18,14 +18,8 @@ from torch_loss_parity.api import VerificationError
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.promised import Limits, PromisedOperator
 from torch_loss_parity.processes.folders import PACKAGE
-from torch_loss_parity.subjects.promise import (
-    EVERYTHING,
-    PromiseError,
-    of_mapping,
-    of_signature,
-    of_text,
-    together,
-)
+from torch_loss_parity.subjects.promise import EVERYTHING, together
+from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping, of_signature, of_text
 
 CE = "cross_entropy"
 PARTIAL = {"target": "indices", "reduction": ("mean", "sum"), "mixed_dtypes": False}
@@ -74,6 +68,8 @@ def test_several_promises_hold_together() -> None:
         ({"dtypes": ("float32", "int8")}, "dtypes='int8'; choose from float16, bfloat16, float32, float64"),
         ({"claims": "speed"}, "claims='speed'; choose from forward, gradients"),
         ({"ndim": "two"}, r"ndim=\('two',\); it must be numbers of dimensions"),
+        ({"dim": "last"}, r"softmax.dim='last'; it must be a whole number"),
+        ({"ignore_index": True}, r"nll_loss.ignore_index=True; it must be a whole number"),
         ({"double_backward": "no"}, "double_backward='no'; choose from True, False"),
         ([], r"\[\]; it must be a mapping of names to values"),
     ],

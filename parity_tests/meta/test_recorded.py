@@ -81,8 +81,8 @@ def test_a_mode_without_a_result_hides_no_other_mode(monkeypatch: pytest.MonkeyP
 
     record(monkeypatch, "no result", "nothing today")
     modes = [Mode("refused", refusing, steps=PLAIN), Mode("doubled", wrong, steps=PLAIN)]
-    found = list(verify_in_modes(modes)(settings_of(torch.softmax).subject, CASE))
-    assert [(finding.mode, finding.verdict.passes, finding.divergence) for finding in found] == [
+    findings = list(verify_in_modes(modes)(settings_of(torch.softmax).subject, CASE))
+    assert [(finding.mode, finding.verdict.passes, finding.divergence) for finding in findings] == [
         ("refused", True, "known"),
         ("doubled", False, ""),
     ]
@@ -142,7 +142,7 @@ def test_an_input_that_is_not_converted_is_used_as_it_is() -> None:
     """2048.5 is 2048 in float16, and the softmax of a constant row is constant; float64 still becomes the
     float32 that is computed in.
     """
-    asked = Call("softmax", {"input": np.array([2048.0, 2048.5]), "dim": 0}, "float32", "float32", ())
+    float32_call = Call("softmax", {"input": np.array([2048.0, 2048.5]), "dim": 0}, "float32", "float32", ())
     for dtype, small in (("float32", 0.0), ("float64", 2.0**-40)):
         call = Call(
             "softmax",
@@ -153,4 +153,4 @@ def test_an_input_that_is_not_converted_is_used_as_it_is() -> None:
         )
         assert np.array_equal(expected(call, ("forward",))["forward"].value, [0.5, 0.5])
         as_it_is = expected(call, ("forward",), changes={"converts": False})["forward"].value
-        assert np.array_equal(as_it_is, expected(asked, ("forward",))["forward"].value)
+        assert np.array_equal(as_it_is, expected(float32_call, ("forward",))["forward"].value)

@@ -105,10 +105,10 @@ SCALARS = ("dim", "reduction", "label_smoothing")
 
 def arguments_of(call: str, library: Library, dtype: str) -> dict[str, Any]:
     integers = [ROWS, 1, [-100, -100]]
-    made = CALLS[call][1].items()
+    arguments = CALLS[call][1].items()
     return {
         k: v if k in SCALARS else library.array(v, "int64" if k == "target" and v in integers else dtype)
-        for k, v in made
+        for k, v in arguments
     }
 
 

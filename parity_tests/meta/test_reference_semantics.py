@@ -57,24 +57,24 @@ def kinds(array: Any) -> Any:
     return np.where(np.isfinite(array), 0.0, array)
 
 
-def disagreement(found: Any, expected: Rounded) -> str:
+def disagreement(actual: Any, expected: Rounded) -> str:
     """What is wrong with ``found``; nothing where it is ""."""
-    found = np.asarray(found)
-    if found.shape != expected.shape:
-        return f"has shape {found.shape}, expected {expected.shape}"
+    actual = np.asarray(actual)
+    if actual.shape != expected.shape:
+        return f"has shape {actual.shape}, expected {expected.shape}"
     with np.errstate(over="ignore"):
         value = expected.value.astype(np.float64)  # what overflows it is infinite
-    if not np.array_equal(kinds(found), kinds(value), equal_nan=True):
-        return f"is {found}, expected {value}"
-    finite = np.isfinite(found)
+    if not np.array_equal(kinds(actual), kinds(value), equal_nan=True):
+        return f"is {actual}, expected {value}"
+    finite = np.isfinite(actual)
     error, allowed = (
-        np.abs(found[finite] - value[finite]),
-        np.broadcast_to(expected.total_error(), found.shape)[finite],
+        np.abs(actual[finite] - value[finite]),
+        np.broadcast_to(expected.total_error(), actual.shape)[finite],
     )
     return (
         ""
         if np.all(error <= allowed)
-        else (f"is {found}, expected {value}: off by {error}, allowed {allowed}")
+        else (f"is {actual}, expected {value}: off by {error}, allowed {allowed}")
     )
 
 
@@ -102,13 +102,15 @@ def test_agrees(operator: Operator, row: Row) -> None:
         "NumPy": from_definition(operator, row, np.asarray),
         "torch": from_definition(operator, row, torch.tensor),
     }.items():
-        for quantity, found in observed.items():
-            assert not (wrong := disagreement(found, expected[quantity])), f"on {library}, {quantity} {wrong}"
+        for quantity, actual in observed.items():
+            assert not (wrong := disagreement(actual, expected[quantity])), (
+                f"on {library}, {quantity} {wrong}"
+            )
             exact = stated_value(
                 row, "float64", quantity, row.grad_output(expected[FORWARD].shape), expected[quantity]
             )
-            same = exact is None or np.array_equal(found, exact, equal_nan=True)
-            assert same, f"on {library}, {quantity} is {found}, expected exactly {exact}"
+            same = exact is None or np.array_equal(actual, exact, equal_nan=True)
+            assert same, f"on {library}, {quantity} is {actual}, expected exactly {exact}"
 
 
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -159,9 +161,9 @@ def test_the_sign_of_a_zero_is_written_down(name: str) -> None:
     operator, row = ROWS[name]
     arguments = row.call(operator, "float64").arguments
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    found = getattr(torch.nn.functional, operator.name)(**tensors)
-    assert found == 0
-    assert torch.signbit(found)
+    result = getattr(torch.nn.functional, operator.name)(**tensors)
+    assert result == 0
+    assert torch.signbit(result)
     assert from_definition(operator, row, np.asarray)[FORWARD] == 0
 
 

@@ -101,9 +101,9 @@ def misbehaving(tmp_path_factory: pytest.TempPathFactory, environment: Environme
 
 def verdict(output: str, operator: str) -> str:
     """The line of the table about an operator."""
-    found = re.search(rf"^{operator} +float32 .*$", output, re.MULTILINE)
-    assert found, output
-    return found[0]
+    row = re.search(rf"^{operator} +float32 .*$", output, re.MULTILINE)
+    assert row, output
+    return row[0]
 
 
 def test_what_raises_fails_with_its_case_and_a_script(misbehaving: str) -> None:

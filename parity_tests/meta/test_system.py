@@ -56,8 +56,8 @@ def test_capabilities_are_those_of_the_kind_of_processor(
 ) -> None:
     monkeypatch.delenv(CAPABILITY, raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: in_force)
-    _, found, why = capabilities(machine)
-    assert (found, tuple(why)) == (others, unavailable)
+    _, supported, why = capabilities(machine)
+    assert (supported, tuple(why)) == (others, unavailable)
     assert all(in_force in reason for reason in why.values())
 
 

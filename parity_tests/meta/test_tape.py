@@ -47,11 +47,11 @@ def calls(name: str) -> Iterator[tuple[str, Call, np.ndarray]]:
         options = {**case.option, "dtype": None} if "dtype" in case.option else {**case.option}
         options |= {"ignored": "some"} if "ignored" in options else {}
         options |= {"target": "soft"} if operator.acts_on_elements else {}
-        made = operator.case("float32", shape, SMOOTH.get(name, "normal"), options, case.seed)
-        call = operator.call(made)
+        drawn = operator.case("float32", shape, SMOOTH.get(name, "normal"), options, case.seed)
+        call = operator.call(drawn)
         with np.errstate(all="ignore"):
             if np.all(np.isfinite(operator.forward(**call.arguments))):
-                yield str(made), call, upstream_gradient(call, made)
+                yield str(drawn), call, upstream_gradient(call, drawn)
 
 
 def on_balls(call: Call) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def gradients_meet(name: str) -> bool:
         with precision(BITS):
             closed = OPERATORS[name].backward(balls(grad_output), **on_balls(call))
             closed = closed if isinstance(closed, tuple) else autograd_formulas.Gradients(closed)
-            found = backward(balls(grad_output), **on_balls(call))
-            results += [meet(getattr(found, each), getattr(closed, each)) for each in call.differentiable]
+            gradients = backward(balls(grad_output), **on_balls(call))
+            results += [meet(getattr(gradients, each), getattr(closed, each)) for each in call.differentiable]
     assert results
     return all(results)
 
@@ -102,10 +102,10 @@ def test_what_is_differentiated_again_gives_the_directional_derivative(name: str
             for quantity in (Quantity(along), *(Quantity(along, of) for of in call.differentiable)):
                 with precision(BITS):
                     v, g, arguments = balls(direction), balls(grad_output), on_balls(call)
-                    found = formula(quantity, v, g, **arguments)
+                    derivative = formula(quantity, v, g, **arguments)
                     closed = second_order.derivative(name, quantity, v, g, arguments)
-                    found = np.broadcast_to(found, np.shape(closed))
-                    assert meet(found, closed), f"{quantity} of {described}"
+                    derivative = np.broadcast_to(derivative, np.shape(closed))
+                    assert meet(derivative, closed), f"{quantity} of {described}"
 
 
 WRONG = {
@@ -133,9 +133,9 @@ def test_a_wrong_rule_is_seen(function: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_gradient_of_what_was_broadcast_is_the_sum() -> None:
     x, y = Taped(np.asarray([1.0, 2.0, 4.0]), variable=True), Taped(np.asarray([[3.0], [5.0]]), variable=True)
-    found = tape.pull_back(x * y / 2 - y, np.ones((2, 3)), {"x": x, "y": y})
-    np.testing.assert_array_equal(found["x"], [4.0, 4.0, 4.0])
-    np.testing.assert_array_equal(found["y"], [[0.5], [0.5]])
+    gradients = tape.pull_back(x * y / 2 - y, np.ones((2, 3)), {"x": x, "y": y})
+    np.testing.assert_array_equal(gradients["x"], [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(gradients["y"], [[0.5], [0.5]])
 
 
 def test_equals_share_a_gradient() -> None:

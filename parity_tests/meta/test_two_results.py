@@ -43,13 +43,13 @@ def test_torch_and_a_result_that_is_off_are_told_apart(operator: str, dtype: str
     function = getattr(torch if operator == "logsumexp" else F, operator)
     right = function(*given, **options)
     off = right * (1 + (1e-3 if dtype == "float32" else 1e-12))
-    found = compare(right, off, operator, *given, **options)
-    assert found.a.verdict.passes
-    assert not found.b.verdict.passes
-    assert not found
-    assert (found.nearer, found.elements, found.equal) == ("a", right.numel(), 0.0)
-    assert found.apart > 1000
-    assert "WRONG: more than rounding allows" in str(found)
+    comparison = compare(right, off, operator, *given, **options)
+    assert comparison.a.verdict.passes
+    assert not comparison.b.verdict.passes
+    assert not comparison
+    assert (comparison.nearer, comparison.elements, comparison.equal) == ("a", right.numel(), 0.0)
+    assert comparison.apart > 1000
+    assert "WRONG: more than rounding allows" in str(comparison)
     same = compare(right, right.numpy(), operator, *given, **options)
     assert same
     assert (same.nearer, same.equal, same.apart) == ("both", 1.0, 0.0)
@@ -58,27 +58,27 @@ def test_torch_and_a_result_that_is_off_are_told_apart(operator: str, dtype: str
 def test_two_roundings_are_no_defect() -> None:
     x = X.float() * 8
     rounded = x.double().log_softmax(-1).float()
-    found = compare(x.log_softmax(-1), rounded, "log_softmax", x, -1)
-    assert found
-    assert found.nearer == "b"
-    assert found.apart <= 2
-    assert "the difference is rounding, and no defect" in str(found)
+    comparison = compare(x.log_softmax(-1), rounded, "log_softmax", x, -1)
+    assert comparison
+    assert comparison.nearer == "b"
+    assert comparison.apart <= 2
+    assert "the difference is rounding, and no defect" in str(comparison)
 
 
 def test_each_is_held_against_the_dtype_that_it_is_returned_in() -> None:
     x = X.to(torch.bfloat16)
-    found = compare(x.softmax(-1), x.float().softmax(-1), "softmax", x, -1)
-    assert found
-    assert (found.a.dtype, found.b.dtype, found.nearer) == ("bfloat16", "float32", "b")
+    comparison = compare(x.softmax(-1), x.float().softmax(-1), "softmax", x, -1)
+    assert comparison
+    assert (comparison.a.dtype, comparison.b.dtype, comparison.nearer) == ("bfloat16", "float32", "b")
 
 
 def test_what_is_not_finite_is_told() -> None:
     x = X.float() * 100
     wrong = x.exp() / x.exp().sum(-1, keepdim=True)  # nan, where exp overflows
-    found = compare(wrong, x.softmax(-1), "softmax", x, -1)
-    assert found.b.verdict.passes
-    assert not found.a.verdict.passes
-    assert found.apart == np.inf
+    comparison = compare(wrong, x.softmax(-1), "softmax", x, -1)
+    assert comparison.b.verdict.passes
+    assert not comparison.a.verdict.passes
+    assert comparison.apart == np.inf
 
 
 def test_log_probabilities_are_compared_in_the_units_of_who_matches_two_of_them() -> None:

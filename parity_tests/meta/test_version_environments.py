@@ -128,29 +128,29 @@ def test_an_interpreter_is_found_by_name_too() -> None:
     assert release_of(f"2.13.0={sys.executable}") == Wanted("2.13.0", sys.executable)
 
 
-def running(found: Mapping[str, Any] | None, returncode: int = 0) -> Runs:
+def running(record: Mapping[str, Any] | None, returncode: int = 0) -> Runs:
     """Stands for `subprocess.run` of pytest, which writes an outcome."""
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         path = next(Path(each.partition("=")[2]) for each in command if each.startswith("--outcome="))
-        if found is not None:
-            path.write_text(json.dumps(found))
+        if record is not None:
+            path.write_text(json.dumps(record))
         return subprocess.CompletedProcess(command, returncode)
 
     return run
 
 
 def test_a_run_is_what_pytest_wrote_unless_it_did_not_end_or_had_another_torch() -> None:
-    options, found = Options(effort="quick"), run_of("2.13.0")
+    options, record = Options(effort="quick"), run_of("2.13.0")
     for returncode in (0, 1):
-        assert outcome("python", "2.13.0", options, running(found, returncode)) == found
+        assert outcome("python", "2.13.0", options, running(record, returncode)) == record
     for returncode in (2, 3, 4, 5, -9):
         with pytest.raises(NotRun, match=f"pytest ended with exit status {returncode}"):
-            outcome("python", "2.13.0", options, running(found, returncode))
+            outcome("python", "2.13.0", options, running(record, returncode))
     with pytest.raises(NotRun, match="pytest ended with exit status 0"):
         outcome("python", "2.13.0", options, running(None))
     with pytest.raises(NotRun, match=r"python has torch 2.13.0"):
-        outcome("python", "2.15.0", options, running(found))
+        outcome("python", "2.15.0", options, running(record))
 
 
 @pytest.mark.whole_runs

@@ -45,10 +45,10 @@ class Fake:
     def __init__(self, *outcomes: dict[str, Any], **raising: Exception) -> None:
         self.outcomes = {each["environment"]["torch"]: each for each in outcomes}
         self.raising = {version.strip("v").replace("_", "."): error for version, error in raising.items()}
-        self.asked: list[tuple[Wanted, Options]] = []
+        self.requests: list[tuple[Wanted, Options]] = []
 
     def __call__(self, release: Wanted, options: Options, *folder: Any) -> Mapping[str, Any]:
-        self.asked.append((release, options))
+        self.requests.append((release, options))
         if error := self.raising.get(release.version):
             raise error
         return self.outcomes[release.version]
@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which nothing is recorded yet."""
     monkeypatch.setattr(records, "PATH", tmp_path / "record.json")
     monkeypatch.setattr(verified, "PATH", tmp_path / "verified.json")
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setitem(readme.PAGES, SECTION, tmp_path / "README.md")
     (tmp_path / "README.md").write_text(f"<!-- {SECTION}: begin -->\n{table.NONE}\n<!-- {SECTION}: end -->\n")
     return tmp_path
 
@@ -116,7 +116,7 @@ def test_releases_are_run_one_by_one_and_compared_in_their_order(capsys: pytest.
         run_of("2.13.0", {CANCELS: 5, EPSILON: 2}, told=(news("bool target"),)),
     )
     assert main(quick("2.13.0", "2.8.0", "2.11"), fake) == 0
-    assert [release.version for release, _ in fake.asked] == ["2.13.0", "2.8.0", "2.11.0"]
+    assert [release.version for release, _ in fake.requests] == ["2.13.0", "2.8.0", "2.11.0"]
     out = capsys.readouterr().out
     assert "Run with subject torch, effort quick, seed 0, device cpu: 8 operators, 4 dtypes." in out
     assert "| 2.8.0 | 2026-11-27, AuthenticAMD x86_64 AVX2, Python 3.12.1 | 3,200 | 0 | 2 | 12 |  |  |" in out
@@ -166,7 +166,7 @@ def test_the_newest_release_is_that_of_the_index() -> None:
     fake = Fake(run_of("2.15.0"))
     assert main(quick("newest"), fake, lambda: "2.15.0") == 0
     assert main(quick(f"newest={sys.executable}"), fake, lambda: "2.15.0") == 0
-    assert [release for release, _ in fake.asked] == [Wanted("2.15.0"), Wanted("2.15.0", sys.executable)]
+    assert [release for release, _ in fake.requests] == [Wanted("2.15.0"), Wanted("2.15.0", sys.executable)]
 
 
 def test_options_reach_pytest(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_options_reach_pytest(tmp_path: Path) -> None:
         str(path),
     ]
     assert main(quick("2.13.0", *given), fake) == 0
-    asked = fake.asked[0][1]
-    assert asked.subject == str(path.resolve())
-    assert asked.arguments == [
+    options = fake.requests[0][1]
+    assert options.subject == str(path.resolve())
+    assert options.arguments == [
         *("--effort=quick", "--seed=3", "--dtype=float32"),
         *("--operator=softmax,nll_loss", "-n", "2"),
     ]
@@ -224,7 +224,7 @@ def test_a_wrong_request_is_refused_in_one_line(
     fake = Fake()
     status = main(arguments, fake, lambda: pytest.fail("the index is not asked"))
     captured = capsys.readouterr()
-    assert (status, captured.out, fake.asked) == (4, "", [])
+    assert (status, captured.out, fake.requests) == (4, "", [])
     assert captured.err.startswith("error: ")
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
@@ -262,15 +262,15 @@ def test_a_written_record_is_read_again(project: Path) -> None:
 
 
 def test_runs_with_other_options_are_not_mixed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="the outcome has schema 2"):
-        Record().adding(run_of("2.13.0") | {"schema": 2})
+    with pytest.raises(ValueError, match="the outcome has schema 99"):
+        Record().adding(run_of("2.13.0") | {"schema": 99})
     assert main(quick("2.13.0", "--write"), Fake(run_of("2.13.0"))) == 0
     assert list(verified.read(verified.PATH).diverges) == [CANCELS]
     fake = Fake(run_of("2.15.0"))
     assert main(["2.15.0", "--write"], fake) == 4
     assert "what is recorded was run with effort quick, not standard" in capsys.readouterr().err
     assert main(quick("2.15.0", "--compare", "--dtype", "float32"), fake) == 4
-    assert not fake.asked  # told before hours are spent
+    assert not fake.requests  # told before hours are spent
 
 
 def test_the_readme_says_what_is_written(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,13 +33,13 @@ class Balls(np.ndarray):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(function, types, args, kwargs)
-        made = function in (np.zeros_like, np.ones_like) and result.dtype == object
-        return result * flint.arb(1) if made else result
+        created = function in (np.zeros_like, np.ones_like) and result.dtype == object
+        return result * flint.arb(1) if created else result
 
 
 def in_balls(array: np.ndarray) -> np.ndarray:
-    made = balls.balls(array)
-    return made.view(Balls) if made.dtype == object else made
+    ball = balls.balls(array)
+    return ball.view(Balls) if ball.dtype == object else ball
 
 
 def arguments_of(call: Call) -> Mapping[str, Any]:

@@ -43,9 +43,9 @@ def verdicts(printed: str) -> list[str]:
 
 
 def test_a_run_finds_the_same_and_names_what_is_missing(elsewhere: Mapping[str, str]) -> None:
-    arguments = ("--operator", "softmax,binary_cross_entropy", "--dtype", "float32,bfloat16")
+    arguments = ("--operator", "softmax,binary_cross_entropy", "--dtype", "float32")
     here, there = (pytest_prints(*arguments, environment=each) for each in (os.environ, elsewhere))
-    assert len(verdicts(there)) == 8
+    assert len(verdicts(there)) == 4
     assert verdicts(there) == verdicts(here)
     for facility in system.FACILITIES:
         assert f"parity: without {facility.name}: {facility.without}" in there
@@ -55,8 +55,8 @@ def test_a_run_finds_the_same_and_names_what_is_missing(elsewhere: Mapping[str, 
 
 def figures(directory: Path) -> Any:
     """What an audit found, without what differs between two runs."""
-    found = json.loads((directory / "audit.json").read_text(encoding="utf-8"))
-    return {name: found[name] for name in ("figures", "axes", "divergences", "missing")}
+    audit = json.loads((directory / "audit.json").read_text(encoding="utf-8"))
+    return {name: audit[name] for name in ("figures", "axes", "divergences", "missing")}
 
 
 def test_an_audit_of_processes_started_anew_is_the_same(tmp_path: Path, elsewhere: Mapping[str, str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch_loss_parity.versions.record import OUTCOME
+
 OPERATORS = ["softmax", "log_softmax", "nll_loss", "cross_entropy"]
 OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "logsumexp", "linear_cross_entropy"]
 
@@ -45,7 +47,7 @@ def run_of(
     options = {"subject": "torch", "device": "cpu", "effort": "quick", "seed": 0}
     known = diverging or {CANCELS: 5}
     return {
-        "schema": 1,
+        "schema": OUTCOME,
         "date": "2026-11-27",
         "environment": environment | {"results": {"torch": version, "device": "cpu", **results}} | others,
         "options": options | {"dtypes": DTYPES, "operators": OPERATORS},

@@ -198,6 +198,7 @@ OPERATOR = Operator(
         Compiled((17,), "boundary_probabilities", {"reduction": "none", "target": "hard"}),
     ),
     sample_inputs="nn.functional.binary_cross_entropy",
+    log_probabilities=Gap("its input is what is to be compared"),
     audit=Audited(
         telling=("uniform_probabilities", "confident_probabilities", "boundary_probabilities"),
         scales=(),

@@ -123,6 +123,7 @@ OPERATOR = Operator(
         Compiled((33,), "wide", {"reduction": "none", "target": "hard"}),
     ),
     sample_inputs="nn.functional.binary_cross_entropy_with_logits",
+    log_probabilities=Gap("an element is no distribution over classes"),
     audit=Audited(
         telling=("normal", "wide", "nearly_equal"),
         scales=(),

@@ -22,7 +22,14 @@ from torch_loss_parity.operators.facets import (
 )
 from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Target
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import audits, bits, classes, identities, workloads
+from torch_loss_parity.operators.families import (
+    as_log_probabilities,
+    audits,
+    bits,
+    classes,
+    identities,
+    workloads,
+)
 from torch_loss_parity.operators.families.drawing import real
 from torch_loss_parity.operators.families.tables import VOCABULARY, mixed
 from torch_loss_parity.operators.record import DTYPES, Operator, dtypes_of
@@ -156,6 +163,7 @@ OPERATOR = Operator(
         Compiled((4, 5), "few_survivors", {"ignored": "all"}),
     ),
     sample_inputs="nn.functional.cross_entropy",
+    log_probabilities=as_log_probabilities.of_losses,
     audit=Audited(
         telling=audits.TELLING_LOGITS,
         scales=audits.SCALES,

@@ -23,6 +23,7 @@ from torch_loss_parity.operators.facets import (
 from torch_loss_parity.operators.facets_audit import SUMMED, Audited, EveryNumber, Shortened, Values
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
 from torch_loss_parity.operators.families import (
+    as_log_probabilities,
     audits,
     bits,
     identities,
@@ -122,6 +123,7 @@ OPERATOR = Operator(
         Compiled((4, 33), "wide", {"dim": -1}),
     ),
     sample_inputs="log_softmax",
+    log_probabilities=as_log_probabilities.as_it_is,
     audit=Audited(
         telling=audits.TELLING_LOGITS,
         scales=audits.SCALES,

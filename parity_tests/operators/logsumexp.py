@@ -227,6 +227,7 @@ OPERATOR = Operator(
         Compiled((3, 17, 2), "wide", {"dim": (0, 1), "keepdim": True}),
     ),
     sample_inputs="logsumexp",
+    log_probabilities=Gap("it is what probabilities are divided by"),
     audit=Audited(
         telling=audits.TELLING_LOGITS,
         scales=audits.SCALES,

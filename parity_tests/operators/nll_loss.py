@@ -157,6 +157,7 @@ OPERATOR = Operator(
         Compiled((2, 3, 5), "log_probabilities", {"reduction": "none", "ignored": "some", "ignore_index": 0}),
     ),
     sample_inputs="nn.functional.nll_loss",
+    log_probabilities=Gap("its input is what is to be compared"),
     audit=Audited(
         telling=("log_probabilities", "integers", "any_sign"),
         scales=(),

@@ -98,6 +98,8 @@ class Operator:
         What is compiled; the first in every dtype.
     sample_inputs : str
         The name among PyTorch's own sample inputs.
+    log_probabilities : callable
+        A result as log-probabilities, for the arguments of a call; None where they are none.
     audit : Audited
     workload : Workload
         What the benchmarks time.
@@ -132,6 +134,7 @@ class Operator:
     modules: Modules | Gap
     compiled: tuple[Compiled, ...] | Gap
     sample_inputs: str | Gap
+    log_probabilities: Callable[[Mapping[str, Any], Any], tuple[Any, int | None] | None] | Gap
     audit: Audited | Gap
     workload: Workload | Gap
 

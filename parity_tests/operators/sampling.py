@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.draws import OF_THE_SEED_ALONE
 
 C = TypeVar("C")
 ABSENT = ""  # the value of an option that a case does without
@@ -127,6 +128,7 @@ def for_each_random_case(
 
     @seed(crc32(f"{base_seed} {name}".encode()))
     @settings(
+        OF_THE_SEED_ALONE,
         max_examples=examples,
         database=None,
         deadline=None,

@@ -23,6 +23,7 @@ from torch_loss_parity.operators.facets import (
 from torch_loss_parity.operators.facets_audit import AVERAGED, Audited, EveryNumber, Shortened, Values
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
 from torch_loss_parity.operators.families import (
+    as_log_probabilities,
     audits,
     bits,
     identities,
@@ -144,6 +145,7 @@ OPERATOR = Operator(
         Compiled((3, 17, 2), "wide", {"dim": 1}),
     ),
     sample_inputs="softmax",
+    log_probabilities=as_log_probabilities.of_probabilities,
     audit=Audited(
         telling=audits.TELLING_LOGITS,
         scales=audits.SCALES,

@@ -3,9 +3,9 @@
 Note [No silent gaps]
     A kind is run where its file of tests is among those that pytest was given. Then each of the run's
     operators must have had a case of it; or its record has a `Gap` in place of what the kind needs; or the
-    subject declined; or the whole kind was skipped, for all operators alike, which has a reason. Anything
-    else is a failure: an operator that a table forgot would otherwise pass untested. At standard effort and
-    beyond the same holds of each dtype.
+    subject declined, or does not promise the kind; or the whole kind was skipped, for all operators alike,
+    which has a reason. Anything else is a failure: an operator that a table forgot would otherwise pass
+    untested. At standard effort and beyond the same holds of each dtype.
     A run that was narrowed (``-k``, ``-m``, single tests) says nothing about what it left out.
 """
 
@@ -47,6 +47,8 @@ def missing(
     met = {kind for cell in counted.values() for kind, cases in cell.items() if cases}
     lines = []
     for kind in _kinds_of(config):
+        if kind not in settings.subject.promise.claims:
+            continue
         for name in settings.operators or OPERATORS:
             if gap(OPERATORS[name], kind):
                 continue

@@ -10,6 +10,7 @@ import pytest
 
 from torch_loss_parity.judging.tally import PROPERTY, Tally, claim_of
 from torch_loss_parity.operators import Operator
+from torch_loss_parity.plugin import supervised
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.selection import operator_of
 from torch_loss_parity.processes import watchdog
@@ -29,13 +30,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Run a test under watch; what the subject does not offer is a skip with a reason."""
     if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):  # an audit watches its own processes
         return (yield)
+    if before := supervised.died(pyfuncitem.nodeid):
+        pytest.fail(before, pytrace=False)
+    supervised.begins(pyfuncitem.nodeid)
     watching, operator = pyfuncitem.config.stash[WATCH], operator_of(pyfuncitem)
     if operator:  # its cases are drawn inside the promise, whatever table the test has it from
         promise, record = pyfuncitem.config.stash[SETTINGS].subject.promise, pyfuncitem.funcargs["operator"]
         assert isinstance(record, Operator)
         pyfuncitem.funcargs["operator"] = promise.operator(record)
     watching.begin(
-        operator=operator, dtype=pyfuncitem.funcargs.get("dtype", ""), claim=claim_of(pyfuncitem.nodeid)
+        operator=operator,
+        dtype=pyfuncitem.funcargs.get("dtype", ""),
+        claim=claim_of(pyfuncitem.nodeid),
+        test=pyfuncitem.nodeid,
     )
     counts = pyfuncitem.stash.setdefault(COUNTS, {})
     try:
@@ -94,7 +101,8 @@ def tally_of(
     lacks is not offered.
     """
     counts: dict[str, Tally] = request.node.stash.setdefault(COUNTS, {})
-    if request.config.stash[WATCH].strikes(operator.name) >= STRIKES:
+    struck = request.config.stash[WATCH].strikes(operator.name) >= STRIKES
+    if struck and not supervised.began(request.node.nodeid):
         pytest.fail(
             f"not run: {STRIKES} tests of {operator.name} did not return, or killed the process",
             pytrace=False,

@@ -3,6 +3,7 @@
 import torch_loss_parity.plugin.start  # noqa: F401  before torch
 
 pytest_plugins = (
+    "torch_loss_parity.plugin.supervised",
     "torch_loss_parity.plugin.options",
     "torch_loss_parity.plugin.selection",
     "torch_loss_parity.plugin.fixtures",

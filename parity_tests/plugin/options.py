@@ -14,6 +14,7 @@ import torch
 
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.operators import DTYPES
+from torch_loss_parity.plugin import supervised
 from torch_loss_parity.plugin.entry import SETTINGS as ENTRY
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
@@ -103,17 +104,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "promise",
         "like",
     )
-    asked = [option(name) for name in names]
+    values = [option(name) for name in names]
     try:
-        config.stash[SETTINGS] = Settings.of(*asked)
+        config.stash[SETTINGS] = Settings.of(*values)
     except NothingToTest as error:
         pytest.exit(f"nothing was tested: {error}", returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     except (WrongOption, SubjectError) as error:
         raise pytest.UsageError(str(error)) from error
     worker = getattr(config, "workerinput", None)
-    directory = Path(worker[WATCHED] if worker else tempfile.mkdtemp(prefix="parity-"))
+    shared = worker[WATCHED] if worker else supervised.directory()
+    directory = Path(shared or tempfile.mkdtemp(prefix="parity-"))
     config.stash[WATCH] = watchdog.start(
-        directory, os.environ.get("PYTEST_XDIST_WORKER", "main"), config.stash[SETTINGS].time_limit
+        directory, os.environ.get("PYTEST_XDIST_WORKER", supervised.MAIN), config.stash[SETTINGS].time_limit
     )
     if not worker and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
@@ -132,7 +134,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     gc.enable()  # where nothing was collected
     if WATCH in config.stash:
         watchdog.stop()
-        if not hasattr(config, "workerinput"):
+        if not hasattr(config, "workerinput") and not supervised.directory():
             shutil.rmtree(config.stash[WATCH].directory, ignore_errors=True)
 
 

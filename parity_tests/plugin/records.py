@@ -1,10 +1,9 @@
-"""The pytest interface of records: what is told at the end of a run, ``--strict-records``, ``--outcome``, and
+"""The pytest interface of records: what is told at the end of a run, ``--strict-records``, ``--report``, and
 whose warnings fail.
 """
 
 from __future__ import annotations
 
-import json
 import linecache
 import platform
 import time
@@ -23,12 +22,11 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.processes import machine
 from torch_loss_parity.processes.folders import BENCHMARKS, CHECKOUT, PACKAGE, REFERENCE
-from torch_loss_parity.reports import verdict
+from torch_loss_parity.reports import outcome_file, verdict
 from torch_loss_parity.subjects.settings import SETTINGS
 
 DIVERGED = "parity-diverged"  # in user properties: an entry of the ledger that diverges at its smallest input
 STRICT = ("all", "here")
-SCHEMA = 1
 # Distributions that an outcome gives the versions of.
 NAMED = ("numpy", "hypothesis", "python-flint", "pytest")
 OURS = (PACKAGE, REFERENCE, BENCHMARKS, CHECKOUT / "conftest.py")
@@ -44,7 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail where something is otherwise than recorded; with =here, only if it was recorded in this "
         "very environment",
     )
-    group.addoption("--outcome", metavar="FILE", type=Path, help="write what the run found to FILE, as JSON")
+    group.addoption(
+        "--report",
+        "--outcome",
+        dest="outcome",
+        metavar="FILE",
+        type=Path,
+        help="write what the run found to FILE, as JSON; outcome.schema.json of the package describes it",
+    )
     group.addoption("--summary", metavar="FILE", type=Path, help="add the verdict to FILE, as Markdown")
 
 
@@ -133,7 +138,7 @@ class Records:
         if self.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if path := self.config.getoption("outcome"):
-            path.write_text(json.dumps(self.outcome(int(session.exitstatus)), indent=1) + "\n")
+            path.write_text(outcome_file.text_of(self.outcome(int(session.exitstatus))), encoding="utf-8")
         if path := self.config.getoption("summary"):
             with path.open("a", encoding="utf-8") as file:
                 file.write(verdict.markdown(self.outcome(int(session.exitstatus))))
@@ -147,7 +152,7 @@ class Records:
             terminalreporter.write_line(f"FAIL: {problem}", red=True)
 
     def outcome(self, exitstatus: int) -> dict[str, Any]:
-        """What the run found, as ``--outcome`` writes it; `torch_loss_parity.versions.record` and
+        """What the run found, as ``--report`` writes it; `torch_loss_parity.versions.record` and
         `torch_loss_parity.ledger.verified` read it.
         """
         settings = self.config.stash[SETTINGS]
@@ -156,7 +161,7 @@ class Records:
         assert summary is not None  # conftest.py registers it
         tallies = summary.tallies
         return {
-            "schema": SCHEMA,
+            "schema": outcome_file.SCHEMA,
             "date": time.strftime("%Y-%m-%d"),
             "environment": {
                 **results,

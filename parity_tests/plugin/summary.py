@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
+COLUMNS = 100  # of sentences below the tables
 KNOWN = "of one's own ledger"  # what stands for an entry where --known has it
 
 
@@ -107,7 +109,9 @@ class Summary:
         if self.known:
             title += f"; {len(self.known)} tests fail as is known"
         failures = list(self.failures.values())
-        return screen.Screen(title, self.tallies, failures, str(subject.promise), subject.excludes)
+        return screen.Screen(
+            title, self.tallies, failures, str(subject.promise), subject.excludes, self.missing
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
@@ -139,23 +143,27 @@ class Summary:
                 terminalreporter.section("explained by another way than the definition")
                 for operator, sentences in sorted(ways.items()):
                     for sentence, count in sorted(sentences.items()):
-                        terminalreporter.write_line(f"{count:>6}  {operator}, {sentence}")
+                        _write(terminalreporter, f"{count:>6}  {operator}, {sentence}")
             if declined := tally.not_offered(self.tallies):
                 outside = {reason: n for reason, n in declined.items() if subject.promise.excludes(reason)}
                 if outside:
                     terminalreporter.section("outside the promise, not asked")
                     number = sum(outside.values())
-                    terminalreporter.write_line(
-                        f"{number:>6}  cases, in {len(outside)} ways: {subject.promise}"
-                    )
+                    _write(terminalreporter, f"{number:>6}  cases, in {len(outside)} ways: {subject.promise}")
                 if rest := {reason: n for reason, n in declined.items() if reason not in outside}:
                     terminalreporter.section("not offered")
                     for reason, count in sorted(rest.items()):
-                        terminalreporter.write_line(f"{count:>6}  {reason}")
+                        _write(terminalreporter, f"{count:>6}  {reason}")
             if lines := completeness.gaps(self.config):
                 terminalreporter.section("what operators do not have")
                 for line in lines:
-                    terminalreporter.write_line(line)
+                    _write(terminalreporter, line)
             terminalreporter.section("cases of each claim")
             for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)
+
+
+def _write(terminalreporter: pytest.TerminalReporter, sentence: str) -> None:
+    """A sentence that may take several lines."""
+    for line in textwrap.wrap(sentence, COLUMNS, subsequent_indent=" " * 8, drop_whitespace=True) or [""]:
+        terminalreporter.write_line(line)

@@ -57,13 +57,32 @@ def places(config: pytest.Config) -> list[Path]:
     return [place_of(str(argument), config.invocation_params.dir) for argument in config.args]
 
 
+_by_command: list[bool] = []  # whether the command of the package runs pytest
+
+
+def has_its_process() -> bool:
+    """Whether this process is there for one run of pytest, and has been started for it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    by_name = Path(sys.argv[0]).name in ("pytest", "py.test", "pytest.exe")
+    return bool(_by_command) or by_name or (spec is not None and spec.name == "pytest.__main__")
+
+
+def of_benchmarks(config: pytest.Config) -> bool:
+    """Whether a run was given benchmarks."""
+    return any({place, *place.parents} & {BENCHMARKS} for place in places(config))
+
+
 def run_here(given: Sequence[str]) -> int:
     """The exit status of pytest in this process, which has imported nothing of the suite that tests."""
     import pytest  # not before it is needed: a command line that is asked for help does without
 
     for name in OF_OTHER_TESTS:
         os.environ.pop(name, None)
-    return int(pytest.main(arguments(given)))
+    _by_command.append(True)
+    try:
+        return int(pytest.main(arguments(given)))
+    finally:
+        _by_command.clear()
 
 
 def run_anew(given: Sequence[str]) -> int:

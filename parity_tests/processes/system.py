@@ -50,7 +50,8 @@ def _importable(module: str) -> bool:
 FORK = Facility(
     "fork",
     hasattr(os, "fork") and sys.platform != "darwin",
-    "the processes of audits, campaigns and seeds load the libraries each: slower",
+    "the processes of audits, campaigns and seeds load the libraries each: slower; a subject that ends its "
+    "process ends a run without pytest-xdist",
 )
 ALARM = Facility(
     "SIGALRM",

@@ -104,6 +104,10 @@ class Watch:
         path = self._path(process)
         return dict(json.loads(path.read_text().partition("\n")[0])) if path.exists() else {}
 
+    def forget(self, process: str) -> None:
+        """What a process was doing is dealt with."""
+        self._path(process).unlink(missing_ok=True)
+
     def strike(self, operator: str) -> None:
         """An operator did not return, or killed a process."""
         if operator:

@@ -43,8 +43,8 @@ def render(package: str, template: str, *, script: str = "", **shown: Any) -> st
 
     code = own(package, script) if script else ""
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    made = environment(package).get_template(template)
-    return made.render(script=Markup(code), script_hash=digest, **shown)
+    text = environment(package).get_template(template)
+    return text.render(script=Markup(code), script_hash=digest, **shown)
 
 
 @cache

@@ -58,6 +58,8 @@ class Screen:
         What the subject promises; empty where that is everything.
     excludes : callable
         Whether a reason for which a case was declined is that it lies outside the promise.
+    missing : sequence of str
+        Kinds of claim of which an operator had no case, though nothing says why.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Screen:
     failures: Sequence[Failure]
     promised: str
     excludes: Callable[[str], bool]
+    missing: Sequence[str] = ()
 
     @cached_property
     def _tested_too_little(self) -> tuple[list[shortage.Shortage], list[tuple[str, str]]]:
@@ -78,7 +81,7 @@ class Screen:
     @property
     def word(self) -> str:
         """The verdict in a word or three."""
-        if self.failures or any(each["failed"] for each in self.tallies):
+        if self.failures or self.missing or any(each["failed"] for each in self.tallies):
             return FAILED
         return TOO_LITTLE if self.shortages or not any(each["cases"] for each in self.tallies) else PASSED
 
@@ -102,6 +105,8 @@ class Screen:
         yield from _wrapped("tested", self._tested())
         if self.promised:
             yield from _wrapped("promised", self.promised)
+        for lacking in self.missing[:SHOWN]:
+            yield from _wrapped("missing", f"no case was run for {lacking}", red=True)
         short = self.shortages
         for each in short[:SHOWN]:
             yield from _wrapped("too few", str(each), yellow=True)

@@ -24,14 +24,12 @@ from torch_loss_parity.expectation.expectation import expected, grad_output_of
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
-from torch_loss_parity.processes.folders import CHECKOUT
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.linear_cross_entropy import linear
 from torch_loss_parity.reference.ways import Way
 from torch_loss_parity.reports import readme
 
-PAGE = CHECKOUT / "reference" / "ways" / "README.md"
 SECTION = "catalogue"
 EVERYTHING = 1e9  # more than all digits of a number
 
@@ -191,11 +189,11 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--write", action="store_true", help="write the catalogue")
     what.add_argument("--check", action="store_true", help="fail if it says anything else")
     options = parser.parse_args(arguments)
-    made = catalogue()
+    document = catalogue()
     if options.write:
-        readme.write(SECTION, made, PAGE)
+        readme.write(SECTION, document)
         return 0
-    differences = readme.drift(readme.section(SECTION, PAGE), made, "the ways")
+    differences = readme.drift(SECTION, document, "the ways")
     print("\n".join(differences))
     return int(bool(differences))
 

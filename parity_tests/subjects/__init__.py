@@ -18,16 +18,14 @@ from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import builtin, torch_in_chunks
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import LIMITS, NotOffered, OutsideThePromise, is_declined, reason_of
-from torch_loss_parity.subjects.promise import (
-    EVERYTHING,
-    Promise,
+from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
+from torch_loss_parity.subjects.written_promise import (
     PromiseError,
     by_position,
     of_mapping,
     of_signature,
     of_text,
     parameters_of,
-    together,
 )
 
 
@@ -54,7 +52,8 @@ class Subject:
     profile : Profile
         What the arithmetic that it runs on may do; a module says so by ``PROFILE = "triton"``.
     promise : Promise
-        Which calls it answers; a module says so by ``PROMISES``, see `torch_loss_parity.subjects.promise`.
+        Which calls it answers; a module says so by ``PROMISES``, see
+        `torch_loss_parity.subjects.written_promise`.
     like : str
         Another subject, of which it is made, and whose known divergences are its own; empty where there is
         none.
@@ -147,6 +146,9 @@ BUILTIN = {
     "reference": ("from torch_loss_parity import reference as subject", builtin.definitions),
 }
 
+# What autograd does not do with compiled code, in torch's own words.
+PROMISED = {"torch.compile": Promise(without=("double_backward", "transforms"))}
+
 # Where the line depends on the operator: torch and the reference have some elsewhere than others.
 IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
 
@@ -165,7 +167,8 @@ def load(
     profile : str, optional
         The name or the file of the profile that it is judged under, whatever its module says.
     promise : str, optional
-        What it promises beside what its module says, see `torch_loss_parity.subjects.promise.of_text`.
+        What it promises beside what its module says, see
+        `torch_loss_parity.subjects.written_promise.of_text`.
     like : str
         The subject whose ledger it is judged by, if that is another.
 
@@ -203,7 +206,7 @@ def _own_promise(subject: Subject) -> Promise:
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
         return Promise(without=tuple(LIMITS))
     if subject.name in BUILTIN:
-        return EVERYTHING
+        return PROMISED.get(subject.name, EVERYTHING)
     try:
         own = of_mapping(getattr(subject.namespace, "PROMISES", {}))
     except PromiseError as error:

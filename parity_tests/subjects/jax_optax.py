@@ -1,6 +1,7 @@
 """JAX and optax as a subject: ``--subject torch_loss_parity.subjects.jax_optax`` (extra: jax).
 
-What optax has no argument for is not offered: class weights, ``pos_weight``, and losses of probabilities.
+What optax has no argument for is not promised: class weights, ``pos_weight``, smoothing of class indices, and
+losses of probabilities.
 Reductions are written with jax.numpy, as people who use optax write them.
 """
 
@@ -20,6 +21,16 @@ from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.subjects.bridge import Bridge
 
 jax.config.update("jax_enable_x64", True)
+# A gradient comes back as a number: torch differentiates it no further, and transforms nothing.
+PROMISES = {
+    "softmax": {"ndim": (1, 2, 3, 4, 5)},  # no numbers without dimensions
+    "log_softmax": {"ndim": (1, 2, 3, 4, 5)},
+    "cross_entropy": {"weight": None, "label_smoothing": 0.0},
+    "binary_cross_entropy_with_logits": {"weight": None, "pos_weight": None},
+    "double_backward": False,
+    "forward_mode": False,
+    "transforms": False,
+}
 DTYPES = {
     torch.float16: jnp.float16,
     torch.bfloat16: jnp.bfloat16,

@@ -1,9 +1,9 @@
 """Liger-Kernel's Triton cross-entropy as a subject: ``--subject torch_loss_parity.subjects.liger --device
 cuda`` (extra: liger).
 
-What Liger has no argument for is not offered: class probabilities. Its kernel takes rows of logits, (N, C);
-other shapes are brought to that as people who use it bring them. It is given the tensors as they are: that it
-stores the gradient in them is for the suite to say.
+What Liger has no argument for is not promised: class probabilities, and what autograd makes of a gradient.
+Its kernel takes rows of logits, (N, C); other shapes are brought to that as people who use it bring them. It
+is given the tensors as they are: that it stores the gradient in them is for the suite to say.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if not torch.cuda.is_available():
 
 from liger_kernel.transformers.functional import liger_cross_entropy
 
+PROMISES = {"target": "indices", "double_backward": False, "forward_mode": False, "transforms": False}
 Kernel = Callable[..., torch.Tensor]
 
 

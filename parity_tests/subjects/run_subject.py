@@ -12,7 +12,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators.promised import in_result_dtype
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import OutsideThePromise
-from torch_loss_parity.subjects.promise import BY_POSITION
+from torch_loss_parity.subjects.written_promise import BY_POSITION
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
 

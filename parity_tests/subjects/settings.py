@@ -12,7 +12,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, Effort
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError
 from torch_loss_parity.subjects import OffersNothing, Subject, load
-from torch_loss_parity.subjects.promise import PromiseError
+from torch_loss_parity.subjects.written_promise import PromiseError
 
 # Times as long may a case take of a subject that compiles: one case has dozens of views, each a program of
 # its own.

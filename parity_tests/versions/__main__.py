@@ -166,8 +166,8 @@ def _request(
         subject = str(Path(subject).resolve())
     if given.write or given.compare:
         chosen = {"dtypes": list(settings.dtypes), "operators": list(settings.operators)}
-        asked = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
-        known.compare_options(asked | chosen)
+        wanted = {"subject": subject, "device": "cpu", "effort": given.effort, "seed": given.seed}
+        known.compare_options(wanted | chosen)
     releases = [release_of(argument) for argument in given.releases]
     if any(release.version == NEWEST for release in releases):
         latest_release = latest()
@@ -184,7 +184,7 @@ def _request(
 
 def _check() -> int:
     """Whether the README says what is recorded."""
-    lines = readme.drift(readme.section(SECTION), table.section(records.read()), "record.json")
+    lines = readme.drift(SECTION, table.section(records.read()), "record.json")
     if lines:
         print("\n".join(lines))
         print("error: README.md says otherwise than is recorded", file=sys.stderr)

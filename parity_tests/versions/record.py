@@ -17,7 +17,7 @@ from packaging.version import Version
 
 PATH = Path(__file__).with_name("record.json")
 SCHEMA = 1
-OUTCOME = 1  # the schema of `pytest --outcome` that is read
+OUTCOME = 2  # the schema of `pytest --report` that is read
 OPTIONS = ("subject", "device", "effort", "seed", "dtypes", "operators")
 
 
@@ -59,7 +59,7 @@ class Release:
 
     @classmethod
     def of(cls, outcome: Mapping[str, Any]) -> Release:
-        """What is kept of what ``pytest --outcome`` wrote.
+        """What is kept of what ``pytest --report`` wrote.
 
         Raises
         ------
@@ -79,7 +79,10 @@ class Release:
             date=outcome["date"],
             environment={name: text for name, text in environment.items() if isinstance(text, str)},
             counts=dict(sorted(counts.items())),
-            worst=outcome.get("worst", {}),
+            worst={
+                place: {kind: None if number is None else float(number) for kind, number in kinds.items()}
+                for place, kinds in outcome.get("worst", {}).items()
+            },
             diverging={name: entry["cases"] for name, entry in sorted(outcome["diverging"].items())},
             failures=tuple(outcome["failures"]),
             news=tuple({json.dumps(each): each for each in news}.values()),

@@ -77,8 +77,8 @@ def _step(step: Changes) -> Iterator[str]:
         yield f"- the two runs differ in more than torch: {'; '.join(step.besides)}"
 
 
-def _listed(what: str, found: Iterable[str | Failing]) -> Iterator[str]:
-    items = [str(each) for each in found]
+def _listed(what: str, tests: Iterable[str | Failing]) -> Iterator[str]:
+    items = [str(each) for each in tests]
     yield from (f"- {what}: {item}" for item in items[:SHOWN])
     if len(items) > SHOWN:
         yield f"- {what}: {len(items) - SHOWN} more, in `parity_tests/versions/record.json`"

@@ -59,18 +59,18 @@ def ball(number: Any) -> flint.arb:
 def balls(array: Any) -> np.ndarray:
     """An object array of exact balls; integer and boolean arrays stay as they are."""
     if isinstance(array, DoubleDouble):
-        made = np.empty(array.shape, dtype=object)
+        result = np.empty(array.shape, dtype=object)
         for index in np.ndindex(*array.shape):
-            made[index] = ball(array[index])
-        return made
+            result[index] = ball(array[index])
+        return result
     array = np.asarray(array)
     if array.dtype.kind != "f":
         return array
     # A ball per distinct value: rows in 16 bits hold few.
     distinct, inverse = np.unique(array, return_inverse=True)
-    made = np.empty(distinct.shape, dtype=object)
-    made[:] = [ball(number) for number in distinct]
-    return made[inverse.reshape(-1)].reshape(array.shape)
+    result = np.empty(distinct.shape, dtype=object)
+    result[:] = [ball(number) for number in distinct]
+    return result[inverse.reshape(-1)].reshape(array.shape)
 
 
 def enclosure(array: Any) -> Enclosure:
@@ -100,6 +100,6 @@ def evaluate(function: Callable[..., Any], *args: Any, bits: int = 128, **kwargs
     them.
     """
     with precision(bits):
-        made = [balls(a) if isinstance(a, np.ndarray) else a for a in args]
+        arguments = [balls(a) if isinstance(a, np.ndarray) else a for a in args]
         named = {k: balls(a) if isinstance(a, np.ndarray) else a for k, a in kwargs.items()}
-        return function(*made, **named)
+        return function(*arguments, **named)

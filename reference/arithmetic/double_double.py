@@ -246,8 +246,8 @@ def _divide_scaled(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
     """A quotient of numbers so small or large that what the product with it misses could not be told."""
     (a, of_x), (b, of_y) = _scaled(x), _scaled(y)
     quotient = a.high / b.high
-    found = _quotient(quotient, *two_product(quotient, b.high), a, b)
-    high, low = np.ldexp(found.high, of_x - of_y), np.ldexp(found.low, of_x - of_y)
+    result = _quotient(quotient, *two_product(quotient, b.high), a, b)
+    high, low = np.ldexp(result.high, of_x - of_y), np.ldexp(result.low, of_x - of_y)
     return _settled(high, np.where(np.isfinite(high), low, 0.0), x.high / y.high)
 
 

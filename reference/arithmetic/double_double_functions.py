@@ -42,10 +42,10 @@ def log1p(x: Any) -> DoubleDouble:
     return _usual(elementary.log1p(x.high, x.low), x.high > -1, x.high, np.log1p)
 
 
-def _usual(found: elementary.Pair, inside: Any, x: Any, function: Any) -> DoubleDouble:
+def _usual(pair: elementary.Pair, inside: Any, x: Any, function: Any) -> DoubleDouble:
     """A logarithm; outside of where it is a number, and of infinity, what NumPy says: an infinity, or nan."""
     usual = inside & (x < np.inf)
-    logarithm = normal(*found)
+    logarithm = normal(*pair)
     if usual.all():
         return logarithm
     high = np.where(usual, logarithm.high, function(np.where(usual, 1.0, x)))

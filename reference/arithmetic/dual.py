@@ -98,12 +98,12 @@ class Dual:
     def __add__(self, other: Any) -> Dual:
         other = coerce(other)
         primal = self.primal + other.primal
-        return made(primal, _sum(self.tangent, other.tangent))
+        return dual_of(primal, _sum(self.tangent, other.tangent))
 
     def __sub__(self, other: Any) -> Dual:
         other = coerce(other)
         primal = self.primal - other.primal
-        return made(primal, _difference(self.tangent, other.tangent))
+        return dual_of(primal, _difference(self.tangent, other.tangent))
 
     def __rsub__(self, other: Any) -> Dual:
         return coerce(other) - self
@@ -120,17 +120,17 @@ class Dual:
         other = coerce(other)
         left = None if self.tangent is None else self.tangent * other.primal
         right = None if other.tangent is None else self.primal * other.tangent
-        return made(self.primal * other.primal, _sum(left, right))
+        return dual_of(self.primal * other.primal, _sum(left, right))
 
     def __truediv__(self, other: Any) -> Dual:
         """(dx - q dy) / y with the quotient q: no square of y, which may underflow or overflow."""
         other = coerce(other)
         quotient = self.primal / other.primal
         if self.of_logarithm is not None and other.tangent is not None:
-            return made(quotient, quotient * (self.of_logarithm - other.tangent / other.primal))
+            return dual_of(quotient, quotient * (self.of_logarithm - other.tangent / other.primal))
         carried = None if other.tangent is None else quotient * other.tangent
         numerator = _difference(self.tangent, carried)
-        return made(quotient, None if numerator is None else numerator / other.primal)
+        return dual_of(quotient, None if numerator is None else numerator / other.primal)
 
     def __rtruediv__(self, other: Any) -> Dual:
         return coerce(other) / self
@@ -190,7 +190,7 @@ def tangent_of(x: Dual) -> Any:
     return x.inner.zeros_like(x.primal) if x.tangent is None else x.tangent
 
 
-def made(primal: Any, tangent: Any) -> Dual:
+def dual_of(primal: Any, tangent: Any) -> Dual:
     """A result whose tangent, where an operand is a constant, may have a smaller shape than the primal."""
     result = Dual(primal, tangent)
     if result.tangent is not None and result.tangent.shape != result.shape:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.reference.arithmetic.dual import MULTIPLIES, Dual, coerce, made, tangent_of
+from torch_loss_parity.reference.arithmetic.dual import MULTIPLIES, Dual, coerce, dual_of, tangent_of
 
 inf = np.inf
 nan = np.nan
@@ -110,7 +110,7 @@ def where(condition: Any, x: Any, y: Any) -> Dual:
     primal = xp.where(condition.primal, x.primal, y.primal)
     if x.tangent is None and y.tangent is None:
         return Dual(primal)
-    return made(primal, xp.where(condition.primal, tangent_of(x), tangent_of(y)))
+    return dual_of(primal, xp.where(condition.primal, tangent_of(x), tangent_of(y)))
 
 
 def maximum(x: Any, y: Any) -> Dual:
@@ -125,8 +125,8 @@ def maximum(x: Any, y: Any) -> Dual:
     if MULTIPLIES.get():
         zeros = xp.zeros_like(primal)
         share = xp.where(x.primal > y.primal, zeros + 1, xp.where(x.primal == y.primal, zeros + 0.5, zeros))
-        return made(primal, along_y + share * (along_x - along_y))
-    return made(primal, xp.where(x.primal >= y.primal, along_x, along_y))
+        return dual_of(primal, along_y + share * (along_x - along_y))
+    return dual_of(primal, xp.where(x.primal >= y.primal, along_x, along_y))
 
 
 def max(x: Dual, *, axis: int, keepdims: bool = False) -> Dual:

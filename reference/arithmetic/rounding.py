@@ -48,11 +48,11 @@ def evaluated_once(operation: Callable[..., Any]) -> Callable[..., Any]:
             *(id(other) if isinstance(other, Rounded) else other for other in others),
             *options.items(),
         )
-        found = x.results.get(key)
-        if found is None:
+        entry = x.results.get(key)
+        if entry is None:
             # Held, an operand keeps its id.
-            found = x.results[key] = (operation(x, *others, **options), others)
-        return found[0]
+            entry = x.results[key] = (operation(x, *others, **options), others)
+        return entry[0]
 
     return look_up
 

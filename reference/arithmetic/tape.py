@@ -146,10 +146,10 @@ def coerce(x: Any) -> Taped:
     """``x`` as a `Taped` array; what is none is a constant."""
     if isinstance(x, Taped):
         return x
-    made = Taped(x)
+    taped = Taped(x)
     if type(x) in (int, float):
-        made.value = x  # a number has no dtype to impose on an array
-    return made
+        taped.value = x  # a number has no dtype to impose on an array
+    return taped
 
 
 def constant(x: Taped) -> Any:

@@ -82,8 +82,8 @@ def bits_change_where_the_table_says_so_and_nowhere_else(
             quantity, invariance, _ = row.split(".")
             if invariance == "twice" and dtype not in part.families[family.name][quantity].get("twice", {}):
                 tally.count(False)
-                found = size_of(text.split("'")[1]) if "'" in text else _sizes("threads", settings)[0]
-                script = script_of(family, found, dtype, settings)
+                size = size_of(text.split("'")[1]) if "'" in text else _sizes("threads", settings)[0]
+                script = script_of(family, size, dtype, settings)
                 message = f"the same call of {family.name} ({row}) gives other bits: {text}\n{script}"
                 pytest.fail(message, pytrace=False)
             tally.tell(News("bits", family.name, row, f"{family.name}, {row}: {text} ({where})", not unlike))

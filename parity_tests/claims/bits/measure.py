@@ -57,10 +57,10 @@ class Measurement:
         """
         family = self.family
         wanted = family.differentiable if wanted is None else wanted
-        made = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
+        placed = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
         arguments = {
             name: tensor.detach().requires_grad_(name in wanted)
-            for name, tensor in made.items()
+            for name, tensor in placed.items()
             if name != "grad_output"
         }
         first, _ = by_position_and_name(arguments)
@@ -69,7 +69,9 @@ class Measurement:
             output = self.subject.function(family.operator.name)(*first, **named, **family.calls.options)
             if not wanted:
                 return {"forward": [output.detach()]}
-            gradients = torch.autograd.grad(output, [arguments[name] for name in wanted], made["grad_output"])
+            gradients = torch.autograd.grad(
+                output, [arguments[name] for name in wanted], placed["grad_output"]
+            )
         return {"forward": [output.detach()], "gradient": list(gradients)}
 
     def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, dtype_of
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.promise import BY_POSITION
+from torch_loss_parity.subjects.written_promise import BY_POSITION
 
 Other = tuple[Call, np.ndarray]  # and its upstream gradient
 

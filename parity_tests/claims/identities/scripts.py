@@ -143,15 +143,15 @@ def _without_decorator(function: Callable[..., Any]) -> list[str]:
 
 def _used(function: Callable[..., Any]) -> dict[str, Any]:
     """What a function of this project uses of its module, what that uses before it."""
-    found: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     for name in dict.fromkeys(_names(function.__code__)):
         value = function.__globals__.get(name)
         if value is None or isinstance(value, ModuleType | Family):
             continue
         if inspect.isfunction(value):
-            found |= _used(value)
-        found[name] = value
-    return found
+            names |= _used(value)
+        names[name] = value
+    return names
 
 
 def _names(code: CodeType) -> Iterator[str]:

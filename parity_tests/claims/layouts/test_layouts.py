@@ -54,7 +54,7 @@ def test_torch_refuses_negative_strides(
 ) -> None:
     """If it no longer does, views with negative strides are a layout to add."""
     try:
-        made = make()
+        tensor = make()
     except (ValueError, RuntimeError) as error:
         if refusal not in str(error):
             tell(
@@ -67,7 +67,7 @@ def test_torch_refuses_negative_strides(
             )
     else:
         text = (
-            f"torch made a tensor with strides {made.stride()}: negative strides are a layout that no "
+            f"torch made a tensor with strides {tensor.stride()}: negative strides are a layout that no "
             f"case "
             f"tries"
         )

@@ -210,9 +210,9 @@ def _retained(number: int, wanted: Wanted) -> Lines:
     yield from requiring(wanted.differentiable)
     yield f"output, leaves = {wanted.call}, [{', '.join(wanted.differentiable)}]"
     for retain in ("True", "False"):
-        found = "result" if (retain == "False") == bool(number) else "other"
+        kind = "result" if (retain == "False") == bool(number) else "other"
         gradient = f"torch.autograd.grad(output, leaves, grad_output, retain_graph={retain})"
-        yield f"{found} = {gradient}[{wanted.differentiable.index(_of(wanted))}]"
+        yield f"{kind} = {gradient}[{wanted.differentiable.index(_of(wanted))}]"
 
 
 def _alone(wanted: Wanted) -> Lines:

@@ -191,7 +191,9 @@ class InDirection:
             bound = Bound.of(subject, call, device, grad_output)
             like = bound.arguments[argument]
             v = to_tensor(direction, like.dtype, like.device)
-            return {str(quantity): found for quantity, found in self.drive(bound, argument, v).items()}
+            return {
+                str(quantity): derivative for quantity, derivative in self.drive(bound, argument, v).items()
+            }
 
         return Mode(self.name, observe, along=argument, steps=Steps(partial(self.write, argument)))
 

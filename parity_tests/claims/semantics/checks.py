@@ -36,6 +36,7 @@ from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
 
 CLAIM = "semantics"
+GOT, OF_DTYPES = "got", "a result or gradient is not that of the promoted dtypes"
 TORCH = ("torch", "torch.nn")
 RIGHT = "it is as it should be"
 # What an operator that refuses a row raises, or one that divides by a size.
@@ -189,8 +190,12 @@ def result_has_the_promoted_dtype(
             sentence = Sentence(
                 settings.subject.judged_as, settings.device, CLAIM, operator.name, dtype, text
             )
-            sentence.check(problem, tally_of(dtype), RIGHT)
-            tally_of(dtype).count()
+            tally, excused = tally_of(dtype), sentence.shortfall is not None
+            tally.count(excused or not problem)
+            if problem and not excused:
+                said = problem.splitlines()[0].partition(f"{text}: ")[2]
+                tally.blame(OF_DTYPES if said.startswith(GOT) else alike(said), text)
+            sentence.check(problem, tally, RIGHT)
 
 
 def promoted(
@@ -231,7 +236,7 @@ def promoted(
         gradient.dtype == leaf.dtype for gradient, leaf in zip(gradients, leaves, strict=True)
     )
     right = right and (not gradients or np.array_equal(widen(gradients[0]), promotion.gradient))
-    return sentence, "" if right else f"{wrong}got {output}, gradients {gradients}\n{script}"
+    return sentence, "" if right else f"{wrong}{GOT} {output}, gradients {gradients}\n{script}"
 
 
 def _script_of_promotion(

@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name == "row":
             dealt_out = operator.family.dealt_out
             rows = checks.rows_to_run(each(operator.semantics), dtypes, option("effort"), dealt_out)
-            parameters += [(operator, asked, row) for row, asked in rows]
+            parameters += [(operator, dtype, row) for row, dtype in rows]
         else:
             parameters += [(operator, dtypes, promotion) for promotion in each(operator.promotions)]
     ids = [f"{operator.name}: {case.sentence}" for operator, _, case in parameters]

@@ -57,12 +57,12 @@ def module_modes(namespace: Any = torch.nn) -> list[Mode]:
         _check_state(module, arguments)
         output = _apply(module, arguments)
         wanted = call.differentiable
-        found = torch.autograd.grad(
+        derivatives = torch.autograd.grad(
             output, [arguments[name] for name in wanted], cotangent_of(grad_output, call, device)
         )
         gradients = {
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
-            for name, g in zip(wanted, found, strict=True)
+            for name, g in zip(wanted, derivatives, strict=True)
         }
         return {FORWARD: of_dtype("the result", output, call.output_dtype), **gradients}
 

@@ -110,8 +110,8 @@ def under_vjp(wanted: Wanted) -> Lines:
     if not of:
         yield "result = output"
     if of or wanted.whole:
-        found = "result" if of else "gradient"
-        yield f"{found} = pull_back(grad_output)[{names.index(of) if of else 0}]"
+        kind = "result" if of else "gradient"
+        yield f"{kind} = pull_back(grad_output)[{names.index(of) if of else 0}]"
 
 
 def under(guard: str, wanted: Wanted) -> Lines:

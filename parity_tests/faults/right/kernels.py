@@ -190,13 +190,13 @@ def of_elements(operator: str, forward: Callable[..., Any], backward: Callable[.
     def differentiate(grad_output: Tensor, **arguments: Any) -> Any:
         return _Gradients(dict(zip(gradients, backward(grad_output, **arguments), strict=True)))
 
-    made = kernel(operator, forward, differentiate)
+    right = kernel(operator, forward, differentiate)
 
     def function(*positional: Any, **named: Any) -> Tensor:
         arguments = bound(operator, *positional, **named)
         input = arguments["input"]
         empty = isinstance(input, Tensor) and not input.numel()
-        return RIGHT[operator](**arguments) if empty else made(**arguments)
+        return RIGHT[operator](**arguments) if empty else right(**arguments)
 
     return function
 

@@ -88,10 +88,10 @@ def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
     def own(dim: int) -> int:
         return dim % dims - (dims if dim < 0 else 0)
 
-    asked = options["dim"]
-    if isinstance(asked, int):
-        return options | {"dim": own(asked)}
-    each = {dim % dims: own(dim) for dim in asked}
+    requested = options["dim"]
+    if isinstance(requested, int):
+        return options | {"dim": own(requested)}
+    each = {dim % dims: own(dim) for dim in requested}
     return options | {"dim": tuple(each.values())}
 
 

@@ -1,0 +1,37 @@
+"""What a pass is worth, in one table of the front page: wrong kernels that are caught, right ones that are
+accepted, beside what people use today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch_loss_parity.campaign.campaign_runs import Judged
+from torch_loss_parity.campaign.right_runs import RightRun
+from torch_loss_parity.reports.readme import markdown_table
+
+OF_PRACTICE = (
+    "not asked"  # in half precision they reject right kernels too, as torch is further off than they allow
+)
+
+
+def section(faults: Mapping[str, Judged], right: Mapping[str, RightRun]) -> str:
+    """The table as Markdown."""
+    caught = {
+        "this suite": sum(judged.exitcode == 1 and bool(judged.claims) for judged in faults.values()),
+        "assert_close": sum(bool(judged.assert_close) for judged in faults.values()),
+        "gradcheck": sum(bool(judged.gradcheck) for judged in faults.values()),
+    }
+    accepted = sum(not run.rejected for run in right.values())
+    return markdown_table(
+        [
+            "",
+            "this suite",
+            "`torch.testing.assert_close` on PyTorch's own samples (OpInfo)",
+            "`gradcheck` on the same",
+        ],
+        [
+            [f"{len(faults)} planted faults, caught", *(str(n) for n in caught.values())],
+            [f"{len(right)} right kernels, accepted", str(accepted), OF_PRACTICE, OF_PRACTICE],
+        ],
+    )

@@ -1,0 +1,48 @@
+"""A subject that ends its process fails by name of its case in a run of one process too; the rest runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from torch_loss_parity.processes import suite, system
+from torch_loss_parity.processes.folders import PACKAGE
+
+KERNEL = """
+import os, signal
+import torch
+def softmax(input, dim, dtype=None):
+    if input.numel() > 200:
+        os._exit(0)
+    return torch.softmax(input, dim, dtype=dtype)
+def log_softmax(input, dim, dtype=None):
+    if input.numel() > 200:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return torch.log_softmax(input, dim, dtype=dtype)
+"""
+
+
+@pytest.mark.skipif(not system.FORK, reason="without fork the run ends with its process")
+def test_the_test_that_a_subject_dies_in_fails_and_the_others_run(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel.py"
+    kernel.write_text(KERNEL)
+    command = [sys.executable, "-m", "pytest", str(PACKAGE / "claims" / "test_forward.py"), "-p", "no:xdist"]
+    command += ["--subject", str(kernel), "--like", "torch", "--dtype", "float32", "--effort", "quick"]
+    ended = subprocess.run([*command, "-q"], capture_output=True, text=True, cwd=tmp_path)
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == pytest.ExitCode.TESTS_FAILED, output
+    for operator, how in (("softmax", "it exited with 0"), ("log_softmax", "by SIGKILL")):
+        assert f"FAIL: the process died: {how}, in " in output
+        assert f"{operator}: the process died: {how}\n  case      {operator} float32 " in output
+    assert "2 failed, 2 passed" in output
+
+
+def test_only_a_process_of_pytests_own_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["somebody.py"])
+    monkeypatch.setitem(sys.modules, "__main__", type(sys)("somebody"))
+    assert not suite.has_its_process()
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
+    assert suite.has_its_process()

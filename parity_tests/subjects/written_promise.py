@@ -1,0 +1,209 @@
+"""How a promise is written, and read: by a mapping, by a text, and by the signature of a function.
+
+A module says so by ``PROMISES``, the command line by ``--promise``, and Python by ``verify(promise=)``:
+
+    PROMISES = {
+        "target": "indices", "weight": None, "reduction": ("mean", "sum"),  # arguments of any operator
+        "ndim": 2,  # dimensions of ``input``
+        "dtypes": ("float32", "bfloat16"),
+        "claims": ("forward", "gradients", "semantics"),  # kinds of claim
+        "mixed_dtypes": False,  # arguments of other dtypes than that of ``input``
+        "double_backward": False, "forward_mode": False, "transforms": False,  # of torch.func
+        "result_dtype": "float32",  # of losses of half precision, too
+        "cross_entropy": {"label_smoothing": 0.0},  # of one operator
+    }
+
+A signature is a promise too: an argument that a function does not take is never given.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.operators.semantics import GIVEN
+from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
+
+BY_POSITION = ("input", "linear_weight", "target")
+WHOLE_NUMBERS = ("dim", "ignore_index")
+
+
+class PromiseError(ValueError):
+    """A promise that cannot be understood; the message says what can be promised."""
+
+
+def of_text(text: str) -> dict[str, Any]:
+    """A promise as ``--promise`` writes it: ``target=indices,reduction=mean|sum,cross_entropy.weight=None``.
+
+    Raises
+    ------
+    PromiseError
+        If a part is no ``NAME=VALUE``.
+    """
+    given: dict[str, Any] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, values = part.partition("=")
+        if not equals or not name or not values:
+            raise PromiseError(f"{part!r}; it must be NAME=VALUE, or NAME=VALUE|VALUE")
+        operator, _, argument = name.strip().rpartition(".")
+        into = given.setdefault(operator, {}) if operator else given
+        into[argument] = tuple(_literal(value.strip()) for value in values.split("|"))
+    return given
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def of_mapping(given: Any) -> Promise:
+    """A promise as ``PROMISES`` writes it; see the head of this module.
+
+    Raises
+    ------
+    PromiseError
+        If it names what is nothing that can be promised.
+    """
+    if not isinstance(given, Mapping):
+        raise PromiseError(f"{given!r}; it must be a mapping of names to values")
+    options: dict[str, dict[str, tuple[Any, ...]]] = {}
+    ndim: dict[str, tuple[int, ...]] = {}
+    whole: dict[str, tuple[str, ...]] = {}
+    without: tuple[str, ...] = ()
+    anywhere = {name for operator in OPERATORS for name in promisable(operator)}
+    for name, value in given.items():
+        if name in OPERATORS:
+            if not isinstance(value, Mapping):
+                raise PromiseError(f"{name}: {value!r}; it must be a mapping of arguments to values")
+            for argument, values in value.items():
+                _into(options, ndim, name, argument, _several(values))
+        elif name in ("dtypes", "claims", "result_dtype"):
+            known = KINDS if name == "claims" else DTYPES
+            whole[name] = tuple(_several(value))
+            for each in whole[name]:
+                if each not in known:
+                    raise PromiseError(f"{name}={each!r}; choose from {', '.join(known)}")
+        elif name in SWITCHES:
+            if not isinstance(value := _several(value)[0], bool):
+                raise PromiseError(f"{name}={value!r}; choose from True, False")
+            without += () if value else (name,)
+        elif name in anywhere:
+            for operator in OPERATORS:
+                if name in promisable(operator) and name not in given.get(operator, {}):
+                    _into(options, ndim, operator, name, _several(value))
+        else:
+            choices = (*sorted(anywhere), "dtypes", "claims", "result_dtype", *SWITCHES, *OPERATORS)
+            raise PromiseError(f"{name!r}, which is nothing to promise; choose from {', '.join(choices)}")
+    result_dtype = whole.pop("result_dtype", ("",))[0]
+    return Promise(options, ndim, **whole, without=without, result_dtype=result_dtype)
+
+
+def promisable(operator: str) -> tuple[str, ...]:
+    """What of a call of an operator may be promised."""
+    record = OPERATORS[operator]
+    names = [name for name in inspect.signature(record.forward).parameters if name != "input"]
+    return (*names, *((IGNORED,) if IGNORED in record.options else ()), "ndim")
+
+
+def _into(
+    options: dict[str, dict[str, tuple[Any, ...]]],
+    ndim: dict[str, tuple[int, ...]],
+    operator: str,
+    name: str,
+    values: Sequence[Any],
+) -> None:
+    if name not in (known := promisable(operator)):
+        raise PromiseError(f"{operator}.{name}, which is no argument; choose from {', '.join(known)}")
+    if name == "ndim":
+        if not all(isinstance(each, int) and each >= 0 for each in values):
+            raise PromiseError(f"{operator}.ndim={values!r}; it must be numbers of dimensions")
+        ndim[operator] = tuple(values)
+        return
+    if name == "target" and (wrong := [each for each in values if each not in KINDS_OF_TARGET]):
+        raise PromiseError(f"{operator}.target={wrong[0]!r}; choose from {', '.join(KINDS_OF_TARGET)}")
+    if name == "reduction" and (wrong := [e for e in values if e not in OPERATORS[operator].options[name]]):
+        choices = ", ".join(OPERATORS[operator].options[name])
+        raise PromiseError(f"{operator}.reduction={wrong[0]!r}; choose from {choices}")
+    if name in TENSORS and name != "target" and (wrong := [e for e in values if e not in (None, GIVEN)]):
+        raise PromiseError(f"{operator}.{name}={wrong[0]!r}; choose from None, {GIVEN}")
+    if name in WHOLE_NUMBERS and (wrong := [each for each in values if not _is_whole(each)]):
+        raise PromiseError(f"{operator}.{name}={wrong[0]!r}; it must be a whole number")
+    options.setdefault(operator, {})[name] = tuple(values)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, or several."""
+    each = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(one, int) and not isinstance(one, bool) for one in each)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+
+
+def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """What follows from the arguments that a function takes: what it does not take has its default.
+
+    Raises
+    ------
+    PromiseError
+        If it cannot be called as torch's function is.
+    """
+    taken = parameters_of(function)
+    if taken is None:
+        return {}
+    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    first = by_position(operator)
+    positional = [
+        each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    placed = {each.name for each in positional[: len(first)]}
+    missing = [name for name in wanted if name not in first and name not in taken]
+    problems = []
+    if len(positional) < len(first):
+        problems.append(f"it takes {len(positional)} by position")
+    problems += [f"it takes no {name}" for name in missing if wanted[name].default is wanted[name].empty]
+    problems += [
+        f"it requires {name}"
+        for name, each in taken.items()
+        if name not in placed and name not in wanted and each.default is each.empty
+    ]
+    if problems:
+        raise PromiseError(
+            f"{operator}{inspect.signature(function)} cannot be called as {operator}{_signature(operator)}: "
+            + "; ".join(problems)
+        )
+    limits: dict[str, tuple[Any, ...]] = {name: (wanted[name].default,) for name in missing}
+    if "ignore_index" in missing:
+        limits[IGNORED] = ("none",)
+    return limits
+
+
+def by_position(operator: str) -> list[str]:
+    """The arguments that people give an operator by position."""
+    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    return [name for name in BY_POSITION if name in wanted]
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments that a function takes by name or position; None where it may take any, or does not
+    tell."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters.values()):
+        return None
+    return parameters
+
+
+def _signature(operator: str) -> str:
+    parameters = inspect.signature(OPERATORS[operator].forward).parameters.values()
+    plain = [each.replace(annotation=each.empty) for each in parameters]
+    return str(inspect.Signature(plain))
