@@ -14,6 +14,10 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
     binary_cross_entropy_with_logits_backward,
 )
 from torch_loss_parity.reference.cross_entropy import cross_entropy, cross_entropy_backward
+from torch_loss_parity.reference.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+)
 from torch_loss_parity.reference.logsumexp import logsumexp, logsumexp_backward
 from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward
 from torch_loss_parity.reference.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -25,6 +29,8 @@ __all__ = [
     "binary_cross_entropy_with_logits_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",

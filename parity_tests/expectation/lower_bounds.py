@@ -28,6 +28,8 @@ import numpy as np
 
 from torch_loss_parity.expectation import low_errors as errors
 from torch_loss_parity.expectation.low_errors import NONE, Own, Shared
+from torch_loss_parity.expectation.lower_products import matmul as matmul
+from torch_loss_parity.expectation.lower_products import matrix_transpose as matrix_transpose
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic, Format
 
 inf, nan, int64 = np.inf, np.nan, np.dtype(np.int64)

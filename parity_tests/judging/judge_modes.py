@@ -52,6 +52,7 @@ def judge_modes(
     *,
     certify: bool = False,
     entries: Iterable[Divergence] | None = None,
+    only: str | None = None,
 ) -> Iterator[Finding]:
     """Judge what each mode finds, all against one expectation; the same bits have the same verdict.
 
@@ -61,6 +62,8 @@ def judge_modes(
         Where derivatives are taken: the upstream gradient, and the direction of the modes that have one.
     certify, entries
         As in `torch_loss_parity.judging.judge.judge_quantity`.
+    only : str, optional
+        The one quantity that is judged.
     """
     allowed = None if entries is None else tuple(entries)
     bounds: dict[str, Rounded] = {}
@@ -85,6 +88,8 @@ def judge_modes(
             else None
         )
         for name, result in observed.items():
+            if only not in (None, name):
+                continue
             quantity = Quantity.parse(name)
             if quantity.along and not quantity.of and call.arguments["input"].size == 0:
                 # The derivative of a result that depends on nothing: 0, or 0/0 where a mean divides by no

@@ -144,8 +144,8 @@ def rows_of(
         return None
     if operator.family.along_dim and 0 in dims_of(call.arguments["dim"], input.ndim):
         return None
-    if operator.targets_classes and input.ndim < 2:
-        return None
+    if operator.targets_classes and (input.ndim < 2 or operator.family.axis(call.arguments) is None):
+        return None  # of rows that share a layer, too: its gradient is that of all
     shape = operator.result_shape({**call.arguments, **tensors})
     shapes = {FORWARD: shape, **{name: tuple(tensor.shape) for name, tensor in tensors.items()}}
     if any(tuple(tensor.shape) != shapes.get(name) for name, tensor in observed.items()):

@@ -10,7 +10,7 @@ from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding, recorded, reproduction_of
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.sampling import for_each_random_case, random_cases
+from torch_loss_parity.operators.sampling import for_each_random_case, random_cases, share
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
@@ -87,10 +87,11 @@ def check_random_cases(
     def check(case: Case) -> None:
         check_case(case, verify, settings, tally)
 
+    asked = range(-(-settings.effort.random_cases // one_in))
     for_each_random_case(
         random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
         check,
-        examples=-(-settings.effort.random_cases // one_in),
+        examples=len(share(operator, asked, dtype, settings.dtypes, settings.seed, settings.effort)),
         base_seed=settings.seed,
         name=f"{name} {operator.name} {dtype}",
         shrink=not settings.subject.is_elsewhere,

@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parent
-SUBJECTS = ("torch", "reference", "torch_compile")
+SUBJECTS = ("torch", "reference", "torch_compile", "torch_chunked")
 KINDS = ("divergence", "shortfall")
 SCHEMA = FOLDER / "schema.json"
 SCHEMA_OF_REASONS = FOLDER / "reasons.schema.json"

@@ -41,7 +41,11 @@ class Entry:
 
     def in_force(self, subject: str, device: str) -> bool:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
-        return subject in self.subjects and device.split(":")[0] in self.devices and _torch_is(self.torch)
+        return (
+            subject.partition(":")[0] in self.subjects  # whatever follows chooses among its kinds
+            and device.split(":")[0] in self.devices
+            and _torch_is(self.torch)
+        )
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def entries() -> tuple[Divergence, ...]:
 
 def entries_of(subject: str) -> tuple[Divergence, ...]:
     """The entries that speak of a subject, whatever the device and the version of torch."""
-    return tuple(entry for entry in entries() if subject in entry.subjects)
+    return tuple(entry for entry in entries() if subject.partition(":")[0] in entry.subjects)
 
 
 @cache
@@ -246,7 +250,7 @@ def shortfalls() -> tuple[Shortfall, ...]:
 
 def shortfalls_of(subject: str) -> tuple[Shortfall, ...]:
     """The shortfalls that are recorded of a subject, whatever the device and the version of torch."""
-    return tuple(entry for entry in shortfalls() if subject in entry.subjects)
+    return tuple(entry for entry in shortfalls() if subject.partition(":")[0] in entry.subjects)
 
 
 def parse_shortfall(entry: Mapping[str, Any], place: str = "") -> Shortfall:

@@ -20,6 +20,10 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "logsumexp": ({"input": X}, {"dim": 1}),
     "nll_loss": ({"input": X, "target": INDICES, "weight": X[0].abs() + 1}, {"reduction": "sum"}),
     "cross_entropy": ({"input": X, "target": PROBABILITIES}, {"label_smoothing": 0.25}),
+    "linear_cross_entropy": (
+        {"input": X, "linear_weight": X.flip(0, 1).repeat(2, 1)[:10].cos(), "target": INDICES},
+        {"reduction": "none"},
+    ),
     "binary_cross_entropy": ({"input": X.sigmoid(), "target": X.sin().abs()}, {}),
     "binary_cross_entropy_with_logits": ({"input": X, "target": X.sin().abs()}, {"reduction": "none"}),
 }
@@ -30,7 +34,8 @@ def computed(operator: str, dtype: str) -> tuple[dict[str, Any], Any, dict[str, 
     assert set(CALLS) == set(OPERATORS)
     arrays, options = CALLS[operator]
     real = {k: v.to(TORCH_DTYPES[dtype]) if v.is_floating_point() else v for k, v in arrays.items()}
-    wanted = [name for name in ("input", "target") if real.get(name, INDICES).is_floating_point()]
+    factors = ("input", "linear_weight", "target")
+    wanted = [name for name in factors if real.get(name, INDICES).is_floating_point()]
     if operator.startswith("nll"):
         wanted = ["input"]
     given = {k: v.clone().requires_grad_(k in wanted) for k, v in real.items()} | options

@@ -50,7 +50,11 @@ from torch_loss_parity.subjects import load
 
 BITS, STEP = 256, -40  # enclosures are about 2**STEP wide, and 2**-BITS is nothing beside that
 # Away from clamps; else "normal".
-SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}
+SMOOTH = {
+    "binary_cross_entropy": "uniform_probabilities",
+    "nll_loss": "log_probabilities",
+    "linear_cross_entropy": "products",
+}
 
 
 def cases_of(name: str) -> Iterator[Case]:

@@ -200,7 +200,7 @@ def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() ->
         (
             {"subject": "nowhere.py"},
             "'nowhere.py' is not a file; choose torch, torch.nn, torch.compile, "
-            "reference, fault:NAME, right:NAME, a path",
+            "reference, torch.chunked:POLICY,CHUNKS, fault:NAME, right:NAME, a path",
         ),
         ({"subject": "no.such.module"}, "'no.such.module' cannot be imported .*; choose torch, torch.nn"),
         ({"promise": "weigth=None"}, "--promise has 'weigth', which is nothing to promise; choose from "),

@@ -23,6 +23,7 @@ from torch_loss_parity.judging.judge import CLOSE
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.meta import planted_identities as planted
 from torch_loss_parity.meta import planted_identities_of_elements as planted_elements
+from torch_loss_parity.meta import planted_linear_classes as of_layers
 from torch_loss_parity.meta import planted_logsumexp as of_sums
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
@@ -38,6 +39,7 @@ ROWS, CLASSES, ELEMENTS = (
 )
 LOSSES = (*CLASSES, *ELEMENTS)
 NORMALISED, SUMS = ("softmax", "log_softmax"), ("logsumexp",)
+LAYERS = ("linear_cross_entropy",)
 LOGITS = "binary_cross_entropy_with_logits"
 BINARY = "binary_cross_entropy"
 
@@ -56,6 +58,18 @@ FAULTS: tuple[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]], ...] 
     (planted.sum_of_gradient_forgotten, NORMALISED, ("rows of the gradient sum to 0",)),
     (planted.sum_of_gradient_forgotten, ("softmax",), ("a constant upstream gradient has gradient 0",)),
     (planted.result_converted, NORMALISED, ("dtype= is converting first",)),
+    (of_layers.multiplied, LAYERS, ("cross_entropy of the product",)),
+    (of_layers.layer_clamped, LAYERS, ("a feature that all classes share changes nothing",)),
+    (of_layers.first_class_enlarged, LAYERS, ("classes of a layer in another order",)),
+    (of_layers.last_feature_dropped, LAYERS, ("features in another order",)),
+    (
+        of_layers.first_row_enlarged,
+        LAYERS,
+        ("rows of the input in another order", "a sum over chunks of rows"),
+    ),
+    (of_layers.bias_halved, LAYERS, ("a bias is a feature of ones",)),
+    (of_layers.scaled_by_features, LAYERS, ("a feature of zeros changes nothing",)),
+    (of_layers.first_position_for_all, LAYERS, ("positions of a layer are rows",)),
     (of_sums.last_not_summed, SUMS, ("classes in another order", "classes that are there twice add log 2")),
     (of_sums.shift_of_the_row_before, SUMS, ("rows in another order", "rows that are there twice")),
     (of_sums.sum_not_shifted, SUMS, ("a shift of a row is added to the result",)),

@@ -22,7 +22,7 @@ SCRIPTS = [
     for quantity in entry.quantities
     for dtype in entry.dtypes
 ]
-OF_PLAIN_CALLS = ledger.shortfalls_of("torch")
+OF_PLAIN_CALLS = ledger.shortfalls_of("torch") + ledger.shortfalls_of("torch.chunked")
 OF_COMPILED_CALLS = [entry for entry in ledger.shortfalls() if entry not in OF_PLAIN_CALLS]
 IMPORTS = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 

@@ -101,8 +101,9 @@ class Upstream(torch.autograd.Function):
 
 
 def of_argument(operator: str, argument: str, change: Change) -> Callable[..., Any]:
-    def function(input: torch.Tensor, target: Any = None, **options: Any) -> Any:
-        arguments = {"input": input, **({} if target is None else {"target": target}), **options}
+    def function(input: torch.Tensor, *others: Any, **options: Any) -> Any:
+        named = ("linear_weight", "target")[-len(others) :] if others else ()
+        arguments = {"input": input, **dict(zip(named, others, strict=True)), **options}
         if isinstance(arguments.get(argument), torch.Tensor):
             arguments[argument] = change(arguments[argument])
         return honest(operator)(**arguments)

@@ -36,9 +36,11 @@ def subject(**functions: Callable[..., Any]) -> Subject:
 
 
 def case_of(operator: str, **options: Any) -> Case:
-    values = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}.get(
-        operator, "normal"
-    )
+    values = {
+        "binary_cross_entropy": "uniform_probabilities",
+        "nll_loss": "log_probabilities",
+        "linear_cross_entropy": "products",
+    }.get(operator, "normal")
     given = {"dim": 1} if "dim" in OPERATORS[operator].options else {"reduction": "none"}
     return OPERATORS[operator].case("float32", (4, 3), values, given | options, 5)
 

@@ -64,8 +64,9 @@ MIXTURES = {
 @pytest.mark.parametrize("name", [name for name in OPERATORS if name not in ROWS])
 def test_wants_arrays_of_one_library(name: str, words: str) -> None:
     """A plain list, or arrays of two libraries, is a TypeError that names the arguments."""
+    layer = {"linear_weight": np.ones((3, 3))} if name == "linear_cross_entropy" else {}
     with pytest.raises(TypeError, match=re.escape(words)):
-        getattr(reference, name)(**MIXTURES[words])
+        getattr(reference, name)(**MIXTURES[words], **layer)
 
 
 def test_wants_pos_weight_of_the_same_library() -> None:

@@ -24,6 +24,26 @@ NOT_YET_NEEDED = {
     "cross_entropy: (p - onehot) g, p = exp(x - logsumexp(x))",
     "binary_cross_entropy_with_logits: sum(l / N)",
     "logsumexp: g 2**(x / ln 2 - lse2)",
+    # Ways of cross_entropy, of the logits of a layer: its right kernels are of cross_entropy alone.
+    "linear_cross_entropy: nll of x - m - log(sum), of stored logits",
+    "linear_cross_entropy: nll of x - lse, of stored logits",
+    "linear_cross_entropy: nll of x - logsumexp(x)",
+    "linear_cross_entropy: nll of x - lse by exp2 and log2",
+    "linear_cross_entropy: lse sum(q) - sum(q x)",
+    "linear_cross_entropy: sum(l / D)",
+    "linear_cross_entropy: sum(l / D), of stored logits",
+    "linear_cross_entropy: (p - onehot) g, of stored logits",
+    "linear_cross_entropy: (p - onehot) g, p = exp(x - m - log(sum))",
+    "linear_cross_entropy: (p - onehot) g, p = exp(x - lse)",
+    "linear_cross_entropy: (p - onehot) g, p = exp(x - lse), of stored logits",
+    "linear_cross_entropy: (p - onehot) g, p = exp(x - logsumexp(x))",
+    "linear_cross_entropy: (p - onehot) g, p = exp(x - lse by exp2 and log2)",
+    "linear_cross_entropy: G - p sum(G), p = exp(x - m - log(sum)), of stored logits",
+    "linear_cross_entropy: gradient for 1 from memory, times g",
+    "linear_cross_entropy: gradient for 1 from memory, times g, of stored logits",
+    "linear_cross_entropy: G of products with 0, less p sum(G)",
+    "linear_cross_entropy: mean over a converted number of rows",
+    "linear_cross_entropy: gradient of a mean over a converted number of rows",
 }
 
 

@@ -29,7 +29,11 @@ from torch_loss_parity.reference.arithmetic.tape import Taped
 BITS = 256
 NARROW = flint.arb(2) ** -100
 # Away from clamps; else "normal".
-SMOOTH = {"binary_cross_entropy": "uniform_probabilities", "nll_loss": "log_probabilities"}
+SMOOTH = {
+    "binary_cross_entropy": "uniform_probabilities",
+    "nll_loss": "log_probabilities",
+    "linear_cross_entropy": "products",
+}
 operators = pytest.mark.parametrize("name", OPERATORS)
 
 

@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "cross_entropy": ((X, INDICES), {"label_smoothing": 0.1, "reduction": "none"}),
     "binary_cross_entropy": ((X.sigmoid(), X.abs()), {}),
     "binary_cross_entropy_with_logits": ((X, X.abs()), {"pos_weight": X[0].abs()}),
+    "linear_cross_entropy": ((X, X, INDICES), {"reduction": "none"}),
 }
 
 

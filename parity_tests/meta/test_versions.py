@@ -118,11 +118,11 @@ def test_releases_are_run_one_by_one_and_compared_in_their_order(capsys: pytest.
     assert main(quick("2.13.0", "2.8.0", "2.11"), fake) == 0
     assert [release.version for release, _ in fake.requests] == ["2.13.0", "2.8.0", "2.11.0"]
     out = capsys.readouterr().out
-    assert "Run with subject torch, effort quick, seed 0, device cpu: 7 operators, 4 dtypes." in out
-    assert "| 2.8.0 | 2026-11-27, AuthenticAMD x86_64 AVX2, Python 3.12.1 | 2,800 | 0 | 2 | 12 |  |  |" in out
+    assert "Run with subject torch, effort quick, seed 0, device cpu: 8 operators, 4 dtypes." in out
+    assert "| 2.8.0 | 2026-11-27, AuthenticAMD x86_64 AVX2, Python 3.12.1 | 3,200 | 0 | 2 | 12 |  |  |" in out
     machine = "2026-11-27, AuthenticAMD x86_64 AVX2, Python 3.12.1"
-    assert f"| 2.11.0 | {machine} | 2,800 | 0 | 2 | 7 | 1 | 1 |" in out
-    assert "| cases of | bits | forward |\n|---|---|---|\n| 2.8.0 | 0 | 2,800 |" in out
+    assert f"| 2.11.0 | {machine} | 3,200 | 0 | 2 | 7 | 1 | 1 |" in out
+    assert "| cases of | bits | forward |\n|---|---|---|\n| 2.8.0 | 0 | 3,200 |" in out
     assert out.index("From torch 2.8.0 to 2.11.0:") < out.index("From torch 2.11.0 to 2.13.0:")
     assert f"- diverges now: `{EPSILON}` (2 cases)\n" in out
     assert f"- diverges no longer: `{STORES}` (7 cases before)\n" in out
@@ -151,7 +151,7 @@ def test_a_release_with_failures_fails_and_they_are_told(capsys: pytest.CaptureF
     assert main(quick("2.13.0"), Fake(run_of("2.13.0", failures=(failure("a"), failure("b"))))) == 1
     captured = capsys.readouterr()
     assert f"torch 2.13.0 fails: {WRONG} (2 tests)" in captured.err
-    assert "| 2,800 | 2 | 1 | 5 |" in captured.out
+    assert "| 3,200 | 2 | 1 | 5 |" in captured.out
 
 
 def test_many_lines_of_a_kind_are_cut_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_a_record_is_what_was_written() -> None:
     one = run_of("2.13.0", failures=(failure("a"),), told=(news("complex"),), worst=float("inf"))
     record = Record().adding(run_of("2.11.0")).adding(one)
     assert [release.torch for release in record.releases] == ["2.11.0", "2.13.0"]
-    assert record.releases[1].counts == {"bits": 0, "forward": 2800}
+    assert record.releases[1].counts == {"bits": 0, "forward": 3200}
     again = record.adding(run_of("2.11.0", {EPSILON: 3}))
     assert [dict(release.diverging) for release in again.releases] == [{EPSILON: 3}, {CANCELS: 5}]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch_loss_parity.versions.record import OUTCOME
 
 OPERATORS = ["softmax", "log_softmax", "nll_loss", "cross_entropy"]
-OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "logsumexp"]
+OPERATORS += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "logsumexp", "linear_cross_entropy"]
 
 
 CANCELS, STORES, EPSILON = "bce-with-logits-cancels", "half-softmax-stores", "float16-bce-epsilon-is-zero"

@@ -18,6 +18,7 @@ from torch_loss_parity.operators import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    linear_cross_entropy,
     log_softmax,
     logsumexp,
     nll_loss,
@@ -38,6 +39,7 @@ MODULES = (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     logsumexp,
+    linear_cross_entropy,
 )
 
 

@@ -67,6 +67,9 @@ class Family:
         stand for themselves.
     target_kind : callable
         The value of the option ``target`` that a target has.
+    dealt_out : bool
+        Whether a case is so costly that dtypes share all of them at standard effort: each case of each kind
+        of claim is for one dtype only, another one with the next seed.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Family:
     mapped: tuple[Shape, ...]
     axis: Callable[[Mapping[str, Any]], int | None]
     target_kind: Callable[[np.ndarray], str]
+    dealt_out: bool
 
     @property
     def has_rows(self) -> bool:

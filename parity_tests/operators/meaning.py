@@ -73,6 +73,11 @@ NO_WEIGHT = Meaning(
     open=("forward", "input"),
 )
 
+TIMES_ZERO = Meaning(
+    "an ignored row does not contribute to the loss; the gradient of a layer is a product with the input, in "
+    "which 0 times nan or an infinity is nan"
+)
+
 # --- elements -----------------------------------------------------------------------------------------------
 
 CLAMPED = Meaning(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations, cycle, islice, product
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from covertable import make
@@ -24,6 +24,7 @@ from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.draws import OF_THE_SEED_ALONE
 
+C = TypeVar("C")
 ABSENT = ""  # the value of an option that a case does without
 
 
@@ -31,26 +32,58 @@ ABSENT = ""  # the value of an option that a case does without
 class Effort:
     """How many random cases for each operator, dtype and claim, up to what length; whether options meet in
     threes; how large a size; whether dtypes share what is costly: each such case is then dealt to one of
-    them; how many seconds a case may take."""
+    them; whether they share all of a costly family; how many seconds a case may take."""
 
     random_cases: int
     longest: int
     triples: bool
     largest_size: int
     shared: bool
+    family_shared: bool
     time_limit: float
 
 
 EFFORTS = {
-    "quick": Effort(random_cases=6, longest=40, triples=False, largest_size=2**8, shared=True, time_limit=60),
+    "quick": Effort(
+        random_cases=6,
+        longest=40,
+        triples=False,
+        largest_size=2**8,
+        shared=True,
+        family_shared=False,
+        time_limit=60,
+    ),
     "standard": Effort(
-        random_cases=15, longest=200, triples=True, largest_size=2**30, shared=True, time_limit=120
+        random_cases=15,
+        longest=200,
+        triples=True,
+        largest_size=2**30,
+        shared=True,
+        family_shared=True,
+        time_limit=120,
     ),
     "thorough": Effort(
-        random_cases=1000, longest=2000, triples=True, largest_size=2**30, shared=False, time_limit=1800
+        random_cases=1000,
+        longest=2000,
+        triples=True,
+        largest_size=2**30,
+        shared=False,
+        family_shared=False,
+        time_limit=1800,
     ),
 }
 LARGE = 2**14  # elements: costly
+
+
+def share(
+    operator: Operator, cases: Sequence[C], dtype: str, dtypes: Sequence[str], base_seed: int, effort: Effort
+) -> Sequence[C]:
+    """Of an operator's cases those of a dtype: all, unless dtypes share those of its family; then at least
+    one.
+    """
+    if not (operator.family.dealt_out and effort.family_shared and dtypes):
+        return cases
+    return cases[hand(operator.name, dtype, dtypes, base_seed)] or cases[:1]
 
 
 def random_cases(operator: Operator, dtype: str, longest: int) -> st.SearchStrategy[Case]:
@@ -112,8 +145,10 @@ def grid(
     Three, because the oldest faults take three: a class weight, index targets and a mean.
     """
     rows = list(enumerate(_filled(operator, 2, False)))
+    among = len(rows)
+    rows = list(share(operator, rows, dtype, dtypes, base_seed, effort))
     if effort.triples:
-        more = list(enumerate([*_filled(operator, 3, False), *_filled(operator, 2, True)], len(rows)))
+        more = list(enumerate([*_filled(operator, 3, False), *_filled(operator, 2, True)], among))
         rows += more[hand(operator.name, dtype, dtypes, base_seed)] if effort.shared and dtypes else more
     # Where the grid is small, no row is spent on an empty input.
     telling = [shape for shape in operator.shapes if prod(shape) > 1]
@@ -204,6 +239,7 @@ def sizes(
     if effort.shared and dtypes:
         small = [(number, size) for number, size in numbered if prod(size[0]) < LARGE]
         large = [(number, size) for number, size in numbered if prod(size[0]) >= LARGE]
+        small = list(share(operator, small, dtype, dtypes, base_seed, effort))
         numbered = small + large[hand(operator.name, dtype, dtypes, base_seed)]
     for number, (shape, options) in numbered:
         if prod(shape) > effort.largest_size:

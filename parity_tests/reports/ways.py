@@ -24,8 +24,9 @@ from torch_loss_parity.expectation.expectation import expected, grad_output_of
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.facets import each
-from torch_loss_parity.reference.arithmetic.formats import FLOAT32
+from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.reference.linear_cross_entropy import linear
 from torch_loss_parity.reference.ways import Way
 from torch_loss_parity.reports import readme
 
@@ -39,9 +40,10 @@ def every_way() -> tuple[Way, ...]:
 
 
 @cache
-def calls(name: str, *, long: bool = False) -> tuple[tuple[Call, np.ndarray], ...]:
+def calls(name: str, *, long: bool = False, dtype: str = "float32") -> tuple[tuple[Call, np.ndarray], ...]:
     operator = OPERATORS[name]
-    drawn = [operator.call(case) for case in (long_cases if long else small_cases)(operator)]
+    cases = (long_cases if long else small_cases)(operator)
+    drawn = [operator.call(replace(case, dtype=dtype)) for case in cases]
     drawn += [confident(call) for call in drawn if operator.targets_classes]
     rng = np.random.default_rng(5)
     return tuple(
@@ -80,12 +82,25 @@ def confident(call: Call) -> Call:
     x, target = call.arguments["input"], call.arguments["target"]
     if target.dtype.kind == "f":
         return call
+    if "linear_weight" in call.arguments:
+        return _confident_of_a_product(call)
     dim = 0 if x.ndim == 1 else 1
     largest = np.argmax(x, axis=dim, keepdims=True)
     at_largest = np.arange(x.shape[dim]).reshape((-1,) + (1,) * (x.ndim - dim - 1)) == largest
     counted = target != call.arguments["ignore_index"]
     target = np.where(counted, np.squeeze(largest, axis=dim), target)
     return replace(call, arguments={**call.arguments, "input": x + 10.0 * at_largest, "target": target})
+
+
+def _confident_of_a_product(call: Call) -> Call:
+    """The same of logits that are a product: the targets alone."""
+    factors = (call.arguments[name] for name in ("input", "linear_weight", "linear_bias"))
+    with np.errstate(all="ignore"):
+        logits = linear(*factors)
+    largest = np.argmax(logits, axis=0 if logits.ndim == 1 else 1)
+    target = call.arguments["target"]
+    target = np.where(target != call.arguments["ignore_index"], largest, target)
+    return replace(call, arguments={**call.arguments, "target": target})
 
 
 @dataclass(frozen=True)
@@ -97,18 +112,20 @@ class Cost:
 
 
 @cache
-def by_definition(operator: str, gives: str) -> tuple[Mapping[str, tuple[Any, Any]], ...]:
+def by_definition(
+    operator: str, gives: str, dtype: str = "float32"
+) -> tuple[Mapping[str, tuple[Any, Any]], ...]:
     """Of small and long calls the definition's bound on each quantity, and its value."""
     definitions = []
-    for call, grad_output in every_call(operator):
+    for call, grad_output in every_call(operator, dtype):
         of_call = bounds_of(call, gives, grad_output)
         definitions.append({name: (bound.total_error(), bound.nearest) for name, bound in of_call.items()})
     return tuple(definitions)
 
 
-def every_call(operator: str) -> tuple[tuple[Call, np.ndarray], ...]:
+def every_call(operator: str, dtype: str = "float32") -> tuple[tuple[Call, np.ndarray], ...]:
     """Small and long calls."""
-    return (*calls(operator), *calls(operator, long=True))
+    return (*calls(operator, dtype=dtype), *calls(operator, long=True, dtype=dtype))
 
 
 def bounds_of(
@@ -127,8 +144,9 @@ def bounds_of(
 def cost(way: Way) -> Cost:
     """The largest factors over small and long calls, where the definition's bound is finite."""
     of_an_element = of_a_result = 0.0
-    definitions = by_definition(way.operator, way.gives)
-    for (call, grad_output), definition in zip(every_call(way.operator), definitions, strict=True):
+    dtype = "bfloat16" if way.in_half_precision else "float32"
+    definitions = by_definition(way.operator, way.gives, dtype)
+    for (call, grad_output), definition in zip(every_call(way.operator, dtype), definitions, strict=True):
         of_way = bounds_of(call, way.gives, grad_output, way.function)
         for quantity, (best, values) in definition.items():
             weaker = of_way[quantity].total_error()
@@ -138,7 +156,7 @@ def cost(way: Way) -> Cost:
                 ratios = np.where(known, weaker / best, 0.0)
             of_an_element = max(of_an_element, float(np.max(ratios, initial=0.0)))
             if known.any() and np.isfinite(weaker[known]).all():
-                ulp = float(FLOAT32.spacing(np.max(np.abs(values[known]))))
+                ulp = float(FORMATS[dtype].spacing(np.max(np.abs(values[known]))))
                 widest, allowed = float(np.max(weaker[known])), float(np.max(best[known]))
                 of_a_result = max(of_a_result, (widest + ulp) / (allowed + ulp))
     return Cost(of_an_element, of_a_result)

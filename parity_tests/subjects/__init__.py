@@ -15,14 +15,14 @@ from typing import Any
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
-from torch_loss_parity.subjects import builtin
+from torch_loss_parity.subjects import builtin, torch_in_chunks
 from torch_loss_parity.subjects.compiled import compiled
 from torch_loss_parity.subjects.declined import LIMITS, NotOffered, OutsideThePromise, is_declined, reason_of
 from torch_loss_parity.subjects.observing.source import Source
 from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
 from torch_loss_parity.subjects.written_promise import (
-    BY_POSITION,
     PromiseError,
+    by_position,
     of_mapping,
     of_signature,
     of_text,
@@ -119,7 +119,7 @@ class Subject:
         @wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
             if limited:
-                given = {**dict(zip(BY_POSITION, arguments, strict=False)), **options}
+                given = {**dict(zip(by_position(operator), arguments, strict=False)), **options}
                 if outside := self.promise.outside(operator, given):
                     raise OutsideThePromise(outside)
                 if taken is not None:
@@ -238,6 +238,8 @@ def _of_name(name: str, operators: tuple[str, ...]) -> Subject:
     if name in BUILTIN:
         imports, make = BUILTIN[name]
         return Subject(name, make(), imports)
+    if name.startswith(torch_in_chunks.PREFIX):
+        return _in_chunks(name)
     if name.startswith(FAULT):
         return _fault(name.removeprefix(FAULT))
     if name.startswith(RIGHT):
@@ -266,6 +268,15 @@ def _fault(name: str) -> Subject:
     return _in_place_of_one(FAULT + name, FAULTS[name])
 
 
+def _in_chunks(name: str) -> Subject:
+    try:
+        namespace = torch_in_chunks.in_chunks(name.removeprefix(torch_in_chunks.PREFIX))
+    except ValueError as error:
+        raise SubjectError(str(error)) from error
+    imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
+    return Subject(name, namespace, imports)
+
+
 def _right(name: str) -> Subject:
     from torch_loss_parity.faults.right import RIGHT_KERNELS
 
@@ -284,7 +295,10 @@ def _in_place_of_one(name: str, recorded: Any) -> Subject:
 
 
 def _choices() -> str:
-    return f"choose {', '.join(BUILTIN)}, {FAULT}NAME, {RIGHT}NAME, a path to a .py file or a dotted module"
+    return (
+        f"choose {', '.join(BUILTIN)}, {torch_in_chunks.PREFIX}POLICY,CHUNKS, {FAULT}NAME, {RIGHT}NAME, "
+        f"a path to a .py file or a dotted module"
+    )
 
 
 def _from_file(name: str) -> Any:

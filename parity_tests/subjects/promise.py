@@ -18,7 +18,7 @@ from torch_loss_parity.operators.promised import Limits, inside, is_among
 from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, missing_in
 
-TENSORS = ("input", "target", "weight", "pos_weight")
+TENSORS = ("input", "target", "linear_weight", "linear_bias", "weight", "pos_weight")
 KINDS_OF_TARGET = ("indices", "probabilities")
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
 MIXED = "mixed_dtypes"

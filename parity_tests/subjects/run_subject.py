@@ -41,7 +41,9 @@ def tensors(call: Call, device: str, *, requires_grad: bool = False) -> dict[str
 
 
 def by_position_and_name(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments as people call these functions: input and target by position, everything else by name."""
+    """The arguments as people call these functions: input, a layer and target by position, everything else by
+    name.
+    """
     return (
         [arguments[name] for name in BY_POSITION if name in arguments],
         {name: value for name, value in arguments.items() if name not in BY_POSITION},

@@ -28,7 +28,7 @@ from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
 
-BY_POSITION = ("input", "target")
+BY_POSITION = ("input", "linear_weight", "target")
 WHOLE_NUMBERS = ("dim", "ignore_index")
 
 
@@ -159,11 +159,11 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if taken is None:
         return {}
     wanted = inspect.signature(OPERATORS[operator].forward).parameters
-    first = [name for name in BY_POSITION if name in wanted]
+    first = by_position(operator)
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
-    by_position = {each.name for each in positional[: len(first)]}
+    placed = {each.name for each in positional[: len(first)]}
     missing = [name for name in wanted if name not in first and name not in taken]
     problems = []
     if len(positional) < len(first):
@@ -172,7 +172,7 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     problems += [
         f"it requires {name}"
         for name, each in taken.items()
-        if name not in by_position and name not in wanted and each.default is each.empty
+        if name not in placed and name not in wanted and each.default is each.empty
     ]
     if problems:
         raise PromiseError(
@@ -183,6 +183,12 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     if "ignore_index" in missing:
         limits[IGNORED] = ("none",)
     return limits
+
+
+def by_position(operator: str) -> list[str]:
+    """The arguments that people give an operator by position."""
+    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    return [name for name in BY_POSITION if name in wanted]
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

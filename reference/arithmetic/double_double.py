@@ -122,6 +122,10 @@ class DoubleDouble:
     def __rtruediv__(self, other: Any) -> DoubleDouble:
         return _divide(DoubleDouble.of(other), self)
 
+    def __matmul__(self, other: Any) -> DoubleDouble:
+        product: DoubleDouble = _functions().matmul(self, other)
+        return product
+
     __radd__ = __add__
     __rmul__ = __mul__
 

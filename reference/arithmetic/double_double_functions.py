@@ -6,6 +6,7 @@ Only what the rounding arithmetic, the verdict and the audit need.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,22 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> DoubleDouble:
     return DoubleDouble(high) if isinstance(low, float) else normal(high, low.reshape(shape))
 
 
+BLOCK = 2**18  # products that are held at once
+
+
+@quietly
+def matmul(x: Any, y: Any) -> DoubleDouble:
+    """The product of two matrices, the products of a block added up as `sum` does."""
+    x, y = DoubleDouble.of(x), DoubleDouble.of(y)
+    (rows, terms), columns = x.shape, y.shape[1]
+    total = DoubleDouble(np.zeros((rows, columns)))
+    step = builtins.max(1, BLOCK // builtins.max(1, rows * columns))
+    for start in range(0, terms, step):
+        part = slice(start, start + step)
+        total = total + sum(x[:, None, part] * np.transpose(y[part])[None], axis=-1)
+    return total
+
+
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> DoubleDouble:
     lines, shape = _along(DoubleDouble.of(x), axis, keepdims)
     high = np.max(lines.high, axis=-1, keepdims=True)
@@ -152,6 +169,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.exp: exp,
     np.log: log,
     np.log1p: log1p,
+    np.matmul: matmul,
 }
 UFUNCS |= {ufunc: _of_nearest(ufunc) for ufunc in (np.isfinite, np.isinf, np.isnan, np.signbit, np.sign)}
 _MOVING = (
@@ -162,6 +180,7 @@ _MOVING = (
     np.take,
     np.take_along_axis,
     np.transpose,
+    np.matrix_transpose,
     np.moveaxis,
 )
 FUNCTIONS: dict[Any, Callable[..., Any]] = {

@@ -80,6 +80,19 @@ def sum(x: Dual, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = 
     return _both(x, lambda xp, a: xp.sum(a, axis=axis, keepdims=keepdims))
 
 
+def matrix_transpose(x: Dual) -> Dual:
+    return _both(x, lambda xp, a: xp.matrix_transpose(a))
+
+
+def matmul(x: Any, y: Any) -> Dual:
+    x, y = coerce(x), coerce(y)
+    xp = x.inner
+    parts = [] if x.tangent is None else [xp.matmul(x.tangent, y.primal)]
+    parts += [] if y.tangent is None else [xp.matmul(x.primal, y.tangent)]
+    tangent = None if not parts else parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    return Dual(xp.matmul(x.primal, y.primal), tangent)
+
+
 # --- decisions ----------------------------------------------------------------------------------------------
 
 

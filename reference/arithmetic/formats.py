@@ -122,6 +122,7 @@ FLOAT16 = Format("float16", 11, -14, 15)
 BFLOAT16 = Format("bfloat16", 8, -126, 127)
 FLOAT32 = Format("float32", 24, -126, 127)
 FLOAT64 = Format("float64", 53, -1022, 1023)
+TF32 = Format("tf32", 11, -126, 127)  # of factors on a GPU; no dtype
 FORMATS = {f.name: f for f in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
 
 
@@ -171,6 +172,10 @@ class Arithmetic:
         The order of that sum. ``"any"`` allows every order of the n - 1 additions. ``"cascade"`` is the
         multi-level summation that torch's nll_loss uses on the CPU: partial sums of at least 16 terms on at
         most 8 levels.
+    product : Format, optional
+        The format in which the sums of a matrix product are kept while they grow; ``compute`` unless given.
+    factors : Format, optional
+        The format that the factors of a matrix product are rounded to first; not at all unless given.
     exp_ulps, log_ulps, log1p_ulps : float
         Largest error of the elementary functions, in ulps of ``compute``.
     exp_ulps_per_unit : float
@@ -197,6 +202,8 @@ class Arithmetic:
     converts: bool = True
     total: Format | None = None
     total_order: str = "any"
+    product: Format | None = None
+    factors: Format | None = None
     exp_ulps: float = 3.0
     log_ulps: float = 3.0
     log1p_ulps: float = 2.0

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.reference.arithmetic.formats import TF32, Arithmetic
 
 Changes = Mapping[str, Mapping[str, Any]]
 
@@ -115,8 +115,9 @@ PROFILES: Mapping[str, Profile] = {
             "tf32",
             "as default; factors of a matrix product rounded to 11 bits",
             'PyTorch, "CUDA semantics", TensorFloat-32 (TF32) on Ampere (and later) devices',
-            remark="tf32 concerns matrix products alone, and no operator here has one: everything is judged "
-            "as under default",
+            {"float32": {"factors": TF32}},
+            remark="tf32 concerns matrix products alone: every operator but "
+            "linear_cross_entropy is judged as under default",
         ),
     )
 }

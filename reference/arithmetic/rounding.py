@@ -26,7 +26,12 @@ from torch_loss_parity.reference.arithmetic.error import EXACT, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.kinds_of_value import settled
 from torch_loss_parity.reference.arithmetic.round_once import fold_where, store
-from torch_loss_parity.reference.arithmetic.rounding_operations import add, divide, multiply
+from torch_loss_parity.reference.arithmetic.rounding_operations import (
+    add,
+    divide,
+    less_its_largest,
+    multiply,
+)
 
 
 def evaluated_once(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,6 +87,7 @@ class Rounded:
         self.results: dict[Any, Any] = {}
         self.product: Product | None = None
         self.at_most: float | None = None
+        self.largest_along: tuple[Rounded, int] | None = None  # of what it is the largest, and where
 
     def carrying(self, value: Any, error: Error) -> Rounded:
         """Another value with another error, in the same arithmetic."""
@@ -158,7 +164,11 @@ class Rounded:
     @evaluated_once
     def __sub__(self, other: Any) -> Rounded:
         other = coerce(other, self.arithmetic)
-        return add(self, other, -other.value, -1.0)
+        difference = add(self, other, -other.value, -1.0)
+        along = other.largest_along
+        if along is None or along[0] is not self:
+            return difference
+        return less_its_largest(difference, self, along[1])
 
     def __rsub__(self, other: Any) -> Rounded:
         return coerce(other, self.arithmetic) - self

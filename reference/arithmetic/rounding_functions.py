@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.reference.arithmetic import rounding_products
 from torch_loss_parity.reference.arithmetic.associations import Chosen, Moved
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown, is_exact, sum_of_magnitudes
@@ -23,7 +24,7 @@ from torch_loss_parity.reference.arithmetic.formats import Arithmetic
 from torch_loss_parity.reference.arithmetic.kinds_of_value import in_doubt, is_nan, overflows
 from torch_loss_parity.reference.arithmetic.round_once import round_result
 from torch_loss_parity.reference.arithmetic.rounding import Rounded, coerce, evaluated_once
-from torch_loss_parity.reference.arithmetic.rounding_operations import absolute_form
+from torch_loss_parity.reference.arithmetic.rounding_operations import absolute_form, largest_of
 
 inf = np.inf
 nan = np.nan
@@ -122,6 +123,10 @@ def where(condition: Any, x: Any, y: Any) -> Rounded:
     return Rounded(value, arithmetic, Error(relative, absolute, shared)).as_product(product)
 
 
+matmul = rounding_products.matmul
+matrix_transpose = rounding_products.matrix_transpose
+
+
 # --- decisions ----------------------------------------------------------------------------------------------
 
 
@@ -148,14 +153,11 @@ def maximum(x: Any, y: Any) -> Rounded:
 
 @evaluated_once
 def max(x: Rounded, *, axis: int, keepdims: bool = False) -> Rounded:
+    """The largest; it moves no further than the farthest of those that it may be."""
     value = np.max(x.value, axis=axis, keepdims=keepdims)
     if is_exact(x.error):
         return Rounded(value, x.arithmetic)
-    return Rounded(
-        value,
-        x.arithmetic,
-        Error(0.0, np.max(np.broadcast_to(x.total_error(), x.shape), axis=axis, keepdims=keepdims)),
-    )
+    return largest_of(x, value, axis, keepdims)
 
 
 # --- elementary functions -----------------------------------------------------------------------------------

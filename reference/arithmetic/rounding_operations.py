@@ -53,6 +53,40 @@ def add(x: Rounded, y: Rounded, addend: Any, sign: float) -> Rounded:
         return round_result(x, value, error, unit, exact_if_it_fits=True, evaluated_exactly=True, doubt=doubt)
 
 
+def largest_of(x: Rounded, value: Any, axis: int, keepdims: bool) -> Rounded:
+    """The largest elements of ``x``, which are ``value``: they move no further than the farthest of those
+    that the largest may be.
+    """
+    total = np.broadcast_to(x.total_error(), x.shape)
+    with np.errstate(all="ignore"):
+        kept = value if keepdims else np.expand_dims(value, axis)
+        below = np.where(x.value == kept, 0.0, nearest(x.value - kept))
+        above, under = (np.max(below + sign * total, axis=axis, keepdims=keepdims) for sign in (1.0, -1.0))
+        error = np.maximum(above, -under)
+        whole = np.max(total, axis=axis, keepdims=keepdims)
+        error = np.where(np.isnan(error) | ~np.isfinite(nearest(value)), whole, np.minimum(error, whole))
+    result = x.carrying(value, Error(0.0, error))
+    result.largest_along = (x, axis) if keepdims else None
+    return result
+
+
+def less_its_largest(difference: Rounded, x: Rounded, axis: int) -> Rounded:
+    """``x`` less its largest along an axis: exactly 0 where that is one element for sure, whatever the errors
+    are.
+    """
+    total = np.broadcast_to(x.total_error(), x.shape)
+    with np.errstate(all="ignore"):
+        is_largest = nearest(difference.value) == 0
+        below = np.where(is_largest, -np.inf, nearest(difference.value) + total)
+        rival = np.max(below, axis=axis, keepdims=True)
+        alone = np.sum(is_largest, axis=axis, keepdims=True) == 1
+        certain = is_largest & alone & (rival < -total)
+    error = difference.error
+    shared = {k: (np.where(certain, 0.0, r), np.where(certain, 0.0, a)) for k, (r, a) in error.shared.items()}
+    exact = Error(np.where(certain, 0.0, error.relative), np.where(certain, 0.0, error.absolute), shared)
+    return difference.carrying(difference.value, exact)
+
+
 def _sum_of_two(x: Any, y: Any) -> tuple[Any, Any]:
     """What the evaluation makes of x + y, and the largest size of what it misses, often nothing."""
     if not (double_double.holds_float64s(x) and double_double.holds_float64s(y)):

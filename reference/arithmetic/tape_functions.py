@@ -90,6 +90,20 @@ def sum(x: Taped, *, axis: int | tuple[int, ...] | None = None, keepdims: bool =
     )
 
 
+def matrix_transpose(x: Taped) -> Taped:
+    return Taped(x.inner.matrix_transpose(x.value), (x, lambda g: x.inner.matrix_transpose(g)))
+
+
+def matmul(x: Any, y: Any) -> Taped:
+    x, y = coerce(x), coerce(y)
+    xp = x.inner
+    return Taped(
+        xp.matmul(x.value, y.value),
+        (x, lambda g: xp.matmul(g, xp.matrix_transpose(y.value))),
+        (y, lambda g: xp.matmul(xp.matrix_transpose(x.value), g)),
+    )
+
+
 # --- decisions ----------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from torch_loss_parity.reference.ways import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    linear_cross_entropy,
     nll_loss,
     rows,
 )
@@ -21,6 +22,7 @@ ALL: tuple[Way, ...] = (
     *cross_entropy.WAYS,
     *binary_cross_entropy.WAYS,
     *binary_cross_entropy_with_logits.WAYS,
+    *linear_cross_entropy.WAYS,
 )
 
 

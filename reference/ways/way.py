@@ -45,6 +45,8 @@ class Way:
         Who computes it so.
     by_autograd : bool
         Of a result: whether it is also composed of elementary operations and differentiated by autograd.
+    in_half_precision : bool
+        Whether it differs from the definition in half precision alone: what it costs is measured there.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Way:
     loses: str
     ships: str
     by_autograd: bool = False
+    in_half_precision: bool = False
 
     def __post_init__(self) -> None:
         if self.grade not in GRADES:

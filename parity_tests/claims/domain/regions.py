@@ -25,8 +25,9 @@ def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings)
     """The region's cases for a dtype, under the settings of a run."""
     options, values = region.options_of.get(dtype, region.options), region.values or list(operator.values)
     numbers = range(max(len(region.shapes), len(options), len(region.values)))
-    if region.dealt_out and settings.effort.shared:
-        numbers = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)]
+    whole_family = operator.family.dealt_out and settings.effort.family_shared
+    if (region.dealt_out and settings.effort.shared) or whole_family:
+        numbers = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)] or numbers[:1]
     for number in numbers[:: min(ONE_IN[settings.effort_name], max(1, len(numbers) // AT_LEAST))]:
         shape, chosen = region.shapes[number % len(region.shapes)], dict(options[number % len(options)])
         # Each time round the distributions are moved on by one: they do not always meet the same shapes and

@@ -19,6 +19,7 @@ from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.sampling import share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors
 from torch_loss_parity.subjects.settings import Settings
@@ -260,7 +261,9 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
                 tally,
             )
         )
-    return each_option[:1] if settings.effort_name == "quick" else each_option
+    if settings.effort_name == "quick":
+        return each_option[:1]
+    return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
 
 
 def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,7 +277,8 @@ def of_all_values(operator: Operator, dtype: str, settings: Settings, tally: Tal
     """
     shape, options = OPTIONS[0]
     chosen = _offered(operator, options)
-    names = [*operator.values, *operator.domain.values][:: 4 if settings.effort_name == "quick" else 1]
+    every = [*operator.values, *operator.domain.values][:: 4 if settings.effort_name == "quick" else 1]
+    names = share(operator, every, dtype, settings.dtypes, settings.seed, settings.effort)
     return [
         Probe(operator.case(dtype, shape, values, chosen, settings.seed), settings, tally) for values in names
     ]

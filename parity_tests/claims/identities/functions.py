@@ -137,9 +137,7 @@ def _call(
     }
     facts = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
     if family.targets_classes:
-        facts["target"] = (
-            "probabilities" if tuple(named["target"].shape) == tuple(named["input"].shape) else "indices"
-        )
+        facts["target"] = family.target_kind(named["target"])
     facts |= {"reduction": named.get("reduction", "mean")} if "reduction" in names else {}
     if family.along_dim:
         facts["last_dim"] = lies_last(named, tuple(named["input"].shape))

@@ -45,14 +45,14 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.sampling import grid
+from torch_loss_parity.operators.sampling import grid, share
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
 
 CLAIM = "layouts"
-ARRAYS = ("input", "target", "weight", "pos_weight", GRAD_OUTPUT)
+ARRAYS = ("input", "linear_weight", "target", "linear_bias", "weight", "pos_weight", GRAD_OUTPUT)
 Choice = Callable[[str, int], Layout]  # of an argument and its number of dimensions
 
 Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
@@ -61,14 +61,18 @@ Shapes = tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]
 MIXED: Mapping[str, Mapping[str, Layout]] = {
     "of all kinds": {
         "input": TRANSPOSED,
+        "linear_weight": PADDED,
         "target": STRIDED,
+        "linear_bias": STRIDED,
         "weight": OFFSET,
         "pos_weight": PADDED,
         GRAD_OUTPUT: ROTATED,
     },
     "of all other kinds": {
         "input": PADDED,
+        "linear_weight": APART,
         "target": CHANNELS_LAST,
+        "linear_bias": OFFSET,
         "weight": STRIDED,
         "pos_weight": TRANSPOSED,
         GRAD_OUTPUT: APART,
@@ -165,7 +169,10 @@ def described(call: Call) -> str:
 
 def cases(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
     values = list(operator.values)
-    for number, (shape, options) in enumerate(operator.layouts.views):
+    views = list(enumerate(operator.layouts.views))
+    for number, (shape, options) in share(
+        operator, views, dtype, settings.dtypes, settings.seed, settings.effort
+    ):
         if settings.effort_name == "quick" and number not in (1, 3):
             continue
         yield operator.case(dtype, shape, values[number % len(values)], options, settings.seed + number)
@@ -181,9 +188,12 @@ def views_give_the_right_results(operator: Operator, dtype: str, settings: Setti
 def views_whose_elements_share_memory_give_the_right_results(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    groups = (ARRAYS, (GRAD_OUTPUT,), ("input",), ("target", "weight", "pos_weight"))[
-        : 2 if settings.effort_name == "quick" else None
-    ]
+    groups = (
+        ARRAYS,
+        (GRAD_OUTPUT,),
+        ("input",),
+        ("linear_weight", "target", "linear_bias", "weight", "pos_weight"),
+    )[: 2 if settings.effort_name == "quick" else None]
 
     def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
         for sharing, strides_of in SHARED.items():
@@ -205,9 +215,10 @@ def views_whose_elements_share_memory_give_the_right_results(
     cases_of_options = [
         operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen
     ]
-    check_cases(
-        cases_of_options[:1] if settings.effort_name == "quick" else cases_of_options, verify, settings, tally
-    )
+    if settings.effort_name == "quick":
+        cases_of_options = cases_of_options[:1]
+    shared_out = share(operator, cases_of_options, dtype, settings.dtypes, settings.seed, settings.effort)
+    check_cases(shared_out, verify, settings, tally)
 
 
 def _verify_shared(

@@ -10,7 +10,7 @@ from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, Operator
-from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.operators.sampling import EFFORTS, grid, share
 from torch_loss_parity.subjects.settings import Settings
 
 verify_first_order = verify_in_modes(FIRST_ORDER)
@@ -26,7 +26,8 @@ def pairs(operator: Operator, dtype: str, settings: Settings, every: int = 1) ->
     thorough = settings.effort_name == "thorough"
     cases = list(grid(operator, dtype, EFFORTS["thorough" if thorough else "quick"], settings.seed))
     step = 1 if thorough else every * (3 if settings.effort_name == "quick" else 1)
-    return cases[DTYPES.index(dtype) % min(step, len(cases)) :: step]
+    cases = cases[DTYPES.index(dtype) % min(step, len(cases)) :: step]
+    return list(share(operator, cases, dtype, settings.dtypes, settings.seed, settings.effort))
 
 
 def gradients_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:

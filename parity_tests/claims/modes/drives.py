@@ -172,12 +172,12 @@ def split_by_rows(operator: str, arguments: Mapping[str, Any]) -> list[str]:
 def splits(call: Call) -> bool:
     """Whether the sum over two parts of the rows is the same gradient, and as exact.
 
-    The gradient of a class weight is a sum over all rows, whose parts would be rounded on their own. A
-    weighted mean divides by the weights of all rows, which no part knows.
+    The gradient of a class weight or of a layer is a sum over all rows, whose parts would be rounded on
+    their own. A weighted mean divides by the weights of all rows, which no part knows.
     """
     arguments = call.arguments
     shape = arguments["input"].shape
-    if len(shape) < 2 or shape[0] < 2 or 0 in shape or "weight" in call.differentiable:
+    if len(shape) < 2 or shape[0] < 2 or 0 in shape or {"weight", "linear_weight"} & {*call.differentiable}:
         return False
     if "dim" in arguments:
         return 0 not in dims_of(arguments["dim"], len(shape))

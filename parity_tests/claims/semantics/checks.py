@@ -40,17 +40,22 @@ CLAIM = "semantics"
 GOT, OF_DTYPES = "got", "a result or gradient is not that of the promoted dtypes"
 TORCH = ("torch", "torch.nn")
 RIGHT = "it is as it should be"
-REFUSALS = (RuntimeError, ValueError, IndexError, TypeError)  # what an operator that refuses a row raises
+# What an operator that refuses a row raises, or one that divides by a size.
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
 
 
-def rows_to_run(rows: Sequence[Row], dtypes: Sequence[str], effort: str) -> Iterator[tuple[Row, list[str]]]:
-    """The rows of an operator that this effort runs, each with the dtypes that it runs in."""
+def rows_to_run(
+    rows: Sequence[Row], dtypes: Sequence[str], effort: str, dealt_out: bool = False
+) -> Iterator[tuple[Row, list[str]]]:
+    """The rows of an operator that this effort runs, each with the dtypes that it runs in: one, where the
+    dtypes share what is asked of the operator.
+    """
     turn = 0
     for row in rows:
         allowed = [dtype for dtype in dtypes if dtype in row.dtypes]
         if effort == "quick" and row.about_shape:
             continue
-        if allowed and (effort == "quick" or (effort == "standard" and row.about_shape)):
+        if allowed and (effort == "quick" or (effort == "standard" and (row.about_shape or dealt_out))):
             allowed = [allowed[turn % len(allowed)]]
             turn += 1
         if allowed:

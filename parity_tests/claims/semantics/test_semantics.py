@@ -30,7 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parameters: list[tuple[Operator, list[str], Row | Promotion]] = []
     for operator in OPERATORS.values():
         if name == "row":
-            rows = checks.rows_to_run(each(operator.semantics), dtypes, option("effort"))
+            dealt_out = operator.family.dealt_out
+            rows = checks.rows_to_run(each(operator.semantics), dtypes, option("effort"), dealt_out)
             parameters += [(operator, dtype, row) for row, dtype in rows]
         else:
             parameters += [(operator, dtypes, promotion) for promotion in each(operator.promotions)]

@@ -36,7 +36,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
 from torch_loss_parity.operators.facets import REFUSED
-from torch_loss_parity.operators.sampling import EFFORTS, grid
+from torch_loss_parity.operators.sampling import EFFORTS, grid, share
 from torch_loss_parity.subjects.settings import Settings
 
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
@@ -63,7 +63,8 @@ def small_cases(
     shapes = operator.family.mapped
     rows = list(grid(operator, dtype, EFFORTS["quick"], settings.seed))
     step = {"quick": len(rows), "standard": every, "thorough": 1}[settings.effort_name]
-    for number, row in list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]:
+    chosen = list(enumerate(rows))[(first + DTYPES.index(dtype)) % min(step, len(rows)) :: step]
+    for number, row in share(operator, chosen, dtype, settings.dtypes, settings.seed, settings.effort):
         yield operator.case(dtype, shapes[number % len(shapes)], row.values, row.option, row.seed)
 
 
@@ -140,7 +141,10 @@ def test_a_mapped_call_ignores_what_each_of_its_samples_ignores(
     operator: Operator, dtype: str, index: int, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
-        for number, chosen in enumerate(IGNORED[: 1 if settings.effort_name == "quick" else None]):
+        calls = list(enumerate(IGNORED[: 1 if settings.effort_name == "quick" else None]))
+        for number, chosen in share(
+            operator, calls, dtype, settings.dtypes, settings.seed + index, settings.effort
+        ):
             values = list(operator.values)[number % len(operator.values)]
             options = {name: value for name, value in chosen.items() if name in operator.options} | {
                 "ignore_index": index
@@ -188,6 +192,8 @@ def test_each_row_of_the_jacobian_is_right(
 def test_autocast_computes_in_the_dtype_of_the_table(
     operator: Operator, dtype: str, autocast_dtype: str, settings: Settings, tally: Tally
 ) -> None:
+    if isinstance(operator.autocast, Gap):
+        pytest.skip(f"autocast of {operator.name}: {operator.autocast.why}")
     if autocast_dtype == "float16":
         not_in_quick(settings, "autocast to float16")
     cases = small_cases(operator, dtype, settings, 8, first=HALF.index(autocast_dtype))

@@ -25,6 +25,8 @@ class Gradients(NamedTuple):
     """The gradient with respect to each argument, None where there is none."""
 
     input: Any
+    linear_weight: Any = None
+    linear_bias: Any = None
     target: Any = None
     weight: Any = None
 

@@ -106,3 +106,10 @@ def composed(operator: str, **described: Any) -> Callable[[Written], Written]:
 def whole(operator: str, **described: Any) -> Callable[[Written], Written]:
     """Records a function that takes what a caller gives, and refuses what is malformed itself."""
     return _record(operator, lambda function: function, **described)
+
+
+def built(
+    operator: str, build: Callable[[Written], Written], **described: Any
+) -> Callable[[Written], Written]:
+    """Records what ``build`` makes of a part of a kernel."""
+    return _record(operator, build, **described)

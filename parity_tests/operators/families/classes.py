@@ -175,4 +175,5 @@ CLASSES = Family(
     mapped=((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
     axis=axis,
     target_kind=target_kind,
+    dealt_out=False,
 )

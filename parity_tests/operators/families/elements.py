@@ -166,4 +166,5 @@ ELEMENTS = Family(
     mapped=((), (5,), (4, 2), (2, 5, 1)),
     axis=axis,
     target_kind=target_kind,
+    dealt_out=False,
 )

@@ -189,3 +189,49 @@ def of_elements(*kinds: str, of_logits: bool) -> Identities:
         options={"reduction": REDUCTION, "weighted": (True, False), "kind": kinds},
         exceptions={},
     )
+
+
+FEATURES = 6  # of which the products of `_linear_classes` are sums: exact in every dtype
+
+
+def _linear_classes(
+    rng: np.random.Generator,
+    dtype: str,
+    shape: Shape,
+    *,
+    reduction: str,
+    weighted: bool,
+    biased: bool,
+    kind: str,
+) -> dict[str, Any]:
+    """Factors whose products are multiples of 1/16 below 16, which every dtype holds; the rest as
+    `_classes` draws it.
+    """
+    drawn = _classes(rng, dtype, shape, of_logits=True, reduction=reduction, weighted=weighted, kind=kind)
+    del drawn["shift"], drawn["likeliest"]
+    layer = rng.integers(-16, 17, (*shape[1:], FEATURES)) / 8
+    bias = rng.integers(-16, 17, shape[1:]) / 8
+    return drawn | {
+        "input": rng.integers(-2, 3, (shape[0], FEATURES)) / 2,
+        "layer": layer,
+        "bias": bias,
+        "shift": rng.integers(-16, 17, FEATURES) / 8,
+        "features": rng.permutation(FEATURES),
+        "options": drawn["options"] | ({"linear_bias": bias} if biased else {}),
+    }
+
+
+def of_linear_classes() -> Identities:
+    """The inputs of an operator of rows of classes whose logits are a product."""
+    return Identities(
+        draw=_linear_classes,
+        shapes=((6, 8), (3, 4, 5), (9, 2)),
+        large_shapes=((4, 64), (128, 16)),
+        options={
+            "reduction": REDUCTION,
+            "weighted": (True, False),
+            "biased": (True, False),
+            "kind": ("plain", "smoothed", "probabilities"),
+        },
+        exceptions={},
+    )

@@ -182,4 +182,5 @@ ROWS = Family(
     mapped=((), (5,), (4, 2), (2, 5, 2), (2, 4, 1, 2)),
     axis=axis,
     target_kind=target_kind,
+    dealt_out=False,
 )

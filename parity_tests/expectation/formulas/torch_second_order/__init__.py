@@ -27,6 +27,10 @@ from torch_loss_parity.expectation.formulas.torch_second_order.classes import (
     cross_entropy_double_backward,
     cross_entropy_jvp,
 )
+from torch_loss_parity.expectation.formulas.torch_second_order.linear_cross_entropy import (
+    linear_cross_entropy_double_backward,
+    linear_cross_entropy_jvp,
+)
 from torch_loss_parity.expectation.formulas.torch_second_order.logsumexp import (
     logsumexp_double_backward,
     logsumexp_forward_mode,
@@ -52,6 +56,8 @@ __all__ = [
     "bce_with_logits_jvp",
     "cross_entropy_double_backward",
     "cross_entropy_jvp",
+    "linear_cross_entropy_double_backward",
+    "linear_cross_entropy_jvp",
     "log_softmax_double_backward",
     "log_softmax_jvp",
     "logsumexp_double_backward",
