@@ -69,7 +69,7 @@ class Family:
         The value of the option ``target`` that a target has.
     dealt_out : bool
         Whether a case is so costly that dtypes share all of them at standard effort: each case of each kind
-        of claim is for one dtype only, another one with the next seed.
+        of claim is for one dtype only, another one with the next seed, and each seed takes every other one.
     """
 
     name: str

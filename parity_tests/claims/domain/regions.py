@@ -27,7 +27,8 @@ def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings)
     numbers = range(max(len(region.shapes), len(options), len(region.values)))
     whole_family = operator.family.dealt_out and settings.effort.family_shared
     if (region.dealt_out and settings.effort.shared) or whole_family:
-        numbers = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)] or numbers[:1]
+        dealt = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)] or numbers[:1]
+        numbers = (dealt[settings.seed % 2 :: 2] or dealt[:1]) if whole_family else dealt
     for number in numbers[:: min(ONE_IN[settings.effort_name], max(1, len(numbers) // AT_LEAST))]:
         shape, chosen = region.shapes[number % len(region.shapes)], dict(options[number % len(options)])
         # Each time round the distributions are moved on by one: they do not always meet the same shapes and
