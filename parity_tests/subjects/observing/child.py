@@ -19,7 +19,6 @@ from torch_loss_parity.subjects.observing.encoding import digest_of
 from torch_loss_parity.subjects.observing.source import Request
 from torch_loss_parity.subjects.promise import PromiseError
 
-
 OF_DEFINITIONS = ("reference", FAULT, RIGHT)  # subjects that evaluate some
 
 
@@ -46,9 +45,7 @@ def describe() -> dict[str, Any]:
     from torch_loss_parity.ledger.environment import found
 
     if Asked.subject.startswith(OF_DEFINITIONS) and find_spec("array_api_compat") is None:
-        return {
-            "problem": f"{Asked.subject!r} is made of definitions, for which array-api-compat must be here"
-        }
+        return {"problem": f"{Asked.subject!r} evaluates definitions, which needs array-api-compat here"}
     try:
         subject = loaded()
     except (SubjectError, PromiseError) as error:
