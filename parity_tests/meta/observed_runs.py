@@ -20,7 +20,8 @@ from torch_loss_parity.processes.process_slots import Children, Slots
 from torch_loss_parity.subjects.observing.run import observe
 
 TESTS = tuple(map(str, files_of_claims(("forward", "gradients", "semantics", "errors"))))
-MODES = tuple(map(str, files_of_claims(("modes",))))  # of torch alone
+# Of torch alone; the smallest inputs of the ledger are of all operators.
+MODES = (*map(str, files_of_claims(("modes",))), "-k", "not smallest")
 OPTIONS = ("--operator=softmax", "--effort=quick", "--dtype=float32", "-q", "-p", "no:cacheprovider")
 DIES = """
 import os, torch

@@ -29,19 +29,19 @@ from torch_loss_parity.subjects.observing.recorded import FORMAT, Recorded
 from torch_loss_parity.subjects.observing.source import Request
 from torch_loss_parity.subjects.run_subject import WrongResult
 
-# What an environment without the suite's libraries finds: torch, what it needs, and NumPy.
+# What Python loads first in an environment that has torch, what torch needs, and NumPy.
 BARE = """
-import runpy, sys
+import sys
 WITHOUT = {"flint", "hypothesis", "covertable", "array_api_compat", "pydantic", "jinja2", "pytest", "_pytest",
-           "scipy", "click", "filelock", "packaging", "tqdm", "tomli", "pytest_benchmark", "xdist"}
+           "scipy", "click", "packaging", "tqdm", "tomli", "pytest_benchmark", "xdist"}
 class Without:
     def __init__(self, finder):
         self.finder = finder
     def find_spec(self, name, path=None, target=None):
         return None if name.partition(".")[0] in WITHOUT else self.finder.find_spec(name, path, target)
 sys.meta_path[:] = map(Without, sys.meta_path)
-runpy.run_module("torch_loss_parity", run_name="__main__")
 """
+COMMAND = [sys.executable, "-m", "torch_loss_parity"]
 SAME = ("counts", "worst", "diverging", "failures", "exitstatus", "environment")
 X = np.asarray([[1.0, 2.0, -np.inf]])
 CALL = Call("softmax", {"input": X, "dim": 1, "dtype": None}, "float32", "float32", ("input",))
@@ -58,18 +58,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every subject judged in one process and in two; torch observed where only torch and NumPy are."""
     directory = tmp_path_factory.mktemp("observed")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
-    (directory / "bare.py").write_text(BARE)
     (directory / "torch").mkdir()
     here = [sys.executable, "-m", observed_runs.__name__]
-    output = ["--plan=plan.npz", "--output=torch/observed.npz"]
-    for command in (
-        [*here, "plan", "plan.npz"],
-        [sys.executable, "bare.py", "observe", *output],
-        [*here, "."],
-    ):
-        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
+    observe = [*COMMAND, "observe", "--plan=plan.npz", "--output=torch/observed.npz"]
+    for command, bare in (([*here, "plan", "plan.npz"], False), (observe, True), ([*here, "."], False)):
+        variables = environment | (bare_environment(directory) if bare else {})
+        done = subprocess.run(command, cwd=directory, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+def bare_environment(directory: Path) -> dict[str, str]:
+    """The variables with which Python finds torch, what torch needs, and NumPy."""
+    (directory / "bare").mkdir(exist_ok=True)
+    (directory / "bare" / "sitecustomize.py").write_text(BARE)
+    paths = [str(directory / "bare"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def outcome(path: Path) -> Mapping[str, Any]:
@@ -257,6 +261,18 @@ def test_a_device_without_memory_says_nothing_of_the_subject() -> None:
 def test_keys_do_not_depend_on_the_order_of_what_is_given() -> None:
     assert key_of({"a": 1}) != key_of({"a": 2})
     assert Request("drive", CALL, {"a": 1, "b": 2}).key == Request("drive", CALL, {"b": 2, "a": 1}).key
+
+
+@pytest.mark.whole_runs
+def test_what_cannot_be_observed_in_a_bare_environment_is_told(runs: Path) -> None:
+    variables = {**os.environ, **bare_environment(runs)}
+    for given, words in (
+        (["torch"], "error: --plan is needed where hypothesis, which draws cases, is not installed"),
+        (["fault:zeros", "--plan=plan.npz"], "error: 'fault:zeros' evaluates definitions, which needs"),
+    ):
+        command = [*COMMAND, "observe", *given]
+        done = subprocess.run(command, cwd=runs, env=variables, capture_output=True, text=True)
+        assert (done.returncode, done.stderr[: len(words)]) == (4, words)
 
 
 @pytest.mark.whole_runs

@@ -45,9 +45,7 @@ def describe() -> dict[str, Any]:
     from torch_loss_parity.ledger.environment import found
 
     if Asked.subject.startswith(OF_DEFINITIONS) and find_spec("array_api_compat") is None:
-        return {
-            "problem": f"{Asked.subject!r} is made of definitions, for which array-api-compat must be here"
-        }
+        return {"problem": f"{Asked.subject!r} evaluates definitions, which needs array-api-compat here"}
     try:
         subject = loaded()
     except (SubjectError, PromiseError) as error:
