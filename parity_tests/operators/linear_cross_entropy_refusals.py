@@ -42,6 +42,8 @@ def refusals() -> Iterator[Refusal]:
         yield refusal(
             f"ignore_index {index}, probabilities", RuntimeError, words, X, X, **probabilities, since=SINCE
         )
+        sentence = f"ignore_index {index}, probabilities, an input of shape (3,)"
+        yield refusal(sentence, RuntimeError, words, X[0], X[0], **probabilities, since=SINCE)
 
 
 def _factors() -> Iterator[Refusal]:
