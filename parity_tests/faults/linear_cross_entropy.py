@@ -219,7 +219,7 @@ def padded_classes_have_a_finite_sentinel(
     )
 
 
-@forward(NAME, "SHD", "NVIDIA/Megatron-LM#1390", "forward")
+@forward(NAME, "SHD", "NVIDIA/Megatron-LM#1390", "domain")
 def the_running_sum_is_not_scaled_to_a_new_maximum(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Tensor:

@@ -34,7 +34,7 @@ def the_layers_gradient_is_rounded_after_each_row(
     return gradients._replace(linear_weight=total.to(linear_weight.dtype))
 
 
-@backward(NAME, "TIL", "linkedin/Liger-Kernel#968", "gradients")
+@backward(NAME, "TIL", "linkedin/Liger-Kernel#968", "domain")
 def the_gradient_of_the_bias_is_that_of_the_last_chunk(
     grad_output: Tensor, input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
 ) -> Any:

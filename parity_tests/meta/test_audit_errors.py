@@ -32,7 +32,7 @@ from torch_loss_parity.expectation.expectation import (
 )
 from torch_loss_parity.judging.comparison import kinds
 from torch_loss_parity.judging.judge import output_shape
-from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators import DTYPES, OPERATORS, Gap
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -118,8 +118,11 @@ def same_digits(figure: float, error: float) -> bool:
     }
 
 
+AUDITED = [name for name, record in OPERATORS.items() if not isinstance(record.audit, Gap)]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", AUDITED)
 def test_figures_are_those_of_balls_for_every_element(name: str, dtype: str) -> None:
     operator, compared = OPERATORS[name], 0
     cases = [case for case in grid(operator, dtype, EFFORTS["quick"], 5) if 0 < prod(case.shape) <= SMALL][

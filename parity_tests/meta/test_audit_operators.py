@@ -88,11 +88,14 @@ def test_an_operator_that_is_not_audited_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_numbers_that_are_not_tried_are_named() -> None:
-    assert [missing.what for missing in gaps(OPERATORS)] == ["every number there is, nll_loss"]
+    assert [missing.what for missing in gaps(OPERATORS)] == [
+        "every number there is, nll_loss",
+        "linear_cross_entropy",
+    ]
 
 
 def test_every_telling_distribution_and_path_is_one_that_the_operator_has() -> None:
-    for operator in OPERATORS.values():
+    for operator in (each for each in OPERATORS.values() if not isinstance(each.audit, Gap)):
         facet = audited(operator.name)
         assert set(facet.telling) <= set(operator.values)
         assert len(facet.telling) >= 3  # as many as an effort asks for

@@ -209,6 +209,16 @@ def test_every_case_of_a_region_is_dealt_to_exactly_one_dtype_at_standard_effort
     standard, thorough = (
         Settings(Subject("torch", F, ""), "cpu", dtypes, effort, 3) for effort in ("standard", "thorough")
     )
+    if OPERATORS[name].family.dealt_out:  # once more: the seeds of some runs meet every shape
+        for region in regions(name):
+            shapes = {
+                case.shape
+                for seed in range(len(dtypes))
+                for dtype in dtypes
+                for case in cases_of(region, OPERATORS[name], dtype, replace(standard, seed=seed))
+            }
+            assert shapes == {case.shape for case in cases_of(region, OPERATORS[name], "float32", thorough)}
+        return
     for region in (region for region in regions(name) if region.dealt_out):
         dealt = [list(cases_of(region, OPERATORS[name], dtype, standard)) for dtype in dtypes]
         every = list(cases_of(region, OPERATORS[name], "float32", thorough))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -114,7 +113,9 @@ def pytest_configure(config: pytest.Config) -> None:
     shared = worker[WATCHED] if worker else supervised.directory()
     directory = Path(shared or tempfile.mkdtemp(prefix="parity-"))
     config.stash[WATCH] = watchdog.start(
-        directory, os.environ.get("PYTEST_XDIST_WORKER", supervised.MAIN), config.stash[SETTINGS].time_limit
+        directory,
+        getattr(config, "workerinput", {}).get("workerid", supervised.MAIN),
+        config.stash[SETTINGS].time_limit,
     )
     if not worker and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "1000"  # however many workers a subject kills, the report is whole
