@@ -45,6 +45,6 @@ def out_of_range() -> Iterator[Refusal]:
 def no_integers(*values: Any) -> Iterator[Refusal]:
     """What is no dimension."""
     for wrong in values:
-        since = "2.13" if wrong == "1" else "2.8"  # before, a name of a dimension, and a RuntimeError
+        since = "2.13" if wrong in ("1", None) else "2.8"  # before, names of dimensions, and a RuntimeError
         words = f"dim is {wrong!r} | integer"
         yield refusal(f"dim {wrong!r}", TypeError, words, X, dim=wrong, since=since)
