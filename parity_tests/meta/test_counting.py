@@ -94,6 +94,11 @@ def test_a_kind_of_claim_that_an_operator_never_meets_fails_a_run(
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "FAIL: no case was run for forward: nll_loss" in output
     assert "cross_entropy" not in output
+    # nor of an operator that the subject does not offer, as an older torch has no linear_cross_entropy
+    kernel = tmp_path / "of_two.py"
+    kernel.write_text("from torch.nn.functional import softmax, log_softmax\n")
+    code, output = run(tmp_path, OF_TWO, *float32, "--subject", str(kernel), name="test_forward.py")
+    assert code == pytest.ExitCode.OK, output
     # nor of a kind that the subject does not promise
     code, output = run(tmp_path, OF_TWO, *float32, "--promise", "claims=gradients", name="test_forward.py")
     assert "no case was run" not in output

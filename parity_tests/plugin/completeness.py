@@ -2,10 +2,10 @@
 
 Note [No silent gaps]
     A kind is run where its file of tests is among those that pytest was given. Then each of the run's
-    operators must have had a case of it; or its record has a `Gap` in place of what the kind needs; or the
-    subject declined, or does not promise the kind; or the whole kind was skipped, for all operators alike,
-    which has a reason. Anything else is a failure: an operator that a table forgot would otherwise pass
-    untested. At standard effort and beyond the same holds of each dtype.
+    operators that the subject offers must have had a case of it; or its record has a `Gap` in place of what
+    the kind needs; or the subject declined, or does not promise the kind; or the whole kind was skipped, for
+    all operators alike, which has a reason. Anything else is a failure: an operator that a table forgot would
+    otherwise pass untested. At standard effort and beyond the same holds of each dtype.
     A run that was narrowed (``-k``, ``-m``, single tests) says nothing about what it left out.
 """
 
@@ -51,7 +51,7 @@ def missing(
         if kind not in settings.subject.promise.claims:
             continue
         for name in settings.operators or OPERATORS:
-            if gap(OPERATORS[name], kind):
+            if gap(OPERATORS[name], kind) or not settings.subject.offers(name):
                 continue
             if kind not in met and left_out & {(name, kind), ("", kind)}:
                 continue
