@@ -31,7 +31,7 @@ def inside(work: Work, promise: Promise) -> Work:
         return replace(work, outside=f"an input of {NDIM} dimensions")
     replaced: dict[str, Any] = {}
     for name, promised in limits.options.items():
-        value = work.asked.get(name)
+        value = work.every_option.get(name)
         if name != IGNORED and not is_among(value, promised):
             replaced[name] = limits.allowed(name, work.record.options.get(name, ()))[0]
     own = work.record.workload

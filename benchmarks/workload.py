@@ -82,7 +82,7 @@ class Work:
         return mean | dict(self.options)
 
     @property
-    def asked(self) -> Mapping[str, Any]:
+    def every_option(self) -> Mapping[str, Any]:
         """All options of a case."""
         return {name: values[0] for name, values in self.record.options.items()} | self._given
 

@@ -185,7 +185,7 @@ def verify(
     claims = [claim for claim in claims if claim in promised.claims]
     verified = Verified([], profile=subject.profile)
     counts: dict[str, dict[str, Tally]] = {}
-    for kind, test in _tests(subject.promise.operator(record), settings, claims):
+    for kind, test in tests_of(subject.promise.operator(record), settings, claims):
         of_kind = counts.setdefault(kind, {name: Tally(operator, name, kind) for name in settings.dtypes})
         _run(test, of_kind, verified)
     properties = [count.as_property() for of_kind in counts.values() for count in of_kind.values()]
@@ -225,7 +225,7 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
                 counts[dtype].count(False)
 
 
-def _tests(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[tuple[str, Test]]:
+def tests_of(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[tuple[str, Test]]:
     """The checks of the claims, each with its kind, as functions of what gives the tally of a dtype."""
 
     def in_dtype(check: Check, dtype: str) -> Test:

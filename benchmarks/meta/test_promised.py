@@ -34,15 +34,15 @@ PARTIAL = of_mapping({"target": "indices", "weight": None, "reduction": "sum", "
     ],
 )
 def test_a_work_lies_inside_or_says_why_not(work: str, given: Any, name: str, outside: str) -> None:
-    found = inside(WORKS[work], of_mapping(given))
-    assert (found.name, found.outside) == (name, outside)
+    works = inside(WORKS[work], of_mapping(given))
+    assert (works.name, works.outside) == (name, outside)
     if not outside:
         promise = of_mapping(given)
-        case = found.case("float32", (4, 8), 0)
-        for option, values in promise.limits(found.operator).options.items():
+        case = works.case("float32", (4, 8), 0)
+        for option, values in promise.limits(works.operator).options.items():
             assert case.option[option] in values
-        assert traffic(found, TRAINING, (4, 8), "float32").bytes > 0
-    assert is_plain(found.name) == (work not in VARIANTS)
+        assert traffic(works, TRAINING, (4, 8), "float32").bytes > 0
+    assert is_plain(works.name) == (work not in VARIANTS)
 
 
 def test_cells_are_of_what_is_promised_and_the_rest_is_named() -> None:

@@ -27,6 +27,7 @@ import torch
 from torch_loss_parity.campaign import pytest_process, right_record, worth
 from torch_loss_parity.campaign.campaign_runs import Judged, judge_all
 from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
+from torch_loss_parity.campaign.scores import PRACTICE, caught, scores
 from torch_loss_parity.faults import FAULTS, KINDS
 from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.processes import suite, system
@@ -36,7 +37,6 @@ from torch_loss_parity.subjects import FAULT
 from torch_loss_parity.subjects.settings import WrongOption
 
 MATRIX = Path(__file__).with_name("matrix.json")
-PRACTICE = ("assert_close", "gradcheck")
 
 
 def start_of_pytest() -> float:
@@ -49,10 +49,6 @@ def start_of_pytest() -> float:
 
 
 # --- what it says -------------------------------------------------------------------------------------------
-
-
-def caught(judged: Judged) -> bool:
-    return judged.exitcode == 1 and bool(judged.claims)
 
 
 def table(matrix: Mapping[str, Judged]) -> list[str]:
@@ -106,19 +102,9 @@ def summary(matrix: Mapping[str, Judged]) -> list[str]:
     ]
 
 
-def _scores(judged: Sequence[Judged], judges: Sequence[str] = ("this suite", *PRACTICE)) -> list[int]:
-    """How many there are, and how many each judge caught."""
-    by = {
-        "this suite": caught,
-        "assert_close": lambda j: bool(j.assert_close),
-        "gradcheck": lambda j: bool(j.gradcheck),
-    }
-    return [len(judged), *(sum(map(by[judge], judged)) for judge in judges)]
-
-
 def _row(name: str, judged: Sequence[Judged], judges: Sequence[str]) -> str:
-    faults, *scores = _scores(judged, judges)
-    return f"{name:<46}{faults:>8}" + "".join(f"{score:>14}" for score in scores)
+    faults, *caught_by = scores(judged, judges)
+    return f"{name:<46}{faults:>8}" + "".join(f"{score:>14}" for score in caught_by)
 
 
 # --- the record ---------------------------------------------------------------------------------------------
@@ -141,7 +127,7 @@ def section(matrix: Mapping[str, Judged]) -> str:
 
 
 def _markdown(name: str, judged: Sequence[Judged]) -> str:
-    return f"| {name} | {' | '.join(map(str, _scores(judged)))} |"
+    return f"| {name} | {' | '.join(map(str, scores(judged)))} |"
 
 
 def record(matrix: Mapping[str, Judged], right: Mapping[str, RightRun]) -> None:

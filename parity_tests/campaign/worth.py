@@ -8,20 +8,16 @@ from collections.abc import Mapping
 
 from torch_loss_parity.campaign.campaign_runs import Judged
 from torch_loss_parity.campaign.right_runs import RightRun
+from torch_loss_parity.campaign.scores import scores
 from torch_loss_parity.reports.readme import markdown_table
 
-OF_PRACTICE = (
-    "not asked"  # in half precision they reject right kernels too, as torch is further off than they allow
-)
+# In half precision they reject right kernels too, as torch is further off than they allow.
+OF_PRACTICE = "not asked"
 
 
 def section(faults: Mapping[str, Judged], right: Mapping[str, RightRun]) -> str:
     """The table as Markdown."""
-    caught = {
-        "this suite": sum(judged.exitcode == 1 and bool(judged.claims) for judged in faults.values()),
-        "assert_close": sum(bool(judged.assert_close) for judged in faults.values()),
-        "gradcheck": sum(bool(judged.gradcheck) for judged in faults.values()),
-    }
+    number, *caught = scores(list(faults.values()))
     accepted = sum(not run.rejected for run in right.values())
     return markdown_table(
         [
@@ -31,7 +27,7 @@ def section(faults: Mapping[str, Judged], right: Mapping[str, RightRun]) -> str:
             "`gradcheck` on the same",
         ],
         [
-            [f"{len(faults)} planted faults, caught", *(str(n) for n in caught.values())],
+            [f"{number} planted faults, caught", *map(str, caught)],
             [f"{len(right)} right kernels, accepted", str(accepted), OF_PRACTICE, OF_PRACTICE],
         ],
     )

@@ -40,9 +40,9 @@ def plan(subject: str, output: str, **given: Any) -> int:
     from torch_loss_parity.processes.folders import CLAIMS
 
     said, problems = io.StringIO(), io.StringIO()
-    asked = [f"--subject={subject}", *options_of_pytest(given), f"--plan={output}", "-q"]
+    arguments = [f"--subject={subject}", *options_of_pytest(given), f"--plan={output}", "-q"]
     with redirect_stdout(said), redirect_stderr(problems):
-        status = suite.run_here([*asked, "-p", "no:cacheprovider", str(CLAIMS)])
+        status = suite.run_here([*arguments, "-p", "no:cacheprovider", str(CLAIMS)])
     if status in ENDED:
         told = problems.getvalue() or said.getvalue()
         print(told.strip().removeprefix("ERROR: "), file=sys.stderr)

@@ -89,13 +89,13 @@ def wrong_by_rows(
         return None
     wrong = []
     for name, tensor in of_rows.items():
-        found = not failing[name].size or _explained_by_a_way(rows, name, tensor, failing[name])
-        if isinstance(found, np.ndarray):
-            finding = _finding(subject, rows, name, tensor, found)
+        explained = not failing[name].size or _explained_by_a_way(rows, name, tensor, failing[name])
+        if isinstance(explained, np.ndarray):
+            finding = _finding(subject, rows, name, tensor, explained)
             if finding.verdict.passes:
                 return None
             wrong.append(finding)
-        elif not found:
+        elif not explained:
             return None
     return wrong
 
@@ -201,10 +201,10 @@ def _doubtful(
 
     def look_at(block: slice) -> tuple[dict[str, Doubtful], Low | None]:
         with np.errstate(all="ignore"):
-            found = _evaluated(rows, block, list(judged), losses is not None, way)
+            lows = _evaluated(rows, block, list(judged), losses is not None, way)
             return (
-                {name: _in_block(rows, block, name, found[name], tensor) for name, tensor in judged.items()},
-                found.get(FORWARD),
+                {name: _in_block(rows, block, name, lows[name], tensor) for name, tensor in judged.items()},
+                lows.get(FORWARD),
             )
 
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
@@ -226,9 +226,9 @@ def _evaluated(
         for name, value in call.arguments.items()
         if name != "dtype"
     }
-    found: dict[str, Low] = {}
+    lows: dict[str, Low] = {}
     if FORWARD in names or losses:
-        found[FORWARD] = (function or operator.forward)(**arguments)
+        lows[FORWARD] = (function or operator.forward)(**arguments)
     if gradients := [name for name in names if name != FORWARD]:
         if isinstance(upstream, Share):
             arriving = upstream.evaluated(lambda array: Low(array, arithmetic))
@@ -237,8 +237,8 @@ def _evaluated(
         if rows.reduced:
             arguments["reduction"] = "sum"
         every = (function or operator.backward)(arriving, **arguments)
-        found |= {name: gradient_of(every, name) for name in gradients}
-    return found
+        lows |= {name: gradient_of(every, name) for name in gradients}
+    return lows
 
 
 def _in_block(rows: Rows, block: slice, quantity: str, low: Low, tensor: torch.Tensor) -> Doubtful:
@@ -283,11 +283,11 @@ def _explained_whichever_is_kept(
     """Of which indices one shared error explains every row, the others folded into own ones: the rounding
     arithmetic keeps the one that matters most, and any may be that one.
     """
-    found = np.ones(len(difference), dtype=bool)
+    explained = np.ones(len(difference), dtype=bool)
     for kept in shared:
         others = sum(np.abs(error) for error in shared if error is not kept)
-        found &= _explained(difference, own + CLEARLY * others, kept, axis)
-    return found
+        explained &= _explained(difference, own + CLEARLY * others, kept, axis)
+    return explained
 
 
 def _explained(difference: np.ndarray, own: np.ndarray, shared: np.ndarray, axis: int) -> np.ndarray:

@@ -87,11 +87,11 @@ def check_random_cases(
     def check(case: Case) -> None:
         check_case(case, verify, settings, tally)
 
-    asked = range(-(-settings.effort.random_cases // one_in))
+    numbers = range(-(-settings.effort.random_cases // one_in))
     for_each_random_case(
         random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
         check,
-        examples=len(share(operator, asked, dtype, settings.dtypes, settings.seed, settings.effort)),
+        examples=len(share(operator, numbers, dtype, settings.dtypes, settings.seed, settings.effort)),
         base_seed=settings.seed,
         name=f"{name} {operator.name} {dtype}",
         shrink=not settings.subject.is_elsewhere,

@@ -108,11 +108,11 @@ def here(device: str = "cpu") -> Environment:
     """The environment in which the subject ran: that of this process and a device, unless
     `ran_elsewhere`.
     """
-    return _Elsewhere.environment or found(device)
+    return _Elsewhere.environment or of_this_process(device)
 
 
 @cache
-def found(device: str = "cpu") -> Environment:
+def of_this_process(device: str = "cpu") -> Environment:
     """The environment of this process and a device."""
     release, digits = machine.release(), machine.fingerprint(device)
     if device.startswith("cuda"):

@@ -83,9 +83,9 @@ def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[list[str] | None]:
     real = by_rows.wrong_by_rows
 
     def look(*arguments: Any) -> Any:
-        found = real(*arguments)
-        shown.append(None if found is None else [finding.quantity for finding in found])
-        return found
+        wrong = real(*arguments)
+        shown.append(None if wrong is None else [finding.quantity for finding in wrong])
+        return wrong
 
     monkeypatch.setattr(rows, "LARGE", 1)
     monkeypatch.setattr(by_rows, "BLOCK", 25)

@@ -24,7 +24,7 @@ def softmax(input, dim, dtype=None):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The report and the summary of a run that fails."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "kernel.py").write_text(KERNEL)
@@ -40,12 +40,12 @@ def refuse(number: str) -> None:
     raise ValueError(f"JSON has no {number}")
 
 
-def test_the_report_of_a_run_keeps_to_the_schema(found: tuple[str, str]) -> None:
+def test_the_report_of_a_run_keeps_to_the_schema(written: tuple[str, str]) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="the schema is checked by jsonschema (extra: dev)")
     schema = json.loads(outcome_file.PATH.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    report = json.loads(found[0], parse_constant=refuse)
+    report = json.loads(written[0], parse_constant=refuse)
     assert [error.message for error in validator.iter_errors(report)] == []
     assert report["verdict"]["word"] == "FAIL"
     assert report["verdict"]["parts"]["numbers"]["worst"] == "infinity"
@@ -54,8 +54,8 @@ def test_the_report_of_a_run_keeps_to_the_schema(found: tuple[str, str]) -> None
     assert not validator.is_valid(report | {"schema": outcome_file.SCHEMA + 1})
 
 
-def test_the_summary_comes_from_the_report(found: tuple[str, str]) -> None:
-    report, summary = json.loads(found[0]), found[1]
+def test_the_summary_comes_from_the_report(written: tuple[str, str]) -> None:
+    report, summary = json.loads(written[0]), written[1]
     assert summary == verdict.markdown(report)
     assert re.match(r"## torch-loss-parity: `.*kernel.py` FAILS\n\n\d+ cases, [12] failing tests; ", summary)
     assert "- **numbers**: FAIL, " in summary

@@ -84,10 +84,10 @@ def settings_of(config: pytest.Config, given: Mapping[str, Any]) -> Settings:
 def of_file(recorded: Recorded, given: Mapping[str, Any]) -> Settings:
     """The settings that a file was observed with; operators may be fewer, and how it is judged is ours."""
     header, plan = recorded.header, recorded.header["plan"]
-    asked = tuple(header["asked_operators"])
-    operators = tuple(given["operator"].split(",")) if given["operator"] else asked
-    if wrong := [name for name in operators if (asked and name not in asked) or name not in OPERATORS]:
-        raise WrongOption(f"--operator is {wrong[0]!r}; the file has {', '.join(asked or OPERATORS)}")
+    tested = tuple(header["asked_operators"])
+    operators = tuple(given["operator"].split(",")) if given["operator"] else tested
+    if wrong := [name for name in operators if (tested and name not in tested) or name not in OPERATORS]:
+        raise WrongOption(f"--operator is {wrong[0]!r}; the file has {', '.join(tested or OPERATORS)}")
     own, drawn = _promise(header["promise"]), _promise(plan["promise"])
     profile = given["profile"] or header["profile"]
     subject = Subject(

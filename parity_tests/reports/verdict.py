@@ -43,16 +43,16 @@ def _head(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 def _parts(outcome: Mapping[str, Any]) -> Iterator[str]:
     """A line for each part of the verdict, and one for each cause."""
-    found = outcome["verdict"]
-    for area, part in found["parts"].items():
+    verdict = outcome["verdict"]
+    for area, part in verdict["parts"].items():
         fails = f", {part['failed']:,} fail" if part["failed"] else ""
         yield f"- **{area}**: {part['word']}, {part['cases']:,} cases{fails}"
-    if found["promised"]:
-        yield f"- promised: {found['promised']}"
-    if short := found["too_little_tested"]:
+    if verdict["promised"]:
+        yield f"- promised: {verdict['promised']}"
+    if short := verdict["too_little_tested"]:
         yield f"- too few cases of {len(short)} kinds of claim, such as {short[0]}"
     yield ""
-    causes = sorted(found["causes"], key=lambda cause: -cause["cases"])
+    causes = sorted(verdict["causes"], key=lambda cause: -cause["cases"])
     for cause in causes[:SHOWN_CAUSES]:
         example = f", such as `{_verbatim(cause['example'])}`" if cause["example"] else ""
         yield f"- {cause['cases']:,} cases, {cause['part']} of {', '.join(cause['operators'])}: " + (

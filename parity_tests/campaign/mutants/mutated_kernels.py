@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -29,10 +28,12 @@ ORIGINAL, COPY = "torch_loss_parity.reference", "torch_loss_parity_mutated"
 def sources() -> dict[str, str]:
     """The modules of the definitions, each behind those that it imports."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(REFERENCE.glob("[a-z]*.py"))}
-    needs = {
-        name: {other for other in texts if f"{ORIGINAL}.{other} import" in texts[name]} for name in texts
-    }
+    needs = {name: {other for other in texts if _imports(text, other)} for name, text in texts.items()}
     return {name: texts[name] for name in TopologicalSorter(needs).static_order()}
+
+
+def _imports(text: str, name: str) -> bool:
+    return f"{ORIGINAL}.{name} import" in text
 
 
 @cache
@@ -70,12 +71,12 @@ def with_mutant(mutant: Mutant) -> Definitions:
     with _apart():
         for name, text in sources().items():
             is_mutated = name == mutant.module
-            if is_mutated or any(f"{ORIGINAL}.{other} import" in text for other in touched):
+            if is_mutated or any(_imports(text, other) for other in touched):
                 touched.add(name)
             source = mutated(text, mutant.number) if is_mutated else text
             module = ModuleType(f"{COPY}.{name}")
             sys.modules[module.__name__] = module
-            exec(compile(source.replace(f"{ORIGINAL}.", f"{COPY}."), str(Path(name)), "exec"), vars(module))
+            exec(compile(source.replace(f"{ORIGINAL}.", f"{COPY}."), name, "exec"), vars(module))
             functions |= {key: value for key, value in vars(module).items() if inspect.isfunction(value)}
     return Definitions(functions, frozenset(touched))
 

@@ -118,7 +118,8 @@ class _Walk(ast.NodeTransformer):
         outer, self.function = self.function, node.name if self.function == "module" else self.function
         node.args.defaults = [self.visit(default) for default in node.args.defaults]  # type: ignore[misc]
         documented = ast.get_docstring(node) is not None
-        node.body = [*node.body[:documented], *(self.visit(each) for each in node.body[documented:])]  # type: ignore[list-item]
+        statements = [self.visit(each) for each in node.body[documented:]]
+        node.body = [*node.body[:documented], *statements]  # type: ignore[list-item]
         self.function = outer
         return node
 

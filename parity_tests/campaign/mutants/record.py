@@ -19,13 +19,12 @@ else:
     import tomli as tomllib
 
 RECORD, EQUIVALENT = (Path(__file__).with_name(name) for name in ("mutants.json", "equivalent.toml"))
-REASON = "reason"
 
 
 def equivalents() -> dict[str, str]:
     """Why each mutant that is no fault is none: the same numbers, or nowhere reached."""
     entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
-    return {key: str(entry[REASON]).strip() for entry in entries for key in entry["mutants"]}
+    return {key: str(entry["reason"]).strip() for entry in entries for key in entry["mutants"]}
 
 
 def recorded() -> dict[str, str]:
@@ -71,17 +70,18 @@ def survivors(caught: Mapping[str, str]) -> list[str]:
 
 def drift(caught: Mapping[str, str]) -> list[str]:
     """What of the mutants does not hold of the record, and what is said of those that are none."""
-    known, there = recorded(), {mutant.key for mutant in all_mutants()}
+    known, excused = recorded(), equivalents()
+    there = {mutant.key for mutant in all_mutants()}
     return [
         *(f"{key} is not in the record" for key in caught if key not in known),
         *(
             f"{key} is caught by {claim}, and said to be no fault"
             for key, claim in caught.items()
-            if claim and key in equivalents()
+            if claim and key in excused
         ),
         *(
             f"{key} is said to be no fault, and there is no such mutant"
-            for key in equivalents()
+            for key in excused
             if key not in there
         ),
     ]

@@ -56,8 +56,8 @@ def of_a_layer(
             hit = torch.nn.functional.one_hot(inside, x.shape[1]).to(x.dtype)
             of_logits = (e / e.sum(1, keepdim=True) - hit) * scale[:, None]
             of_logits = torch.where(rows[:, None], of_logits, torch.zeros_like(of_logits))
-            made = through(of_logits, input, linear_weight, options["linear_bias"])
-            return gradients._replace(input=made[0], linear_weight=made[1], linear_bias=made[2])
+            of_layer = through(of_logits, input, linear_weight, options["linear_bias"])
+            return gradients._replace(input=of_layer[0], linear_weight=of_layer[1], linear_bias=of_layer[2])
 
         return definition.kernel(NAME, forward, backward)
 

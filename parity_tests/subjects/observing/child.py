@@ -22,8 +22,8 @@ from torch_loss_parity.subjects.written_promise import PromiseError
 OF_DEFINITIONS = ("reference", FAULT, RIGHT)  # subjects that evaluate some
 
 
-class Asked:
-    """What this process was started for."""
+class Started:
+    """What this process was started with."""
 
     subject, device = "torch", "cpu"
     promise: str | None = None
@@ -31,31 +31,31 @@ class Asked:
 
 def begin(subject: str, device: str, promise: str | None) -> None:
     """The first that the process does; loading the subject comes later, as it may raise."""
-    Asked.subject, Asked.device, Asked.promise = subject, device, promise
+    Started.subject, Started.device, Started.promise = subject, device, promise
     torch.set_num_threads(1)  # as in a run of the suite
 
 
 @cache
 def loaded() -> Subject:
-    return load(Asked.subject, tuple(OPERATORS), None, Asked.promise)
+    return load(Started.subject, tuple(OPERATORS), None, Started.promise)
 
 
 def describe() -> dict[str, Any]:
     """What a file says of the subject and of where it runs; why it cannot be observed, as ``problem``."""
-    from torch_loss_parity.ledger.environment import found
+    from torch_loss_parity.ledger.environment import of_this_process
 
-    if Asked.subject.startswith(OF_DEFINITIONS) and find_spec("array_api_compat") is None:
-        return {"problem": f"{Asked.subject!r} evaluates definitions, which needs array-api-compat here"}
+    if Started.subject.startswith(OF_DEFINITIONS) and find_spec("array_api_compat") is None:
+        return {"problem": f"{Started.subject!r} evaluates definitions, which needs array-api-compat here"}
     try:
         subject = loaded()
     except (SubjectError, PromiseError) as error:
         return {"problem": str(error)}
     try:
-        torch.zeros(1, device=Asked.device).cpu()
-        environment = asdict(found(Asked.device))
+        torch.zeros(1, device=Started.device).cpu()
+        environment = asdict(of_this_process(Started.device))
     except (RuntimeError, AssertionError) as error:
         said = str(error).strip().splitlines()[0]
-        return {"problem": f"--device is {Asked.device!r}, which cannot be used here: {said}"}
+        return {"problem": f"--device is {Started.device!r}, which cannot be used here: {said}"}
     own = getattr(subject.namespace, "PROFILE", None)
     return {
         "operators": [name for name in OPERATORS if subject.offers(name)],
@@ -75,7 +75,7 @@ def describe() -> dict[str, Any]:
 
 def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     """What the subject makes of a request, and the arrays in it by their digests."""
-    if Asked.device.startswith("cuda") and request.given.get("ends_cuda"):
+    if Started.device.startswith("cuda") and request.given.get("ends_cuda"):
         return of_nothing("on a GPU it would end the process's use of the device"), {}
     arrays: dict[str, np.ndarray] = {}
 
@@ -86,9 +86,9 @@ def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
 
     try:
         with watchdog.running():
-            value = request.run(loaded(), Asked.device)
+            value = request.run(loaded(), Started.device)
     except Exception as error:
-        if Asked.device.startswith("cuda"):
+        if Started.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return of_exception(error), {}
     return of_value(value, keep), arrays

@@ -9,7 +9,7 @@ from typing import Any
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.observing.container import Reader, Writer
-from torch_loss_parity.subjects.observing.encoding import NoData, decoded, encoded
+from torch_loss_parity.subjects.observing.encoding import decoded, encoded
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity plan"
@@ -26,26 +26,13 @@ class Planning(Source):
         self._file = Writer(path, {**header, "format": FORMAT})
         self._keys: set[str] = set()
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._operators:
-            raise AttributeError(name)
-
-        def unseen(*arguments: Any, **options: Any) -> Any:
-            raise NotObserved(f"a call of {name} in a way that is not written down")
-
-        return unseen
-
-    def answer(self, request: Request) -> Any:
-        try:
-            key = request.key
-        except NoData as error:
-            raise NotObserved(str(error)) from error
+    def _answer(self, key: str, request: Request) -> Any:
         if key not in self._keys:
             self._keys.add(key)
             doing = watchdog.doing_now()
             about = {name: doing[name] for name in ABOUT if doing.get(name)}
-            asked = {"drive": request.drive, "call": request.call, "given": dict(request.given)}
-            self._file.add({"key": key, **about, "request": encoded(asked, self._file.keep)})
+            fields = {"drive": request.drive, "call": request.call, "given": dict(request.given)}
+            self._file.add({"key": key, **about, "request": encoded(fields, self._file.keep)})
         raise NotObserved("it is planned")
 
     def close(self) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.observing.answer import Answer, given_again
 from torch_loss_parity.subjects.observing.container import Reader
-from torch_loss_parity.subjects.observing.encoding import NoData
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity observation"
@@ -27,25 +25,14 @@ class Recorded(Source):
     def __init__(self, path: Path) -> None:
         self._file = Reader(path, FORMAT)
         self.path, self.header, self.end = path, self._file.header, self._file.end
+        self._operators = self.header["operators"]
         self._answers: dict[str, Answer] = {each["key"]: each for each in self._file.records}
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_") or name not in self.header["operators"]:
-            raise AttributeError(name)
-
-        def unseen(*arguments: Any, **options: Any) -> Any:
-            raise NotObserved(f"a call of {name} in a way that is not written down")
-
-        return unseen
-
-    def answer(self, request: Request) -> Any:
-        try:
-            found = self._answers.get(request.key)
-        except NoData as error:
-            raise NotObserved(str(error)) from error
-        if found is None:
+    def _answer(self, key: str, request: Request) -> Any:
+        given = self._answers.get(key)
+        if given is None:
             raise NotObserved(self.why_not)
-        return given_again(found, self._file.load)
+        return given_again(given, self._file.load)
 
     @property
     def why_not(self) -> str:
@@ -65,6 +52,6 @@ class Recorded(Source):
     @property
     def told(self) -> str:
         """How much there is, in a line."""
-        asked = self.header["requests"]
+        planned = self.header["requests"]
         short = f"; {self.shortage}" if self.shortage else ""
-        return f"{len(self)} of {asked} calls observed on {self.header['environment']['told']}{short}"
+        return f"{len(self)} of {planned} calls observed on {self.header['environment']['told']}{short}"

@@ -76,10 +76,10 @@ def observe(
     for option, names, known in (("--dtype", dtypes, DTYPES), ("--operator", operators, OPERATORS)):
         if wrong := [name for name in names if name not in known]:
             raise CannotObserve(f"{option} is {wrong[0]!r}; choose from {', '.join(known)}")
-    asked = Plan(plan)
+    planned = Plan(plan)
     records = [
         each
-        for each in asked.records
+        for each in planned.records
         if not (dtypes and each.get("dtype", dtypes[0]) not in dtypes)
         and not (operators and each.get("operator", operators[0]) not in operators)
     ]
@@ -100,15 +100,15 @@ def observe(
         "made": time.strftime("%Y-%m-%d %H:%M:%S"),
         "subject": subject,
         "device": device,
-        "plan": asked.header,
-        "dtypes": [name for name in asked.header["dtypes"] if not dtypes or name in dtypes],
-        "asked_operators": list(operators) or asked.header["asked_operators"],
+        "plan": planned.header,
+        "dtypes": [name for name in planned.header["dtypes"] if not dtypes or name in dtypes],
+        "asked_operators": list(operators) or planned.header["asked_operators"],
         "requests": len(records),
         "time_limit": time_limit,
         **described,
     }
     writer = Writer(output, header)
-    run = _Run(sandbox, asked, writer, start, budget)
+    run = _Run(sandbox, planned, writer, start, budget)
     try:
         with _terminated():
             end = run.through(records)

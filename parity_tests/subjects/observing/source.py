@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
@@ -10,7 +10,8 @@ from inspect import signature
 from typing import Any, TypeVar, cast
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.subjects.observing.encoding import key_of
+from torch_loss_parity.subjects.declined import NotObserved
+from torch_loss_parity.subjects.observing.encoding import NoData, key_of
 
 ROOT = "torch_loss_parity."
 Drive = TypeVar("Drive", bound=Callable[..., Any])
@@ -55,10 +56,40 @@ class Request:
 
 
 class Source:
-    """The functions of a subject that is not here."""
+    """The functions of a subject that is not here.
+
+    Attributes
+    ----------
+    _operators : collection of str
+        Those that it offers.
+    """
+
+    _operators: Collection[str] = ()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_") or name not in self._operators:
+            raise AttributeError(name)
+
+        def unseen(*arguments: Any, **options: Any) -> Any:
+            raise NotObserved(f"a call of {name} in a way that is not written down")
+
+        return unseen
 
     def answer(self, request: Request) -> Any:
-        """What the subject returned, or raised."""
+        """What the subject returned, or raised.
+
+        Raises
+        ------
+        NotObserved
+            If nothing is known of it.
+        """
+        try:
+            key = request.key
+        except NoData as error:
+            raise NotObserved(str(error)) from error
+        return self._answer(key, request)
+
+    def _answer(self, key: str, request: Request) -> Any:
         raise NotImplementedError
 
 
