@@ -234,12 +234,16 @@ def test_what_is_not_asked_is_skipped_by_name() -> None:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_on_a_gpu_every_target_out_of_range_is_left_out_and_nothing_else(operator: str) -> None:
+def test_on_a_gpu_every_number_out_of_range_is_left_out_and_nothing_else(operator: str) -> None:
     rows = each(OPERATORS[operator].refusals)
-    out = [row for row in rows if row.names_a_class_that_is_none]
-    assert bool(out) == OPERATORS[operator].targets_classes
-    assert all("target" in row.sentence or "ignore_index" in row.sentence for row in out)
-    assert not any(row.names_a_class_that_is_none for row in rows if "dim" in row.arguments)
+    out = [row for row in rows if row.is_of_values]
+    probabilities = operator == BCE.name
+    assert bool(out) == (OPERATORS[operator].targets_classes or probabilities)
+    assert all(
+        row.sentence.startswith(("input ", "target ")) if probabilities else row.exception is IndexError
+        for row in out
+    )
+    assert not any(row.is_of_values for row in rows if "dim" in row.arguments)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

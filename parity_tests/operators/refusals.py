@@ -8,6 +8,7 @@ what is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,11 @@ class Refusal:
         return next((kind for release, kind in self.changed if installed >= Version(release)), self.exception)
 
     @property
-    def names_a_class_that_is_none(self) -> bool:
-        """Whether a target is out of range: on a GPU no exception but an assertion that ends the process's
-        use of the device.
+    def is_of_values(self) -> bool:
+        """Whether what is wrong is a number in an array, a class that is none or a probability that is none:
+        on a GPU no exception but an assertion that ends the process's use of the device.
         """
-        return self.exception is IndexError and any(word.startswith("target holds") for word in self.words)
+        return any(re.match(r"(input|target) holds ", word) for word in self.words)
 
     def in_dtype(self, dtype: str) -> dict[str, Any]:
         """The arguments; what is float64 stands for ``dtype``, and holds numbers of it."""

@@ -46,11 +46,10 @@ def row_is_refused(
     """The subject refuses a row in every dtype, unless it is not asked for it here."""
     if refusal.torch_alone and settings.subject.name not in TORCH:
         pytest.skip(f"asked of torch alone: {refusal.torch_alone}")
-    if refusal.names_a_class_that_is_none and settings.device.startswith("cuda"):
+    if refusal.is_of_values and settings.device.startswith("cuda"):
         pytest.skip(
-            "on a GPU a target out of range is a device-side assertion, after which no test could "
-            "run "
-            "in this process"
+            "on a GPU a number out of range is a device-side assertion, after which no test could run in this "
+            "process"
         )
     if Version(torch_version()) < Version(refusal.since):
         pytest.skip(
@@ -106,7 +105,7 @@ def problem_of(
         malformed,
         device,
         ordinary=ordinary_call(operator, dtype),
-        ends_cuda=refusal.names_a_class_that_is_none,
+        ends_cuda=refusal.is_of_values,
     )
     problem, raised = refused(met, expected, exactly=subject.name in TORCH)
     if met["changed"]:

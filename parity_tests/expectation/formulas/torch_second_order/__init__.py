@@ -35,10 +35,16 @@ from torch_loss_parity.expectation.formulas.torch_second_order.logsumexp import 
     logsumexp_double_backward,
     logsumexp_forward_mode,
 )
+from torch_loss_parity.expectation.formulas.torch_second_order.one_sample import (
+    cross_entropy_of_one_sample,
+    nll_loss_jvp_of_one_sample,
+    nll_loss_of_one_sample,
+)
 from torch_loss_parity.expectation.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
     log_softmax_jvp,
     softmax_double_backward,
+    softmax_double_backward_in_float16,
     softmax_jvp,
 )
 
@@ -56,12 +62,16 @@ __all__ = [
     "bce_with_logits_jvp",
     "cross_entropy_double_backward",
     "cross_entropy_jvp",
+    "cross_entropy_of_one_sample",
     "linear_cross_entropy_double_backward",
     "linear_cross_entropy_jvp",
     "log_softmax_double_backward",
     "log_softmax_jvp",
     "logsumexp_double_backward",
     "logsumexp_forward_mode",
+    "nll_loss_jvp_of_one_sample",
+    "nll_loss_of_one_sample",
     "softmax_double_backward",
+    "softmax_double_backward_in_float16",
     "softmax_jvp",
 ]

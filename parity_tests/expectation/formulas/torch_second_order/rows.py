@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.arguments import namespace
+from torch_loss_parity.reference.arithmetic.formats import FLOAT16
+from torch_loss_parity.reference.arithmetic.round_once import store
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.softmax import softmax
 from torch_loss_parity.reference.ways.rows import log_softmax_textbook
 
@@ -20,6 +24,14 @@ def softmax_double_backward(
     if quantity.of:
         v = g * v - xp.sum(p * g, axis=axis, keepdims=True) * v - g * xp.sum(p * v, axis=axis, keepdims=True)
     return xp.reshape(p * (v - xp.sum(v * p, axis=axis, keepdims=True)), input.shape)
+
+
+def softmax_double_backward_in_float16(
+    quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int
+) -> Any:
+    """`softmax_double_backward`, stored in float16 before it is converted."""
+    tangent = softmax_double_backward(quantity, direction, grad_output, input, dim)
+    return store(Rounded(tangent.value, replace(tangent.arithmetic, storage=FLOAT16), tangent.error))
 
 
 def softmax_jvp(quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int) -> Any:
