@@ -34,6 +34,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, PROFILES, Profile
 from torch_loss_parity.subjects import BUILTIN, Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
 from torch_loss_parity.subjects.settings import Settings
@@ -223,9 +224,16 @@ def judge_compiled(settings: Settings, backend: str) -> tuple[list[Finding], lis
         if any(name in f"{type(error).__name__}: {error}" for name in UNCOMPILABLE):
             raise NoCompiler(f"inductor has no compiler: {type(error).__name__}: {error}") from error
         raise
-    compiled = list(judge_programs(programs, results, subject, device, compiled_by(backend)))
+    judged = replace(subject, profile=profile_of_kernels(backend, device, subject.profile))
+    compiled = list(judge_programs(programs, results, judged, device, compiled_by(backend)))
     eager = judge_programs(programs, run(programs, subject, device, None), subject, device, "")
     return compiled, table(scores(eager), scores(compiled))
+
+
+def profile_of_kernels(backend: str, device: str, profile: Profile) -> Profile:
+    """What the arithmetic of compiled code may do: inductor writes C++ for a CPU and Triton for a GPU."""
+    writes_triton = backend == INDUCTOR and device.startswith("cuda") and profile == DEFAULT
+    return PROFILES["triton"] if writes_triton else profile
 
 
 def scores(findings: Iterable[Finding]) -> dict[tuple[str, str], float]:

@@ -27,6 +27,15 @@ from torch_loss_parity.expectation.formulas.torch_second_order.classes import (
     cross_entropy_double_backward,
     cross_entropy_jvp,
 )
+from torch_loss_parity.expectation.formulas.torch_second_order.cuda_classes import (
+    cross_entropy_of_32_bit_targets,
+    cross_entropy_of_32_bit_targets_backward,
+    cross_entropy_of_one_sample,
+    nll_loss_jvp_of_one_sample,
+    nll_loss_of_32_bit_targets,
+    nll_loss_of_32_bit_targets_backward,
+    nll_loss_of_one_sample,
+)
 from torch_loss_parity.expectation.formulas.torch_second_order.linear_cross_entropy import (
     linear_cross_entropy_double_backward,
     linear_cross_entropy_jvp,
@@ -34,11 +43,6 @@ from torch_loss_parity.expectation.formulas.torch_second_order.linear_cross_entr
 from torch_loss_parity.expectation.formulas.torch_second_order.logsumexp import (
     logsumexp_double_backward,
     logsumexp_forward_mode,
-)
-from torch_loss_parity.expectation.formulas.torch_second_order.one_sample import (
-    cross_entropy_of_one_sample,
-    nll_loss_jvp_of_one_sample,
-    nll_loss_of_one_sample,
 )
 from torch_loss_parity.expectation.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
@@ -62,6 +66,8 @@ __all__ = [
     "bce_with_logits_jvp",
     "cross_entropy_double_backward",
     "cross_entropy_jvp",
+    "cross_entropy_of_32_bit_targets",
+    "cross_entropy_of_32_bit_targets_backward",
     "cross_entropy_of_one_sample",
     "linear_cross_entropy_double_backward",
     "linear_cross_entropy_jvp",
@@ -70,6 +76,8 @@ __all__ = [
     "logsumexp_double_backward",
     "logsumexp_forward_mode",
     "nll_loss_jvp_of_one_sample",
+    "nll_loss_of_32_bit_targets",
+    "nll_loss_of_32_bit_targets_backward",
     "nll_loss_of_one_sample",
     "softmax_double_backward",
     "softmax_double_backward_in_float16",

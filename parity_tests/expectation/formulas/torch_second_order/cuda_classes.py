@@ -1,0 +1,79 @@
+"""nll_loss and cross_entropy as kernels of CUDA evaluate them, where that is another function than documented.
+
+Read from aten/src/ATen/native/cuda/NLLLoss.cu and NLLLoss2d.cu.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.reference.arguments import namespace
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.reference.cross_entropy import cross_entropy
+from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward
+from torch_loss_parity.reference.ways.class_products import cross_entropy_in_order, cross_entropy_in_order_backward
+
+
+def nll_loss_of_one_sample(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """0 for the mean of one sample, input of shape (C), that is ignored."""
+    loss = nll_loss(input, target, weight, ignore_index, reduction)
+    return _of_one_sample(loss, input, target, ignore_index)
+
+
+def nll_loss_jvp_of_one_sample(
+    quantity: Quantity, direction: Any, grad_output: Any, input: Any, **arguments: Any
+) -> Any:
+    """nll_loss is linear: it is that of the direction."""
+    return nll_loss_of_one_sample(direction, **arguments)
+
+
+def cross_entropy_of_one_sample(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """0 for the mean of one sample that is ignored, unless it is smoothed."""
+    loss = cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    return loss if label_smoothing else _of_one_sample(loss, input, target, ignore_index)
+
+
+def _of_one_sample(loss: Any, input: Any, target: Any, ignore_index: int) -> Any:
+    if input.ndim != 1:
+        return loss
+    xp = namespace(input=input)
+    return xp.where(target == ignore_index, xp.zeros_like(loss), loss)
+
+
+def nll_loss_of_32_bit_targets(input: Any, target: Any, **options: Any) -> Any:
+    """Of a target whose upper 32 bits are lost, so that it is no longer the ignore_index."""
+    return nll_loss(input, _in_32_bits(input, target), **options)
+
+
+def nll_loss_of_32_bit_targets_backward(grad_output: Any, input: Any, target: Any, **options: Any) -> Any:
+    """The gradient of `nll_loss_of_32_bit_targets`."""
+    return nll_loss_backward(grad_output, input, _in_32_bits(input, target), **options)
+
+
+def cross_entropy_of_32_bit_targets(input: Any, target: Any, **options: Any) -> Any:
+    """As `nll_loss_of_32_bit_targets`, in torch's order."""
+    return cross_entropy_in_order(input, _in_32_bits(input, target), **options)
+
+
+def cross_entropy_of_32_bit_targets_backward(grad_output: Any, input: Any, target: Any, **options: Any) -> Any:
+    """The gradient of `cross_entropy_of_32_bit_targets`."""
+    return cross_entropy_in_order_backward(grad_output, input, _in_32_bits(input, target), **options)
+
+
+def _in_32_bits(input: Rounded, target: Rounded) -> Rounded:
+    """The targets that the kernel for inputs of three dimensions and more sees."""
+    if input.ndim < 3:
+        return target
+    return Rounded(target.value.astype(np.int32).astype(np.int64), target.arithmetic)

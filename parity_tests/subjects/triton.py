@@ -1,0 +1,31 @@
+"""Whether kernels of Triton can run here: on a GPU, or under its interpreter, which computes with NumPy on the
+CPU and shows structure (masks, tails, ignored rows, chunks), not the accuracy of a GPU's instructions.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+INTERPRETER = "TRITON_INTERPRET"
+
+
+def interpreted() -> bool:
+    """Whether Triton's interpreter is asked for."""
+    return os.environ.get(INTERPRETER) == "1"
+
+
+def must_run(whose: str) -> None:
+    """Refuse to import kernels that cannot run.
+
+    Raises
+    ------
+    ImportError
+        If there is no GPU and the interpreter is not asked for.
+    """
+    if not interpreted() and not torch.cuda.is_available():
+        raise ImportError(
+            f"{whose}'s kernels are compiled by Triton for a GPU, and torch finds none here; {INTERPRETER}=1 runs "
+            f"them on the CPU, in Triton's interpreter"
+        )
