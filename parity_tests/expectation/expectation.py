@@ -60,7 +60,8 @@ def arithmetic_of(
 
 @cache
 def _arithmetic(working: str, stored: str, result: str, profile: Profile) -> Arithmetic:
-    return profile.applied_to(Arithmetic.for_dtype(working, storage=FORMATS[stored], result=FORMATS[result]))
+    formats = {"storage": FORMATS[stored], "result": FORMATS[result], "input": FORMATS[working]}
+    return profile.applied_to(Arithmetic.for_dtype(working, **formats))
 
 
 @cached

@@ -28,6 +28,7 @@ from torch_loss_parity.operators.facets import each
 from torch_loss_parity.reference.ways import Way
 
 REQUIRED = ("id", "operators", "quantities", "dtypes", "torch", "reason", "measured", "link", "smallest")
+ANY_DEVICE = "any"  # of a plan: whatever device observes it
 LONGEST_SCRIPT = 15  # lines: what a maintainer reads without scrolling
 
 
@@ -43,7 +44,7 @@ class Entry:
         """Whether the entry speaks of this subject and device, in the installed version of torch."""
         return (
             subject.partition(":")[0] in self.subjects  # whatever follows chooses among its kinds
-            and device.split(":")[0] in self.devices
+            and device.split(":")[0] in (*self.devices, ANY_DEVICE)
             and _torch_is(self.torch)
         )
 

@@ -237,7 +237,7 @@ def test_what_is_not_asked_is_skipped_by_name() -> None:
 def test_on_a_gpu_every_number_out_of_range_is_left_out_and_nothing_else(operator: str) -> None:
     rows = each(OPERATORS[operator].refusals)
     out = [row for row in rows if row.is_of_values]
-    probabilities = operator == BCE.name
+    probabilities = operator == BCE
     assert bool(out) == (OPERATORS[operator].targets_classes or probabilities)
     assert all(
         row.sentence.startswith(("input ", "target ")) if probabilities else row.exception is IndexError

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.ledger.environment import Environment, ran_elsewhere
+from torch_loss_parity.ledger.ledger import ANY_DEVICE
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.reference.arithmetic.profile_files import profile_of
@@ -124,7 +125,8 @@ def planned(settings: Settings, path: Path) -> Settings:
         planning = Planning(path, offered, header)
     except OSError as error:
         raise WrongOption(f"--plan is {path}, which cannot be written: {error.strerror}") from error
-    return replace(settings, subject=replace(settings.subject, namespace=planning))
+    subject = replace(settings.subject, namespace=planning)
+    return replace(settings, subject=subject, device=ANY_DEVICE)
 
 
 def _promise(fields: Mapping[str, Any]) -> Promise:

@@ -6,6 +6,7 @@ Its compiled functions are in `compiled`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,15 @@ def function_of(operator: Operator) -> Callable[..., Any]:
         attribute = getattr(attribute, part)
     function: Callable[..., Any] = attribute
     return function
+
+
+def functions_of_torch() -> dict[str, Callable[..., Any]]:
+    """The function of torch for every operator that the installed release has, by the name of the operator."""
+    functions = {}
+    for name, operator in OPERATORS.items():
+        with suppress(AttributeError):  # linear_cross_entropy, before torch 2.13
+            functions[name] = function_of(operator)
+    return functions
 
 
 def functional() -> Any:

@@ -19,9 +19,8 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes.child_environment import COMPILED_CODE, folder_of_compiled_code
-from torch_loss_parity.subjects.builtin import function_of
+from torch_loss_parity.subjects.builtin import functions_of_torch
 from torch_loss_parity.tensors import torch_private
 
 INDUCTOR = "inductor"
@@ -113,7 +112,5 @@ def compiled(backend: str = INDUCTOR) -> Any:
     if worker:
         # a process has been seen to load a library that another one was writing: ImportError, file too short
         os.environ.setdefault(COMPILED_CODE, str(folder_of_compiled_code() / worker))
-    functions = {
-        name: CompiledFunction(function_of(operator), backend) for name, operator in OPERATORS.items()
-    }
+    functions = {name: CompiledFunction(each, backend) for name, each in functions_of_torch().items()}
     return SimpleNamespace(**functions, COMPILES=True)

@@ -27,7 +27,9 @@ PROMISES = {
     "transforms": False,
     "mixed_dtypes": False,
     "softmax": {"dtype": None},
-} | ({"weight": None} if interpreted() else {})  # the interpreter has no .to() of the numbers that a weight adds
+} | (
+    {"weight": None} if interpreted() else {}
+)  # the interpreter has no .to() of the numbers that a weight adds
 
 
 def softmax(input: torch.Tensor, dim: int) -> torch.Tensor:

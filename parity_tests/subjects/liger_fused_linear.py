@@ -25,7 +25,9 @@ PROMISES = {
     "forward_mode": False,
     "transforms": False,
     "mixed_dtypes": False,
-} | ({"weight": None} if interpreted() else {})  # the interpreter has no .to() of the numbers that a weight adds
+} | (
+    {"weight": None} if interpreted() else {}
+)  # the interpreter has no .to() of the numbers that a weight adds
 
 
 def linear_cross_entropy(

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.reference.arithmetic.formats import StoredLike
 from torch_loss_parity.reference.namespaces import array_namespace
 
 MULTIPLIES = ContextVar("MULTIPLIES", default=False)  # at kinks, in place of choosing
@@ -85,13 +86,13 @@ class Dual:
         """The namespace of the inner arithmetic."""
         return array_namespace(self.primal)
 
-    def stored(self, like_gradient: bool = False) -> Dual:
+    def stored(self, like: StoredLike = "result") -> Dual:
         """Both parts as they come back from memory."""
         store = getattr(self.primal, "stored", None)
         if store is None:
             return self
-        tangent = None if self.tangent is None else self.tangent.stored(like_gradient)
-        return Dual(store(like_gradient), tangent)
+        tangent = None if self.tangent is None else self.tangent.stored(like)
+        return Dual(store(like), tangent)
 
     def __repr__(self) -> str:
         return f"Dual({self.primal!r}, {self.tangent!r})"

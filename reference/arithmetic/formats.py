@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from torch_loss_parity.reference.arithmetic import double_double
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error_free import two_sum
+
+
+StoredLike = Literal["result", "gradient", "input"]
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,9 @@ class Arithmetic:
     result : Format, optional
         The format of the operator's result, where a gradient is computed: what is kept for the backward may
         be rounded to it. ``storage`` unless given.
+    input : Format, optional
+        The format of the input, where the result has another: what is kept between two operators may be
+        rounded to it. ``storage`` unless given.
     intermediate : Format, optional
         The format that each intermediate result is rounded to besides; ``compute`` unless given.
     conversion : Format, optional
@@ -197,6 +203,7 @@ class Arithmetic:
     compute: Format
     storage: Format
     result: Format | None = None
+    input: Format | None = None
     intermediate: Format | None = None
     conversion: Format | None = None
     converts: bool = True
@@ -228,6 +235,11 @@ class Arithmetic:
         storage = FORMATS[dtype]
         compute = FLOAT32 if storage.precision < FLOAT32.precision else storage
         return replace(cls(compute=compute, storage=storage), **changes)
+
+    def format_stored(self, like: StoredLike) -> Format:
+        """The format of an array that is stored like the result, the gradient or the input."""
+        formats = {"result": self.result, "input": self.input, "gradient": None}
+        return formats[like] or self.storage
 
     @cached_property
     def evaluation_type(self) -> type:

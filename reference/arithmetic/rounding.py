@@ -23,7 +23,7 @@ import numpy as np
 from torch_loss_parity.reference.arithmetic.associations import Product
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error import EXACT, Error
-from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic, StoredLike
 from torch_loss_parity.reference.arithmetic.kinds_of_value import settled
 from torch_loss_parity.reference.arithmetic.round_once import fold_where, store
 from torch_loss_parity.reference.arithmetic.rounding_operations import (
@@ -136,15 +136,15 @@ class Rounded:
     def __repr__(self) -> str:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
 
-    def stored(self, like_gradient: bool = False) -> Rounded:
-        """As it comes back from memory: rounded to the format of the result, or to that of what is
-        computed.
+    def stored(self, like: StoredLike = "result") -> Rounded:
+        """As it comes back from memory: rounded to the format of the result, of the input, or to that of what
+        is computed.
         """
-        result = self.arithmetic.result
-        if like_gradient or result is None or result == self.arithmetic.storage:
+        format = self.arithmetic.format_stored(like)
+        if format == self.arithmetic.storage:
             return store(self)
-        as_result = Rounded(self.value, replace(self.arithmetic, storage=result), self.error)
-        return Rounded(as_result.value, self.arithmetic, store(as_result).error)
+        as_stored = Rounded(self.value, replace(self.arithmetic, storage=format), self.error)
+        return Rounded(as_stored.value, self.arithmetic, store(as_stored).error)
 
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; where that is not

@@ -196,7 +196,7 @@ def cross_entropy_scaled_backward(
     g = xp.expand_dims(grad_output, axis=dim) if reduction == "none" else grad_output
 
     def scaled(gradient: Any) -> Any:
-        return None if gradient is None else stored(gradient, like_gradient=True) * g
+        return None if gradient is None else stored(gradient, like="gradient") * g
 
     # Of class weights it adds up rows, each with its own upstream gradient.
     if gradients.weight is not None and reduction == "none":

@@ -29,6 +29,10 @@ STORED = "half precision: logits are rounded before the softmax, by up to half a
 STORED_GRADIENT = "half precision: so is their gradient, before it is multiplied"
 
 
+# Logits have the dtype of the layer's input, whatever that of the loss.
+_as_logits = partial(stored, like="input")
+
+
 def _kept(array: Any) -> Any:
     """As it is."""
     return array
@@ -138,10 +142,10 @@ def _of_way(way: Way) -> tuple[Way, ...]:
     plain = replace(way, operator="linear_cross_entropy", function=partial(function, form=way.function))
     if way.name not in _ON_STORED:
         return (plain,)
-    kept: dict[str, Any] = {"keep": stored}
+    kept: dict[str, Any] = {"keep": _as_logits}
     loses = f"{way.loses}; {STORED}"
     if way.gives == "gradients":
-        kept["keep_gradient"] = partial(stored, like_gradient=True)
+        kept["keep_gradient"] = partial(stored, like="gradient")
         loses = f"{loses}; {STORED_GRADIENT}"
     return plain, replace(
         plain,
@@ -159,7 +163,7 @@ _OWN = (
         name="of stored logits",
         operator="linear_cross_entropy",
         gives="result",
-        function=partial(cross_entropy_of_logits, form=definition, keep=stored),
+        function=partial(cross_entropy_of_logits, form=definition, keep=_as_logits),
         grade="textbook",
         loses=STORED,
         ships="torch without options, Liger",
@@ -172,8 +176,8 @@ _OWN = (
         function=partial(
             cross_entropy_of_logits_backward,
             form=derivative,
-            keep=stored,
-            keep_gradient=partial(stored, like_gradient=True),
+            keep=_as_logits,
+            keep_gradient=partial(stored, like="gradient"),
         ),
         grade="textbook",
         loses=f"{STORED}; {STORED_GRADIENT}",

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch_loss_parity.reference.arithmetic.formats import StoredLike
+
 Grade = Literal["sharp", "textbook", "lossy"]
 GRADES: tuple[Grade, ...] = ("sharp", "textbook", "lossy")
 SHARP = 8.0
@@ -72,11 +74,11 @@ class Way:
         return f"{self.name} ({self.grade})"
 
 
-def stored(array: Any, *, like_gradient: bool = False) -> Any:
+def stored(array: Any, *, like: StoredLike = "result") -> Any:
     """The array as it comes back from memory, in the format of the result: what is kept for the backward; or
-    in that of the gradient.
+    in that of the gradient, or of the input.
 
     In rounding arithmetic that is one more rounding; everywhere else the array itself.
     """
     store = getattr(array, "stored", None)
-    return array if store is None else store(like_gradient)
+    return array if store is None else store(like)

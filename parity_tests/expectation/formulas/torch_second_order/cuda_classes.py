@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.expectation.quantity import Quantity
-from torch_loss_parity.reference.arguments import namespace
+from torch_loss_parity.reference.arguments import class_dim, namespace
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.reference.cross_entropy import cross_entropy
-from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward
-from torch_loss_parity.reference.ways.class_products import cross_entropy_in_order, cross_entropy_in_order_backward
+from torch_loss_parity.reference.cross_entropy import CrossEntropyGradients, cross_entropy
+from torch_loss_parity.reference.nll_loss import (
+    NllLossGradients,
+    nll_loss,
+    nll_loss_backward,
+    target_weights,
+)
+from torch_loss_parity.reference.ways.class_products import (
+    cross_entropy_of_log_probabilities,
+    cross_entropy_of_log_probabilities_backward,
+    through_log_softmax,
+)
+from torch_loss_parity.reference.ways.rows import log_softmax_textbook
 
 
 def nll_loss_of_one_sample(
@@ -52,24 +62,67 @@ def _of_one_sample(loss: Any, input: Any, target: Any, ignore_index: int) -> Any
     return xp.where(target == ignore_index, xp.zeros_like(loss), loss)
 
 
-def nll_loss_of_32_bit_targets(input: Any, target: Any, **options: Any) -> Any:
-    """Of a target whose upper 32 bits are lost, so that it is no longer the ignore_index."""
-    return nll_loss(input, _in_32_bits(input, target), **options)
+def nll_loss_of_32_bit_targets(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """Of targets whose upper 32 bits are lost, so that they are no longer the ignore_index."""
+    return nll_loss(input, _in_32_bits(input, target), weight, ignore_index, reduction)
 
 
-def nll_loss_of_32_bit_targets_backward(grad_output: Any, input: Any, target: Any, **options: Any) -> Any:
-    """The gradient of `nll_loss_of_32_bit_targets`."""
-    return nll_loss_backward(grad_output, input, _in_32_bits(input, target), **options)
+def nll_loss_of_32_bit_targets_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> NllLossGradients:
+    """The gradient as documented, but over the sum of the weights that `nll_loss_of_32_bit_targets` has counted
+    for a mean.
+    """
+    if reduction == "mean":
+        xp = namespace(input=input)
+        counted = target_weights(xp, input, _in_32_bits(input, target), weight, ignore_index)
+        grad_output, reduction = grad_output / xp.sum(counted), "sum"
+    return nll_loss_backward(grad_output, input, target, weight, ignore_index, reduction)
 
 
-def cross_entropy_of_32_bit_targets(input: Any, target: Any, **options: Any) -> Any:
-    """As `nll_loss_of_32_bit_targets`, in torch's order."""
-    return cross_entropy_in_order(input, _in_32_bits(input, target), **options)
+def cross_entropy_of_32_bit_targets(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The sum of `nll_loss_of_32_bit_targets` of log-probabilities and, as documented, what smoothing adds."""
+    y, options = log_softmax_textbook(input, class_dim(input)), (weight, ignore_index, reduction)
+    loss = nll_loss_of_32_bit_targets(y, target, *options)
+    if not label_smoothing:
+        return loss
+    smoothed = cross_entropy_of_log_probabilities(y, target, *options, label_smoothing)
+    kept = 1 - label_smoothing
+    return loss * kept + (smoothed - nll_loss(y, target, *options) * kept)
 
 
-def cross_entropy_of_32_bit_targets_backward(grad_output: Any, input: Any, target: Any, **options: Any) -> Any:
-    """The gradient of `cross_entropy_of_32_bit_targets`."""
-    return cross_entropy_in_order_backward(grad_output, input, _in_32_bits(input, target), **options)
+def cross_entropy_of_32_bit_targets_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> CrossEntropyGradients:
+    """The gradient of the same sum."""
+    y, options = log_softmax_textbook(input, class_dim(input)), (weight, ignore_index, reduction)
+    gradient = nll_loss_of_32_bit_targets_backward(grad_output, y, target, *options).input
+    if label_smoothing:
+        given = (grad_output, y, target, *options)
+        smoothed = cross_entropy_of_log_probabilities_backward(*given, label_smoothing).input
+        kept = 1 - label_smoothing
+        gradient = gradient * kept + (smoothed - nll_loss_backward(*given).input * kept)
+    return CrossEntropyGradients(through_log_softmax(namespace(input=input).exp(y), gradient))
 
 
 def _in_32_bits(input: Rounded, target: Rounded) -> Rounded:
