@@ -32,7 +32,7 @@ def function_of(operator: Operator) -> Callable[..., Any]:
 
 
 def functions_of_torch() -> dict[str, Callable[..., Any]]:
-    """The function of torch for every operator that the installed release has, by the name of the operator."""
+    """The function of torch for every operator that the installed release has, by name."""
     functions = {}
     for name, operator in OPERATORS.items():
         with suppress(AttributeError):  # linear_cross_entropy, before torch 2.13

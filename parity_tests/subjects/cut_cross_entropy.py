@@ -1,5 +1,5 @@
 """cut-cross-entropy's linear_cross_entropy as a subject: ``--subject
-torch_loss_parity.subjects.cut_cross_entropy --device cuda`` (extra: liger); without a GPU under Triton's
+torch_loss_parity.subjects.cut_cross_entropy --device cuda`` (extra: triton); without a GPU under Triton's
 interpreter, ``TRITON_INTERPRET=1``.
 
 Neither bias nor weight, smoothing or probabilities are offered. Gradients below a threshold are left out by
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton import must_run
+from torch_loss_parity.subjects.triton_runs import must_run
 
 must_run("cut-cross-entropy")
 

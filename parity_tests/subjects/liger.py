@@ -1,10 +1,10 @@
 """Liger-Kernel's Triton kernels as a subject: ``--subject torch_loss_parity.subjects.liger --device cuda``
-(extra: liger); without a GPU under Triton's interpreter, ``TRITON_INTERPRET=1``.
+(extra: triton); without a GPU under Triton's interpreter, ``TRITON_INTERPRET=1``.
 
 What Liger has no argument for is not promised: class probabilities, and what autograd makes of a gradient.
-Its kernels take rows, softmax those of the last dim and cross_entropy (N, C); other shapes are brought to that
-as people who use it bring them. They are given the tensors as they are: that cross_entropy stores the gradient
-in its input is for the suite to say.
+Its kernels take rows, softmax those of the last dim and cross_entropy (N, C); other shapes are brought to
+that as people who use it bring them. They are given the tensors as they are: that cross_entropy stores the
+gradient in its input is for the suite to say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton import interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import interpreted, must_run
 
 must_run("Liger-Kernel")
 

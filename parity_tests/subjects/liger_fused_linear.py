@@ -1,9 +1,9 @@
 """Liger-Kernel's fused linear cross-entropy as a subject: ``--subject
-torch_loss_parity.subjects.liger_fused_linear --device cuda`` (extra: liger); without a GPU under Triton's
+torch_loss_parity.subjects.liger_fused_linear --device cuda`` (extra: triton); without a GPU under Triton's
 interpreter, ``TRITON_INTERPRET=1``.
 
-Losses are float32, whatever the dtype of the layer. Gradients are made in the forward, a chunk of rows after the
-other.
+Losses are float32, whatever the dtype of the layer. Gradients are made in the forward, a chunk of rows
+after the other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton import interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import interpreted, must_run
 
 must_run("Liger-Kernel")
 

@@ -1,4 +1,4 @@
-"""Losses of rows (N, C), on arguments of any shape that PyTorch takes: as people who use such kernels call them."""
+"""Losses of rows (N, C), of arguments of any shape: as people who use such kernels call them."""
 
 from __future__ import annotations
 

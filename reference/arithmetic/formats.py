@@ -16,7 +16,6 @@ from torch_loss_parity.reference.arithmetic import double_double
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
 from torch_loss_parity.reference.arithmetic.error_free import two_sum
 
-
 StoredLike = Literal["result", "gradient", "input"]
 
 

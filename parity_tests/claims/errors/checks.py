@@ -48,8 +48,8 @@ def row_is_refused(
         pytest.skip(f"asked of torch alone: {refusal.torch_alone}")
     if refusal.is_of_values and settings.device.startswith("cuda"):
         pytest.skip(
-            "on a GPU a number out of range is a device-side assertion, after which no test could run in this "
-            "process"
+            "on a GPU a number out of range is a device-side assertion, after which no test could run in "
+            "this process"
         )
     if Version(torch_version()) < Version(refusal.since):
         pytest.skip(

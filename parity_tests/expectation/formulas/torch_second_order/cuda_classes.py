@@ -1,4 +1,4 @@
-"""nll_loss and cross_entropy as kernels of CUDA evaluate them, where that is another function than documented.
+"""nll_loss and cross_entropy as CUDA evaluates them, where that is another function than documented.
 
 Read from aten/src/ATen/native/cuda/NLLLoss.cu and NLLLoss2d.cu.
 """
@@ -77,8 +77,8 @@ def nll_loss_of_32_bit_targets_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> NllLossGradients:
-    """The gradient as documented, but over the sum of the weights that `nll_loss_of_32_bit_targets` has counted
-    for a mean.
+    """The gradient as documented, but for a mean over the sum of the weights that
+    `nll_loss_of_32_bit_targets` has counted.
     """
     if reduction == "mean":
         xp = namespace(input=input)
@@ -95,7 +95,7 @@ def cross_entropy_of_32_bit_targets(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """The sum of `nll_loss_of_32_bit_targets` of log-probabilities and, as documented, what smoothing adds."""
+    """`nll_loss_of_32_bit_targets` of log-probabilities and, as documented, what smoothing adds."""
     y, options = log_softmax_textbook(input, class_dim(input)), (weight, ignore_index, reduction)
     loss = nll_loss_of_32_bit_targets(y, target, *options)
     if not label_smoothing:

@@ -1,5 +1,5 @@
-"""Whether kernels of Triton can run here: on a GPU, or under its interpreter, which computes with NumPy on the
-CPU and shows structure (masks, tails, ignored rows, chunks), not the accuracy of a GPU's instructions.
+"""Whether kernels of Triton can run here: on a GPU, or under its interpreter, which computes with NumPy on
+the CPU and shows structure (masks, tails, ignored rows, chunks), not the accuracy of a GPU's instructions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ def must_run(whose: str) -> None:
     """
     if not interpreted() and not torch.cuda.is_available():
         raise ImportError(
-            f"{whose}'s kernels are compiled by Triton for a GPU, and torch finds none here; {INTERPRETER}=1 runs "
-            f"them on the CPU, in Triton's interpreter"
+            f"{whose}'s kernels are compiled by Triton for a GPU, and torch finds none here; {INTERPRETER}=1 "
+            f"runs them on the CPU, in Triton's interpreter"
         )
