@@ -1,0 +1,72 @@
+"""What was observed on a GPU is judged here, without one: torch passes with the ledger's entries for CUDA, and
+kernels of others fail for what is wrong with them alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).with_name("observations")
+OBSERVED = 0.9  # of the calls; fewer are to be observed anew
+
+
+def judged(file: str, directory: Path, *options: str) -> dict[str, Any]:
+    """The outcome of judging a file."""
+    outcome = directory / "outcome.json"
+    command = [sys.executable, "-m", "torch_loss_parity", "judge", str(FOLDER / file), f"--outcome={outcome}"]
+    done = subprocess.run([*command, *options], cwd=directory, capture_output=True, text=True)
+    assert outcome.exists(), done.stdout + done.stderr
+    return json.loads(outcome.read_text(encoding="utf-8"))
+
+
+def cases(outcome: dict[str, Any]) -> int:
+    return sum(part["cases"] for part in outcome["verdict"]["parts"].values())
+
+
+def test_torch_passes_with_what_the_ledger_says_of_cuda(tmp_path: Path) -> None:
+    outcome = judged("torch-2.11.0-h200.npz", tmp_path, "--operator=softmax,nll_loss")
+    assert outcome["verdict"]["word"] == "pass"
+    assert cases(outcome) > OBSERVED * 1690
+    # Bits of a GPU that an entry for the CPU alone would not explain.
+    assert {
+        "cuda-half-softmax-backward-stores-products",
+        "cuda-nll-loss-of-one-ignored-sample-is-zero",
+        "cuda-softmax-from-half-to-float-jvp-is-taken-in-half",
+    } <= set(outcome["diverging"])
+
+
+@pytest.mark.parametrize(
+    ("file", "number", "wrong"),
+    [
+        (
+            "liger-fused-linear-0.8.5-h200.npz",
+            435,
+            {
+                "the kind of value (finite, infinite, nan) is wrong",  # the mean of no row is 0
+                "it raises ZeroDivisionError: integer division or modulo by zero",  # no rows
+                "there is no gradient with respect to linear_weight",  # where that of input is not asked for
+            },
+        ),
+        (
+            "cut-cross-entropy-25.1.1-h200.npz",
+            143,
+            {
+                "it raises ZeroDivisionError: division by zero",  # every row ignored
+                "the result is off",  # the target's logit is made of products in float16
+            },
+        ),
+    ],
+)
+def test_fused_kernels_fail_for_what_is_wrong_with_them_alone(
+    file: str, number: int, wrong: set[str], tmp_path: Path
+) -> None:
+    verdict = (outcome := judged(file, tmp_path))["verdict"]
+    assert cases(outcome) > OBSERVED * number
+    told = (cause["cause"].partition(", by up to")[0] for cause in verdict["causes"])
+    assert {cause.rpartition("is wrong: ")[2] or cause for cause in told} == wrong
