@@ -1,5 +1,5 @@
-"""What was observed on a GPU is judged here, without one: torch passes with the ledger's entries for CUDA, and
-kernels of others fail for what is wrong with them alone.
+"""What was observed on a GPU is judged here, without one: torch passes with the ledger's entries for CUDA,
+and kernels of others fail for what is wrong with them alone.
 """
 
 from __future__ import annotations

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from torch_loss_parity.plugin import lost_device, supervised
 from torch_loss_parity.processes import suite, system
 from torch_loss_parity.processes.folders import PACKAGE
+from torch_loss_parity.subjects.settings import SETTINGS
 
 KERNEL = """
 import os, signal
@@ -41,6 +46,41 @@ def test_the_test_that_a_subject_dies_in_fails_and_the_others_run(tmp_path: Path
     (failed, passed), *_ = re.findall(r"(\d) failed, (\d) passed", output)
     assert int(failed) + int(passed) == 4  # two tests of each of two operators
     assert int(failed) == len(re.findall(r"^FAIL: the process died", output, re.M)) >= 2
+
+
+class Ended(Exception):
+    """The process has ended."""
+
+
+def after_a_failure(device: str, **config: Any) -> None:
+    """What becomes of a test that fails on a device."""
+    stash = {SETTINGS: SimpleNamespace(device=device)}
+    item = SimpleNamespace(nodeid="a_test", config=SimpleNamespace(stash=stash, **config))
+    call = lost_device.pytest_runtest_call(cast(pytest.Item, item))
+    next(call)
+    call.throw(RuntimeError("device-side assert triggered"))
+
+
+def test_a_test_that_leaves_the_device_of_no_use_ends_its_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(supervised, "_directory", [])
+    assert lost_device.answers("cpu")
+    assert not lost_device.answers("meta")  # where there are no numbers
+    for device, answers in (("cpu", False), ("cuda", True)):
+        monkeypatch.setattr(lost_device, "answers", lambda _, answers=answers: answers)
+        with pytest.raises(RuntimeError, match="device-side assert"):
+            after_a_failure(device, workerinput={})
+    monkeypatch.setattr(lost_device, "answers", lambda _: False)
+    with pytest.raises(Ended, match=str(lost_device.STATUS)):
+        after_a_failure("cuda", workerinput={})
+    said = "cuda is of no use to this process after a_test: device-side assert triggered; with -n 1 "
+    with pytest.raises(pytest.exit.Exception, match=said):
+        after_a_failure("cuda")
 
 
 def test_only_a_process_of_pytests_own_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import torch_loss_parity.plugin.start  # noqa: F401  before torch
 
 pytest_plugins = (
     "torch_loss_parity.plugin.supervised",
+    "torch_loss_parity.plugin.lost_device",
     "torch_loss_parity.plugin.observing",
     "torch_loss_parity.plugin.options",
     "torch_loss_parity.plugin.selection",

@@ -88,8 +88,8 @@ def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Se
 
 
 def is_news(device: str) -> bool:
-    """Whether another exception of torch's than the recorded one is no failure: the record is of the CPU, and of
-    the releases that were tried.
+    """Whether another exception of torch's than the recorded one is no failure: the record is of the CPU, and
+    of the releases that were tried.
     """
     return device != "cpu" or verified.is_later(device)
 
