@@ -52,9 +52,10 @@ class Ended(Exception):
     """The process has ended."""
 
 
-def after_a_failure(device: str, **config: Any) -> None:
+def after_a_failure(device: str, *, elsewhere: bool = False, **config: Any) -> None:
     """What becomes of a test that fails on a device."""
-    stash = {SETTINGS: SimpleNamespace(device=device)}
+    subject = SimpleNamespace(is_elsewhere=elsewhere)
+    stash = {SETTINGS: SimpleNamespace(device=device, subject=subject)}
     item = SimpleNamespace(nodeid="a_test", config=SimpleNamespace(stash=stash, **config))
     call = lost_device.pytest_runtest_call(cast(pytest.Item, item))
     next(call)
@@ -76,6 +77,8 @@ def test_a_test_that_leaves_the_device_of_no_use_ends_its_process(
         with pytest.raises(RuntimeError, match="device-side assert"):
             after_a_failure(device, workerinput={})
     monkeypatch.setattr(lost_device, "answers", lambda _: False)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        after_a_failure("cuda", elsewhere=True)  # judged from a file, where there may be no such device
     with pytest.raises(Ended, match=str(lost_device.STATUS)):
         after_a_failure("cuda", workerinput={})
     said = "cuda is of no use to this process after a_test: device-side assert triggered; with -n 1 "

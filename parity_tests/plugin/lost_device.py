@@ -35,15 +35,20 @@ def answers(device: str) -> bool:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         return (yield)
-    except BaseException as error:
+    except (Exception, pytest.fail.Exception) as error:
         settings: Settings | None = item.config.stash.get(SETTINGS, None)
-        if settings is None or settings.device == "cpu" or answers(settings.device):
+        if settings is None or not _is_used(settings) or answers(settings.device):
             raise
         said = f"{settings.device} is of no use to this process after {item.nodeid}: {_first_line(error)}"
         if not hasattr(item.config, "workerinput") and not supervised.directory():
             pytest.exit(f"{said}; with -n 1 the run goes on in another process", returncode=1)
         print(f"\n{said}", file=sys.__stderr__, flush=True)
         os._exit(STATUS)
+
+
+def _is_used(settings: Settings) -> bool:
+    """Whether the subject runs in this process, on something else than the CPU."""
+    return settings.device != "cpu" and not settings.subject.is_elsewhere
 
 
 def _first_line(error: BaseException) -> str:
