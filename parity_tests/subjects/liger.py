@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
 
 must_run("Liger-Kernel")
 
@@ -21,7 +21,7 @@ from liger_kernel.transformers.functional import liger_cross_entropy  # noqa: E4
 
 PROMISES = {
     "target": "indices",
-    "dtypes": ("float16", "bfloat16", "float32"),
+    "dtypes": dtypes(),
     "double_backward": False,
     "forward_mode": False,
     "transforms": False,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
 
 must_run("Liger-Kernel")
 
@@ -19,7 +19,7 @@ from liger_kernel.transformers.functional import liger_fused_linear_cross_entrop
 
 PROMISES = {
     "target": "indices",
-    "dtypes": ("float16", "bfloat16", "float32"),
+    "dtypes": dtypes(),
     "result_dtype": "float32",
     "double_backward": False,
     "forward_mode": False,

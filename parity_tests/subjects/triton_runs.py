@@ -29,3 +29,8 @@ def must_run(whose: str) -> None:
             f"{whose}'s kernels are compiled by Triton for a GPU, and torch finds none here; {INTERPRETER}=1 "
             f"runs them on the CPU, in Triton's interpreter"
         )
+
+
+def dtypes() -> tuple[str, ...]:
+    """Those of kernels: the interpreter drops the bits that bfloat16 has not, where a GPU rounds."""
+    return ("float16", "float32") if interpreted() else ("float16", "bfloat16", "float32")

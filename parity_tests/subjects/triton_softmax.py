@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.subjects.triton_runs import interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
 
 must_run("this file")
 
@@ -20,7 +20,7 @@ import triton.language as tl  # noqa: E402
 
 PROFILE = "default" if interpreted() else "triton"
 PROMISES = {
-    "dtypes": ("float16", "bfloat16", "float32"),
+    "dtypes": dtypes(),
     "dtype": None,
     "double_backward": False,
     "forward_mode": False,

@@ -188,15 +188,16 @@ def result_has_the_promoted_dtype(
     """
     for dtype, other in product(dtypes, promotion.others):
         if other != dtype:
+            tally = tally_of(dtype)
             try:
                 text, problem = promoted(settings.subject, settings.device, operator, promotion, dtype, other)
             except NotObserved as error:
-                tally_of(dtype).decline(str(error))
+                tally.decline(str(error))
                 continue
             sentence = Sentence(
                 settings.subject.judged_as, settings.device, CLAIM, operator.name, dtype, text
             )
-            tally, excused = tally_of(dtype), sentence.shortfall is not None
+            excused = sentence.shortfall is not None
             tally.count(excused or not problem)
             if problem and not excused:
                 said = problem.splitlines()[0].partition(f"{text}: ")[2]
