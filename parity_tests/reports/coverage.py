@@ -73,8 +73,9 @@ def divergences() -> str:
     rows = []
     for entry in ledger.entries_of("torch"):
         modes = f" ({', '.join(entry.modes)})" if entry.modes else ""
+        where = "" if "cpu" in entry.devices else f" on {', '.join(entry.devices)}"
         dtypes = ", ".join(entry.dtypes)
-        rows.append([f"`{entry.id}`", ", ".join(entry.operators) + modes, dtypes, entry.measured])
+        rows.append([f"`{entry.id}`", ", ".join(entry.operators) + where + modes, dtypes, entry.measured])
     for shortfall in ledger.shortfalls_of("torch"):
         dtypes = ", ".join(shortfall.dtypes) or "all"
         rows.append([f"`{shortfall.id}`", ", ".join(shortfall.operators), dtypes, shortfall.what])
