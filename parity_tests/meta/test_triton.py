@@ -30,9 +30,8 @@ def judged(subject: str, directory: Path) -> dict[str, Any]:
     files = map(str, files_of_claims(("forward", "gradients")))
     command = [sys.executable, "-m", "pytest", *files, "--subject", subject, f"--outcome={outcome}"]
     environment = {**os.environ, INTERPRETER: "1", "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(
-        [*command, "--effort=quick", "--dtype=float32", "-q"], cwd=directory, env=environment, capture_output=True, text=True
-    )
+    command += ["--effort=quick", "--dtype=float32", "-q"]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     assert outcome.exists(), done.stdout + done.stderr
     verdict: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))["verdict"]
     return verdict

@@ -24,7 +24,7 @@ GRAVEST = {
         "losses are added up in half precision: a mean over 65536 rows is nan or 0"
     ),
     "cuda-autocast-cross-entropy-stores-log-probabilities": (
-        "on a GPU under autocast a float32 loss is made of log-probabilities in 16 bits; on the CPU it is right"
+        "on a GPU under autocast the loss is float32, of log-probabilities in 16 bits; on the CPU it is right"
     ),
 }
 
