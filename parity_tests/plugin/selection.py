@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from torch_loss_parity.judging import tally
+from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
@@ -78,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.user_properties.append((OPERATOR, operator_of(item)))
     if chosen := config.stash[SETTINGS].operators:
         others = {
-            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *chosen)
+            item for item in items if META not in item.path.parents and _is_about(item) not in ("", *chosen)
         }
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
@@ -100,6 +101,12 @@ def _is_of(item: pytest.Item, subject: Subject) -> bool:
     if kind in KINDS:
         return kind not in subject.promise.claims
     return not subject.is_shipped
+
+
+def _is_about(item: pytest.Item) -> str:
+    """The operator whose numbers a test is about: that of the smallest input, of a test of an entry."""
+    entry = getattr(getattr(item, "callspec", None), "params", {}).get("entry")
+    return entry.operators[0] if isinstance(entry, Divergence) else operator_of(item)
 
 
 def _leave_out(
