@@ -11,4 +11,4 @@ from torch_loss_parity.processes.folders import PACKAGE
 def run_claims(*arguments: str, claims: tuple[str, ...] = ("test_forward.py",), **options: Any) -> Run:
     """pytest on files of claims, with the options of `torch_loss_parity.benchmarks.meta.running.run`."""
     files = (str(PACKAGE / "claims" / name) for name in claims)
-    return run(*files, "--effort", "quick", "-p", "no:xdist", *arguments, **options)
+    return run(*files, "--effort", "quick", *arguments, **options)

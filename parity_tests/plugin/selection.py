@@ -70,11 +70,17 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is telling and cheap comes first. Other operators than those asked for are left out, and tests of
-    the suite that take long, unless they are wanted: both are counted as deselected."""
-    items.sort(
-        key=lambda item: KINDS.index(kind) if (kind := tally.claim_of(item.nodeid)) in KINDS else len(KINDS)
-    )
+    """What is telling and cheap comes first; in workers what takes long, so that none waits for another's at
+    the end. Other operators than those asked for are left out, and tests of the suite that take long, unless
+    they are wanted: both are counted as deselected."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        long = item.get_closest_marker("whole_runs") is not None
+        kind = tally.claim_of(item.nodeid)
+        worker = hasattr(config, "workerinput")
+        return worker and not long, KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+    items.sort(key=place)
     for item in items:
         item.user_properties.append((OPERATOR, operator_of(item)))
     if chosen := config.stash[SETTINGS].operators:
