@@ -32,6 +32,11 @@ class Run:
     exitcode: int
     printed: str
 
+    @property
+    def said(self) -> str:
+        """What it printed, with no regard to where lines end."""
+        return " ".join(self.printed.split())
+
 
 def run(
     *arguments: str,

@@ -104,7 +104,7 @@ def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path
         check=True,
     )
     assert float(again.stdout.split()[0]) == float(got)
-    assert re.search(r"cross_entropy +float32 .*FAIL", output)
+    assert re.search(r"cross_entropy\n  float32 .*FAIL", output)
 
 
 @pytest.mark.parametrize("values", ["normal", "few_survivors"])
@@ -159,9 +159,9 @@ def test_what_a_subject_lacks_is_named_as_not_offered(tmp_path: Path) -> None:
     )
     output = run.printed
     assert run.exitcode == pytest.ExitCode.OK
-    assert re.search(r"^softmax +float32 .* pass$", output, re.MULTILINE)
+    assert re.search(r"^softmax\n  float32 .* pass$", output, re.MULTILINE)
     for name in set(OPERATORS) - {"softmax"}:
-        assert re.search(rf"^{name} +float32 +0 +not offered$", output, re.MULTILINE), name
+        assert re.search(rf"^{name}\n  float32 +0 +not offered$", output, re.MULTILINE), name
     assert f"{2 * (len(OPERATORS) - 1)} skipped" in output
 
 
