@@ -71,6 +71,14 @@ def coverage_table(
     return [*lines, _counts("all", claims, widths, totals)]
 
 
+def of_claims(claims: Iterable[str], cells: Mapping[str, object] | None = None) -> str:
+    """A line of numbers, a column for each claim, as wide as its head; that of the heads without numbers."""
+    heads = {claim: f"{_short(claim):>{1 + max(len(_short(claim)), 5)}}" for claim in claims}
+    if cells is None:
+        return "".join(heads.values())
+    return "".join(f"{cells.get(claim, '')!s:>{len(head)}}" for claim, head in heads.items())
+
+
 def _short(claim: str) -> str:
     """The name of a claim in the head of a narrow column."""
     return SHORT.get(claim, claim)

@@ -15,6 +15,11 @@ from torch_loss_parity.audit import summary as of_audit
 from torch_loss_parity.benchmarks import summary as of_benchmarks
 from torch_loss_parity.benchmarks.meta.results import result
 from torch_loss_parity.benchmarks.noise import noise
+from torch_loss_parity.campaign import campaign, right_record
+from torch_loss_parity.campaign.campaign_runs import Judged
+from torch_loss_parity.campaign.right_runs import RightRun
+from torch_loss_parity.faults import FAULTS
+from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.judging import report
 from torch_loss_parity.judging.tally import Row
 from torch_loss_parity.meta import invented_audit
@@ -100,6 +105,16 @@ def test_the_header_of_a_run_is_narrow_whoever_says_it() -> None:
     lines = [line for lines in ended.value.value for line in lines]
     assert widest(lines) <= report.COLUMNS
     assert " ".join(" ".join(lines).split()) == " ".join(f"short {said[1][0]} two {said[2]}".split())
+
+
+def test_the_tables_of_the_campaign_are_narrow() -> None:
+    claims = dict.fromkeys((*KINDS, "tutorials"), 999)
+    name = max((*FAULTS, *RIGHT_KERNELS), key=len)
+    judged = Judged(claims, (), 9999.9, True, True, 1)
+    lines = [*campaign.table({name: judged}), *right_record.table({name: RightRun(claims, (), 1)})]
+    assert widest(lines) <= report.COLUMNS
+    assert len(lines[0].split()) == len(lines[2].split()) == len(claims)
+    assert name in lines
 
 
 # --- skips --------------------------------------------------------------------------------------------------
