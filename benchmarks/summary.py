@@ -1,5 +1,5 @@
-"""What is printed below pytest-benchmark's table: path by path, against the limit, and what the run does not
-say.
+"""What is printed at the end of a run, below pytest-benchmark's table where that is asked for: path by path,
+against the limit, and what the run does not say.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ HEADER = (
     "GB/s",
     "x floor",
     "x exp",
-    "memory",
+    "mem",
     "speed",
     "95 %",
     "ulps",
     "right by",
-    "faults",
+    "pages",
 )
-WIDTHS = (10, 10, 7, 8, 11, 7, 8, 9, 16, 9, 11, 9)
+WIDTHS = (9, 8, 7, 6, 11, 6, 6, 8, 13, 8, 11, 6)  # with one before them no more than a hundred columns
 Line = tuple[str, Mapping[str, Any]]
 LEGEND = (
     "spread: interquartile range / median.  GB/s: bytes that must move / median.",
     "x floor: over the time of moving them; ~1: as fast; cache: faster, by a cache or a cheaper call.",
-    "x exp: over the time of the exponentials alone.  memory: peak beyond the inputs / input.",
+    "x exp: over the time of the exponentials alone.  mem: peak beyond the inputs / input.",
     "speed: against torch, with its 95 % interval; =: not told from it. The row of torch is A/A.",
-    "ulps: worst error of result and gradient.  faults: page faults.",
+    "ulps: worst error of result and gradient.  pages: page faults.",
     "right by: the definition, an entry of torch's ledger, or the grade of another way: sharp, textbook.",
 )
 
@@ -152,7 +152,7 @@ def _counted(reasons: Iterator[str]) -> list[tuple[str, int]]:
 
 def _row(parts: Sequence[str]) -> str:
     first, *others = (f"{part:>{width}}" for part, width in zip(parts, WIDTHS, strict=True))
-    return f"  {first.strip():<{WIDTHS[0]}}{''.join(others)}"
+    return f" {first.strip():<{WIDTHS[0]}}{''.join(others)}"
 
 
 def right_by(result: Result) -> str:

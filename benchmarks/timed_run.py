@@ -12,11 +12,17 @@ import torch
 from torch_loss_parity.benchmarks import page, summary
 from torch_loss_parity.benchmarks.machine_info import machine_of
 from torch_loss_parity.benchmarks.matrix import Cell
-from torch_loss_parity.benchmarks.pytest_benchmark_api import leave_out_unfinished, saving_nothing_is_no_error
+from torch_loss_parity.benchmarks.pytest_benchmark_api import (
+    leave_out_table,
+    leave_out_unfinished,
+    saving_nothing_is_no_error,
+)
 from torch_loss_parity.benchmarks.session import Benchmarks
+from torch_loss_parity.judging.report import wrapped
 from torch_loss_parity.reports.progress import Progress, Terminal
 
 CELL = pytest.StashKey[Cell]()  # what a test is to measure
+OF_ITS_TABLE = ("columns", "sort", "group-by", "name", "compare", "histogram", "cprofile", "verbose")
 
 
 class Timed:
@@ -65,20 +71,31 @@ class Timed:
         with saving_nothing_is_no_error():
             return (yield)
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-        """Below pytest-benchmark's table, also where that ends in a regression."""
+        """Below pytest-benchmark's table, which is left out unless it is asked for; also where that ends in a
+        regression.
+        """
+        if not _asks_for_its_table(self.config):
+            leave_out_table(self.config)
         try:
             return (yield)
         finally:
             for line, markup in summary.lines(self.run):
-                terminalreporter.write_line(line, **markup)
+                for part in wrapped(line):
+                    terminalreporter.write_line(part, **markup)
             target = self.config.option.benchmark_report
             if target and (self.run.results or self.run.wrong):
                 Path(target).write_text(
                     page.page(page.report_of(self.run, machine_of(self.run))), encoding="utf-8"
                 )
                 terminalreporter.write_line(f"wrote {target}")
+
+
+def _asks_for_its_table(config: pytest.Config) -> bool:
+    """Whether an option that is about pytest-benchmark's own table was given."""
+    options = tuple(f"--benchmark-{name}" for name in OF_ITS_TABLE)
+    return any(str(each).startswith(options) for each in config.invocation_params.args)
 
 
 def _progress(writer: Any) -> Progress:

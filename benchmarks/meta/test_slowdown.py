@@ -15,9 +15,10 @@ import pytest
 from torch_loss_parity.benchmarks.buffers import buffers, draw
 from torch_loss_parity.benchmarks.meta import slowdown
 from torch_loss_parity.benchmarks.meta.results import result
-from torch_loss_parity.benchmarks.meta.running import OF_OTHERS, PROJECT
+from torch_loss_parity.benchmarks.meta.running import OF_OTHERS
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, SUBJECT, Step
 from torch_loss_parity.benchmarks.workload import FORWARD, WORKS
+from torch_loss_parity.processes.folders import CHECKOUT
 
 
 def test_the_slowed_path_waits_for_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,7 @@ def test_a_slowdown_is_told_where_the_interval_is_narrow() -> None:
 @pytest.mark.whole_runs
 def test_a_wrong_option_is_a_usage_error() -> None:
     command = [sys.executable, "-m", "torch_loss_parity.benchmarks.meta.slowdown", "--effort", "none"]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--effort is 'none'" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -87,7 +88,7 @@ def test_a_slowdown_is_measured_in_a_whole_run(tmp_path: Path) -> None:
     saved = tmp_path / "rounds.json"
     ended = subprocess.run(
         [*command, "--operator", "softmax", "--record", str(saved)],
-        cwd=PROJECT,
+        cwd=CHECKOUT,
         env={name: value for name, value in os.environ.items() if name not in OF_OTHERS},
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ import pytest
 from torch_loss_parity.audit import compare, files, page, result_store, summary
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
+from torch_loss_parity.judging import report
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
 from torch_loss_parity.subjects.settings import Settings
@@ -146,12 +147,16 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.audit is None or self.run is None:
             return
-        write = terminalreporter.write_line
+
+        def write(sentence: str, **markup: bool) -> None:
+            for line in report.wrapped(sentence):
+                terminalreporter.write_line(line, **markup)
+
         terminalreporter.section(
             f"audit of {self.settings.subject.name}: the worst of each operator and dtype"
         )
         for line in summary.table(self.audit):
-            write(line)
+            terminalreporter.write_line(line)
         if missing := list(summary.shortcomings(self.audit)):
             terminalreporter.section("not measured")
             for line in missing:

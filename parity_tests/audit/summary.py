@@ -6,26 +6,26 @@ from collections.abc import Iterator, Sequence
 
 from torch_loss_parity.audit.record import Audit, Figure
 from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.judging import report
 from torch_loss_parity.reference.ways import GRADES
+from torch_loss_parity.reports import formatting
 
 SHOWN = 12  # of what is missing
+WIDTH = 9  # of a column
 
 
 def table(audit: Audit) -> list[str]:
-    """A line for each operator and dtype: the worst of its results and of its gradients, and torch's beside
-    them.
+    """Below each operator a line for each dtype: the worst of its results and of its gradients, and torch's
+    beside them.
     """
     beside = any(figure.torch is not None for figure in audit.figures)
-    columns = (
-        f"{'worst ulp':>11}{'torch':>10}{'p99.9':>10}{'/ allowed':>10}"
-        if beside
-        else f"{'worst ulp':>11}{'p99.9':>10}{'/ allowed':>10}"
-    )
-    header = (
-        f"{'operator':<34}{'dtype':<9}{'forward:':>9}{columns}  gradient:{columns}{'rounded':>9}  verdict"
-    )
-    lines = [header, "-" * len(header)]
+    columns = "".join(f"{name:>{WIDTH}}" for name in _columns_of(beside))
+    of_each = len(columns)
+    header = f"{'operator':<10}{columns}{columns}{'rounded':>8}  verdict"
+    above = f"{'':<10}{'of results, in ulps':>{of_each}}{'of gradients, in ulps':>{of_each}}"
+    lines = [above, header, "-" * len(header)]
     for operator in audit.settings.operators:
+        lines += [operator] if any(figure.operator == operator for figure in audit.figures) else []
         for dtype in audit.settings.dtypes:
             of = [figure for figure in audit.figures if (figure.operator, figure.dtype) == (operator, dtype)]
             if not of:
@@ -34,22 +34,21 @@ def table(audit: Audit) -> list[str]:
                 _columns([f for f in of if (f.quantity == FORWARD) == is_forward], beside)
                 for is_forward in (True, False)
             )
-            lines.append(
-                f"{operator:<34}{dtype:<9}{'':>9}{forward}{'':>11}{gradient}{_rounded(of):>9}  {_verdict(of)}"
-            )
+            line = f"  {dtype:<8}{forward}{gradient}{_rounded(of):>8}  {_verdict(of)}"
+            lines += report.wrapped(line, 12)
     return lines
 
 
+def _columns_of(beside: bool) -> tuple[str, ...]:
+    return ("worst", *(("torch",) if beside else ()), "p99.9", "/allowed")
+
+
 def _columns(figures: Sequence[Figure], beside: bool) -> str:
-    of = [figure.subject for figure in figures]
-    worst = f"{_number(max((m.max_ulp for m in of), default=None)):>11}"
-    torch = (
-        f"{_number(max((f.torch.max_ulp for f in figures if f.torch is not None), default=None)):>10}"
-        if beside
-        else ""
-    )
+    of, torch = [figure.subject for figure in figures], [f.torch for f in figures if f.torch is not None]
+    worst = [max((m.max_ulp for m in of), default=None)]
+    worst += [max((m.max_ulp for m in torch), default=None)] if beside else []
     rest = (max((m.p999_ulp for m in of), default=None), max((m.fraction for m in of), default=None))
-    return worst + torch + "".join(f"{_number(value):>10}" for value in rest)
+    return "".join(f"{_number(value):>{WIDTH}}" for value in (*worst, *rest))
 
 
 def _rounded(figures: Sequence[Figure]) -> str:
@@ -73,7 +72,7 @@ def _verdict(figures: Sequence[Figure]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    return "-" if value is None else formatting.plain(value)
 
 
 def shortcomings(audit: Audit) -> Iterator[str]:

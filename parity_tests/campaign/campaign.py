@@ -30,6 +30,7 @@ from torch_loss_parity.campaign.right_runs import RightRun, judge_right_kernels
 from torch_loss_parity.campaign.scores import PRACTICE, caught, scores
 from torch_loss_parity.faults import FAULTS, KINDS
 from torch_loss_parity.faults.right import RIGHT_KERNELS
+from torch_loss_parity.judging import report
 from torch_loss_parity.processes import suite, system
 from torch_loss_parity.processes.folders import CLAIMS, INSTALLED
 from torch_loss_parity.reports import readme
@@ -40,9 +41,11 @@ MATRIX = Path(__file__).with_name("matrix.json")
 
 
 def start_of_pytest() -> float:
-    """Seconds from the start of pytest to its first test, in a fresh process."""
+    """Seconds from the start of pytest on a fault to the first test, in a fresh process."""
+    fault = next(iter(FAULTS.values()))
     options = ["--collect-only", "-q", "-p", "no:cacheprovider", "--effort", "quick"]
-    given = suite.arguments([str(CLAIMS), *options, "--subject", FAULT + next(iter(FAULTS))])
+    chosen = ["--operator", fault.operator, "--dtype", fault.dtype, "--subject", FAULT + fault.name]
+    given = suite.arguments([str(CLAIMS), *options, *chosen])
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "pytest", *given], capture_output=True, check=True)
     return time.monotonic() - began
@@ -52,21 +55,15 @@ def start_of_pytest() -> float:
 
 
 def table(matrix: Mapping[str, Judged]) -> list[str]:
-    """The matrix: a row for each fault, with the number of failing tests of each claim."""
+    """The matrix: the name of each fault and its first failure, and below it the number of failing tests of
+    each claim.
+    """
     claims = sorted({claim for judged in matrix.values() for claim in (*judged.claims, *judged.passed)})
-    width = max(map(len, matrix))
-    lines = [f"{'fault':<{width}} " + " ".join(f"{claim[:9]:>9}" for claim in claims) + "  first failure"]
+    lines = [report.of_claims(claims)]
     for name, judged in matrix.items():
-        cells = (
-            judged.claims.get(claim, 0) if claim in (*judged.claims, *judged.passed) else None
-            for claim in claims
-        )
-        first = "" if judged.first_failure is None else f"{judged.first_failure:>11.1f} s"
-        lines.append(
-            f"{name:<{width}} "
-            + " ".join(f"{'' if cell is None else cell or '.':>9}" for cell in cells)
-            + f"  {first}"
-        )
+        first = "" if judged.first_failure is None else f", first failure after {judged.first_failure:.1f} s"
+        counts = {**dict.fromkeys(judged.passed, "."), **judged.claims}
+        lines += [f"{name}{first}", report.of_claims(claims, counts)]
     return lines
 
 
@@ -262,7 +259,8 @@ def run_campaign(
     told = [f"news: {each}" for each in news(matrix)] if check and not strict_records else []
     took = f"{len(names)} faults, {len(kernels)} right kernels in {time.monotonic() - began:.0f} s"
     of_faults = [*table(matrix), "", *summary(matrix), ""] if names else []
-    print("\n".join([*of_faults, *right_record.table(of_right), took, *told, *problems]))
+    said = [*of_faults, *right_record.table(of_right), took, *told, *problems]
+    print("\n".join(part for each in said for line in each.split("\n") for part in report.wrapped(line)))
     return 1 if problems else 0
 
 

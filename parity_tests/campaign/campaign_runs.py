@@ -60,7 +60,8 @@ class Judged:
 def judge_all(
     names: Sequence[str], *, start: float, practice: bool, workers: int
 ) -> tuple[dict[str, Judged], pytest_process.Run]:
-    """Every fault judged, ``workers`` at a time; and the kernels without a fault, which are to pass.
+    """Every fault judged, ``workers`` at a time; and the kernels of these operators without a fault, which
+    are to pass.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def judge_all(
         ThreadPoolExecutor(1 + len(apart) + len(OPERATORS)) as pool,
     ):
         slots = Slots(Path(directory), workers)  # all begin, and wait for a slot
-        control = pool.submit(passes_without_a_fault, slots)
+        concerned = [operator for operator, of_operator in of_operators.items() if of_operator]
+        control = pool.submit(passes_without_a_fault, concerned, slots)
         alone = {name: pool.submit(_alone, FAULTS[name], slots) for name in apart}
         families = [
             pool.submit(
@@ -117,12 +119,12 @@ def _judged(run: pytest_process.Run, answers: Mapping[str, bool], start: float) 
     )
 
 
-def passes_without_a_fault(slots: Slots) -> pytest_process.Run:
-    """The kernels that faults are planted in, under the same suite."""
+def passes_without_a_fault(operators: Sequence[str], slots: Slots) -> pytest_process.Run:
+    """The kernels of ``operators`` that faults are planted in, under the same suite."""
+    options = ("--operator", ",".join(operators), "--effort", "quick")
     with slots.one():
         return pytest_process.run_pytest(
-            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right.definition", "--effort", "quick"],
-            LONGEST,
+            [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right.definition", *options], LONGEST
         )
 
 

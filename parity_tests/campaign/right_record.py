@@ -13,6 +13,7 @@ import torch
 from torch_loss_parity.campaign.right_runs import RightRun
 from torch_loss_parity.faults import FAULTS
 from torch_loss_parity.faults.right import RIGHT_KERNELS
+from torch_loss_parity.judging import report
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reports import readme
 
@@ -21,15 +22,13 @@ Matrix = Mapping[str, RightRun]
 
 
 def table(matrix: Matrix) -> list[str]:
-    """A row for each right kernel, with the number of failing tests of each claim."""
+    """Below the name of each right kernel the number of failing tests of each claim."""
     if not matrix:
         return []
     claims = sorted({claim for run in matrix.values() for claim in (*run.claims, *run.passed)})
-    width = max(map(len, matrix))
-    lines = [f"{'right kernel':<{width}} " + " ".join(f"{claim[:9]:>9}" for claim in claims)]
+    lines = ["right kernels", report.of_claims(claims)]
     for name, run in matrix.items():
-        counts = dict.fromkeys(run.passed, ".") | {claim: str(n) for claim, n in run.claims.items()}
-        lines.append(f"{name:<{width}} " + " ".join(f"{counts.get(claim, ''):>9}" for claim in claims))
+        lines += [name, report.of_claims(claims, {**dict.fromkeys(run.passed, "."), **run.claims})]
     return lines
 
 

@@ -1,7 +1,8 @@
 """The suite run against right kernels: none of them may be rejected.
 
 The right kernels of an operator are run as its faults are, from one process, see
-`torch_loss_parity.campaign.forked_runs`: each at quick effort, in every dtype that it promises.
+`torch_loss_parity.campaign.forked_runs`, or, where they are few, each by itself: at quick effort, in every
+dtype that it promises.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch_loss_parity.campaign import pytest_process
-from torch_loss_parity.campaign.campaign_runs import LONGEST, TIME_LIMIT
-from torch_loss_parity.campaign.forked_runs import Repeated, repeat
+from torch_loss_parity.campaign.campaign_runs import FEW, LONGEST, TIME_LIMIT
+from torch_loss_parity.campaign.forked_runs import BRIEF, TESTS, Repeated, repeat
 from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.processes import child
@@ -69,19 +70,23 @@ def judge_right_kernels(names: Sequence[str], workers: int) -> dict[str, RightRu
 def _of_operator(
     operator: str, names: Sequence[str], slots: Slots, directory: Path
 ) -> dict[str, pytest_process.Run]:
-    """The runs of an operator's right kernels, from one process."""
-    directory.mkdir()
+    """The runs of an operator's right kernels, from one process unless that is not worth its first run."""
     options = ("--operator", operator, "--effort", "quick", "--time-limit", str(TIME_LIMIT))
-    work = Repeated(
-        (*options, "--dtype", ",".join(DTYPES)),
-        # Of an option that is given twice, pytest takes the last.
-        {
-            name: ("--subject", RIGHT + name, "--dtype", ",".join(RIGHT_KERNELS[name].dtypes))
-            for name in names
-        },
-    )
+    own = {
+        name: ("--subject", RIGHT + name, "--dtype", ",".join(RIGHT_KERNELS[name].dtypes)) for name in names
+    }
+    if len(own) < FEW:
+        return {name: _alone([*map(str, TESTS), *options, *own[name], *BRIEF], slots) for name in own}
+    directory.mkdir()
+    # Of an option that is given twice, pytest takes the last.
+    work = Repeated((*options, "--dtype", ",".join(DTYPES)), own)
     child.call(repeat, work, directory, slots, LONGEST, limit=LONGEST * (1 + len(names)))
     return {name: pytest_process.left_in(directory / name) for name in names}
+
+
+def _alone(arguments: Sequence[str], slots: Slots) -> pytest_process.Run:
+    with slots.one():
+        return pytest_process.run_pytest(arguments, LONGEST)
 
 
 def _judged(run: pytest_process.Run) -> RightRun:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from torch_loss_parity.campaign import forked_runs, pytest_process
 from torch_loss_parity.processes.process_slots import Children, Slots
@@ -36,44 +34,37 @@ def task(folder: Path) -> None:
     (folder / "done").touch()
 
 
-def shared_and_alone(directory: Path) -> list[dict[str, Any]]:
-    """What runs of their own find, and runs that share what does not depend on the subject."""
+def by_themselves(directory: Path) -> dict[str, pytest_process.Run]:
+    """What runs of their own find."""
     children = Children(Slots(directory, 2), LIMIT)
     for name in FAULTS:
         folder = directory / name
         folder.mkdir()
         children.start(name, alone, name, folder)
     children.join()
-    own = {name: pytest_process.left_in(directory / name, children.exitcodes[name]) for name in FAULTS}
+    return {name: pytest_process.left_in(directory / name, children.exitcodes[name]) for name in FAULTS}
+
+
+def sharing(directory: Path) -> dict[str, pytest_process.Run]:
+    """What runs find that share what does not depend on the subject."""
     together = directory / "shared"
     together.mkdir()
     work = forked_runs.Repeated(OPTIONS, RUNS, tasks={"task": task}, files=TESTS)
-    forked_runs.repeat(work, together, children.slots, LIMIT)
+    forked_runs.repeat(work, together, Slots(directory, 2), LIMIT)
     assert (together / "task" / "done").exists()
-    shared = {name: pytest_process.left_in(together / name) for name in FAULTS}
-    return [{name: asdict(run) for name, run in runs.items()} for runs in (own, shared)]
-
-
-def dies_and_hangs(directory: Path) -> dict[str, int]:
-    """How processes ended of which one dies, one does not end, and one ends, one at a time."""
-    # Which is time to load what they import, on a machine that is busy too.
-    children = Children(Slots(directory, 1), 15.0)
-    children.start("dies", os.abort)
-    children.start("hangs", time.sleep, 600)
-    children.start("ends", time.sleep, 0)
-    children.join()
-    slot = children.slots.free()
-    assert slot is not None
-    assert children.slots.free() is None
-    slot.release()
-    return children.exitcodes
+    return {name: pytest_process.left_in(together / name) for name in FAULTS}
 
 
 def main() -> None:
-    """Call the function that is named, and print what it returns; standard output may be a file by then."""
+    """Call the functions that are named, and print what they return; standard output may be a file by
+    then.
+    """
     out = os.dup(1)
-    name, directory = sys.argv[1], Path(sys.argv[2])
-    runs = shared_and_alone(directory) if name == "shared_and_alone" else dies_and_hangs(directory)
+    directory = Path(sys.argv[1])
+    found = {
+        name: {"by_themselves": by_themselves, "sharing": sharing}[name](directory) for name in sys.argv[2:]
+    }
+    runs = {name: {fault: asdict(run) for fault, run in each.items()} for name, each in found.items()}
     os.write(out, f"{json.dumps(runs)}\n".encode())
 
 

@@ -43,3 +43,7 @@ def run_pytest(arguments: Sequence[str], log: Path) -> None:
         os.dup2(file.fileno(), 2)
     quiet = ("-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
     sys.exit(int(pytest.main(["parity_tests/audit", *arguments, *quiet])))
+
+
+if __name__ == "__main__":
+    run_pytest(sys.argv[2:], Path(sys.argv[1]))

@@ -162,7 +162,8 @@ def test_three_ulps_in_one_of_65536_float16_numbers_are_the_worst_case_with_that
     assert float(printed[0]).hex() == figure.worst.observed
 
 
-ARGUMENTS = ("--effort", "thorough", "--operator", "binary_cross_entropy_with_logits", "--dtype", "float32")
+OPERATOR, DTYPE = "softmax", "float16"
+ARGUMENTS = ("--effort", "thorough", "--operator", OPERATOR, "--dtype", DTYPE)
 
 
 @pytest.mark.usefixtures("small")
@@ -187,13 +188,13 @@ def test_an_audit_that_is_killed_continues_and_ends_with_the_same_figures(tmp_pa
     again.join()
     assert again.exitcode == 0, log.read_text()
     continued = files.load(directory / "audit.json")
-    whole = audited(tmp_path / "whole", "binary_cross_entropy_with_logits", "float32", effort="thorough")
+    whole = audited(tmp_path / "whole", OPERATOR, DTYPE, effort="thorough")
     assert without_times(continued).splitlines() == without_times(whole).splitlines()
     assert any(figure.how == "exhaustive" for figure in continued.figures)
     assert not store.exists()
     report = log.read_text()
     assert re.search(rf"{kept} of \d+ parts were finished before", report)  # and not done again
-    assert "binary_cross_entropy_with_logits" in report
+    assert OPERATOR in report
     assert f"{directory / 'index.html'} shows it" in report
     assert "<html" in (directory / "index.html").read_text()[:200]
 

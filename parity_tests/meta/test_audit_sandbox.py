@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,12 +11,12 @@ import pytest
 
 from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.tasks import sandbox_of
+from torch_loss_parity.meta import sandboxed
+from torch_loss_parity.meta.sandboxed import LIMIT
 from torch_loss_parity.processes import sandbox as module
-from torch_loss_parity.processes import system, watchdog
+from torch_loss_parity.processes import system
 from torch_loss_parity.processes.child import how_it_ended
 from torch_loss_parity.processes.sandbox import Lost, Sandbox
-
-LIMIT = 0.5  # seconds
 
 pytestmark = pytest.mark.whole_runs
 
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.whole_runs
 def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     if request.param == "spawned":
         monkeypatch.setattr(system, "FORK", replace(system.FORK, there=False))
-    fresh = sandbox_of("torch", LIMIT)
+    fresh = Sandbox(("math:sqrt", (1.0,)), LIMIT)  # a subject, which would take seconds to load, does no more
     yield fresh
     fresh.close()
 
@@ -35,17 +34,6 @@ def test_it_returns_what_a_function_returns_from_another_process(sandbox: Sandbo
     assert sandbox.call("math:sqrt", 2.0) == 2.0**0.5
     assert sandbox.call("os:getpid") != os.getpid()
     assert sandbox.call("os:getpid") == sandbox.call("os:getpid")
-
-
-def hang() -> None:
-    with watchdog.running():
-        time.sleep(60)
-
-
-def die(status: int) -> None:
-    if status < 0:
-        os.abort()
-    os._exit(status)
 
 
 @pytest.mark.parametrize(
@@ -60,20 +48,12 @@ def test_what_hangs_or_dies_is_lost_and_the_next_call_is_answered(
     sandbox: Sandbox, function: str, arguments: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(Lost, match=message):
-        sandbox.call(f"{__name__}:{function}", *arguments)
+        sandbox.call(f"{sandboxed.__name__}:{function}", *arguments)
     assert sandbox.call("math:sqrt", 4.0) == 2.0
 
 
-def slow() -> str:
-    for _ in range(6):
-        with watchdog.running():
-            time.sleep(LIMIT / 5)
-        time.sleep(LIMIT / 2)
-    return "done"
-
-
 def test_only_the_time_of_the_subject_counts_and_each_call_anew(sandbox: Sandbox) -> None:
-    assert sandbox.call(f"{__name__}:slow") == "done"
+    assert sandbox.call(f"{sandboxed.__name__}:slow") == "done"
 
 
 def test_what_a_function_of_the_audit_raises_is_an_error_of_the_audit(sandbox: Sandbox) -> None:

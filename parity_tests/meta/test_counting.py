@@ -27,6 +27,7 @@ from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, sample
 from torch_loss_parity.issue_report.__main__ import main as upstream
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, kinds
 from torch_loss_parity.plugin import completeness
+from torch_loss_parity.processes import suite
 from torch_loss_parity.reports import coverage
 from torch_loss_parity.reports.readme import PAGES
 from torch_loss_parity.subjects import Subject
@@ -57,6 +58,8 @@ def run(directory: Path, body: str, *options: str, name: str = "test_planted.py"
     with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
         patch.syspath_prepend(ROOT)
+        # Around this run there is another: a child that it had itself supervised in would go on with both.
+        patch.setattr(suite, "has_its_process", lambda: False)
         patch.delitem(sys.modules, Path(name).stem, raising=False)
         code = pytest.main([*own, str(test), *options])
     return int(code), out.getvalue()

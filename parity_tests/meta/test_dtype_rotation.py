@@ -4,34 +4,20 @@ are kept by some test.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.operators import DTYPES, OPERATORS
 
 pytestmark = pytest.mark.whole_runs
 
 
 def collected(*options: str) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "parity_tests/claims/test_forward.py",
-        "--collect-only",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *options,
-    ]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=True
-    )
-    return [line for line in done.stdout.splitlines() if "::" in line]
+    ended = run_claims("--collect-only", "-q", *options)
+    assert ended.exitcode == pytest.ExitCode.OK, ended.printed
+    return [line for line in ended.printed.splitlines() if "::" in line]
 
 
 def test_dtypes_take_turns_where_a_case_costs_a_compilation_and_nowhere_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from torch_loss_parity.expectation.expectation import (
 )
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of
-from torch_loss_parity.meta import children
+from torch_loss_parity.meta import children, ending, without_posix
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -39,9 +40,9 @@ def kept() -> Iterator[None]:
     expectation_cache.forget()
 
 
-def printed(function: str, directory: Path, environment: Environment) -> Any:
-    """What a function of `children` returns, in a process of its own with a single thread; JSON."""
-    command = [sys.executable, "-m", children.__name__, function, str(directory)]
+def printed(module: str, directory: Path, environment: Environment, *arguments: str) -> Any:
+    """What a module prints last, in a process of its own with a single thread; JSON."""
+    command = [sys.executable, "-m", module, str(directory), *arguments]
     variables = {**environment, "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,21 +50,28 @@ def printed(function: str, directory: Path, environment: Environment) -> Any:
 
 
 @pytest.mark.whole_runs
-def test_runs_that_share_find_what_runs_of_their_own_find(tmp_path: Path, environment: Environment) -> None:
-    own, shared = printed("shared_and_alone", tmp_path, environment)
+def test_runs_that_share_find_what_runs_of_their_own_find(tmp_path: Path) -> None:
+    """Here, and where there is no fork: what runs of their own find there is in `test_without_posix`."""
+    folders = {name: tmp_path / name for name in ("here", "there", "site")}
+    for folder in folders.values():
+        folder.mkdir()
+    found = printed(children.__name__, folders["here"], os.environ, "by_themselves", "sharing")
+    elsewhere = without_posix.environment(folders["site"])
+    there = printed(children.__name__, folders["there"], elsewhere, "sharing")
+    own = found["by_themselves"]
     assert [run["exitcode"] for run in own.values()] == [1, 0]
     for name, run in own.items():
-        assert [shared[name][key] for key in ("exitcode", "failed", "counts")] == [
-            run[key] for key in ("exitcode", "failed", "counts")
-        ]
-        # Tests that do not call the subject are left out.
-        assert set(shared[name]["passed"]) <= set(run["passed"])
-        assert (shared[name]["first_failure"] is None) == (run["first_failure"] is None)
+        for shared in (found["sharing"][name], there["sharing"][name]):
+            for key in ("exitcode", "failed", "counts"):
+                assert shared[key] == run[key]
+            # Tests that do not call the subject are left out.
+            assert set(shared["passed"]) <= set(run["passed"])
+            assert (shared["first_failure"] is None) == (run["first_failure"] is None)
 
 
 @pytest.mark.whole_runs
 def test_a_process_that_dies_or_hangs_frees_its_slot(tmp_path: Path, environment: Environment) -> None:
-    assert printed("dies_and_hangs", tmp_path, environment) == {"dies": -6, "hangs": -9, "ends": 0}
+    assert printed(ending.__name__, tmp_path, environment) == {"dies": -6, "hangs": -9, "ends": 0}
 
 
 def parts(bound: Rounded) -> list[Any]:

@@ -35,6 +35,7 @@ from torch_loss_parity.judging.run_cases import check_cases
 from torch_loss_parity.judging.tally import Tally, rows
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.news import News
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, SubjectError
@@ -57,26 +58,6 @@ def planted(directory: Path, text: str) -> str:
     return str(path)
 
 
-def run_pytest(*arguments: str) -> tuple[int, str]:
-    options = (
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        "--effort",
-        "quick",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-q",
-    )
-    # In this process: importing torch takes longer than the run.
-    redirected = contextlib.redirect_stdout(io.StringIO())
-    with redirected as out, contextlib.redirect_stderr(out), pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTEST_ADDOPTS", raising=False)
-        code = pytest.main([str(ROOT / "parity_tests" / "claims" / "test_forward.py"), *options, *arguments])
-    return int(code), out.getvalue()
-
-
 def printed_by(code: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, {})
@@ -89,11 +70,11 @@ def printed_by(code: str) -> str:
 @pytest.mark.whole_runs
 def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path: Path) -> None:
     path = planted(tmp_path, MEAN_BY_ROWS)
-    code, printed = run_pytest(
+    run = run_claims(
         "--subject", path, "--dtype", "float32", "-k", "cross_entropy and combination and not binary"
     )
-    assert code == pytest.ExitCode.TESTS_FAILED
-    output = re.sub(r"^E {3}", "", printed, flags=re.MULTILINE)
+    assert run.exitcode == pytest.ExitCode.TESTS_FAILED
+    output = re.sub(r"^E {3}", "", run.printed, flags=re.MULTILINE)
     assert f"cross_entropy of {path} on cpu, float32: the result is wrong" in output
     message = output[output.index("cross_entropy of ") :]
     for line in (
@@ -123,7 +104,7 @@ def test_a_mean_over_rows_fails_with_all_that_is_needed_to_see_it_again(tmp_path
         check=True,
     )
     assert float(again.stdout.split()[0]) == float(got)
-    assert re.search(r"cross_entropy +float32 .*FAIL", output)
+    assert re.search(r"cross_entropy\n  float32 .*FAIL", output)
 
 
 @pytest.mark.parametrize("values", ["normal", "few_survivors"])
@@ -173,22 +154,21 @@ def test_a_script_that_expects_nan_or_infinity_runs() -> None:
 
 
 def test_what_a_subject_lacks_is_named_as_not_offered(tmp_path: Path) -> None:
-    code, output = run_pytest(
+    run = run_claims(
         "--subject", planted(tmp_path, "from torch.nn.functional import softmax"), "--dtype", "float32"
     )
-    assert code == pytest.ExitCode.OK
-    assert re.search(r"^softmax +float32 .* pass$", output, re.MULTILINE)
+    output = run.printed
+    assert run.exitcode == pytest.ExitCode.OK
+    assert re.search(r"^softmax\n  float32 .* pass$", output, re.MULTILINE)
     for name in set(OPERATORS) - {"softmax"}:
-        assert re.search(rf"^{name} +float32 +0 +not offered$", output, re.MULTILINE), name
+        assert re.search(rf"^{name}\n  float32 +0 +not offered$", output, re.MULTILINE), name
     assert f"{2 * (len(OPERATORS) - 1)} skipped" in output
 
 
 def test_a_wrong_option_ends_the_run_with_exit_code_4_and_names_the_choices() -> None:
-    code, output = run_pytest("--dtype", "float32,int8")
-    assert (code, "--dtype is 'int8'; choose from float16, bfloat16, float32, float64" in output) == (
-        pytest.ExitCode.USAGE_ERROR,
-        True,
-    )
+    run = run_claims("--dtype", "float32,int8")
+    assert run.exitcode == pytest.ExitCode.USAGE_ERROR
+    assert "--dtype is 'int8'; choose from float16, bfloat16, float32, float64" in run.printed
 
 
 @pytest.mark.parametrize(

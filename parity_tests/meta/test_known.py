@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.plugin.known import NoKnown, read, written
-from torch_loss_parity.processes.folders import PACKAGE
 
 KERNEL = """
 import torch
@@ -22,25 +20,10 @@ def softmax(input, dim, dtype=None):
 
 
 def run(folder: Path, raises_at: int, *options: str) -> tuple[int, str]:
-    (folder / "kernel.py").write_text(KERNEL.format(raises_at=raises_at))
-    claims = [str(PACKAGE / "claims" / "test_forward.py"), "-p", "no:cacheprovider", "-p", "no:xdist"]
-    subject = [
-        "--subject",
-        str(folder / "kernel.py"),
-        "--like",
-        "torch",
-        "--dtype",
-        "float32",
-        "--effort",
-        "quick",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *claims, *subject, *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    kernel = folder / "kernel.py"
+    kernel.write_text(KERNEL.format(raises_at=raises_at))
+    ended = run_claims("--subject", str(kernel), "--like", "torch", "--dtype", "float32", *options)
+    return ended.exitcode, ended.printed
 
 
 def test_what_is_recorded_is_expected_and_nothing_else_is(tmp_path: Path) -> None:
@@ -50,7 +33,7 @@ def test_what_is_recorded_is_expected_and_nothing_else_is(tmp_path: Path) -> Non
     assert read(file)
     code, output = run(tmp_path, 5, f"--known={file}")
     assert code == pytest.ExitCode.OK, output
-    assert re.search(r"pass  .*; \d tests fail as is known", output)
+    assert re.search(r"pass  .*;\s+\d\s+tests\s+fail\s+as\s+is\s+known", output, re.DOTALL)
     code, output = run(tmp_path, 99, f"--known={file}")  # it has come right
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "and does not: remove test_forward.py::" in output

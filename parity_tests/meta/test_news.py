@@ -5,9 +5,6 @@ warnings of others fail nothing.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 import warnings
 from dataclasses import replace
@@ -18,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from torch_loss_parity.benchmarks.meta.running import run
 from torch_loss_parity.judging.judge import verify_forward
 from torch_loss_parity.ledger import ledger, news, verified
 from torch_loss_parity.ledger.environment import Environment, here
@@ -191,21 +189,14 @@ WARNS = """
 """
 
 
-def run(*arguments: str, path: Path | None = None) -> tuple[int, str]:
-    """The exit status of pytest and what it prints; ``path`` has modules that it may load."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(path or ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.whole_runs
 def test_what_others_warn_of_fails_nothing_and_what_the_suite_warns_of_does(tmp_path: Path) -> None:
     theirs = tmp_path / "test_theirs.py"
     theirs.write_text(textwrap.dedent(WARNS))
     command = (f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml"), "-p", "conftest")
-    status, text = run(*command, str(theirs))
-    assert status == 0, text
+    ended = run(*command, str(theirs))
+    text = ended.printed
+    assert ended.exitcode == 0, text
     for said in ("not ours", "divide by zero", "Casting complex values to real"):
         assert said in text
     ours = tmp_path / "parity_tests" / "planted.py"  # as if the suite were there
@@ -218,9 +209,9 @@ def test_what_others_warn_of_fails_nothing_and_what_the_suite_warns_of_does(tmp_
     theirs.write_text(
         f"import runpy\n\ndef test_that_the_suite_warns():\n    runpy.run_path({str(ours)!r})['warn']()\n"
     )
-    status, text = run(*command, "-p", "as_ours", str(theirs), path=tmp_path)
-    assert status == 1
-    assert "FAIL: a warning of the suite's own code: planted.py:4: UserWarning: ours" in text
+    ended = run(*command, "-p", "as_ours", str(theirs), modules=tmp_path)
+    assert ended.exitcode == 1
+    assert "FAIL: a warning of the suite's own code: planted.py:4: UserWarning: ours" in ended.printed
 
 
 def test_a_warning_is_our_own_where_our_line_calls_warn(tmp_path: Path) -> None:
@@ -254,13 +245,13 @@ def test_another_record_of_bits_is_green_with_news(other: bool, tmp_path: Path) 
         "other_records",
         str(ROOT / "parity_tests/claims/bits/test_bits.py"),
     ]
-    status, text = run(*arguments, path=tmp_path)
-    assert status == 0, text
-    assert "news: bits" in text
-    assert ("recorded with vendor Nobody" if other else "no bits of torch") in text
-    status, text = run("--strict-records", *arguments, path=tmp_path)
-    assert status == 1
-    assert "FAIL: --strict-records" in text
+    ended = run(*arguments, modules=tmp_path)
+    assert ended.exitcode == 0, ended.printed
+    assert "news: bits" in ended.printed
+    assert ("recorded with vendor Nobody" if other else "no bits of torch") in ended.printed
+    ended = run("--strict-records", *arguments, modules=tmp_path)
+    assert ended.exitcode == 1
+    assert "FAIL: --strict-records" in ended.printed
 
 
 def _of_another_vendor() -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from torch_loss_parity.processes.folders import PACKAGE
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.reports import outcome_file, verdict
 from torch_loss_parity.versions.record import OUTCOME
 
@@ -28,11 +26,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The report and the summary of a run that fails."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "kernel.py").write_text(KERNEL)
-    command = [sys.executable, "-m", "pytest", str(PACKAGE / "claims" / "test_forward.py")]
-    command += ["--subject", str(folder / "kernel.py"), "--dtype", "float32", "--effort", "quick"]
-    command += ["--report", str(folder / "report.json"), "--summary", str(folder / "summary.md")]
-    done = subprocess.run([*command, "-p", "no:cacheprovider", "-p", "no:xdist"], capture_output=True)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout.decode()
+    files = ("--report", str(folder / "report.json"), "--summary", str(folder / "summary.md"))
+    ended = run_claims("--subject", str(folder / "kernel.py"), "--dtype", "float32", *files)
+    assert ended.exitcode == pytest.ExitCode.TESTS_FAILED, ended.printed
     return (folder / "report.json").read_text(), (folder / "summary.md").read_text()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +23,10 @@ from torch_loss_parity.judging import report
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge import judge_quantity, verify_forward, verify_gradients
 from torch_loss_parity.meta import planted_profiles
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.meta.imports import files
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.processes.folders import CHECKOUT, PACKAGE
+from torch_loss_parity.processes.folders import PACKAGE
 from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
 from torch_loss_parity.reference.arithmetic.formats import FLOAT32, FLOAT64, Arithmetic
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
@@ -352,12 +351,12 @@ def test_the_page_has_every_profile() -> None:
 @pytest.mark.parametrize("profile", ["triton", "tf32"])
 def test_a_run_has_its_profile_in_every_process(profile: str) -> None:
     """Of a kernel that reads subnormal probabilities as zero; its file says triton."""
-    tests = str(PACKAGE / "claims" / "domain" / "test_domain.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", tests]
-    command += ["--subject", PLANTED, "--operator", "binary_cross_entropy", "--dtype", "float32"]
-    command += ["--effort", "quick", *(() if profile == "triton" else ("--profile", profile))]
-    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    assert (run.returncode == 0) == (profile == "triton"), run.stdout
-    assert f"judged under profile {profile}: " in run.stdout
-    assert re.search(rf"  (pass|FAIL).*, under profile {profile}\n", run.stdout)
-    assert ("every operator but linear_cross_entropy" in run.stdout) == (profile == "tf32")
+    ended = run_claims(
+        *("-n", "1", "--subject", PLANTED, "--operator", "binary_cross_entropy"),
+        *("--dtype", "float32", *(() if profile == "triton" else ("--profile", profile))),
+        claims=("domain/test_domain.py",),
+    )
+    assert (ended.exitcode == 0) == (profile == "triton"), ended.printed
+    assert f"judged under profile {profile}: " in ended.printed
+    assert re.search(rf"  (pass|FAIL).*, under profile {profile}\n", ended.printed)
+    assert ("every operator but linear_cross_entropy" in ended.printed) == (profile == "tf32")

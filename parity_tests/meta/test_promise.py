@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +15,9 @@ import torch.nn.functional as F
 from torch_loss_parity import verify
 from torch_loss_parity.api import VerificationError
 from torch_loss_parity.claims.transforms.compilation import smallest_of_ledger
+from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.promised import Limits, PromisedOperator
-from torch_loss_parity.processes.folders import PACKAGE
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.settings import Settings
@@ -186,10 +184,12 @@ def blind_to_strides(input: Any, target: Any, ignore_index: int = -100, reductio
     return partial(input, flat.reshape(target.shape), ignore_index, reduction)
 
 
-@pytest.mark.parametrize("broken", [overwriting, blind_to_strides])
-def test_a_broken_partial_kernel_fails(broken: Any) -> None:
+@pytest.mark.parametrize(("broken", "claim"), [(overwriting, "hygiene"), (blind_to_strides, "layouts")])
+def test_a_broken_partial_kernel_fails(broken: Any, claim: str) -> None:
+    options: Mapping[str, Any] = {"dtypes": ["float32"], "claims": [claim], "like": "torch"}
+    assert verify(partial, CE, **options, promise=PARTIAL)
     with pytest.raises(VerificationError):
-        verify(broken, CE, dtypes=["float32"], promise=PARTIAL, like="torch")
+        verify(broken, CE, **options, promise=PARTIAL)
 
 
 # --- how a run ends -----------------------------------------------------------------------------------------
@@ -204,22 +204,15 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
 """
 
 
-def run_pytest(*arguments: str) -> tuple[int, str]:
-    """The claims of numbers at quick effort, in a process."""
-    files = [str(PACKAGE / "claims" / name) for name in ("test_forward.py", "test_gradients.py")]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *files, "--effort", "quick", "-p", "no:cacheprovider", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 def ended(tmp_path: Path, *options: str, promises: Any = (), declines: bool = False) -> tuple[int, str]:
+    """A run of the claims of numbers."""
     file = tmp_path / "kernel.py"
     file.write_text(FILE.format(promises=dict(promises), declines=declines))
-    return run_pytest("--subject", str(file), "--like", "torch", "--dtype", "float32", *options)
+    run = run_claims(
+        *("--subject", str(file), "--like", "torch", "--dtype", "float32", *options),
+        claims=("test_forward.py", "test_gradients.py"),
+    )
+    return run.exitcode, run.printed
 
 
 def test_too_little_tested_is_no_pass(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.judging import tally
+from torch_loss_parity.judging.report import wrapped
 from torch_loss_parity.ledger import news
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News
@@ -146,10 +147,10 @@ class Records:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for heading, lines in news.sections(self.news):
             terminalreporter.section(heading)
-            for line in lines:
+            for line in (part for each in lines for part in wrapped(each)):
                 terminalreporter.write_line(line)
-        for problem in self.problems:
-            terminalreporter.write_line(f"FAIL: {problem}", red=True)
+        for line in (part for problem in self.problems for part in wrapped(f"FAIL: {problem}")):
+            terminalreporter.write_line(line, red=True)
 
     def outcome(self, exitstatus: int) -> dict[str, Any]:
         """What the run found, as ``--report`` writes it; `torch_loss_parity.versions.record` and

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from torch_loss_parity.judging import tally
+from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
@@ -69,16 +70,22 @@ def _names(argnames: str | Sequence[str]) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is telling and cheap comes first. Other operators than those asked for are left out, and tests of
-    the suite that take long, unless they are wanted: both are counted as deselected."""
-    items.sort(
-        key=lambda item: KINDS.index(kind) if (kind := tally.claim_of(item.nodeid)) in KINDS else len(KINDS)
-    )
+    """What is telling and cheap comes first; in workers what takes long, so that none waits for another's at
+    the end. Other operators than those asked for are left out, and tests of the suite that take long, unless
+    they are wanted: both are counted as deselected."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        long = item.get_closest_marker("whole_runs") is not None
+        kind = tally.claim_of(item.nodeid)
+        worker = hasattr(config, "workerinput")
+        return worker and not long, KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+    items.sort(key=place)
     for item in items:
         item.user_properties.append((OPERATOR, operator_of(item)))
     if chosen := config.stash[SETTINGS].operators:
         others = {
-            item for item in items if META not in item.path.parents and operator_of(item) not in ("", *chosen)
+            item for item in items if META not in item.path.parents and _is_about(item) not in ("", *chosen)
         }
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
@@ -100,6 +107,12 @@ def _is_of(item: pytest.Item, subject: Subject) -> bool:
     if kind in KINDS:
         return kind not in subject.promise.claims
     return not subject.is_shipped
+
+
+def _is_about(item: pytest.Item) -> str:
+    """The operator whose numbers a test is about: that of the smallest input, of a test of an entry."""
+    entry = getattr(getattr(item, "callspec", None), "params", {}).get("entry")
+    return entry.operators[0] if isinstance(entry, Divergence) else operator_of(item)
 
 
 def _leave_out(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property
@@ -18,11 +17,11 @@ from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.plugin.observing import unseen
+from torch_loss_parity.plugin.skips import Skips
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
-COLUMNS = 100  # of sentences below the tables
 KNOWN = "of one's own ledger"  # what stands for an entry where --known has it
 
 
@@ -36,8 +35,13 @@ class Summary:
         self.left_out: set[tuple[str, str]] = set()
         self.known: set[str] = set()  # tests that fail as --known says
         self.failures: dict[str, screen.Failure] = {}
+        self.skips = Skips(config.rootpath)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.skips.count(report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.skips.count(report)
         if report.failed:
             self.failed.add(report.nodeid)
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
@@ -121,6 +125,13 @@ class Summary:
         )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_report_header(self) -> Generator[None, list[str | list[str]], list[str | list[str]]]:
+        """What every plugin says, this one's neighbours too, in lines that a terminal holds."""
+        said = yield
+        given = ([each] if isinstance(each, str) else each for each in said)
+        return [[part for line in lines for part in report.wrapped(line)] for lines in given]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
         """The verdict comes first, before what failed, and what it is in a line again at the end."""
         verdict = self.screen
@@ -139,7 +150,7 @@ class Summary:
 
     def _tables(self, terminalreporter: pytest.TerminalReporter) -> None:
         for each in self.missing:
-            terminalreporter.write_line(f"FAIL: no case was run for {each}", red=True)
+            _write(terminalreporter, f"FAIL: no case was run for {each}", red=True)
         subject = self.config.stash[SETTINGS].subject
         rows = tally.rows(self.tallies, OPERATORS, DTYPES, subject.excludes)
         if rows:
@@ -168,9 +179,13 @@ class Summary:
             terminalreporter.section("cases of each claim")
             for line in report.coverage_table(tally.coverage(self.tallies), OPERATORS, DTYPES):
                 terminalreporter.write_line(line)
+        if lines := self.skips.lines():
+            terminalreporter.section("skipped")
+            for line in lines:
+                terminalreporter.write_line(line)
 
 
-def _write(terminalreporter: pytest.TerminalReporter, sentence: str) -> None:
+def _write(terminalreporter: pytest.TerminalReporter, sentence: str, **markup: bool) -> None:
     """A sentence that may take several lines."""
-    for line in textwrap.wrap(sentence, COLUMNS, subsequent_indent=" " * 8, drop_whitespace=True) or [""]:
-        terminalreporter.write_line(line)
+    for line in report.wrapped(sentence):
+        terminalreporter.write_line(line, **markup)

@@ -115,7 +115,8 @@ class Screen:
 
     def lines(self) -> Iterator[Line]:
         """The screen, with the colours of each line."""
-        yield f"{self.word}  {self.title}", _colour(self.word)
+        title = textwrap.wrap(f"{self.word}  {self.title}", COLUMNS, subsequent_indent=" " * 6)
+        yield from ((line, _colour(self.word)) for line in title)
         for area in AREAS:
             yield self._area(area)
         yield from _wrapped("grade", self._grade())
