@@ -60,7 +60,7 @@ def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Cas
     """Rows of each length, as they are or, where elements stand for themselves, added up too."""
     known = {"dim": 1, "classes": "first", "features": 2}
     options = {name: value for name, value in known.items() if _has(operator, name)}
-    reductions = ("none", "sum") if operator.acts_on_elements else ("none",)
+    reductions: tuple[str, ...] = ("none", "sum") if operator.acts_on_elements else ("none",)
     if settings.effort.shared:  # every second seed each
         reductions = reductions[settings.seed % len(reductions) :][:1]
     for number, length in enumerate(lengths_of(operator, dtype, settings)):
