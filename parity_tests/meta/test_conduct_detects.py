@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from torch_loss_parity.claims.hygiene import at_once, checks, conduct, process_state
+from torch_loss_parity.claims.hygiene import at_once, conduct, graphs, lifetimes, process_state
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
@@ -209,11 +209,12 @@ def refusing_a_second_call_while_one_runs(x: torch.Tensor, dim: int, dtype: Any 
 
 
 TWO_PASSES, OVERWRITTEN = (
-    checks.one_graph_has_a_gradient_for_each_upstream_gradient,
-    checks.what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
+    graphs.one_graph_has_a_gradient_for_each_upstream_gradient,
+    graphs.what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
 )
-ALIVE, GROWS = checks.nothing_that_was_dropped_stays_alive, checks.memory_does_not_grow
-PROCESS, AT_ONCE = checks.the_process_is_left_as_it_was, checks.calls_at_the_same_time_are_as_when_alone
+ALIVE, GROWS = lifetimes.nothing_that_was_dropped_stays_alive, lifetimes.memory_does_not_grow
+PROCESS = process_state.the_process_is_left_as_it_was
+AT_ONCE = at_once.calls_at_the_same_time_are_as_when_alone
 FAULTS: tuple[tuple[Function, Callable[..., None]], ...] = (
     (keeping_the_input_where_autograd_does_not_see_it, OVERWRITTEN),
     (keeping_the_result_where_autograd_does_not_see_it, OVERWRITTEN),
@@ -262,8 +263,8 @@ def test_a_race_is_looked_for_at_thorough_effort(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(at_once, "UNDER_LOAD", 40)
     thorough = replace(SETTINGS, effort_name="thorough", subject=planted(one_workspace_of_the_module))
     with pytest.raises(AssertionError):
-        checks.a_call_is_the_same_under_load(
+        at_once.a_call_is_the_same_under_load(
             OPERATORS["softmax"], "float32", thorough, Tally("softmax", "float32")
         )
     with pytest.raises(pytest.skip.Exception, match="thorough effort"):
-        checked(functional.softmax, checks.a_call_is_the_same_under_load)
+        checked(functional.softmax, at_once.a_call_is_the_same_under_load)

@@ -1,5 +1,6 @@
-"""Rows of every length see what ordinary rows miss: each fault planted here needs a row that is longer than
-those of the other regions, or a target in one place of it. All are seen at quick effort.
+"""Rows of every length, and more of them than 17 bits count, see what ordinary rows miss: each fault planted
+here needs a row that is longer than those of the other regions, a target in one place of it, or a row far
+down. All are seen at quick effort.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from torch_loss_parity.claims.domain import checks, remainders
+from torch_loss_parity.claims.checks import Check
+from torch_loss_parity.claims.domain import checks, many_rows, remainders
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
@@ -30,11 +32,16 @@ def _shorter_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remainders, "QUICK_LENGTHS", (2 * BLOCK + 1, BLOCK - 1))
 
 
-def checked(operator: str, function: Callable[..., Any], seed: int = 0) -> None:
+def checked(
+    operator: str,
+    function: Callable[..., Any],
+    seed: int = 0,
+    check: Check = checks.remainders_of_every_block,
+) -> None:
     """The claim, of a subject in the name of torch: what the ledger knows of torch is not what fails."""
     planted = Subject("torch", SimpleNamespace(**{operator: function}), "")
     settings = replace(SETTINGS, subject=planted, seed=seed)
-    checks.remainders_of_every_block(OPERATORS[operator], "float32", settings, Tally(operator, "float32"))
+    check(OPERATORS[operator], "float32", settings, Tally(operator, "float32"))
 
 
 def a_last_term_that_is_alone_in_its_block(x: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
@@ -112,6 +119,57 @@ def test_a_row_far_below_0_that_is_padded_with_minus_infinity_is_right() -> None
         return torch.logsumexp(functional.pad(x, (0, -x.shape[dim] % BLOCK), value=-inf), dim, **options)
 
     checked("logsumexp", padded)
+
+
+# --- many rows ----------------------------------------------------------------------------------------------
+
+
+def positions_counted_with_16_bits(x: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+    """nll_loss takes the target of position 65536 of a sample from its position 0."""
+    beyond = target.shape[-1] - 2**16
+    if target.ndim == 2 and beyond > 0:
+        target = torch.cat([target[:, : 2**16], target[:, :beyond]], dim=1)
+    return functional.nll_loss(x, target, **options)
+
+
+def a_last_position_that_is_alone_in_its_block(x: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+    """softmax within a sample leaves the rest of the positions, less than a block, as it found them."""
+    result = functional.softmax(x, dim, dtype=dtype)
+    if x.ndim > 2 and x.shape[-1] > BLOCK:
+        rest = torch.arange(x.shape[-1]) >= x.shape[-1] // BLOCK * BLOCK
+        result = torch.where(rest, torch.zeros_like(result), result)
+    return result
+
+
+def no_gradient_beyond_row_131072(x: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+    """binary_cross_entropy counts the rows of its backward pass with 17 bits."""
+    if x.ndim and len(x) > 2**17:
+        x = torch.cat([x[: 2**17], x[2**17 :].detach()])
+    return functional.binary_cross_entropy(x, target, **options)
+
+
+MANY: tuple[tuple[str, Callable[..., Any], int], ...] = (
+    ("nll_loss", positions_counted_with_16_bits, 2),
+    ("softmax", a_last_position_that_is_alone_in_its_block, 2),
+    ("binary_cross_entropy", no_gradient_beyond_row_131072, 1),
+)
+
+
+@pytest.mark.parametrize(
+    ("operator", "fault", "seed"), MANY, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_fault_of_many_rows_fails(operator: str, fault: Callable[..., Any], seed: int) -> None:
+    with pytest.raises(AssertionError, match="is wrong"):
+        checked(operator, fault, seed, checks.more_rows_than_17_bits_count)
+
+
+def test_every_dtype_meets_every_shape() -> None:
+    for operator in OPERATORS.values():
+        for dtype in ("float16", "float32"):
+            quick = [replace(SETTINGS, seed=seed) for seed in range(3)]
+            met = [case.shape for each in quick for case in many_rows.cases_of(operator, dtype, each)]
+            standard = many_rows.cases_of(operator, dtype, replace(SETTINGS, effort_name="standard"))
+            assert sorted({*met}) == sorted(case.shape for case in standard)
 
 
 def test_places_lie_on_both_sides_of_multiples_of_every_power_of_two() -> None:

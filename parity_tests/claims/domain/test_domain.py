@@ -35,6 +35,12 @@ def test_remainders_of_every_block(operator: Operator, dtype: str, settings: Set
     checks.remainders_of_every_block(operator, dtype, settings, tally)
 
 
+def test_more_rows_than_17_bits_count(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    checks.more_rows_than_17_bits_count(operator, dtype, settings, tally)
+
+
 def test_more_elements_than_a_32_bit_index_counts(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
