@@ -60,6 +60,7 @@ def refusals() -> Iterator[Refusal]:
             X,
             X.astype(dtype),
             changed=(("2.14", NotImplementedError),) if dtype == "bool" else (),
+            taken_of_no_rows=dtype == "complex128",
         )
 
 
