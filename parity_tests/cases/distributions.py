@@ -224,6 +224,29 @@ def equal_probabilities(rng: Generator, shape: Shape, axis: int, format: Format)
     return np.broadcast_to(rng.random(shape[-1:]), shape)
 
 
+def equal_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """-1000 everywhere but in the first place of a row: -1000 too, 256 below, or 256 above. Sums are of exact
+    ones at any length, and a lane beside the row that is filled with 0, or with -30, shows.
+    """
+    return -1000.0 + _in_first_place(rng, shape, (0.0, -256.0, 256.0))
+
+
+def zero_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """0 everywhere but in the first place of a row."""
+    return _in_first_place(rng, shape, (0.25, 0.5, 0.75))
+
+
+def _in_first_place(rng: Generator, shape: Shape, numbers: tuple[float, ...]) -> np.ndarray:
+    """One of the numbers in the first place along the longest dimension: rows take them in turn."""
+    numbers = tuple(np.roll(numbers, -rng.integers(2)).tolist())  # a single row has one of the first two
+    if not shape:
+        return np.full(shape, numbers[0])
+    along = int(np.argmax(shape))
+    rows = [n if i != along else 1 for i, n in enumerate(shape)]
+    of_rows = np.resize(np.asarray(numbers), rows)
+    return np.where(_position(shape, along) == 0, of_rows, 0.0)
+
+
 def simplex(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
     raw = rng.exponential(1.0, shape)
     return np.asarray(raw / np.sum(raw, axis=axis, keepdims=True))
@@ -334,10 +357,11 @@ EXTREME_WEIGHTS: Mapping[str, Distribution] = {
     "negative": negative,
     "either sign": either_sign,
 }
+MARKED: Mapping[str, Distribution] = _named(equal_but_one, zero_but_one)
 CLASS_PROBABILITIES: Mapping[str, Distribution] = _named(one_hot, part_zero, unnormalised)
 
 BY_NAME: Mapping[str, Distribution] = {
     **{**LOGITS, **EXTREME_LOGITS, **BINARY_LOGITS, **EXTREME_BINARY_LOGITS},
     **{**LOG_PROBABILITIES, **EXTREME_LOG_PROBABILITIES, **PROBABILITIES, **EXTREME_PROBABILITIES},
-    **{**WEIGHTS, **EXTREME_WEIGHTS, **CLASS_PROBABILITIES, "simplex": simplex},
+    **{**WEIGHTS, **EXTREME_WEIGHTS, **CLASS_PROBABILITIES, **MARKED, "simplex": simplex},
 }

@@ -162,6 +162,17 @@ def zeros(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray
     return factors
 
 
+def equal_products_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """Logits of -1000, of which the first of a row is -1000 too, 256 below, or 256 above; of two features."""
+    rows, outputs, features = shape
+    factors = np.zeros((rows + outputs, features))
+    if factors.size:
+        factors[:, 0] = np.where(np.arange(rows + outputs) < rows, 1.0, -1000.0)
+        factors[:rows, -1] += np.resize(np.roll([0.0, -1.0, 1.0], -rng.integers(2)), rows)
+        factors[rows : rows + 1, -1] += 256.0
+    return factors
+
+
 def _named(*functions: Distribution) -> dict[str, Distribution]:
     return {getattr(f, "__name__", ""): f for f in functions}
 
@@ -188,4 +199,5 @@ EXTREME_FACTORS: Mapping[str, Distribution] = _named(
     equal_factors,
     zeros,
 )
-BY_NAME: Mapping[str, Distribution] = {**FACTORS, **EXTREME_FACTORS}
+MARKED: Mapping[str, Distribution] = _named(equal_products_but_one)
+BY_NAME: Mapping[str, Distribution] = {**FACTORS, **EXTREME_FACTORS, **MARKED}

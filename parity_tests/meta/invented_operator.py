@@ -86,6 +86,7 @@ OPERATOR = Operator(
     sizes=(((255,), {}), ((4096,), {})),
     domain=Domain(
         values={name: distributions.BINARY_LOGITS[name] for name in ("nearly_equal", "wide")},
+        marked="equal_but_one",
         options={},
         dtypes=Gap(WHY),
         copies={"forward": 3, "gradients": 5},

@@ -177,6 +177,7 @@ OPERATOR = Operator(
     sizes=elements.sizes("certain_probabilities"),
     domain=Domain(
         values=distributions.EXTREME_PROBABILITIES,
+        marked="zero_but_one",
         options=elements.EXTREME_OPTIONS,
         dtypes=mixed(
             ("float16,bfloat16,float64", "weight=float32", {"weight": "full"}),

@@ -60,6 +60,7 @@ def refusals() -> Iterator[Refusal]:
             X,
             X.astype(dtype),
             changed=(("2.14", NotImplementedError),) if dtype == "bool" else (),
+            taken_of_no_rows=dtype == "complex128",
         )
 
 
@@ -87,6 +88,7 @@ OPERATOR = Operator(
     sizes=elements.sizes("signed_integer_losses"),
     domain=Domain(
         values=distributions.EXTREME_BINARY_LOGITS,
+        marked="equal_but_one",
         options={**elements.EXTREME_OPTIONS, "pos_weight": elements.SPECIAL_WEIGHTS},
         dtypes=mixed(
             ("float16,bfloat16", "target=float32", {"target": "soft"}),

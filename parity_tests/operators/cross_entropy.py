@@ -118,6 +118,7 @@ OPERATOR = Operator(
     sizes=(*classes.sizes("integer_losses"), ((1, VOCABULARY // 4), PROBABILITIES)),
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
+        marked="equal_but_one",
         options={**classes.EXTREME_OPTIONS, "probabilities": tuple(distributions.CLASS_PROBABILITIES)},
         dtypes=mixed(
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch_loss_parity.operators.refusals import (
     Refusal,
     T,
     X,
+    all_taken_of_no_rows,
     no_real_input,
     of_another_dtype,
     ones,
@@ -43,7 +45,8 @@ def _smoothing() -> Iterator[Refusal]:
         (1.5, 1 + 2**-52, np.inf, -0.25, -np.inf, np.nan), (("indices", T), ("probabilities", X))
     ):
         words, sentence = f"label_smoothing is {share} | between 0 and 1", f"label_smoothing {share}, {kind}"
-        yield refusal(sentence, RuntimeError, words, X, target, label_smoothing=share)
+        row = refusal(sentence, RuntimeError, words, X, target, label_smoothing=share)
+        yield row if share > 1 else replace(row, taken_of_no_rows=True)
     for wrong in ("0.1", None, 0.5j):
         words = f"label_smoothing is {wrong!r} | number"
         yield refusal(f"label_smoothing {wrong!r}", TypeError, words, X, T, label_smoothing=wrong)
@@ -60,12 +63,13 @@ def _smoothing() -> Iterator[Refusal]:
 
 def _probabilities() -> Iterator[Refusal]:
     yield from wrong_reductions(X, ", real targets")
-    yield from no_real_input(X, ", probabilities")
+    yield from all_taken_of_no_rows(no_real_input(X, ", probabilities"))
     for shape in classes_refusals.WEIGHT_SHAPES:
         words, sentence = f"weight has shape {shape} | (3,)", f"weight of shape {shape}, probabilities"
         yield refusal(sentence, RuntimeError, words, X, X, weight=ones(*shape))
     words = "weight has dtype | complex128 | real"
-    yield refusal("complex128 weight, probabilities", RuntimeError, words, X, X, weight=COMPLEX[0])
+    row = refusal("complex128 weight, probabilities", RuntimeError, words, X, X, weight=COMPLEX[0])
+    yield from all_taken_of_no_rows([row])
     for index in (0, 5):
         words, sentence = f"ignore_index is {index} | negative", f"ignore_index {index}, probabilities"
         yield refusal(sentence, RuntimeError, words, X, X, ignore_index=index)

@@ -130,6 +130,9 @@ class Domain:
     Attributes
     ----------
     values : mapping of str to distribution
+    marked : str
+        The distribution of rows that are equal but for their first number, whose results are exact at any
+        length.
     options : mapping of str to tuple
         An option named ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
     dtypes : mapping of str to sequence
@@ -140,6 +143,7 @@ class Domain:
     """
 
     values: Mapping[str, Distribution]
+    marked: str
     options: Mapping[str, tuple[Any, ...]]
     dtypes: Mapping[str, Sequence[Options]] | Gap
     copies: Mapping[str, int]

@@ -34,6 +34,7 @@ OPERATOR = Operator(
     sizes=linear_classes.SIZES,
     domain=Domain(
         values=factors.EXTREME_FACTORS,
+        marked="equal_products_but_one",
         options=linear_classes.EXTREME_OPTIONS,
         dtypes=Gap("torch refuses factors of two dtypes; targets and weights of others are cross_entropy's"),
         copies={"forward": 3, "gradients": 6},

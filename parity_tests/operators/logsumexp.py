@@ -208,6 +208,7 @@ OPERATOR = Operator(
     sizes=(*rows.SIZES, ((256, 512), {"dim": (0, 1)})),
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
+        marked="equal_but_one",
         options={},
         dtypes=Gap("there is one argument"),
         copies={"forward": 2, "gradients": 4},

@@ -9,8 +9,8 @@ what is allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from torch_loss_parity.reference.arithmetic.formats import FORMATS, Format
 
 if TYPE_CHECKING:
     from torch_loss_parity.operators.record import Operator
+
+TRIED_OF_NO_ROWS = "2.13"  # the oldest torch that was asked what it refuses of no rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,6 +49,8 @@ class Refusal:
     changed : tuple of (str, type)
         Releases from which on torch raises another type, the newest first. The definition raises
         ``exception`` all the same.
+    taken_of_no_rows : bool
+        Whether torch takes such arguments where there are no rows, as it then looks at none of them.
     """
 
     sentence: str
@@ -58,6 +62,7 @@ class Refusal:
     definition_alone: str = ""
     since: str = "2.8"
     changed: tuple[tuple[str, type[Exception]], ...] = ()
+    taken_of_no_rows: bool = False
 
     def __str__(self) -> str:
         return self.sentence
@@ -71,6 +76,25 @@ class Refusal:
         arrays = {name: value for name, value in arguments.items() if isinstance(value, np.ndarray)}
         others = {name: str(value.dtype) for name, value in arrays.items() if not is_own(value)}
         return Call(operator.name, arguments, dtype, dtype, self.differentiated, dtypes=others)
+
+    @property
+    def of_no_rows(self) -> Refusal | None:
+        """The same with no rows; None where torch then takes them, where a number in a row is what is wrong,
+        or where there is no batch of rows.
+        """
+        input, target = (_array(self.arguments.get(name)) for name in ("input", "target"))
+        one_target = target is not None and target.ndim == 0  # it has no row to leave out
+        if self.taken_of_no_rows or self.is_of_values or input is None or input.ndim < 2 or one_target:
+            return None
+        rows = len(input)
+        if not rows:
+            return None
+        left = {
+            name: without_rows(value, rows) if name in ("input", "target") else value
+            for name, value in self.arguments.items()
+        }
+        since = max(self.since, TRIED_OF_NO_ROWS, key=lambda release: [*map(int, release.split("."))])
+        return replace(self, sentence=f"{self.sentence}, no rows", arguments=left, since=since)
 
     def expects(self, operator: Operator, dtype: str) -> type[Exception]:
         """What torch raises, and the definition unless it is for `torch_alone`."""
@@ -109,6 +133,7 @@ def refusal(
     definition_alone: str = "",
     since: str = "2.8",
     changed: tuple[tuple[str, type[Exception]], ...] = (),
+    taken_of_no_rows: bool = False,
     **options: Any,
 ) -> Refusal:
     """A `Refusal`; ``arrays`` are input and target, and what is no field of it is another argument."""
@@ -122,7 +147,26 @@ def refusal(
         definition_alone=definition_alone,
         since=since,
         changed=changed,
+        taken_of_no_rows=taken_of_no_rows,
     )
+
+
+def _array(value: Any) -> np.ndarray | None:
+    value = value(FORMATS["float64"]) if callable(value) else value
+    return value if isinstance(value, np.ndarray) else None
+
+
+def without_rows(value: Any, rows: int) -> Any:
+    """An array of so many rows without them; another one as it is."""
+    array = _array(value)
+    if array is None or array.shape[:1] != (rows,):
+        return value
+    return (lambda format: value(format)[:0]) if callable(value) else value[:0]
+
+
+def all_taken_of_no_rows(refusals: Iterable[Refusal]) -> Iterator[Refusal]:
+    """Refusals of what torch takes where there are no rows."""
+    return (replace(each, taken_of_no_rows=True) for each in refusals)
 
 
 def is_own(value: Any) -> bool:

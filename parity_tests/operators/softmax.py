@@ -118,6 +118,7 @@ OPERATOR = Operator(
     sizes=rows.SIZES,
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
+        marked="equal_but_one",
         options=rows.EXTREME_OPTIONS,
         dtypes=rows.OTHER_DTYPES,
         copies={"forward": 2, "gradients": 4},

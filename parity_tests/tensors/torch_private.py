@@ -7,6 +7,7 @@ away is met here, by one function.
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -27,6 +28,21 @@ def writes(tensor: torch.Tensor) -> int:
     Uses ``Tensor._version``. Without it: 0, and whoever asks compares the bits alone.
     """
     return 0 if tensor.is_inference() else getattr(tensor, "_version", 0)
+
+
+def memory_is_gone(tensor: torch.Tensor) -> Callable[[], bool]:
+    """Says, later, whether the memory of a tensor is no longer held by anything; holds nothing itself.
+
+    Uses ``torch.multiprocessing.reductions.StorageWeakRef``. Without it: a weak reference to the tensor,
+    which another tensor of the same memory does not keep alive.
+    """
+    try:
+        from torch.multiprocessing.reductions import StorageWeakRef
+    except ImportError:
+        reference = weakref.ref(tensor)
+        return lambda: reference() is None
+    of_memory = StorageWeakRef(tensor.untyped_storage())
+    return lambda: bool(of_memory.expired())
 
 
 if hasattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor"):

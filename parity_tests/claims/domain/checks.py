@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from torch_loss_parity.claims.checks import Check
-from torch_loss_parity.claims.domain import int32_overflow
+from torch_loss_parity.claims.domain import int32_overflow, many_rows, remainders
 from torch_loss_parity.claims.domain.regions import cases_of, regions
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge_modes import verify_in_modes
@@ -43,6 +43,23 @@ def sizes_of_the_record(operator: Operator, dtype: str, settings: Settings, tall
     check_cases(
         sizes(operator, dtype, settings.effort, settings.seed, settings.dtypes), verify_both, settings, tally
     )
+
+
+def remainders_of_every_block(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    """Rows a little longer and shorter than blocks of up to 2**18, and in them a number unlike the others."""
+    if settings.subject.is_elsewhere:
+        pytest.skip("rows of up to 262145 in a dozen places are not observed: a file would hold gigabytes")
+    cases = remainders.cases_of(operator, dtype, settings)
+    verify = remainders.verify_at(remainders.BESIDE_BLOCKS[settings.effort_name])
+    check_cases(cases, verify, settings, tally)
+
+
+def more_rows_than_17_bits_count(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    """A few rows repeated, in a batch and within one sample."""
+    if settings.subject.is_elsewhere:
+        pytest.skip(f"{many_rows.FEW * many_rows.REPETITIONS} rows are not observed: they would fill a file")
+    cases = many_rows.cases_of(operator, dtype, settings)
+    check_cases(cases, many_rows.verify_repeated, settings, tally)
 
 
 def more_elements_than_a_32_bit_index_counts(
@@ -85,6 +102,8 @@ def checks_of(operator: Operator) -> tuple[Check, ...]:
     """Sizes, then as many regions as the operator has."""
     return (
         sizes_of_the_record,
+        remainders_of_every_block,
+        more_rows_than_17_bits_count,
         more_elements_than_a_32_bit_index_counts,
         *(partial(region_stays_within_the_bound, region=region) for region in regions(operator.name)),
     )

@@ -31,6 +31,16 @@ def test_sizes_of_the_record(operator: Operator, dtype: str, settings: Settings,
     checks.sizes_of_the_record(operator, dtype, settings, tally)
 
 
+def test_remainders_of_every_block(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    checks.remainders_of_every_block(operator, dtype, settings, tally)
+
+
+def test_more_rows_than_17_bits_count(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    checks.more_rows_than_17_bits_count(operator, dtype, settings, tally)
+
+
 def test_more_elements_than_a_32_bit_index_counts(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:

@@ -33,6 +33,7 @@ from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "errors"
 TORCH = ("torch", "torch.nn")
+SHOWN = 3  # problems of many rows
 
 
 def refusals_of(operator: Operator) -> list[Refusal]:
@@ -61,6 +62,42 @@ def row_is_refused(
             check_refusal(operator, refusal, dtype, settings, tally)
         except NotObserved as error:  # of another dtype it may be
             tally.decline(str(error))
+
+
+def no_rows_are_refused_as_some_are(
+    operator: Operator, dtypes: Sequence[str], settings: Settings, tally_of: TallyOf
+) -> None:
+    """What is wrong with the arguments is refused where there are no rows, too; rows of the table take the
+    dtypes in turn.
+    """
+    if settings.subject.compiles:
+        pytest.skip("some hundred calls of no rows are not compiled")
+    if settings.device.startswith("cuda"):
+        pytest.skip("what torch refuses of no rows was only looked at on the CPU")
+    alike = [refusal.of_no_rows for refusal in refusals_of(operator)]
+    asked = [
+        refusal
+        for refusal in alike
+        if refusal is not None
+        and Version(torch_version()) >= Version(refusal.since)
+        and not (refusal.torch_alone and settings.subject.name not in TORCH)
+    ]
+    if not asked:
+        pytest.skip(f"torch {torch_version()} is older than any that was asked what it refuses of no rows")
+    problems: list[str] = []
+    for turn, refusal in enumerate(asked):
+        dtype = dtypes[turn % len(dtypes)]
+        tally = tally_of(dtype)
+        try:
+            check_refusal(operator, refusal, dtype, settings, tally)
+        except NotObserved as error:
+            tally.decline(str(error))
+        except AssertionError as error:
+            problems.append(str(error))
+    first = "\n\n".join(problems[:SHOWN])
+    assert not problems, (
+        f"{len(problems)} of {len(asked)} are not refused as they should be; first:\n\n{first}"
+    )
 
 
 def check_refusal(operator: Operator, refusal: Refusal, dtype: str, settings: Settings, tally: Tally) -> None:
@@ -203,5 +240,6 @@ def ordinary_call(operator: Operator, dtype: str) -> Call:
 
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:
-    """One for each row that is asked of a subject."""
-    return tuple(partial(row_is_refused, refusal=refusal) for refusal in refusals_of(operator))
+    """One for each row that is asked of a subject; and all of them with no rows."""
+    rows = (partial(row_is_refused, refusal=refusal) for refusal in refusals_of(operator))
+    return (*rows, no_rows_are_refused_as_some_are)

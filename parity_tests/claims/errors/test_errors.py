@@ -23,13 +23,20 @@ from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each row, named after the operator and the row's sentence."""
+    """One test for each row, named after the operator and the row's sentence; one for each operator where no
+    row is named.
+    """
     dtypes = list(metafunc.config.stash[SETTINGS].dtypes)
     effort = metafunc.config.getoption("effort")
     in_turn = {
         operator.name: effort == "quick" or (effort == "standard" and operator.family.dealt_out)
         for operator in OPERATORS.values()
     }
+    if "refusal" not in metafunc.fixturenames:
+        every = [(operator, dtypes) for operator in OPERATORS.values() if checks.refusals_of(operator)]
+        marked = pytest.mark.parametrize(("operator", "dtypes"), every, ids=[pair[0].name for pair in every])
+        metafunc.definition.add_marker(marked)
+        return
     parameters = [
         (operator, [dtypes[turn % len(dtypes)]] if in_turn[operator.name] else dtypes, refusal)
         for operator in OPERATORS.values()
@@ -45,3 +52,9 @@ def test_errors(
     operator: Operator, dtypes: list[str], refusal: Refusal, settings: Settings, tally_of: TallyOf
 ) -> None:
     checks.row_is_refused(operator, dtypes, settings, tally_of, refusal=refusal)
+
+
+def test_no_rows_are_refused_as_some_are(
+    operator: Operator, dtypes: list[str], settings: Settings, tally_of: TallyOf
+) -> None:
+    checks.no_rows_are_refused_as_some_are(operator, dtypes, settings, tally_of)

@@ -17,8 +17,21 @@ import torch
 
 from torch_loss_parity.claims.checks import Check
 from torch_loss_parity.claims.hygiene import scripts
+from torch_loss_parity.claims.hygiene.at_once import (
+    a_call_is_the_same_under_load,
+    calls_at_the_same_time_are_as_when_alone,
+)
 from torch_loss_parity.claims.hygiene.between import BETWEEN, MODES
-from torch_loss_parity.claims.hygiene.conduct import Probe, Run, of_all_values, probes
+from torch_loss_parity.claims.hygiene.conduct import Probe, Run, memory_of, name_of, of_all_values, probes
+from torch_loss_parity.claims.hygiene.graphs import (
+    one_graph_has_a_gradient_for_each_upstream_gradient,
+    what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
+)
+from torch_loss_parity.claims.hygiene.lifetimes import (
+    memory_does_not_grow,
+    nothing_that_was_dropped_stays_alive,
+)
+from torch_loss_parity.claims.hygiene.process_state import the_process_is_left_as_it_was
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -55,7 +68,7 @@ def results_share_memory_with_nothing(
     neither here. What needs no gradient is asked for first: a result of its own is easiest to spare there."""
     for probe in probes(operator, dtype, settings, tally):
         earlier, run = probe.start(()), probe.start(())
-        shared = _memory(earlier.output) == _memory(run.output)
+        shared = memory_of(earlier.output) == memory_of(run.output)
         tally.count(not shared)
         assert not shared, (
             f"{probe.case}: without gradients, two results lie in the same memory\n"
@@ -70,12 +83,12 @@ def results_share_memory_with_nothing(
             for name, v in r.tensors_given.items()
         }
         before = {
-            f"{_name(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
+            f"{name_of(quantity)} of an earlier call": result for quantity, result in earlier.results.items()
         }
         for quantity, result in run.results.items():
-            siblings = {_name(other): v for other, v in run.results.items() if other != quantity}
+            siblings = {name_of(other): v for other, v in run.results.items() if other != quantity}
             legitimate = (
-                {*map(_name, run.gradients), "grad_output of this call"}
+                {*map(name_of, run.gradients), "grad_output of this call"}
                 if quantity != FORWARD and not strict
                 else set()
             )
@@ -83,11 +96,11 @@ def results_share_memory_with_nothing(
             sharing = [
                 name
                 for name, other in others.items()
-                if _memory(other) == _memory(result) and name not in legitimate
+                if memory_of(other) == memory_of(result) and name not in legitimate
             ]
             tally.count(not sharing)
             assert not sharing, (
-                f"{probe.case}: {_name(quantity)} lies in the memory of {', '.join(sharing)}\n"
+                f"{probe.case}: {name_of(quantity)} lies in the memory of {', '.join(sharing)}\n"
                 f"{probe.script(scripts.MEMORY)}"
             )
 
@@ -209,15 +222,6 @@ def results_are_right_with_and_without_gradients(
             probe.agrees(probe.run((name,)).results, f"where only {name} requires a gradient", exactly=False)
 
 
-def _memory(tensor: torch.Tensor) -> object:
-    """Where a tensor's storage lies; an empty one lies nowhere."""
-    return tensor.untyped_storage().data_ptr() or object()
-
-
-def _name(quantity: str) -> str:
-    return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
-
-
 def _unchanged(
     probe: Probe,
     run: Run,
@@ -230,7 +234,7 @@ def _unchanged(
         same = torch.equal(bits(result), expected[name])
         tally.count(same)
         assert same, (
-            f"{probe.case}: {what} changed {_name(name)}\n"
+            f"{probe.case}: {what} changed {name_of(name)}\n"
             f"{probe.script(lines, {'other': probe.with_other_values})}"
         )
 
@@ -259,6 +263,13 @@ CHECKS: tuple[Check, ...] = (
     nothing_depends_on_what_ran_before,
     nothing_depends_on_the_order_of_calls,
     results_are_right_with_and_without_gradients,
+    one_graph_has_a_gradient_for_each_upstream_gradient,
+    what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
+    nothing_that_was_dropped_stays_alive,
+    memory_does_not_grow,
+    the_process_is_left_as_it_was,
+    calls_at_the_same_time_are_as_when_alone,
+    a_call_is_the_same_under_load,
 )
 
 

@@ -69,11 +69,18 @@ class Run:
 
 @dataclass
 class Probe:
-    """A call of a subject that can be run again and again."""
+    """A call of a subject that can be run again and again.
+
+    Attributes
+    ----------
+    redrawn : int
+        Another upstream gradient than the case's: 1 for one, 2 for the next.
+    """
 
     case: Case
     settings: Settings
     tally: Tally
+    redrawn: int = 0
 
     @cached_property
     def call(self) -> Call:
@@ -81,7 +88,7 @@ class Probe:
 
     @cached_property
     def upstream(self) -> np.ndarray:
-        return upstream_gradient(self.call, self.case)
+        return upstream_gradient(self.call, replace(self.case, seed=self.case.seed + self.redrawn))
 
     @cached_property
     def bounds(self) -> dict[str, Rounded]:
@@ -155,6 +162,11 @@ class Probe:
     def with_other_values(self) -> Probe:
         """The same shapes and options with other numbers."""
         return Probe(replace(self.case, seed=self.case.seed + 1000), self.settings, self.tally)
+
+    @property
+    def with_another_upstream(self) -> Probe:
+        """The same call with another upstream gradient."""
+        return Probe(self.case, self.settings, self.tally, self.redrawn + 1)
 
     def script(self, lines: Iterable[str], others: Mapping[str, Probe] | None = None) -> str:
         """A script of this call, as a message shows it; see `torch_loss_parity.claims.hygiene.scripts`."""
@@ -235,6 +247,16 @@ class Probe:
             raise WrongResult(explain(finding, settings.subject, settings.device))
 
 
+def memory_of(tensor: torch.Tensor) -> object:
+    """Where a tensor's storage lies; an empty one lies nowhere."""
+    return tensor.untyped_storage().data_ptr() or object()
+
+
+def name_of(quantity: str) -> str:
+    """A quantity in words."""
+    return "the result" if quantity == FORWARD else f"the gradient with respect to {quantity}"
+
+
 def _given(arguments: Mapping[str, Any], grad_output: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)} | {
         GRAD_OUTPUT: grad_output
@@ -256,7 +278,7 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
     for number, (shape, options) in enumerate(OPTIONS):
         each_option.append(
             Probe(
-                operator.case(dtype, shape, values, _offered(operator, options), settings.seed + number),
+                operator.case(dtype, shape, values, offered(operator, options), settings.seed + number),
                 settings,
                 tally,
             )
@@ -266,7 +288,7 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
     return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
 
 
-def _offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
+def offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that the operator has."""
     return {name: value for name, value in options.items() if value in operator.options.get(name, ())}
 
@@ -276,7 +298,7 @@ def of_all_values(operator: Operator, dtype: str, settings: Settings, tally: Tal
     too.
     """
     shape, options = OPTIONS[0]
-    chosen = _offered(operator, options)
+    chosen = offered(operator, options)
     every = [*operator.values, *operator.domain.values][:: 4 if settings.effort_name == "quick" else 1]
     names = share(operator, every, dtype, settings.dtypes, settings.seed, settings.effort)
     return [

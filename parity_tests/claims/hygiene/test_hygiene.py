@@ -8,7 +8,7 @@ are other bits judged by the bound.
 
 from __future__ import annotations
 
-from torch_loss_parity.claims.hygiene import checks
+from torch_loss_parity.claims.hygiene import at_once, checks, graphs, lifetimes, process_state
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
@@ -60,3 +60,45 @@ def test_results_are_right_with_and_without_gradients(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     checks.results_are_right_with_and_without_gradients(operator, dtype, settings, tally)
+
+
+def test_one_graph_has_a_gradient_for_each_upstream_gradient(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    graphs.one_graph_has_a_gradient_for_each_upstream_gradient(operator, dtype, settings, tally)
+
+
+def test_what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    graphs.what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was(
+        operator, dtype, settings, tally
+    )
+
+
+def test_nothing_that_was_dropped_stays_alive(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    lifetimes.nothing_that_was_dropped_stays_alive(operator, dtype, settings, tally)
+
+
+def test_memory_does_not_grow(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    lifetimes.memory_does_not_grow(operator, dtype, settings, tally)
+
+
+def test_the_process_is_left_as_it_was(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    process_state.the_process_is_left_as_it_was(operator, dtype, settings, tally)
+
+
+def test_calls_at_the_same_time_are_as_when_alone(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    at_once.calls_at_the_same_time_are_as_when_alone(operator, dtype, settings, tally)
+
+
+def test_a_call_is_the_same_under_load(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    at_once.a_call_is_the_same_under_load(operator, dtype, settings, tally)

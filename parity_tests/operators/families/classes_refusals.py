@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -161,7 +162,8 @@ def _weights() -> Iterator[Refusal]:
         for spatial in ((2,), (2, 2), (2, 1, 2)):
             image, classes = ones(2, 3, *spatial), np.zeros((2, *spatial), dtype=np.int64)
             sentence = f"weight of shape {shape}, input {image.shape}"
-            yield refusal(sentence, RuntimeError, words, image, classes, weight=weight)
+            row = refusal(sentence, RuntimeError, words, image, classes, weight=weight)
+            yield replace(row, taken_of_no_rows=shape in ((1, 3), (3, 1)))
     for dtype in ("int64", "bool", "complex128"):
         words = f"weight has dtype | {dtype} | float64"
         yield refusal(f"{dtype} weight", RuntimeError, words, X, T, weight=ones(3, dtype=dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refusal
+from torch_loss_parity.operators.refusals import Refusal, X, all_taken_of_no_rows, no_real_input, refusal
 
 
 def refusals() -> Iterator[Refusal]:
@@ -20,8 +20,12 @@ def refusals() -> Iterator[Refusal]:
         dim=None,
         definition_alone="torch chooses a dimension, with a warning: see the semantics of rows",
     )
-    yield from no_real_input(dim=1)
-    yield refusal(
+    yield from all_taken_of_no_rows(no_real_input(dim=1))
+    yield from all_taken_of_no_rows([_a_dtype_that_is_not_real()])
+
+
+def _a_dtype_that_is_not_real() -> Refusal:
+    return refusal(
         "a dtype that is not real",
         NotImplementedError,
         "input has dtype | int64 | real",
