@@ -5,12 +5,13 @@ and kernels of others fail for what is wrong with them alone.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from torch_loss_parity.benchmarks.meta.running import run
+from torch_loss_parity.processes.folders import CLAIMS
 
 FOLDER = Path(__file__).with_name("observations")
 OBSERVED = 0.9  # of the calls; fewer are to be observed anew
@@ -19,10 +20,9 @@ OBSERVED = 0.9  # of the calls; fewer are to be observed anew
 def judged(file: str, directory: Path, *options: str) -> dict[str, Any]:
     """The outcome of judging a file."""
     outcome = directory / "outcome.json"
-    command = [sys.executable, "-m", "torch_loss_parity", "judge", str(FOLDER / file), f"--outcome={outcome}"]
-    done = subprocess.run([*command, *options], cwd=directory, capture_output=True, text=True)
-    assert outcome.exists(), done.stdout + done.stderr
-    return json.loads(outcome.read_text(encoding="utf-8"))
+    ended = run(str(CLAIMS), f"--observed={FOLDER / file}", f"--outcome={outcome}", *options)
+    assert outcome.exists(), ended.printed
+    return dict(json.loads(outcome.read_text(encoding="utf-8")))
 
 
 def cases(outcome: dict[str, Any]) -> int:

@@ -5,14 +5,12 @@ is right; logits that are stored in fewer bits than their input has are not.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from torch_loss_parity.processes.folders import files_of_claims
+from torch_loss_parity.meta.claims_run import run_claims
 
 KERNEL = """
 import torch
@@ -40,9 +38,8 @@ STORED = "F.linear(input, linear_weight, linear_bias)"
 def test_a_loss_of_float32_from_stored_logits(stored: str, dtype: str, word: str, tmp_path: Path) -> None:
     kernel, outcome = tmp_path / "kernel.py", tmp_path / "outcome.json"
     kernel.write_text(KERNEL.replace("STORED", stored))
-    command = [sys.executable, "-m", "pytest", *map(str, files_of_claims(("forward", "gradients"))), "-q"]
-    command += [f"--subject={kernel}", f"--dtype={dtype}", "--effort=quick", f"--outcome={outcome}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert outcome.exists(), done.stdout + done.stderr
+    options = [f"--subject={kernel}", f"--dtype={dtype}", f"--outcome={outcome}"]
+    printed = run_claims(*options, claims=("test_forward.py", "test_gradients.py")).printed
+    assert outcome.exists(), printed
     numbers: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))["verdict"]["parts"]["numbers"]
-    assert (numbers["word"], numbers["cases"] > 20) == (word, True), done.stdout
+    assert (numbers["word"], numbers["cases"] > 20) == (word, True), printed

@@ -28,11 +28,16 @@ def judged(subject: str, directory: Path) -> dict[str, Any]:
     """The verdict on the results and gradients of a subject under the interpreter."""
     outcome = directory / "outcome.json"
     files = map(str, files_of_claims(("forward", "gradients")))
-    command = [sys.executable, "-m", "pytest", *files, "--subject", subject, f"--outcome={outcome}"]
-    environment = {**os.environ, INTERPRETER: "1", "PYTEST_ADDOPTS": ""}
-    command += ["--effort=quick", "--dtype=float32", "-q"]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
-    assert outcome.exists(), done.stdout + done.stderr
+    # A process of its own: what the interpreter is to take the place of is decided when Triton is loaded.
+    command = [sys.executable, "-m", "pytest", *files, f"--subject={subject}", f"--outcome={outcome}", "-q"]
+    ended = subprocess.run(
+        [*command, "--effort=quick", "--dtype=float32"],
+        cwd=directory,
+        env={**os.environ, INTERPRETER: "1", "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.exists(), ended.stdout + ended.stderr
     verdict: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))["verdict"]
     return verdict
 
