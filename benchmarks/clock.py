@@ -1,4 +1,4 @@
-"""Time on the CPU, and on a CUDA device by the device's own clock.
+"""Time on the CPU, on a CUDA device by its own clock, and on others by the CPU's, which waits for them.
 
 Note [Stamps]
     pytest-benchmark calls its timer before and after a round and subtracts. Here a reading is a *stamp* that
@@ -14,6 +14,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
+
+from torch_loss_parity.processes.devices import synchronize
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Clock:
 
     def __call__(self) -> Any:
         if not self.device.startswith("cuda"):
+            synchronize(self.device)
             return Stamp(perf_counter(), self.calls)
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self.device))
@@ -55,9 +58,3 @@ class Clock:
 
     def __str__(self) -> str:
         return "CUDA events" if self.device.startswith("cuda") else "perf_counter"
-
-
-def synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)

@@ -27,9 +27,10 @@ import torch
 
 from torch_loss_parity.benchmarks.allocator import page_faults
 from torch_loss_parity.benchmarks.buffers import Buffers
-from torch_loss_parity.benchmarks.clock import Clock, synchronize
+from torch_loss_parity.benchmarks.clock import Clock
 from torch_loss_parity.benchmarks.paths import BASELINE, Step
 from torch_loss_parity.benchmarks.workload import BACKWARD
+from torch_loss_parity.processes.devices import synchronize
 
 LEAST = 1e-3  # seconds of a block: a thousand times what the harness does in it
 CERTAIN = 10  # times as long: no neighbour takes a core for that

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from torch_loss_parity.benchmarks.allocator import give_back
-from torch_loss_parity.benchmarks.clock import synchronize
+from torch_loss_parity.processes.devices import synchronize
 
 # Bytes of an operand: from here on the batches in which pages are counted are per cents of it.
 MEASURABLE = 4 * 2**20

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
-import torch
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, Effort
+from torch_loss_parity.processes import devices
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError
 from torch_loss_parity.subjects import OffersNothing, Subject, load
 from torch_loss_parity.subjects.written_promise import PromiseError
@@ -108,11 +108,7 @@ def _among(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _device(name: str) -> str:
-    there = ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
+    there = devices.there()
     if name not in there:
         raise WrongOption(f"--device is {name!r}; on this machine there is {', '.join(there)}")
     return name
