@@ -26,7 +26,7 @@ from torch_loss_parity.subjects.run_subject import by_position_and_name
 from torch_loss_parity.tensors.arrays import to_tensor
 
 INLINE = 64  # elements that a script spells out
-COLUMNS = 96  # of a line of bytes
+COLUMNS = 88  # of a line of bytes: a hundred with what stands around it in a message
 LONGEST = 150  # lines that are printed; a longer script is written to a file
 FOLDER = Path(tempfile.gettempdir()) / "torch-loss-parity"
 
