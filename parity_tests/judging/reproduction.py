@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,7 +235,8 @@ def bound(name: str, array: np.ndarray, dtype: str, device: str) -> Lines:
     if array.size <= INLINE:
         # Nested lists do not say what shape an empty array has.
         shaped = f".reshape({array.shape})" if 0 in array.shape else ""
-        yield f"{name} = torch.tensor({array.tolist()}, dtype=torch.{dtype}{there}){shaped}"
+        line = f"{name} = torch.tensor({array.tolist()}, dtype=torch.{dtype}{there}){shaped}"
+        yield from textwrap.wrap(line, COLUMNS, subsequent_indent="    ", break_on_hyphens=False)
         return
     data = to_tensor(array, dtype, "cpu").contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     text = base64.b64encode(zlib.compress(data, 9)).decode()
