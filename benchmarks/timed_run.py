@@ -18,7 +18,7 @@ from torch_loss_parity.benchmarks.pytest_benchmark_api import (
     saving_nothing_is_no_error,
 )
 from torch_loss_parity.benchmarks.session import Benchmarks
-from torch_loss_parity.judging.report import wrapped
+from torch_loss_parity.judging.report import COLUMNS, wrapped
 from torch_loss_parity.reports.progress import Progress, Terminal
 
 CELL = pytest.StashKey[Cell]()  # what a test is to measure
@@ -106,5 +106,5 @@ def _progress(writer: Any) -> Progress:
         watched=bool(writer.hasmarkup),
         bar=shown,
         line=f"\n{shown}",
-        columns=max(40, min(writer.fullwidth - 1, 140)),
+        columns=max(40, min(writer.fullwidth - 1, COLUMNS)),
     )

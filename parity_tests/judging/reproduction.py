@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from torch_loss_parity.subjects.run_subject import by_position_and_name
 from torch_loss_parity.tensors.arrays import to_tensor
 
 INLINE = 64  # elements that a script spells out
-COLUMNS = 96  # of a line of bytes
+COLUMNS = 88  # of a line of bytes: a hundred with what stands around it in a message
 LONGEST = 150  # lines that are printed; a longer script is written to a file
 FOLDER = Path(tempfile.gettempdir()) / "torch-loss-parity"
 
@@ -234,7 +235,8 @@ def bound(name: str, array: np.ndarray, dtype: str, device: str) -> Lines:
     if array.size <= INLINE:
         # Nested lists do not say what shape an empty array has.
         shaped = f".reshape({array.shape})" if 0 in array.shape else ""
-        yield f"{name} = torch.tensor({array.tolist()}, dtype=torch.{dtype}{there}){shaped}"
+        line = f"{name} = torch.tensor({array.tolist()}, dtype=torch.{dtype}{there}){shaped}"
+        yield from textwrap.wrap(line, COLUMNS, subsequent_indent="    ", break_on_hyphens=False)
         return
     data = to_tensor(array, dtype, "cpu").contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     text = base64.b64encode(zlib.compress(data, 9)).decode()

@@ -35,5 +35,4 @@ class Skips:
         lines = [f"{number:>6}  {reason}" for reason, number in self.reasons.most_common(SHOWN)]
         lines = [line if len(line) <= COLUMNS else line[: COLUMNS - len(CUT)] + CUT for line in lines]
         more = len(self.reasons) - SHOWN
-        rest = sum(self.reasons.values()) - sum(number for _, number in self.reasons.most_common(SHOWN))
-        return [*lines, f"  and {more} more reasons, of {rest} skips"] if more > 0 else lines
+        return [*lines, f"  and {more} more"] if more > 0 else lines
