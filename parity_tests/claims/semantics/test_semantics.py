@@ -7,7 +7,7 @@ itself is watched; where no bound holds, as an intermediate result may overflow,
 sign of a zero is no number, and is checked in ``meta/test_reference_semantics.py``.
 
 At standard effort an operator's rows about shapes alone take turns over the dtypes. At quick effort they are
-left out, and the others take turns.
+left out, and the others take turns. Arguments that have a default are left out too, see ``defaults``.
 """
 
 from __future__ import annotations
