@@ -2,8 +2,8 @@
 it, leaves the process as it was, and is the same beside another call.
 
 Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the
-same call. Only where another computation is a legitimate choice (without gradients, with fewer of them, beside
-another thread) are other bits judged by the bound.
+same call. Only where another computation is a legitimate choice (without gradients, with fewer of them,
+beside another thread) are other bits judged by the bound.
 """
 
 from __future__ import annotations
