@@ -4,6 +4,7 @@ or of mixed dtypes.
 Random cases seldom meet the width at which a block ends, a vocabulary beyond 65535 or a row that is all -inf.
 The regions of `torch_loss_parity.claims.domain.regions` meet each of them, and every result is judged by the
 bound that is derived for it: a case whose bound is infinite decides nothing, and is counted as undecided.
+Longer rows and more of them than a bound can be evaluated for are made of what is equal or repeated.
 """
 
 from __future__ import annotations

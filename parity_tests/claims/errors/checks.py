@@ -33,7 +33,7 @@ from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "errors"
 TORCH = ("torch", "torch.nn")
-SHOWN = 3  # problems of many rows
+SHOWN = 9  # problems of many rows
 
 
 def refusals_of(operator: Operator) -> list[Refusal]:
@@ -90,7 +90,7 @@ def no_rows_are_refused_as_some_are(
         tally = tally_of(dtype)
         try:
             check_refusal(operator, refusal, dtype, settings, tally)
-        except NotObserved as error:
+        except NotOffered as error:
             tally.decline(str(error))
         except AssertionError as error:
             problems.append(str(error))

@@ -65,6 +65,12 @@ def _set_autocast(value: tuple[bool, ...]) -> None:
         torch.set_autocast_enabled(device, enabled)
 
 
+def _numpy_numbers() -> tuple[Any, ...]:
+    """The state of NumPy's global generator, in numbers that can be compared."""
+    name, key, *rest = np.random.get_state()  # noqa: NPY002
+    return (name, np.asarray(key).tobytes(), *rest)
+
+
 _AUTOCAST = ("cpu", "cuda")
 FLAGS: Mapping[str, Flag] = {
     "the default dtype": Flag(
@@ -93,7 +99,7 @@ AS_IT_IS: Mapping[str, Callable[[], Any]] = {
     "the random numbers of the GPU": lambda: (
         torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_available() else b""
     ),
-    "the random numbers of NumPy": lambda: str(np.random.get_state(legacy=False)),  # noqa: NPY002
+    "the random numbers of NumPy": _numpy_numbers,
     "the random numbers of Python": random.getstate,
     "NumPy's handling of errors": np.geterr,
     "the environment": lambda: dict(os.environ),

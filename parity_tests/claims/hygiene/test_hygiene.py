@@ -1,9 +1,9 @@
-"""Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, and forgets what ran
-before it.
+"""Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, forgets what ran before
+it, leaves the process as it was, and is the same beside another call.
 
 Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the
-same call. Only where another computation is a legitimate choice (without gradients, or with fewer of them)
-are other bits judged by the bound.
+same call. Only where another computation is a legitimate choice (without gradients, with fewer of them,
+beside another thread) are other bits judged by the bound.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.checks import RowCheck, TallyOf
+from torch_loss_parity.claims.semantics.defaults import what_is_left_out_has_its_default
 from torch_loss_parity.claims.semantics.promoting import promote
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging import reproduction
@@ -288,5 +289,6 @@ def _is_as_near_as_rounding_allows(
 
 
 def checks_of(operator: Operator) -> tuple[RowCheck, ...]:
-    """One for each row."""
-    return tuple(partial(row_holds, row=row) for row in each(operator.semantics))
+    """One for each row; and what has a default, left out."""
+    rows = (partial(row_holds, row=row) for row in each(operator.semantics))
+    return (*rows, what_is_left_out_has_its_default)
