@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import must_run
+from torch_loss_parity.subjects.triton_runs import must_be_on_a_gpu, must_run
 
 must_run("cut-cross-entropy")
 
@@ -51,4 +51,5 @@ def linear_cross_entropy(
         )
         return result
 
+    must_be_on_a_gpu(input, "cut-cross-entropy")
     return of_rows(kernel, input, target, reduction, class_dim=-1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_be_on_a_gpu, must_run
 
 must_run("Liger-Kernel")
 
@@ -34,6 +34,7 @@ PROMISES = {
 
 def softmax(input: torch.Tensor, dim: int) -> torch.Tensor:
     """LigerSoftmaxFunction, of the last dim."""
+    must_be_on_a_gpu(input, "Liger-Kernel")
     result: torch.Tensor = LigerSoftmaxFunction.apply(input.movedim(dim, -1))
     return result.movedim(-1, dim)
 
@@ -59,4 +60,5 @@ def cross_entropy(
         )
         return result
 
+    must_be_on_a_gpu(input, "Liger-Kernel")
     return of_rows(kernel, input, target, reduction, class_dim=1)

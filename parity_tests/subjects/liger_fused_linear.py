@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_be_on_a_gpu, must_run
 
 must_run("Liger-Kernel")
 
@@ -58,4 +58,5 @@ def linear_cross_entropy(
         )
         return result
 
+    must_be_on_a_gpu(input, "Liger-Kernel")
     return of_rows(kernel, input, target, reduction, class_dim=-1)

@@ -31,6 +31,17 @@ def must_run(whose: str) -> None:
         )
 
 
+def must_be_on_a_gpu(tensor: torch.Tensor, whose: str) -> None:
+    """Say that tensors of the CPU are not offered, where nothing interprets.
+
+    Raises
+    ------
+    NotImplementedError
+    """
+    if not interpreted() and not tensor.is_cuda:
+        raise NotImplementedError(f"tensors on {tensor.device}: {whose} needs CUDA, --device cuda")
+
+
 def dtypes() -> tuple[str, ...]:
     """Those of kernels: the interpreter drops the bits that bfloat16 has not, where a GPU rounds."""
     return ("float16", "float32") if interpreted() else ("float16", "bfloat16", "float32")

@@ -175,3 +175,15 @@ def operators_tested() -> list[Any]:
     except ImportError:
         return []
     return list(op_db)
+
+
+def set_cudnn_benchmark(value: bool) -> None:
+    """Set ``torch.backends.cudnn.benchmark``, which PyTorch's own test code freezes where it is loaded.
+
+    Uses ``torch._C._set_cudnn_benchmark``. Without it: the attribute, frozen or not.
+    """
+    setter = getattr(torch._C, "_set_cudnn_benchmark", None)
+    if setter is None:
+        torch.backends.cudnn.benchmark = value
+    else:
+        setter(value)

@@ -23,6 +23,7 @@ from torch_loss_parity.claims.hygiene.conduct import Probe, probes
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.tensors import torch_private
 
 LONGEST = 120  # characters of a message that show a setting
 
@@ -85,7 +86,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "the benchmarks of cuDNN": Flag(
         lambda: torch.backends.cudnn.benchmark,
-        lambda value: setattr(torch.backends.cudnn, "benchmark", value),
+        torch_private.set_cudnn_benchmark,
         (False, True),
     ),
     # Under autocast some of the functions are refused.
