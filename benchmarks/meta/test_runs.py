@@ -166,7 +166,10 @@ def test_interrupted_it_prints_and_saves_what_it_has(tmp_path: Path) -> None:
     assert ("nll_loss", "subject") not in timings
     assert "multiples of the floor, by group" in ended.printed
     assert "Outliers" not in ended.printed  # pytest-benchmark's own table was not asked for
-    assert max(map(len, ended.printed.splitlines())) <= 100
+    lines = ended.printed.splitlines()
+    # Two that are not ours have a path.
+    own = [line for line in lines if "KeyboardInterrupt" not in line and "Wrote benchmark data" not in line]
+    assert not [line for line in own if len(line) > 100]
     assert "cells have no result: not selected, interrupted, failed or not offered" in ended.said
     assert "softmax, forward+backward" in (tmp_path / "page.html").read_text()
 

@@ -29,6 +29,7 @@ from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor
 
 CALLS = {"quick": 8, "standard": 16, "thorough": 64}  # of each thread
+SHORTLY = 1e-5  # seconds: longer than nothing, so that the other thread runs on a busy machine too
 UNDER_LOAD = 400  # calls, at thorough effort
 WIDE: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ((37, 259), {"reduction": "none", "weight": "positive", "dim": -1, "ignored": "some"}),
@@ -113,7 +114,7 @@ def _letting_others_run() -> Iterator[None]:
 
     def before(frame: Any, event: str, function: Any) -> None:
         if event == "c_call":
-            time.sleep(0)
+            time.sleep(SHORTLY)
 
     earlier = sys.getprofile()
     sys.setprofile(before)
