@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_loss_parity.cases.case import Call
-from torch_loss_parity.expectation.formulas import autograd_formulas, torch_second_order
+from torch_loss_parity.expectation.formulas import autograd_formulas, torch_on_cuda, torch_second_order
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import function_of_way
 from torch_loss_parity.ledger import files
@@ -165,8 +165,12 @@ class Shortfall(Entry):
 
 
 def formula(name: str) -> Callable[..., Any]:
-    """A formula by name: one of second order that torch evaluates, or what autograd makes of a definition."""
-    function: Callable[..., Any] = getattr(torch_second_order, name, None) or getattr(autograd_formulas, name)
+    """A formula by name: one of second order that torch evaluates, one of CUDA's own, or what autograd makes
+    of a definition.
+    """
+    modules = (torch_second_order, torch_on_cuda, autograd_formulas)
+    module = next((each for each in modules[:-1] if hasattr(each, name)), modules[-1])
+    function: Callable[..., Any] = getattr(module, name)
     return function
 
 

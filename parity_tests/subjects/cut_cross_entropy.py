@@ -11,20 +11,16 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import must_be_on_a_gpu, must_run
+from torch_loss_parity.subjects.triton_runs import OF_LOSSES, must_be_on_a_gpu, must_run
 
 must_run("cut-cross-entropy")
 
 import cut_cross_entropy as kernels  # noqa: E402
 
 PROMISES = {
-    "target": "indices",
+    **OF_LOSSES,
     "dtypes": ("float16", "bfloat16"),
     "result_dtype": "float32",
-    "double_backward": False,
-    "forward_mode": False,
-    "transforms": False,
-    "mixed_dtypes": False,
 }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_be_on_a_gpu, must_run
+from torch_loss_parity.subjects.triton_runs import OF_LOSSES, dtypes, must_be_on_a_gpu, must_run, weights
 
 must_run("Liger-Kernel")
 
@@ -20,16 +20,11 @@ from liger_kernel.ops.softmax import LigerSoftmaxFunction  # noqa: E402
 from liger_kernel.transformers.functional import liger_cross_entropy  # noqa: E402
 
 PROMISES = {
-    "target": "indices",
+    **OF_LOSSES,
+    **weights(),
     "dtypes": dtypes(),
-    "double_backward": False,
-    "forward_mode": False,
-    "transforms": False,
-    "mixed_dtypes": False,
     "softmax": {"dtype": None},
-} | (
-    {"weight": None} if interpreted() else {}
-)  # the interpreter has no .to() of the numbers that a weight adds
+}
 
 
 def softmax(input: torch.Tensor, dim: int) -> torch.Tensor:

@@ -11,23 +11,18 @@ from __future__ import annotations
 import torch
 
 from torch_loss_parity.subjects.rows import of_rows
-from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_be_on_a_gpu, must_run
+from torch_loss_parity.subjects.triton_runs import OF_LOSSES, dtypes, must_be_on_a_gpu, must_run, weights
 
 must_run("Liger-Kernel")
 
 from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy  # noqa: E402
 
 PROMISES = {
-    "target": "indices",
+    **OF_LOSSES,
+    **weights(),
     "dtypes": dtypes(),
     "result_dtype": "float32",
-    "double_backward": False,
-    "forward_mode": False,
-    "transforms": False,
-    "mixed_dtypes": False,
-} | (
-    {"weight": None} if interpreted() else {}
-)  # the interpreter has no .to() of the numbers that a weight adds
+}
 
 
 def linear_cross_entropy(

@@ -5,10 +5,15 @@ the CPU and shows structure (masks, tails, ignored rows, chunks), not the accura
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 
 INTERPRETER = "TRITON_INTERPRET"
+# Promised of an autograd.Function whose backward is a kernel.
+OF_KERNELS: dict[str, Any] = {"double_backward": False, "forward_mode": False, "transforms": False}
+# And of the losses of others: class indices, and arguments of one dtype.
+OF_LOSSES: dict[str, Any] = {**OF_KERNELS, "target": "indices", "mixed_dtypes": False}
 
 
 def interpreted() -> bool:
@@ -45,3 +50,10 @@ def must_be_on_a_gpu(tensor: torch.Tensor, whose: str) -> None:
 def dtypes() -> tuple[str, ...]:
     """Those of kernels: the interpreter drops the bits that bfloat16 has not, where a GPU rounds."""
     return ("float16", "float32") if interpreted() else ("float16", "bfloat16", "float32")
+
+
+def weights() -> dict[str, Any]:
+    """What is promised of Liger-Kernel's class weights: the interpreter has no ``.to()`` of the numbers that
+    they bring.
+    """
+    return {"weight": None} if interpreted() else {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.subjects.triton_runs import dtypes, interpreted, must_run
+from torch_loss_parity.subjects.triton_runs import OF_KERNELS, dtypes, interpreted, must_run
 
 must_run("this file")
 
@@ -19,13 +19,7 @@ import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
 PROFILE = "default" if interpreted() else "triton"
-PROMISES = {
-    "dtypes": dtypes(),
-    "dtype": None,
-    "double_backward": False,
-    "forward_mode": False,
-    "transforms": False,
-}
+PROMISES = {**OF_KERNELS, "dtypes": dtypes(), "dtype": None}
 
 
 @triton.jit

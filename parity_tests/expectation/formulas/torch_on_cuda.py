@@ -101,8 +101,7 @@ def cross_entropy_of_32_bit_targets(
     if not label_smoothing:
         return loss
     smoothed = cross_entropy_of_log_probabilities(y, target, *options, label_smoothing)
-    kept = 1 - label_smoothing
-    return loss * kept + (smoothed - nll_loss(y, target, *options) * kept)
+    return _smoothed(loss, smoothed, nll_loss(y, target, *options), label_smoothing)
 
 
 def cross_entropy_of_32_bit_targets_backward(
@@ -120,9 +119,14 @@ def cross_entropy_of_32_bit_targets_backward(
     if label_smoothing:
         given = (grad_output, y, target, *options)
         smoothed = cross_entropy_of_log_probabilities_backward(*given, label_smoothing).input
-        kept = 1 - label_smoothing
-        gradient = gradient * kept + (smoothed - nll_loss_backward(*given).input * kept)
+        gradient = _smoothed(gradient, smoothed, nll_loss_backward(*given).input, label_smoothing)
     return CrossEntropyGradients(through_log_softmax(namespace(input=input).exp(y), gradient))
+
+
+def _smoothed(own: Any, smoothed: Any, documented: Any, label_smoothing: float) -> Any:
+    """What is CUDA's own in place of the documented part of what is smoothed."""
+    kept = 1 - label_smoothing
+    return own * kept + (smoothed - documented * kept)
 
 
 def _in_32_bits(input: Rounded, target: Rounded) -> Rounded:
