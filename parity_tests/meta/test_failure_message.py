@@ -42,7 +42,7 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
 # What a message must not hold: reprs of this project's objects, and lines of its sources.
 OWN = re.compile(
     r"Operator\(|Settings\(|Tally\(|Finding\(|Verdict\(|<torch_loss_parity|torch_loss_parity\.\w+\.|"
-    r"parity_tests/\S+\.py:\d+|^ *(?:def test_|raise AssertionError|assert )",
+    r"parity_tests/\S+\.py:\d+|^ *(?:def test_|raise AssertionError|assert )|^During handling of",
     re.MULTILINE,
 )
 
