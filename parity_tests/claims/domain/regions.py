@@ -7,8 +7,9 @@ thorough effort every dtype gets every case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property, partial
+from typing import overload
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
@@ -48,7 +49,7 @@ def regions(name: str) -> tuple[Region, ...]:
         Region(
             "every pair of options, and of each with extreme values",
             [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)],
-            pairs(name),
+            WhenAsked(partial(pairs, name)),
             dealt_out=True,
         ),
     ]
@@ -57,6 +58,31 @@ def regions(name: str) -> tuple[Region, ...]:
         mixed = Region("arguments of different dtypes", [(3, 5), (7, 3), (1, 6)], options_of=dtypes)
         every.append(mixed)
     return tuple(every)
+
+
+class WhenAsked(Sequence[Options]):
+    """Options that are made when somebody looks at them: tests have their names from a region, and run but
+    for some operators.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[Options]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _options(self) -> Sequence[Options]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    @overload
+    def __getitem__(self, index: int) -> Options: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Options]: ...
+
+    def __getitem__(self, index: int | slice) -> Options | Sequence[Options]:
+        return self._options[index]
 
 
 @cache
