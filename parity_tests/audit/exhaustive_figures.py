@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.audit.certify import element_alone, truths
+from torch_loss_parity.audit.certify import truths
 from torch_loss_parity.audit.exhaustive import Sweep, quantities
 from torch_loss_parity.audit.exhaustive_parts import Part, sha256
+from torch_loss_parity.audit.parts_of_calls import element_alone
 from torch_loss_parity.audit.record import Figure, Worst
 from torch_loss_parity.audit.single_row import extent
 from torch_loss_parity.expectation.expectation import expected

@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from torch_loss_parity import reference
-from torch_loss_parity.audit import certify, exhaustive, exhaustive_figures, exhaustive_parts, plan, sweep
+from torch_loss_parity.audit import (
+    certify,
+    exhaustive,
+    exhaustive_figures,
+    exhaustive_parts,
+    parts_of_calls,
+    plan,
+    sweep,
+)
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.operator_facets import audited, gaps
 from torch_loss_parity.audit.search import Search
@@ -129,8 +137,8 @@ def test_an_invented_operator_is_swept_by_its_closed_forms(invented: Operator) -
 
 def test_rows_are_shortened_only_where_the_record_says_so(invented: Operator) -> None:
     call = invented.call(invented.case("float16", (3, 200), "ties", {}, 0))
-    assert not certify._repeats(call, 0)
-    assert certify._repeats(
+    assert not parts_of_calls.repeats(call, 0)
+    assert parts_of_calls.repeats(
         OPERATORS["softmax"].call(OPERATORS["softmax"].case("float16", (3, 200), "ties", {}, 0)), 0
     )
     true = certify.truths(call, (FORWARD,))[FORWARD]
