@@ -69,7 +69,8 @@ def balls(array: Any) -> np.ndarray:
     # A ball per distinct value: rows in 16 bits hold few.
     distinct, inverse = np.unique(array, return_inverse=True)
     result = np.empty(distinct.shape, dtype=object)
-    result[:] = [ball(number) for number in distinct]
+    wider = distinct.dtype.itemsize > 8
+    result[:] = [ball(x) for x in distinct] if wider else list(map(flint.arb, distinct.tolist()))
     return result[inverse.reshape(-1)].reshape(array.shape)
 
 
