@@ -13,6 +13,7 @@ import numpy as np
 
 from torch_loss_parity.audit.certify import HIGHEST, Truth
 from torch_loss_parity.audit.error_cells import FLOOR, HALF, LOWER, cells_of
+from torch_loss_parity.audit.parts_of_calls import BLOCK
 from torch_loss_parity.reference.arithmetic.balls import Enclosure, enclosure
 from torch_loss_parity.reference.arithmetic.formats import Format
 
@@ -35,30 +36,13 @@ class Intervals:
         value = truth.value.reshape(-1) if whole else truth.value.reshape(-1)[indices]
         error = truth.error.reshape(-1) if whole else truth.error.reshape(-1)[indices]
         self.observed = observed if whole else observed[indices]
-        with np.errstate(all="ignore"):
-            difference = (self.observed - value).astype(np.float64, copy=False)
-            self.magnitude = magnitude = np.abs(value).astype(np.float64, copy=False)
-            distance = np.abs(difference)
-            # What was evaluated exactly has no error but this number.
-            inexact = np.where(error > 2.0**-1074, error, 0.0)
-            room = inexact + distance * _WIDER
-            # The magnitude was rounded to float64, perhaps to a power of two.
-            narrow = spacing(truth.format, magnitude * (1 - 2.0**-52) - inexact)
-            wide = spacing(truth.format, magnitude * (1 + 2.0**-52) + inexact)
-            known = spacing(truth.format, magnitude)
-            exact = (inexact == 0) & (magnitude == np.abs(value))
-            # Known exactly, an error is a quotient by a power of two.
-            self.low = np.where(exact, distance / known, np.maximum(distance - room, 0.0) / wide)
-            self.high = np.where(exact, distance / known, (distance + room) / narrow)
-            self.signed = difference / wide
-            room = np.where(inexact == 0, distance * _WIDER, room)
-            self.relative_low = np.maximum(distance - room, 0.0) / (magnitude + inexact) * (1 - _WIDER)
-            self.relative_high = (distance + room) / np.maximum(magnitude - inexact, 0.0) * (1 + _WIDER)
-            nothing = (distance == 0) & (inexact == 0)
-            self.relative_low[nothing] = self.relative_high[nothing] = 0.0
-            # A result of 0 is off by all there is, whatever that is.
-            lost = (self.observed == 0) & (inexact > 0)
-            self.relative_high[lost] = np.minimum(self.relative_high[lost], 1.0)
+        parts = [
+            _enclosed(self.observed[part], value[part], error[part], truth.format)
+            for part in (slice(start, start + BLOCK) for start in range(0, len(indices), BLOCK) or (0,))
+        ]
+        self.magnitude, self.low, self.high, self.signed, self.relative_low, self.relative_high = (
+            np.concatenate(arrays) for arrays in zip(*parts, strict=True)
+        )
         self.tied = (self.low == HALF) & (self.high == HALF)
         self.seen = np.zeros(len(indices), dtype=bool)
 
@@ -226,6 +210,34 @@ def _bounds(ball: Any) -> tuple[float, float]:
         return middle, middle
     low, high = float(ball.abs_lower()), float(ball.abs_upper())
     return nextafter(low, 0.0) if ball < low else low, nextafter(high, inf) if ball > high else high
+
+
+def _enclosed(observed: np.ndarray, value: Any, error: np.ndarray, format: Format) -> tuple[np.ndarray, ...]:
+    """The magnitude of each true value, and of `Intervals` low, high, signed and the relative ones."""
+    with np.errstate(all="ignore"):
+        difference = (observed - value).astype(np.float64, copy=False)
+        magnitude = np.abs(value).astype(np.float64, copy=False)
+        distance = np.abs(difference)
+        # What was evaluated exactly has no error but this number.
+        inexact = np.where(error > 2.0**-1074, error, 0.0)
+        room = inexact + distance * _WIDER
+        # The magnitude was rounded to float64, perhaps to a power of two.
+        narrow = spacing(format, magnitude * (1 - 2.0**-52) - inexact)
+        wide = spacing(format, magnitude * (1 + 2.0**-52) + inexact)
+        known = spacing(format, magnitude)
+        exact = (inexact == 0) & (magnitude == np.abs(value))
+        # Known exactly, an error is a quotient by a power of two.
+        low = np.where(exact, distance / known, np.maximum(distance - room, 0.0) / wide)
+        high = np.where(exact, distance / known, (distance + room) / narrow)
+        room = np.where(inexact == 0, distance * _WIDER, room)
+        relative_low = np.maximum(distance - room, 0.0) / (magnitude + inexact) * (1 - _WIDER)
+        relative_high = (distance + room) / np.maximum(magnitude - inexact, 0.0) * (1 + _WIDER)
+        nothing = (distance == 0) & (inexact == 0)
+        relative_low[nothing] = relative_high[nothing] = 0.0
+        # A result of 0 is off by all there is, whatever that is.
+        lost = (observed == 0) & (inexact > 0)
+        relative_high[lost] = np.minimum(relative_high[lost], 1.0)
+        return magnitude, low, high, difference / wide, relative_low, relative_high
 
 
 def spacing(format: Format, magnitude: np.ndarray) -> np.ndarray:
