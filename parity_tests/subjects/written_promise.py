@@ -21,6 +21,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -187,8 +188,14 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
 
 def by_position(operator: str) -> list[str]:
     """The arguments that people give an operator by position."""
-    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    wanted = _parameters(OPERATORS[operator].forward)
     return [name for name in BY_POSITION if name in wanted]
+
+
+@lru_cache
+def _parameters(definition: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Looked at for every call, they cost more than a small one."""
+    return inspect.signature(definition).parameters
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

@@ -44,14 +44,6 @@ class Flag:
     values: tuple[Any, Any]
 
 
-def _deterministic() -> tuple[bool, bool]:
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-
-
-def _set_deterministic(value: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
-
-
 def _flushes_subnormals() -> bool:
     """Whether subnormal numbers are taken for zeros: torch sets it and does not say."""
     return not bool((torch.tensor([2.0**-140]) * torch.tensor([2.0])).item())
@@ -78,7 +70,10 @@ FLAGS: Mapping[str, Flag] = {
         torch.get_default_dtype, torch.set_default_dtype, (torch.float32, torch.float64)
     ),
     "the number of threads": Flag(torch.get_num_threads, torch.set_num_threads, (1, 2)),
-    "deterministic algorithms": Flag(_deterministic, _set_deterministic, ((False, False), (True, True))),
+    # torch.use_deterministic_algorithms, which sets the same, loads torch.compile: a second.
+    "deterministic algorithms": Flag(
+        torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0, 1)
+    ),
     "anomaly detection": Flag(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, (False, True)),
     "flushing of subnormal numbers": Flag(_flushes_subnormals, torch.set_flush_denormal, (False, True)),
     "the precision of float32 matrix products": Flag(
