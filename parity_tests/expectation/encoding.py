@@ -166,7 +166,7 @@ def _text(arithmetic: Arithmetic) -> str:
 
 @cache
 def _arithmetic(text: str) -> Arithmetic:
-    given = json.loads(text)
-    return Arithmetic(
-        **{name: Format(*value) if isinstance(value, list) else value for name, value in given.items()}
-    )
+    given: dict[str, Any] = {
+        name: Format(*value) if isinstance(value, list) else value for name, value in json.loads(text).items()
+    }
+    return Arithmetic(**given)

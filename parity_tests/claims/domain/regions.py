@@ -7,8 +7,10 @@ thorough effort every dtype gets every case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import overload
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
@@ -48,7 +50,7 @@ def regions(name: str) -> tuple[Region, ...]:
         Region(
             "every pair of options, and of each with extreme values",
             [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)],
-            pairs(name),
+            Pairs(name),
             dealt_out=True,
         ),
     ]
@@ -57,6 +59,25 @@ def regions(name: str) -> tuple[Region, ...]:
         mixed = Region("arguments of different dtypes", [(3, 5), (7, 3), (1, 6)], options_of=dtypes)
         every.append(mixed)
     return tuple(every)
+
+
+@dataclass(frozen=True)
+class Pairs(Sequence[Options]):
+    """`pairs` of an operator, found when they are looked at: a run of one operator has none of others'."""
+
+    name: str
+
+    @overload
+    def __getitem__(self, index: int) -> Options: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Options]: ...
+
+    def __getitem__(self, index: int | slice) -> Options | Sequence[Options]:
+        return pairs(self.name)[index]
+
+    def __len__(self) -> int:
+        return len(pairs(self.name))
 
 
 @cache
