@@ -38,6 +38,7 @@ from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, PROFILES
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.settings import SETTINGS
 
 Anew = Callable[[], DiskCache]
 
@@ -286,16 +287,38 @@ def test_a_run_says_how_much_it_has_found(tmp_path: Path, anew: Anew) -> None:
     assert 0.9 * every < found <= every
 
 
-def test_an_option_that_names_no_folder_is_refused(tmp_path: Path) -> None:
+def test_an_option_that_names_no_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(option: str | None) -> str:
+        config: Any = SimpleNamespace(getoption={"expectations": option}.get)
+        with pytest.raises(pytest.UsageError) as caught:
+            plugin.pytest_configure(config)
+        return str(caught.value)
+
     (tmp_path / "file").write_text("")
     for given in ("", str(tmp_path / "file")):
-        config: Any = SimpleNamespace(getoption={"expectations": given, "subject": "mine.py"}.get)
-        with pytest.raises(pytest.UsageError, match=r"--expectations is '.*'; it must be a folder, or off"):
-            plugin.pytest_configure(config)
+        monkeypatch.setenv(plugin.VARIABLE, given)
+        wrong = f"is {given!r}; it must be a folder, or off"
+        assert (refused(given), refused(None)) == (f"--expectations {wrong}", f"{plugin.VARIABLE} {wrong}")
 
 
-def test_a_subject_of_this_package_keeps_nothing_unless_it_is_asked_for() -> None:
-    for given, subject in ((None, "torch"), ("off", "mine.py")):
-        config: Any = SimpleNamespace(getoption={"expectations": given, "subject": subject}.get, stash={})
+def test_a_subject_of_this_package_keeps_nothing_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def header(option: str | None, subject: str) -> list[str]:
+        config: Any = SimpleNamespace(getoption={"expectations": option}.get, stash=pytest.Stash())
+        config.stash[SETTINGS] = SimpleNamespace(subject=Subject(subject, None, ""))
         plugin.pytest_configure(config)
-        assert plugin.pytest_report_header(config) == []
+        said = plugin.pytest_report_header(config)
+        plugin.pytest_unconfigure(config)
+        return said
+
+    monkeypatch.setenv(plugin.VARIABLE, "off")
+    assert not header(None, "mine.py")
+    assert str(tmp_path) in header(str(tmp_path), "fault:zeros")[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "home"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.delenv(plugin.VARIABLE)
+    assert not header(None, "torch")
+    assert not header(None, "fault:zeros")
+    assert str(tmp_path / "home") in header(None, "mine.py")[0]

@@ -10,6 +10,7 @@ Note [When it is kept]
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch_loss_parity.expectation.expectation_cache import state
 from torch_loss_parity.processes import disk_cache
 from torch_loss_parity.processes.disk_cache import DiskCache
 from torch_loss_parity.processes.folders import CLAIMS
-from torch_loss_parity.subjects import BUILTIN
+from torch_loss_parity.subjects.settings import SETTINGS
 
 OFF = "off"
+VARIABLE = "TORCH_LOSS_PARITY_EXPECTATIONS"  # in place of the option, where that is not given
 CACHE = pytest.StashKey[DiskCache]()
 REPORTED = "parity-expectations"  # by a worker of pytest-xdist: found, missed, trouble
 
@@ -48,19 +50,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("parity").addoption(
         "--expectations",
         metavar="DIR|off",
-        help="where expected values are kept between runs (default: of a subject of one's own the user's "
-        "cache folder, else off)",
+        help=f"where expected values are kept between runs (default: what {VARIABLE} says, else of a subject "
+        f"of one's own the user's cache folder, and off)",
     )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    given = config.getoption("expectations")
-    if given == OFF or (given is None and config.getoption("subject") in BUILTIN):
+    option = config.getoption("expectations")
+    given = os.environ.get(VARIABLE) if option is None else option
+    if given == OFF or (given is None and config.stash[SETTINGS].subject.is_shipped):
         return
     folder = Path(given).expanduser() if given else disk_cache.folder_of_the_user()
     if given is not None and (not given or (folder.exists() and not folder.is_dir())):
-        raise pytest.UsageError(f"--expectations is {given!r}; it must be a folder, or {OFF}")
+        name = VARIABLE if option is None else "--expectations"
+        raise pytest.UsageError(f"{name} is {given!r}; it must be a folder, or {OFF}")
     config.stash[CACHE], config.stash[TOLD] = DiskCache(folder.absolute(), state()), Told()
     disk_cache.use(config.stash[CACHE])
 
