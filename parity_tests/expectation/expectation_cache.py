@@ -83,7 +83,7 @@ def cached(evaluate: Callable[..., Bounds]) -> Callable[..., Bounds]:
             operator = OPERATORS[call.operator]
             formulas = operator.forward, operator.backward, options.get("function")
             key = evaluate, formulas[:2], call, arguments, options
-            return _on_disk(
+            return on_disk(
                 key, formulas, partial(evaluate, call, *arguments, **options), _as_values, _as_bounds
             )
         key_digest = digest((evaluate, call, arguments, options))
@@ -114,7 +114,7 @@ def once(
     if _kept is None:
         if disk_cache.current() is None or as_values is None or from_values is None:
             return evaluate()
-        return _on_disk(key, formulas, evaluate, as_values, from_values)
+        return on_disk(key, formulas, evaluate, as_values, from_values)
     key_digest = digest(key)
     if key_digest not in _kept:
         _kept[key_digest] = evaluate()
@@ -135,27 +135,27 @@ def _as_bounds(values: Sequence[Any]) -> Bounds:
     return dict(zip(values[:half], values[half:], strict=True))
 
 
-def _on_disk(
+def on_disk(
     key: Any,
     formulas: Iterable[Any],
     evaluate: Callable[[], Anything],
     as_values: Callable[[Anything], Sequence[Any]],
     from_values: Callable[[Sequence[Any]], Anything],
 ) -> Anything:
-    """What ``evaluate`` returns, from the cache on disk if it is there; see Note [Kept on disk]."""
-    on_disk = disk_cache.current()
-    if on_disk is None or not on_disk.is_open or not all(map(_is_ours, formulas)):
+    """What ``evaluate`` returns, from the cache on disk if it is there: see `once` and Note [Kept on disk]."""
+    there = disk_cache.current()
+    if there is None or not there.is_open or not all(map(_is_ours, formulas)):
         return evaluate()
     try:
-        key_digest = digest(key, on_disk.state)
+        key_digest = digest(key, there.state)
     except TypeError:  # a function without a name
         return evaluate()
-    entry = on_disk.get(key_digest)
+    entry = there.get(key_digest)
     if entry is not None:
         return from_values(decode(entry))
     result = evaluate()
     with suppress(TypeError):  # what cannot be written down is not kept
-        on_disk.put(key_digest, encode(as_values(result)))
+        there.put(key_digest, encode(as_values(result)))
     return result
 
 

@@ -23,7 +23,7 @@ from torch_loss_parity.claims import sample_inputs
 from torch_loss_parity.claims.identities import compositions, identities, judgement
 from torch_loss_parity.expectation import expectation, expectation_cache
 from torch_loss_parity.expectation.encoding import decode, encode
-from torch_loss_parity.expectation.expectation import FORWARD, expected, upstream_gradient
+from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, upstream_gradient
 from torch_loss_parity.expectation.fingerprint import digest
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of
@@ -104,6 +104,25 @@ def test_what_is_found_is_what_was_evaluated(
     assert (cache.found, cache.missed) == (len(asked), 0)
     assert without == first == [bits(list(each.values())) for each in again]
     assert unknowns == [depends_on(bounds) for bounds in again]
+
+
+def test_a_truth_is_found_for_the_same_bound_alone(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = OPERATORS["cross_entropy"]
+    for dtype in ("float32", "float64"):
+        call = operator.call(operator.case(dtype, (3, 4), "normal", {"reduction": "none"}, 0))
+        upstream = np.ones(3)
+        bound = expected(call, ("input",), upstream)["input"]
+        other = replace(bound.error, absolute=bound.error.absolute + 1)
+        anew()
+        first = certified(call, "input", upstream, bound)
+        with monkeypatch.context() as context:
+            cache = anew()
+            context.setattr(expectation, "certify", None)  # is not called
+            assert bits(certified(call, "input", upstream, bound)) == bits(first)
+            assert (cache.found, cache.missed) == (1, 0)
+        certified(call, "input", upstream, Rounded(bound.value, bound.arithmetic, other))
+        certified(call, "input", 2 * upstream, bound)
+        assert (cache.found, cache.missed) == (1, 2)
 
 
 def test_arrays_come_back_as_they_were() -> None:

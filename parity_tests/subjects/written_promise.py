@@ -22,6 +22,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -192,17 +193,19 @@ def by_position(operator: str) -> list[str]:
     return [name for name in BY_POSITION if name in wanted]
 
 
-@lru_cache
-def _parameters(definition: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Looked at for every call, they cost more than a small one."""
-    return inspect.signature(definition).parameters
+def _signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
+_parameters = lru_cache(_signature_of)
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """The arguments that a function takes by name or position; None where it may take any, or does not
-    tell."""
+    tell. Functions of Python are looked at once: that costs more than a small call."""
+    look = _parameters if isinstance(function, FunctionType) else _signature_of
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = look(function)
     except (TypeError, ValueError):
         return None
     if any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters.values()):
