@@ -142,7 +142,7 @@ def on_disk(
     as_values: Callable[[Anything], Sequence[Any]],
     from_values: Callable[[Sequence[Any]], Anything],
 ) -> Anything:
-    """What ``evaluate`` returns, from the cache on disk if it is there: see `once` and Note [Kept on disk]."""
+    """What ``evaluate`` returns, from the cache on disk if it is there; see Note [Kept on disk]."""
     there = disk_cache.current()
     if there is None or not there.is_open or not all(map(_is_ours, formulas)):
         return evaluate()
