@@ -18,7 +18,7 @@ from torch_loss_parity.benchmarks.pytest_benchmark_api import (
     saving_nothing_is_no_error,
 )
 from torch_loss_parity.benchmarks.session import Benchmarks
-from torch_loss_parity.judging.report import COLUMNS, wrapped
+from torch_loss_parity.judging.wrapping import COLUMNS, wrapped
 from torch_loss_parity.reports.progress import Progress, Terminal
 
 CELL = pytest.StashKey[Cell]()  # what a test is to measure

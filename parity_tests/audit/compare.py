@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch_loss_parity.audit.diff import Change, Comparison, Setting, compare
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.reports.formatting import ulps
 
 __all__ = [
@@ -138,29 +139,32 @@ def gate(comparison: Comparison, expression: str) -> list[str]:
 
 
 def table(comparison: Comparison, shown: int = 20) -> list[str]:
-    """What changed, worst first; at most ``shown`` figures, and how many more there are."""
-    lines = [comparison.sentence]
-    lines += [
-        f"{setting.name}: {setting.old or '(none)'} -> {setting.new or '(none)'}"
-        for setting in comparison.settings
-    ]
+    """What changed, worst first, the numbers of a figure below its name; at most ``shown`` figures, and how
+    many more there are.
+    """
+    lines = wrapped(comparison.sentence)
+    for setting in comparison.settings:
+        lines += wrapped(f"{setting.name}: {setting.old or '(none)'} -> {setting.new or '(none)'}")
     changed = [change for change in comparison.changes if not change.is_equal]
     if changed:
         header = (
-            f"{'old ulp':>10}{'new ulp':>10}{'ratio':>9}{'/allowed':>10}  "
-            f"{'standing':<14}{'inputs':<8}{'bits':<8}figure"
+            f"{'old ulp':>12}{'new ulp':>10}{'ratio':>9}{'/allowed':>10}  "
+            f"{'standing':<14}{'inputs':<8}{'bits':<8}".rstrip()
         )
-        lines += ["", header, "-" * len(header), *map(_row, changed[:shown])]
+        lines += ["", header, "-" * len(header)]
+        for change in changed[:shown]:
+            lines += [*wrapped(str(change.key)), _numbers(change)]
     if len(changed) > shown:
         lines.append(f"... and {len(changed) - shown} more")
     for name, figures in (("only in the old", comparison.gone), ("only in the new", comparison.added)):
-        lines += [f"{name}: {figure.key}" for figure in figures[:shown]]
+        for figure in figures[:shown]:
+            lines += wrapped(f"{name}: {figure.key}")
         if len(figures) > shown:
             lines.append(f"{name}: ... and {len(figures) - shown} more")
     return lines
 
 
-def _row(change: Change) -> str:
+def _numbers(change: Change) -> str:
     shown = partial(ulps, typeset=False)
     (old, new), stood, stands = (
         change.values("max_ulp"),
@@ -168,6 +172,6 @@ def _row(change: Change) -> str:
         change.new.subject.standing,
     )
     standing = stands if stood == stands else f"{stood} -> {stands}"
-    numbers = f"{shown(old):>10}{shown(new):>10}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
+    numbers = f"{shown(old):>12}{shown(new):>10}{change.ratio():>9.3g}{change.new.subject.fraction:>10.3g}"
     inputs, bits = "same" if change.same_inputs else "differ", "same" if change.same_outputs else "differ"
-    return f"{numbers}  {standing:<14}{inputs:<8}{bits:<8}{change.key}"
+    return f"{numbers}  {standing:<14}{inputs:<8}{bits}"

@@ -14,7 +14,7 @@ import pytest
 from torch_loss_parity.audit import compare, files, page, result_store, summary
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
-from torch_loss_parity.judging import report
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
 from torch_loss_parity.subjects.settings import Settings
@@ -149,7 +149,7 @@ class Session:
             return
 
         def write(sentence: str, **markup: bool) -> None:
-            for line in report.wrapped(sentence):
+            for line in wrapped(sentence):
                 terminalreporter.write_line(line, **markup)
 
         terminalreporter.section(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch_loss_parity.audit.record import Audit, Figure
 from torch_loss_parity.expectation.expectation import FORWARD
-from torch_loss_parity.judging import report
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
 
@@ -35,7 +35,7 @@ def table(audit: Audit) -> list[str]:
                 for is_forward in (True, False)
             )
             line = f"  {dtype:<8}{forward}{gradient}{_rounded(of):>8}  {_verdict(of)}"
-            lines += report.wrapped(line, 12)
+            lines += wrapped(line, 12)
     return lines
 
 

@@ -31,6 +31,7 @@ from torch_loss_parity.campaign.scores import PRACTICE, caught, scores
 from torch_loss_parity.faults import FAULTS, KINDS
 from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.judging import report
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.processes import suite, system
 from torch_loss_parity.processes.folders import CLAIMS, INSTALLED
 from torch_loss_parity.reports import readme
@@ -260,7 +261,7 @@ def run_campaign(
     took = f"{len(names)} faults, {len(kernels)} right kernels in {time.monotonic() - began:.0f} s"
     of_faults = [*table(matrix), "", *summary(matrix), ""] if names else []
     said = [*of_faults, *right_record.table(of_right), took, *told, *problems]
-    print("\n".join(part for each in said for line in each.split("\n") for part in report.wrapped(line)))
+    print("\n".join(part for each in said for line in each.split("\n") for part in wrapped(line)))
     return 1 if problems else 0
 
 

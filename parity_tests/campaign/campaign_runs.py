@@ -83,7 +83,8 @@ def judge_all(
     ):
         slots = Slots(Path(directory), workers)  # all begin, and wait for a slot
         concerned = [operator for operator, of_operator in of_operators.items() if of_operator]
-        control = pool.submit(passes_without_a_fault, concerned, slots)
+        dtypes = sorted({FAULTS[name].dtype for name in names})
+        control = pool.submit(passes_without_a_fault, concerned, dtypes, slots)
         alone = {name: pool.submit(_alone, FAULTS[name], slots) for name in apart}
         families = [
             pool.submit(
@@ -119,9 +120,11 @@ def _judged(run: pytest_process.Run, answers: Mapping[str, bool], start: float) 
     )
 
 
-def passes_without_a_fault(operators: Sequence[str], slots: Slots) -> pytest_process.Run:
-    """The kernels of ``operators`` that faults are planted in, under the same suite."""
-    options = ("--operator", ",".join(operators), "--effort", "quick")
+def passes_without_a_fault(
+    operators: Sequence[str], dtypes: Sequence[str], slots: Slots
+) -> pytest_process.Run:
+    """The kernels of ``operators`` that faults are planted in, under the same suite in the same dtypes."""
+    options = ("--operator", ",".join(operators), "--dtype", ",".join(dtypes), "--effort", "quick")
     with slots.one():
         return pytest_process.run_pytest(
             [*map(str, TESTS), "--subject", "torch_loss_parity.faults.right.definition", *options], LONGEST

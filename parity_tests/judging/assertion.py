@@ -21,7 +21,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import output_shape
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging.by_rows import wrong_by_rows
-from torch_loss_parity.judging.failure_message import described, numbers, problem_of, under, what
+from torch_loss_parity.judging.failure_message import described, numbers, problem_of, under, what, wrapped_all
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.given_call import (
     anyone,
@@ -143,13 +143,9 @@ def _by_rows(
 def explain(finding: Finding, profile: Profile) -> str:
     """Why a finding fails: what was called, and the element that breaks the bound."""
     call, problem = finding.call, f"{problem_of(finding)}{under(profile, ',')}"
-    return "\n".join(
-        [
-            f"{call.operator}: the {what(finding.quantity)} is wrong: {problem}",
-            *described(call),
-            *numbers(finding),
-        ]
-    )
+    # The first line stays one, as a test may look for it in what pytest.raises has caught.
+    first = f"{call.operator}: the {what(finding.quantity)} is wrong: {problem}"
+    return "\n".join([first, *wrapped_all([*described(call), *numbers(finding)])])
 
 
 def _observed(actual: Any, grads: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:

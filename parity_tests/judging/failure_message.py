@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch_loss_parity.expectation.quantity import Quantity, format_of
 from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.reproduction import INLINE, Steps, compared, dtype_of
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
 
+BESIDE = 12  # columns, of what a line says of a name
 PLAIN, OF_EVERYTHING = Steps(reproduction.plain), Steps(reproduction.of_everything)
 
 
@@ -22,14 +25,20 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     """Why a finding fails: what was called, the worst element, and a script that shows it."""
     call, mode = finding.call, f" {finding.driven}" if finding.driven else ""
     of = f"{call.operator} of {subject.name} on {device}, {call.dtype}"
-    lines = [
+    said = [
         f"{of}: the {what(finding.quantity)}{mode} is wrong: {problem_of(finding)}",
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *described(call),
         *numbers(finding, subject.profile),
-        *(f"  {line}" for line in reproduction.shown(script(finding, subject, device), call.operator)),
     ]
-    return "\n".join(lines)
+    shown = reproduction.shown(script(finding, subject, device), call.operator)
+    return "\n".join([*wrapped_all(said), *(f"  {line}" for line in shown)])
+
+
+def wrapped_all(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a message, none too wide; what a line says of a name stays beside that."""
+    for line in lines:
+        yield from wrapped(line, BESIDE if line.startswith(" ") else 4)
 
 
 def problem_of(finding: Finding) -> str:
@@ -54,8 +63,12 @@ def described(call: Call) -> list[str]:
 def _describe(call: Call, name: str, value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return repr(value)
-    spelt_out = f": {np.array2string(value, threshold=INLINE, precision=6)}" if value.size <= 8 else ""
+    spelt_out = f": {_spelt_out(value)}" if value.size <= 8 else ""
     return f"{dtype_of(call, name)} {value.shape}{spelt_out}"
+
+
+def _spelt_out(value: np.ndarray) -> str:
+    return " ".join(np.array2string(value, threshold=INLINE, precision=6).split())
 
 
 def numbers(finding: Finding, profile: Profile = DEFAULT) -> list[str]:

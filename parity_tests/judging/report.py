@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, product
 from operator import itemgetter
 
 from torch_loss_parity.judging.failure_message import under as _under
 from torch_loss_parity.judging.tally import Row
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 
-COLUMNS = 100
 NAME = 10  # columns of a dtype
 SHORT: Mapping[str, str] = {
     "gradients": "grads",
@@ -28,12 +27,6 @@ def of_profile(profile: Profile) -> list[str]:
         return []
     said = [f"judged under profile {profile.name}: {profile.allows} ({profile.source})"]
     return said + ([f"profile {profile.remark}"] if profile.remark else [])
-
-
-def wrapped(line: str, indent: int = 8) -> list[str]:
-    """A line in as many as it takes, none wider than a terminal's hundred columns."""
-    more = " " * indent
-    return textwrap.wrap(line, COLUMNS, subsequent_indent=more, break_on_hyphens=False) or [""]
 
 
 def table(rows: Iterable[Row], profile: Profile = DEFAULT) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import RESOLUTION, judge
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.wrapping import COLUMNS
 from torch_loss_parity.meta.reproduced import printed_by_each, script_in
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import suite
@@ -40,7 +42,7 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
 # What a message must not hold: reprs of this project's objects, and lines of its sources.
 OWN = re.compile(
     r"Operator\(|Settings\(|Tally\(|Finding\(|Verdict\(|<torch_loss_parity|torch_loss_parity\.\w+\.|"
-    r"parity_tests/\S+\.py:\d+|^ *(?:def test_|raise AssertionError|assert )",
+    r"parity_tests/\S+\.py:\d+|^ *(?:def test_|raise AssertionError|assert )|^During handling of",
     re.MULTILINE,
 )
 
@@ -69,6 +71,19 @@ def test_the_element_that_is_off_is_named_where_the_row_shares_an_error(at: int,
     assert re.search(r"error +\S+ ulp of float32, \S+ ulp of it its own: its row does not share it", message)
     printed = printed_by_each({"script": script_in(message)}, tmp_path)["script"]
     assert "WRONG" in printed, printed
+
+
+def test_a_failure_is_no_wider_than_a_terminal_whatever_it_is_about() -> None:
+    options = {"weight": "dims", "reduction": "mean", "label_smoothing": 0.25, "ignore_index": -2147483649}
+    case = OPERATORS["cross_entropy"].case("bfloat16", (2, 4, 3), "infinite logits", {}, 123456789)
+    case = replace(case, options=(*case.options, *options.items()))
+    call = OPERATORS["softmax"].call(OPERATORS["softmax"].case("float32", (2, 4), "normal", {"dim": 1}, 3))
+    subject = Subject("a/folder/of/somebody/with/a/long/name/kernels.py", None, "")
+    reason = "it raises IndexError: amax(): Expected reduction dim -1 to have non-zero size"
+    message = explain(Finding.of_failure(case, call, reason), subject, "cpu")
+    assert max(map(len, message.splitlines())) <= COLUMNS < len(str(case)) + 12
+    assert reason in " ".join(message.split())  # nothing is cut
+    assert "case      cross_entropy bfloat16" in message
 
 
 OFF = """

@@ -22,6 +22,7 @@ from torch_loss_parity.faults import FAULTS
 from torch_loss_parity.faults.right import RIGHT_KERNELS
 from torch_loss_parity.judging import report
 from torch_loss_parity.judging.tally import Row
+from torch_loss_parity.judging.wrapping import COLUMNS
 from torch_loss_parity.meta import invented_audit
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
@@ -52,7 +53,7 @@ def widest(lines: list[str]) -> int:
 def test_the_table_of_errors_is_narrow_whatever_the_verdict_says(verdict: str, profile: Any) -> None:
     rows = [Row(LONGEST, dtype, 99999, 999.999, 1e300, 99999, verdict) for dtype in DTYPES]
     lines = report.table(rows, profile)
-    assert widest(lines) <= report.COLUMNS
+    assert widest(lines) <= COLUMNS
     assert lines.count(LONGEST) == 1
     said = " ".join(" ".join(lines).split())
     assert said.count(verdict) == len(DTYPES)  # nothing is cut
@@ -62,7 +63,7 @@ def test_the_table_of_cases_is_narrow_and_adds_up() -> None:
     claims = list(KINDS)
     counted = {(name, dtype): dict.fromkeys(claims, 1000) for name in OPERATORS for dtype in DTYPES}
     lines = report.coverage_table(counted, OPERATORS, DTYPES)
-    assert widest(lines) <= report.COLUMNS
+    assert widest(lines) <= COLUMNS
     assert lines[-1].split()[-1] == str(1000 * len(claims) * len(counted))
     assert len(lines) == 2 + len(OPERATORS) * (1 + len(DTYPES)) + 1
     assert len(lines[0].split()) == 1 + len(claims) + 1  # a word each
@@ -78,10 +79,10 @@ def test_cases_that_are_not_offered_are_no_number() -> None:
 
 
 def test_the_tables_of_an_audit_and_of_benchmarks_are_narrow() -> None:
-    assert widest(of_audit.table(invented_audit.audit("subject"))) <= report.COLUMNS
+    assert widest(of_audit.table(invented_audit.audit("subject"))) <= COLUMNS
     slow = result("compile", seconds=0.123, floor=99999.0, speed=9999.0, apart=0.4, ulps=1.2e6, cold=1.0)
     rows = [line for line, _ in of_benchmarks.table([slow], noise([slow]))]
-    assert widest([*rows, *of_benchmarks.LEGEND]) <= report.COLUMNS
+    assert widest([*rows, *of_benchmarks.LEGEND]) <= COLUMNS
     assert all(
         len(name) < width for name, width in zip(of_benchmarks.HEADER, of_benchmarks.WIDTHS, strict=True)
     )
@@ -103,7 +104,7 @@ def test_the_header_of_a_run_is_narrow_whoever_says_it() -> None:
     with pytest.raises(StopIteration) as ended:
         wrapper.send(said)  # type: ignore[attr-defined]
     lines = [line for lines in ended.value.value for line in lines]
-    assert widest(lines) <= report.COLUMNS
+    assert widest(lines) <= COLUMNS
     assert " ".join(" ".join(lines).split()) == " ".join(f"short {said[1][0]} two {said[2]}".split())
 
 
@@ -112,7 +113,7 @@ def test_the_tables_of_the_campaign_are_narrow() -> None:
     name = max((*FAULTS, *RIGHT_KERNELS), key=len)
     judged = Judged(claims, (), 9999.9, True, True, 1)
     lines = [*campaign.table({name: judged}), *right_record.table({name: RightRun(claims, (), 1)})]
-    assert widest(lines) <= report.COLUMNS
+    assert widest(lines) <= COLUMNS
     assert len(lines[0].split()) == len(lines[2].split()) == len(claims)
     assert name in lines
 
@@ -141,7 +142,7 @@ def test_skips_are_counted_by_reason_those_of_the_suite_alone() -> None:
     lines = skips.lines()
     assert lines[0] == "     2  no browser"
     assert len(lines) == 2
-    assert len(lines[1]) == report.COLUMNS
+    assert len(lines[1]) == COLUMNS
     assert lines[1].endswith("x ...")
 
 

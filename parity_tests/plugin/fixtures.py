@@ -53,13 +53,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except (watchdog.NotReturned, watchdog.Ended) as error:
         watching.strike(operator)
         case = f"\n  case      {watching.record['case']}" if "case" in watching.record else ""
-        pytest.fail(
-            f"{operator or 'a function'} of {pyfuncitem.config.stash[SETTINGS].subject.name}: {error}{case}",
-            pytrace=False,
-        )
+        subject = pyfuncitem.config.stash[SETTINGS].subject.name
+        told = f"{operator or 'a function'} of {subject}: {error}{case}"
+        raise pytest.fail.Exception(told, pytrace=False) from None  # once, without what it was told by
     except Exception as error:  # what fails is told without lines and objects of this project
         if told := told_by(error, pyfuncitem.config.stash[SETTINGS].subject.name):
-            pytest.fail(told, pytrace=False)
+            raise pytest.fail.Exception(told, pytrace=False) from None
         raise
     else:
         if not counts or any(count.cases for count in counts.values()):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.judging import tally
-from torch_loss_parity.judging.report import wrapped
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.ledger import news
 from torch_loss_parity.ledger.environment import here
 from torch_loss_parity.ledger.news import News

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torch_loss_parity.judging.report import COLUMNS
+from torch_loss_parity.judging.wrapping import COLUMNS
 from torch_loss_parity.processes.folders import BENCHMARKS, PACKAGE, REFERENCE
 
 SHOWN = 12  # reasons

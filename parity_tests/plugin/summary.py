@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from torch_loss_parity.judging import report, tally
+from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.plugin import completeness
 from torch_loss_parity.plugin.failed_test import first_line
@@ -129,7 +130,7 @@ class Summary:
         """What every plugin says, this one's neighbours too, in lines that a terminal holds."""
         said = yield
         given = ([each] if isinstance(each, str) else each for each in said)
-        return [[part for line in lines for part in report.wrapped(line)] for lines in given]
+        return [[part for line in lines for part in wrapped(line)] for lines in given]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
@@ -187,5 +188,5 @@ class Summary:
 
 def _write(terminalreporter: pytest.TerminalReporter, sentence: str, **markup: bool) -> None:
     """A sentence that may take several lines."""
-    for line in report.wrapped(sentence):
+    for line in wrapped(sentence):
         terminalreporter.write_line(line, **markup)

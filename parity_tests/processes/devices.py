@@ -19,7 +19,7 @@ def kind_of(device: str) -> str:
 def there() -> list[str]:
     """What a subject can run on here, the CPU first."""
     names = [CPU]
-    for kind in KINDS:
+    for kind in dict.fromkeys((*KINDS, _of_no_tree())):
         module = _module(kind)
         if module is not None and module.is_available():
             count = getattr(module, "device_count", lambda: 0)()
@@ -29,10 +29,23 @@ def there() -> list[str]:
 
 def synchronize(device: str) -> None:
     """Wait until the device has done what it was given."""
-    module = _module(kind_of(device))
-    if module is not None and kind_of(device) != CPU:
-        wait = module.synchronize
+    wait = getattr(_module(kind_of(device)), "synchronize", None)  # a backend that never runs ahead has none
+    if wait is not None and kind_of(device) != CPU:
         wait(device) if kind_of(device) == CUDA else wait()
+
+
+def without_autocast(device: str) -> str:
+    """Why there is no `torch.autocast` on a device; empty where there is."""
+    try:
+        torch.autocast(kind_of(device), dtype=torch.bfloat16)
+    except (AssertionError, RuntimeError) as error:  # a backend of somebody's own that offers none
+        return str(error)
+    return ""
+
+
+def _of_no_tree() -> str:
+    """The name of the one device that a backend outside torch's tree may register."""
+    return str(torch._C._get_privateuse1_backend_name())
 
 
 def _module(kind: str) -> Any:

@@ -69,7 +69,7 @@ class Times(Product):
 
 
 class Moved(Product):
-    """A product whose elements went elsewhere, as in `restructure`."""
+    """A product whose elements went elsewhere, as in `Rounded.restructured`."""
 
     def __init__(self, product: Product, move: Callable[[Any], Any], shape: tuple[int, ...]) -> None:
         self.product, self.move, self.shape, self.count = product, move, shape, product.count

@@ -197,7 +197,7 @@ def normal(high: Any, low: Any) -> DoubleDouble:
 def _settled(high: Any, low: Any, rounded: Any) -> DoubleDouble:
     """``high + low``; where that is no number, it is ``rounded``, what float64 makes of the operation."""
     high, low = np.asarray(high), np.asarray(low)
-    if not low.any():
+    if not np.count_nonzero(low):
         return DoubleDouble(high)
     if np.isnan(np.add.reduce(low, axis=None)):
         high = np.where(np.isnan(high) | ~np.isfinite(rounded), rounded, high)
@@ -228,7 +228,7 @@ def _multiply(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
 
 @quietly
 def _divide(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
-    if ((np.abs(x.high) < SMALL) & (x.high != 0)).any():
+    if np.count_nonzero((np.abs(x.high) < SMALL) & (x.high != 0)):
         return _divide_scaled(x, y)
     quotient = x.high / y.high
     product, missed = two_product(quotient, y.high)

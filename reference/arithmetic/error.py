@@ -25,24 +25,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any
 
 import numpy as np
 
 
-def _kept(compute: Callable[[Error], Any]) -> Any:
-    """A property that is computed once: functools.cached_property takes a lock before Python 3.12."""
-    name = f"_{compute.__name__}"
+class ComputedOnce:
+    """An attribute that is computed when it is first asked for, and found without a call from then on:
+    functools.cached_property takes a lock before Python 3.12.
+    """
 
-    @wraps(compute)
-    def held(self: Error) -> Any:
-        value = self.__dict__.get(name)
-        if value is None:
-            value = self.__dict__[name] = compute(self)
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.compute(instance)
         return value
-
-    return property(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,10 @@ class Unknown:
     axis: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Error:
-    """The bound that a `Rounded` array carries; see Note [Running error analysis].
+    """The bound that a `Rounded` array carries; see Note [Running error analysis]. It is never changed (a
+    frozen dataclass says so too, but takes three times as long to make).
 
     Arrays broadcast against the value.
     """
@@ -63,26 +64,22 @@ class Error:
     absolute: Any = 0.0
     shared: Mapping[Unknown, tuple[Any, Any]] = field(default_factory=dict)
 
-    @_kept
+    @ComputedOnce
     def total_relative(self) -> Any:
-        return (
-            self.relative + sum_of_magnitudes(r for r, _ in self.shared.values())
-            if self.shared
-            else self.relative
-        )
+        if not self.shared:
+            return self.relative
+        return self.relative + sum_of_magnitudes(r for r, _ in self.shared.values())
 
-    @_kept
+    @ComputedOnce
     def growth(self) -> Any:
         """The largest relative change that `total_relative` stands for."""
         return np.expm1(self.total_relative)
 
-    @_kept
+    @ComputedOnce
     def total_absolute(self) -> Any:
-        return (
-            self.absolute + sum_of_magnitudes(a for _, a in self.shared.values())
-            if self.shared
-            else self.absolute
-        )
+        if not self.shared:
+            return self.absolute
+        return self.absolute + sum_of_magnitudes(a for _, a in self.shared.values())
 
 
 def sum_of_magnitudes(coefficients: Iterable[Any]) -> Any:

@@ -90,7 +90,10 @@ class Format:
 
         Of a double-double in a format finer than float64, the first is a double-double too.
         """
-        spacing = self.spacing(x)
+        return self.units_of(x, self.spacing(x))
+
+    def units_of(self, x: Any, spacing: Any) -> tuple[Any, Any]:
+        """`units`, where the spacing is known."""
         units = nearest(x) / spacing  # exact: a power of two
         whole = np.rint(units)
         if double_double.holds_float64s(x):
@@ -107,7 +110,8 @@ class Format:
         """``x`` rounded once to the nearest number of the format, ties to even, in the dtype of ``x``."""
         x = x if isinstance(x, DoubleDouble) else np.asarray(x)
         with np.errstate(invalid="ignore", over="ignore"):
-            rounded = self.units(x)[0] * self.spacing(x)
+            spacing = self.spacing(x)
+            rounded = self.units_of(x, spacing)[0] * spacing
             rounded = np.where(np.abs(x) >= self.overflow_threshold, np.copysign(np.inf, nearest(x)), rounded)
         rounded = np.where(np.isfinite(x), rounded, x)
         return rounded if isinstance(x, DoubleDouble) else rounded.astype(x.dtype)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def round_result(
         # What is rounded a second time fits, where it does, whatever the operation: exp(0) is 1 in every
         # format.
         result, tame = _round_to(result, arithmetic.intermediate, unit, False, exact | exact_if_it_fits)
-    result = result if tame else _clean(result, doubt())
+    result = result if tame else _clean(result, doubt)
     result.product = product
     return result
 
@@ -94,7 +95,7 @@ def round_result(
 def _underflow(value: DoubleDouble, inexact: Any) -> Any:
     """What the evaluation of a small result may miss besides its relative error."""
     small = np.abs(value.high) < double_double.SMALL
-    return np.where(small & inexact, double_double.UNDERFLOW, 0.0) if small.any() else 0.0
+    return np.where(small & inexact, double_double.UNDERFLOW, 0.0) if np.count_nonzero(small) else 0.0
 
 
 def _round_to(
@@ -130,7 +131,7 @@ def _round_to(
     lowest = np.minimum.reduce(low, axis=None, initial=np.inf)
     if not lowest >= tiny:
         below = low < tiny if exact is False else (low < tiny) & ~np.asarray(exact)
-        if below.any():
+        if np.count_nonzero(below):
             ulps = np.maximum(1.0, charge / (2 * format.unit_roundoff))
             smallest = tiny if flushes else ulps * format.smallest_subnormal
             absolute = absolute + np.where(below, smallest, 0.0)
@@ -142,7 +143,7 @@ def _round_to(
     if charged:
         exponent = -np.log1p(-charge) if isinstance(charge, np.ndarray) else _exponent(charge)
         relative = relative + (exponent if exact is False else np.where(exact, 0.0, exponent))
-    rounded = x.carrying(x.value, Error(relative, absolute, x.error.shared))
+    rounded = x.within(Error(relative, absolute, x.error.shared))
     rounded.at_most = at_most if tame else None
     return rounded, tame
 
@@ -173,7 +174,7 @@ def _stored_in(x: Rounded, format: Format) -> Rounded:
         free = free if exact is None else exact | free
         half_ulp = format.spacing(magnitude + total) / 2
         absolute = x.error.absolute + np.where(free, 0.0, half_ulp)
-        return _clean(x.carrying(x.value, Error(x.error.relative, absolute, x.error.shared)), doubt)
+        return _clean(x.within(Error(x.error.relative, absolute, x.error.shared)), lambda: doubt)
 
 
 def _absorbed(format: Format, x: Rounded, total: Any, chosen: Any) -> tuple[Rounded, Any, Any]:
@@ -183,15 +184,15 @@ def _absorbed(format: Format, x: Rounded, total: Any, chosen: Any) -> tuple[Roun
     # A quarter of a spacing is at most unit_roundoff / 2 of the value: few elements come into question, often
     # none.
     candidates = total <= np.maximum(x.magnitude * format.unit_roundoff, format.smallest_subnormal)
-    if not candidates.any():
+    if not np.count_nonzero(candidates):
         return x, total, None
     spacing = format.spacing(x.value)
-    units, rest = format.units(x.value)
+    units, rest = format.units_of(x.value, spacing)
     away = np.abs(rest)
     fits = candidates & (away <= NEXT_TO) & (total + away * spacing <= spacing / 4) & chosen
     x = fold_where(x, fits, total)
     next_to = fits & (away > 0)
-    if next_to.any():
+    if np.count_nonzero(next_to):
         away = np.where(next_to, away * spacing, 0.0)
         value = np.where(next_to, units * spacing, x.value)
         x = x.carrying(value, Error(x.error.relative, x.error.absolute + away, x.error.shared))
@@ -203,33 +204,29 @@ def fold_where(x: Rounded, chosen: Any, total: Any) -> Rounded:
     """Turn shared errors into own ones where ``chosen``: what is rounded back to its value moves with no
     unknown.
     """
-    if not x.error.shared or not chosen.any():
+    if not x.error.shared or not np.count_nonzero(chosen):
         return x
     shared = {k: (np.where(chosen, 0.0, r), np.where(chosen, 0.0, a)) for k, (r, a) in x.error.shared.items()}
     error = Error(np.where(chosen, 0.0, x.error.relative), np.where(chosen, total, x.error.absolute), shared)
-    return x.carrying(x.value, error)
+    return x.within(error)
 
 
-def _clean(x: Rounded, doubt: Any) -> Rounded:
+def _clean(x: Rounded, doubt: Callable[[], Any]) -> Rounded:
     """No error where the value is not finite; an infinite one where it cannot be said (inf * 0), and where
     the kind is in ``doubt``.
     """
     finite = np.isfinite(x.nearest)
+    bounds = (x.error.relative, x.error.absolute, *chain.from_iterable(x.error.shared.values()))
+    if np.count_nonzero(finite) == finite.size and not any(map(_has_nan, bounds)):
+        return x
 
     def settle(bound: Any) -> Any:
         return np.where(finite, np.where(np.isnan(bound), np.inf, bound), 0.0)
 
-    if (
-        not x.error.shared
-        and finite.all()
-        and not _has_nan(x.error.relative)
-        and not _has_nan(x.error.absolute)
-    ):
-        return x
     shared = {k: (settle(r), settle(a)) for k, (r, a) in x.error.shared.items()}
-    absolute = np.where(doubt & ~finite, np.inf, settle(x.error.absolute))
-    return x.carrying(x.value, Error(settle(x.error.relative), absolute, shared))
+    absolute = np.where(doubt() & ~finite, np.inf, settle(x.error.absolute))
+    return x.within(Error(settle(x.error.relative), absolute, shared))
 
 
 def _has_nan(bound: Any) -> bool:
-    return bool(np.isnan(bound).any())
+    return bool(np.count_nonzero(np.isnan(bound)))

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, wraps
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.reference.arithmetic.associations import Product
-from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble, nearest
-from torch_loss_parity.reference.arithmetic.error import EXACT, Error
+from torch_loss_parity.reference.arithmetic.associations import Moved, Product
+from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
+from torch_loss_parity.reference.arithmetic.error import EXACT, ComputedOnce, Error
 from torch_loss_parity.reference.arithmetic.formats import Arithmetic, StoredLike
 from torch_loss_parity.reference.arithmetic.kinds_of_value import settled
 from torch_loss_parity.reference.arithmetic.round_once import fold_where, store
@@ -74,7 +74,11 @@ class Rounded:
     __array_priority__ = 1000.0
     __array_ufunc__ = None
 
-    def __init__(self, value: Any, arithmetic: Arithmetic, error: Error | None = None) -> None:
+    product: Product | None = None
+    at_most: float | None = None
+    largest_along: tuple[Rounded, int] | None = None  # of what it is the largest, and where
+
+    def __init__(self, value: Any, arithmetic: Arithmetic, error: Error = EXACT) -> None:
         if not isinstance(value, DoubleDouble):
             value = np.asarray(value)
             if value.dtype.kind == "f" and arithmetic.evaluation_type is DoubleDouble:
@@ -83,15 +87,19 @@ class Rounded:
                 value = DoubleDouble.of(value) if value.dtype.itemsize > 8 else value.astype(np.float64)
         self.value: Any = value
         self.arithmetic = arithmetic
-        self.error = EXACT if error is None else error
-        self.results: dict[Any, Any] = {}
-        self.product: Product | None = None
-        self.at_most: float | None = None
-        self.largest_along: tuple[Rounded, int] | None = None  # of what it is the largest, and where
+        self.error = error
 
     def carrying(self, value: Any, error: Error) -> Rounded:
         """Another value with another error, in the same arithmetic."""
         return Rounded(value, self.arithmetic, error)
+
+    def within(self, error: Error) -> Rounded:
+        """The same value with another error."""
+        result = object.__new__(Rounded)
+        result.value, result.arithmetic, result.error = self.value, self.arithmetic, error
+        if (magnitude := self.__dict__.get("magnitude")) is not None:
+            result.__dict__["magnitude"] = magnitude
+        return result
 
     def as_product(self, product: Product | None) -> Rounded:
         """This array, new and not yet seen by anybody, as a product, see Note [Products in any association]
@@ -100,6 +108,11 @@ class Rounded:
         self.product = product
         return self
 
+    @ComputedOnce
+    def results(self) -> dict[Any, Any]:
+        """What operations made of it, see Note [What is evaluated once]."""
+        return {}
+
     @property
     def largest(self) -> float:
         """At least the largest magnitude; 0 where there is no element."""
@@ -107,7 +120,7 @@ class Rounded:
             self.at_most = float(np.maximum.reduce(self.magnitude, axis=None, initial=0.0))
         return self.at_most
 
-    @cached_property
+    @ComputedOnce
     def smallest(self) -> float:
         """The smallest magnitude that is not 0; infinite where there is none."""
         magnitude = np.asarray(self.magnitude, dtype=np.float64)
@@ -127,11 +140,12 @@ class Rounded:
     @property
     def nearest(self) -> Any:
         """The value in float64, which is plenty for a bound."""
-        return nearest(self.value)
+        value = self.value
+        return value.high if isinstance(value, DoubleDouble) else value
 
-    @property
+    @ComputedOnce
     def magnitude(self) -> Any:
-        return np.abs(nearest(self.value))
+        return np.abs(self.nearest)
 
     def __repr__(self) -> str:
         return f"Rounded({self.value!r}, +-{self.total_error()!r})"
@@ -149,6 +163,10 @@ class Rounded:
     def total_error(self) -> Any:
         """Largest distance of a computed element from its value, shared errors folded in; where that is not
         finite, 0, or infinite if its kind is not known, see Note [Kinds of value]."""
+        return self._total_error
+
+    @ComputedOnce
+    def _total_error(self) -> Any:
         with np.errstate(all="ignore"):
             magnitude = self.magnitude
             total = self.error.growth * magnitude + self.error.total_absolute
@@ -206,9 +224,25 @@ class Rounded:
         """Elements or new dimensions; shared errors are folded into own ones, as their rows may
         have moved.
         """
-        from torch_loss_parity.reference.arithmetic.rounding_functions import restructure
+        return self.restructured(lambda a: a[key], keep_shared=False)
 
-        return restructure(self, lambda a: a[key], keep_shared=False)
+    def restructured(self, move: Callable[[Any], Any], *, keep_shared: bool) -> Rounded:
+        """What ``move`` does to an array, done to the value and to every bound; without ``keep_shared``,
+        shared errors are folded into own ones.
+        """
+
+        def full(bound: Any) -> Any:
+            if isinstance(bound, float):  # of every element, wherever it goes
+                return bound
+            return move(bound if bound.shape == self.shape else np.broadcast_to(bound, self.shape))
+
+        if keep_shared:
+            shared = {k: (full(r), full(a)) for k, (r, a) in self.error.shared.items()}
+            error = Error(full(self.error.relative), full(self.error.absolute), shared)
+        else:
+            error = Error(full(self.error.total_relative), full(self.error.total_absolute))
+        product = Moved(self.product, move, self.shape) if self.product else None
+        return self.carrying(move(self.value), error).as_product(product)
 
     # Decisions are taken on the values: the definitions only ask about exact inputs.
     def __lt__(self, other: Any) -> Rounded:
@@ -250,16 +284,27 @@ class Rounded:
         return float(self.nearest)
 
     def _compare(self, ufunc: Any, other: Any) -> Rounded:
+        if isinstance(other, Rounded):
+            other = other.value
+        elif isinstance(self.value, DoubleDouble) and not isinstance(other, DoubleDouble):
+            other = DoubleDouble.of(other)
         with np.errstate(invalid="ignore"):
-            return Rounded(ufunc(self.value, coerce(other, self.arithmetic).value), self.arithmetic)
+            return Rounded(ufunc(self.value, other), self.arithmetic)
 
 
 def coerce(x: Any, arithmetic: Arithmetic) -> Rounded:
     """``x`` as a `Rounded` array; a number that the compute format does not hold is rounded to it first."""
     if isinstance(x, Rounded):
         return x
+    if isinstance(x, float):
+        error = EXACT if _holds(arithmetic, x) else Error(np.asarray(arithmetic.compute.unit_roundoff))
+        return Rounded(np.asarray(x), arithmetic, error)
     value = x if isinstance(x, DoubleDouble) else np.asarray(x)
-    if value.dtype.kind != "f" or arithmetic.compute.holds(value).all():
+    if value.dtype.kind != "f" or (exact := arithmetic.compute.holds(value)).all():
         return Rounded(value, arithmetic)
-    exact = arithmetic.compute.holds(value)
     return Rounded(value, arithmetic, Error(np.where(exact, 0.0, arithmetic.compute.unit_roundoff)))
+
+
+@cache
+def _holds(arithmetic: Arithmetic, number: float) -> bool:
+    return bool(arithmetic.compute.holds(np.asarray(number)))

@@ -84,7 +84,7 @@ def less_its_largest(difference: Rounded, x: Rounded, axis: int) -> Rounded:
     error = difference.error
     shared = {k: (np.where(certain, 0.0, r), np.where(certain, 0.0, a)) for k, (r, a) in error.shared.items()}
     exact = Error(np.where(certain, 0.0, error.relative), np.where(certain, 0.0, error.absolute), shared)
-    return difference.carrying(difference.value, exact)
+    return difference.within(exact)
 
 
 def _sum_of_two(x: Any, y: Any) -> tuple[Any, Any]:
@@ -135,7 +135,7 @@ def divide(x: Rounded, y: Rounded) -> Rounded:
             least = np.abs(of_y) * np.exp(-y.error.total_relative)
             relative_y = relative_y - np.log1p(-np.minimum(y.error.total_absolute / least, 1.0))
         shared_y = {k: (r, 0.0) for k, (r, _) in y.error.shared.items()}
-        divisor = y.carrying(y.value, Error(relative_y, 0.0, shared_y))
+        divisor = y.within(Error(relative_y, 0.0, shared_y))
         own = _grown(x.error, divisor.error) / np.abs(of_y) + _lost_of_powers(
             value, x.value, y.value, operator.mul
         )
@@ -171,7 +171,7 @@ def divide(x: Rounded, y: Rounded) -> Rounded:
         second = np.where(power_of_two | (nearest(value) == 0) | ~np.isfinite(value), 0.0, unit)
         absolute = result.error.absolute + np.where(second == 0, 0.0, second * result.error.total_absolute)
         error = Error(result.error.relative + second, absolute, result.error.shared)
-        return result.carrying(result.value, error).as_product(result.product)
+        return result.within(error).as_product(result.product)
 
 
 def _array(value: Any) -> Any:
@@ -182,10 +182,14 @@ def _lost_of_powers(value: Any, x: Any, y: Any, back: Callable[[Any, Any], Any])
     """What the evaluation misses of a product with a power of two, or a quotient by one: nothing but by
     underflow.
     """
-    if not isinstance(value, DoubleDouble) or not (small := np.abs(value.high) < double_double.SMALL).any():
+    if not isinstance(value, DoubleDouble):
+        return 0.0
+    if not np.count_nonzero(small := np.abs(value.high) < double_double.SMALL):
         return 0.0
     is_zero_exactly = (nearest(x) == 0) | (nearest(y) == 0) | np.isinf(nearest(y))
-    kept = is_zero_exactly | (back(value, y) == x) | (back(value, x) == y)
+    if not np.count_nonzero(small := small & ~is_zero_exactly):
+        return 0.0
+    kept = (back(value, y) == x) | (back(value, x) == y)
     return np.where(small & ~kept, double_double.UNDERFLOW, 0.0)
 
 
@@ -217,7 +221,7 @@ def _combine(
 
 def _if_any(chosen: Any) -> Any:
     """False in place of an array of False: what holds of no element is not looked up for each."""
-    return chosen if chosen.any() else False
+    return chosen if np.count_nonzero(chosen) else False
 
 
 def _is_power_of_two(x: Any) -> Any:

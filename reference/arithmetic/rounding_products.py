@@ -87,9 +87,7 @@ def matmul(x: Rounded, y: Any) -> Rounded:
 
 def matrix_transpose(x: Rounded) -> Rounded:
     """Rows for columns."""
-    from torch_loss_parity.reference.arithmetic.rounding_functions import restructure
-
-    return restructure(x, np.transpose, keep_shared=False)
+    return x.restructured(np.transpose, keep_shared=False)
 
 
 def _as_factor(x: Rounded) -> Rounded:

@@ -7,9 +7,8 @@ thorough effort every dtype gets every case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property, partial
 from typing import overload
 
 from torch_loss_parity.cases.case import Case
@@ -50,7 +49,7 @@ def regions(name: str) -> tuple[Region, ...]:
         Region(
             "every pair of options, and of each with extreme values",
             [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)],
-            Pairs(name),
+            WhenAsked(partial(pairs, name)),
             dealt_out=True,
         ),
     ]
@@ -61,11 +60,20 @@ def regions(name: str) -> tuple[Region, ...]:
     return tuple(every)
 
 
-@dataclass(frozen=True)
-class Pairs(Sequence[Options]):
-    """`pairs` of an operator, found when they are looked at: a run of one operator has none of others'."""
+class WhenAsked(Sequence[Options]):
+    """Options that are made when somebody looks at them: tests have their names from a region, and run but
+    for some operators.
+    """
 
-    name: str
+    def __init__(self, make: Callable[[], Sequence[Options]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _options(self) -> Sequence[Options]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return len(self._options)
 
     @overload
     def __getitem__(self, index: int) -> Options: ...
@@ -74,10 +82,7 @@ class Pairs(Sequence[Options]):
     def __getitem__(self, index: slice) -> Sequence[Options]: ...
 
     def __getitem__(self, index: int | slice) -> Options | Sequence[Options]:
-        return pairs(self.name)[index]
-
-    def __len__(self) -> int:
-        return len(pairs(self.name))
+        return self._options[index]
 
 
 @cache

@@ -70,7 +70,7 @@ FLAGS: Mapping[str, Flag] = {
         torch.get_default_dtype, torch.set_default_dtype, (torch.float32, torch.float64)
     ),
     "the number of threads": Flag(torch.get_num_threads, torch.set_num_threads, (1, 2)),
-    # torch.use_deterministic_algorithms, which sets the same, loads torch.compile: a second.
+    # 1 warns. torch.use_deterministic_algorithms, which sets the same, imports torch's compiler for seconds.
     "deterministic algorithms": Flag(
         torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0, 1)
     ),

@@ -37,6 +37,7 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import DTYPES, OPERATORS, REDUCTION, Gap, Operator
 from torch_loss_parity.operators.facets import REFUSED
 from torch_loss_parity.operators.sampling import EFFORTS, grid, share
+from torch_loss_parity.processes import devices
 from torch_loss_parity.subjects.settings import Settings
 
 DIMS = ((0, 0), (-1, 0), (0, -1), (-1, -1))
@@ -194,6 +195,8 @@ def test_autocast_computes_in_the_dtype_of_the_table(
 ) -> None:
     if isinstance(operator.autocast, Gap):
         pytest.skip(f"autocast of {operator.name}: {operator.autocast.why}")
+    if missing := devices.without_autocast(settings.device):
+        pytest.skip(f"autocast on {settings.device}: {missing}")
     if autocast_dtype == "float16":
         not_in_quick(settings, "autocast to float16")
     cases = small_cases(operator, dtype, settings, 8, first=HALF.index(autocast_dtype))
