@@ -82,9 +82,11 @@ class DiskCache:
         self._written = time.monotonic()
         self._database: sqlite3.Connection | None = None
         self._writes = True
+        self._there: set[int] = set()  # since this process began: to look for what is not there costs as much
         with self._going_on_without():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._database = self._opened()
+            self._there.update(number for (number,) in self._database.execute("SELECT key FROM kept"))
 
     def _opened(self) -> sqlite3.Connection:
         database = sqlite3.connect(
@@ -132,6 +134,8 @@ class DiskCache:
 
     def _read(self, key: bytes) -> bytes | None:
         row = None
+        if _number(key) not in self._there:
+            return None
         with self._going_on_without():
             assert self._database is not None
             row = self._database.execute(
@@ -168,6 +172,7 @@ class DiskCache:
                 self._make_room(sum(len(entry) for *_, entry in rows))
                 with self._transaction() as database:
                     database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+                    self._there.update(number for number, *_ in rows)
                     used = [(self._began, number) for number in old]
                     database.executemany("UPDATE kept SET used = ? WHERE key = ?", used)
 
