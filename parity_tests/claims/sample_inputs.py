@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
+from torch_loss_parity.expectation.expectation_cache import once
 from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import options_of
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
-from torch_loss_parity.tensors.arrays import widen
+from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
 from torch_loss_parity.tensors.torch_private import operators_tested
 
 NAMES = {
@@ -47,6 +49,46 @@ def samples(dtype: torch.dtype, requires_grad: bool = False, seed: int = 0) -> l
                 listed += [(operator, sample) for sample in drawn if set(sample.kwargs) <= known(operator)]
     random.setstate(state)
     return listed
+
+
+def calls(dtype: str, seed: int = 0) -> list[Call]:
+    """PyTorch's samples in a dtype, as calls; none where PyTorch does not have them. To load them takes
+    longer than to judge what a subject makes of them: they are kept on disk, where something is.
+    """
+
+    def drawn() -> list[Call]:
+        return [as_call(name, sample, dtype) for name, sample in samples(TORCH_DTYPES[dtype], seed=seed)]
+
+    definitions = (operator.forward for operator in OPERATORS.values())
+    key = ("sample inputs", torch.__version__, dtype, seed)
+    return once(key, drawn, definitions, _as_values, _of_values)
+
+
+def _as_values(calls: list[Call]) -> list[Any]:
+    """The calls, as `torch_loss_parity.expectation.encoding` takes them."""
+    values: list[Any] = []
+    for call in calls:
+        mappings = call.arguments, call.facts, dict.fromkeys(call.differentiable)
+        assert not call.dtypes
+        values += [call.operator, call.dtype, call.output_dtype]
+        for mapping in mappings:
+            values += [len(mapping), *mapping, *mapping.values()]
+    return values
+
+
+def _of_values(values: Sequence[Any]) -> list[Call]:
+    each, calls = iter(values), []
+
+    def mapping() -> dict[str, Any]:
+        half = next(each)
+        taken = list(islice(each, 2 * half))
+        return dict(zip(taken[:half], taken[half:], strict=True))
+
+    for operator in each:
+        dtype, output_dtype = next(each), next(each)
+        arguments, facts, differentiable = mapping(), mapping(), mapping()
+        calls.append(Call(operator, arguments, dtype, output_dtype, tuple(differentiable), facts))
+    return calls
 
 
 def known(operator: str) -> set[str]:

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.claims.sample_inputs import as_call, judge_sample, samples
+from torch_loss_parity.claims.sample_inputs import calls, judge_sample
 from torch_loss_parity.judging import tally
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.settings import Settings
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES
-from torch_loss_parity.tensors.torch_private import operators_tested
 
 
 def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest) -> None:
@@ -30,12 +28,14 @@ def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest)
             "quick effort leaves out PyTorch's sample inputs: loading them takes longer than all the rest"
         )
     pytest.importorskip("expecttest", reason="PyTorch's sample inputs need expecttest (extra: dev)")
-    if not operators_tested():
-        pytest.skip(f"torch {torch.__version__} does not have its sample inputs where they were")
     failures = []
     for dtype in settings.dtypes:
+        drawn = calls(dtype, settings.seed)
+        if not drawn:
+            pytest.skip(f"torch {torch.__version__} does not have its sample inputs where they were")
         counts = {name: tally.Tally(name, dtype, "sample inputs") for name in OPERATORS}
-        for number, (operator, sample) in enumerate(samples(TORCH_DTYPES[dtype], seed=settings.seed)):
+        for number, call in enumerate(drawn):
+            operator = call.operator
             dealt_out = OPERATORS[operator].family.dealt_out and settings.effort.family_shared
             turn = (number + settings.seed) % (2 * len(settings.dtypes))  # all of them in two seeds
             if dealt_out and turn != settings.dtypes.index(dtype):
@@ -44,7 +44,7 @@ def test_sample_inputs_agree(settings: Settings, request: pytest.FixtureRequest)
                 counts[operator].decline(f"{settings.subject.name} has no {operator}")
                 continue
             try:
-                call, rng = as_call(operator, sample, dtype), np.random.default_rng([settings.seed, number])
+                rng = np.random.default_rng([settings.seed, number])
                 for finding in judge_sample(call, settings, rng, certify=not dealt_out):
                     counts[operator].add(finding)
                     if not finding.verdict.passes:

@@ -41,6 +41,9 @@ promise = click.option(
 like = click.option(
     "--like", metavar="torch", help="Judge it as torch is, where it is made of torch's functions."
 )
+expectations = click.option(
+    "--expectations", metavar="DIR|off", help="Where expected values are kept between runs."
+)
 
 
 def of_a_run(function: Decorated) -> Decorated:

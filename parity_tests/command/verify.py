@@ -17,6 +17,7 @@ NAMED = {"processes": "-n"}
 @click.option("-n", "processes", metavar="N", help="Processes (default: one; needs pytest-xdist).")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="How long a case may take before it fails.")
 @click.option("--report", "--outcome", metavar="FILE", help="Write what the run found to FILE, as JSON.")
+@options.expectations
 @click.option("--known", metavar="FILE", help="What is known to fail, from --record-known; strict both ways.")
 @click.option("--record-known", metavar="FILE", help="Write what fails to FILE, as TOML.")
 @click.option("--counts", metavar="FILE", help="Write the number of cases to FILE, as JSON.")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation_cache import cached
+from torch_loss_parity.expectation.expectation_cache import cached, on_disk
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
 from torch_loss_parity.expectation.share import Share, Upstream
@@ -169,7 +169,18 @@ def certified(
     direction: np.ndarray | None = None,
 ) -> Rounded | None:
     """``bound`` around the true value, from balls; None where balls cannot pin it down."""
-    return certify(bound, lambda: in_balls(call, quantity, grad_output, direction))
+    operator, value, error = OPERATORS[call.operator], bound.value, bound.error
+    formulas = (operator.forward, operator.backward)
+    halves = (value.high, value.low) if isinstance(value, DoubleDouble) else value
+    shared = [(unknown.axis, *coefficients) for unknown, coefficients in error.shared.items()]
+    around = (halves, bound.arithmetic, error.relative, error.absolute, shared)
+    return on_disk(
+        ("certified", formulas, call, quantity, grad_output, direction, around),
+        formulas,
+        lambda: certify(bound, lambda: in_balls(call, quantity, grad_output, direction)),
+        lambda truth: [truth],
+        lambda values: values[0],
+    )
 
 
 def in_balls(call: Call, quantity: str, grad_output: Upstream, direction: np.ndarray | None = None) -> Any:

@@ -22,6 +22,7 @@ from torch_loss_parity.expectation.expectation import (
     expected,
     upstream_gradient,
 )
+from torch_loss_parity.expectation.fingerprint import digest
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.expectation.second_order import direction_of
 from torch_loss_parity.meta import children, ending, without_posix
@@ -117,31 +118,26 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
         replace(call, output_dtype="float64"),
         replace(call, dtypes={"weight": "float64"}),
     ]
-    keys = [expectation_cache.digest(each) for each in changed]
+    keys = [digest(each) for each in changed]
     requests: list[tuple[Any, ...]] = [
         (FORWARD,),
         ("input", upstream),
         ("input", upstream + 1),
         ("input", upstream, {}),
     ]
-    keys += [expectation_cache.digest((call, *more)) for more in requests]
+    keys += [digest((call, *more)) for more in requests]
     keys += [
-        expectation_cache.digest((call, ("jvp along input",), upstream, upstream)),
-        expectation_cache.digest((call, ("jvp along input",), upstream, upstream + 1)),
-        expectation_cache.digest((call, ("gradient of input along input",), upstream, upstream)),
+        digest((call, ("jvp along input",), upstream, upstream)),
+        digest((call, ("jvp along input",), upstream, upstream + 1)),
+        digest((call, ("gradient of input along input",), upstream, upstream)),
     ]
     with_options = [
         partial(operator.backward, **options) for options in ({}, {"reduction": "sum"}, {"reduction": "none"})
     ]
-    keys += [
-        expectation_cache.digest(function)
-        for function in (expected, enclosed, operator.backward, *with_options)
-    ]
+    keys += [digest(function) for function in (expected, enclosed, operator.backward, *with_options)]
     assert len(set(keys)) == len(keys)
     assert (
-        expectation_cache.digest(
-            operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0))
-        )
+        digest(operator.call(operator.case("float32", (3, 4), "normal", {"weight": "positive"}, 0)))
         == keys[0]
     )
 
@@ -149,4 +145,4 @@ def test_whatever_a_bound_depends_on_makes_another_one(kept: None) -> None:
 def test_what_has_no_fingerprint_is_refused() -> None:
     for value in (lambda: None, object(), {1, 2}):
         with pytest.raises(TypeError, match="has no fingerprint"):
-            expectation_cache.digest((1.0, [value]))
+            digest((1.0, [value]))

@@ -23,6 +23,7 @@ from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.draws import OF_THE_SEED_ALONE
+from torch_loss_parity.processes.disk_cache import kept
 
 C = TypeVar("C")
 ABSENT = ""  # the value of an option that a case does without
@@ -196,7 +197,26 @@ def covering(operator: Operator, axes: Mapping[str, list[Any]], strength: int) -
         for pair, values in forbidden.items()
         if values
     ]
-    return [dict(row) for row in make(axes, strength=min(strength, len(axes)), constraints=constraints)]
+
+    names = list(axes)
+
+    def numbers() -> list[list[tuple[int, int]]]:
+        rows = make(axes, strength=min(strength, len(axes)), constraints=constraints)
+        return [
+            [(names.index(name), _number(value, axes[name])) for name, value in row.items()] for row in rows
+        ]
+
+    # It takes longer than to judge a dozen of its cases.
+    told_apart = f"{axes!r} {strength} {[sorted(map(repr, each)) for each in forbidden.values()]}"
+    rows = [
+        [(names[axis], number) for axis, number in row] for row in kept(f"covering {told_apart}", numbers)
+    ]
+    return [{name: axes[name][number] for name, number in row} for row in rows]
+
+
+def _number(value: Any, values: list[Any]) -> int:
+    """Where a value stands; 1, 1.0 and True are three."""
+    return next(i for i, each in enumerate(values) if (type(each), each) == (type(value), value))
 
 
 def _forbidden(

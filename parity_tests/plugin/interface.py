@@ -7,6 +7,7 @@ pytest_plugins = (
     "torch_loss_parity.plugin.lost_device",
     "torch_loss_parity.plugin.observing",
     "torch_loss_parity.plugin.options",
+    "torch_loss_parity.plugin.expectations",
     "torch_loss_parity.plugin.selection",
     "torch_loss_parity.plugin.fixtures",
     "torch_loss_parity.plugin.known",

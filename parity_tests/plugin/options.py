@@ -132,6 +132,8 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     gc.enable()  # where nothing was collected
+    if suite.is_own(config):
+        gc.freeze()  # pytest goes through everything twice more, which takes half a second
     if WATCH in config.stash:
         watchdog.stop()
         if not hasattr(config, "workerinput") and not supervised.directory():

@@ -21,6 +21,8 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -187,15 +189,23 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
 
 def by_position(operator: str) -> list[str]:
     """The arguments that people give an operator by position."""
-    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    wanted = _parameters(OPERATORS[operator].forward)
     return [name for name in BY_POSITION if name in wanted]
+
+
+def _signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
+_parameters = lru_cache(_signature_of)
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """The arguments that a function takes by name or position; None where it may take any, or does not
-    tell."""
+    tell. Functions of Python are looked at once: that costs more than a small call."""
+    look = _parameters if isinstance(function, FunctionType) else _signature_of
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = look(function)
     except (TypeError, ValueError):
         return None
     if any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters.values()):

@@ -47,6 +47,8 @@ class Bounds(Functions):
         The entries that cover a call that was made.
     ways : dict of str to Explanation
         The ways that were taken, by operator and quantity.
+    number_of_ways : int
+        Of the operator and quantity that has the most, among those that were called.
     """
 
     xp = rounding_functions
@@ -64,17 +66,13 @@ class Bounds(Functions):
         self.subject, self.device, self.weaker, self.way = subject, device, weaker, way
         self.covering: dict[str, Divergence] = {}
         self.ways: dict[str, Explanation] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
+        self.number_of_ways = 0
+        self._of: Bounds = self
 
     def in_dtype(self, dtype: str) -> Bounds:
         other = Bounds(self.this_operator, dtype, self.subject, self.device, self.weaker, self.way)
-        other.covering, other.ways, other._numbers = self.covering, self.ways, self._numbers
+        other.covering, other.ways, other._of = self.covering, self.ways, self._of
         return other
-
-    @property
-    def number_of_ways(self) -> int:
-        """Of the operator and quantity that has the most, among those that were called."""
-        return max(self._numbers.values(), default=0)
 
     @property
     def way_taken(self) -> Explanation | None:
@@ -85,7 +83,7 @@ class Bounds(Functions):
     def _way(self, call: Call, quantity: str) -> Callable[..., Any] | None:
         """The way of that number, of each operator that an identity calls; the last of one that has fewer."""
         known = explanations.ways(call, quantity)
-        self._numbers[call.operator, quantity] = len(known)
+        self._of.number_of_ways = max(self._of.number_of_ways, len(known))
         if self.way is None or not known:
             return None
         explanation = known[min(self.way, len(known) - 1)]

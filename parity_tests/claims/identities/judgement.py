@@ -18,7 +18,7 @@ The evaluation's own error is part of either bound, so that v may be the true va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,6 +39,7 @@ from torch_loss_parity.judging.failure_message import explain as explain_call
 from torch_loss_parity.judging.judge import Finding, of_the_subject
 from torch_loss_parity.judging.reproduction import INLINE
 from torch_loss_parity.ledger import ledger
+from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.error import Error, Unknown
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
@@ -69,15 +70,27 @@ def verify_identity(
 
     @cache
     def bounds(weaker: frozenset[str], way: int | None = None) -> tuple[list[Pair], Bounds]:
+        functions = Bounds(operator, dtype, subject, device, weaker, way)
+
         def evaluate() -> tuple[list[Pair], Bounds]:
-            functions = Bounds(operator, dtype, subject, device, weaker, way)
             return identity.pairs(functions, inputs), functions
+
+        def values(evaluated: tuple[list[Pair], Bounds]) -> list[Any]:
+            pairs, functions = evaluated
+            return [functions.number_of_ways, *(part for pair in pairs for part in pair)]
+
+        def of_values(values: Sequence[Any]) -> tuple[list[Pair], Bounds]:
+            functions.number_of_ways, *parts = values
+            return list(zip(parts[::3], parts[1::3], parts[2::3], strict=True)), functions
 
         if ledger.speaks_of(subject.judged_as, device):
             return evaluate()
         # The inputs follow from these.
         key = "identity", identity.name, operator, dtype, str(variant), way, subject.profile
-        return once(key, evaluate)
+        if way is not None:  # which way of which operator was taken is not written down
+            return once(key, evaluate)
+        formulas = (identity.compose, *(each.forward for each in OPERATORS.values()))
+        return once(key, evaluate, formulas, values, of_values)
 
     facts = {name: value for name, value in variant.options.items() if not isinstance(value, np.ndarray)}
     call = Call(
