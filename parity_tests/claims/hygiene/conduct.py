@@ -21,7 +21,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, must_be_a_tensor, tensors
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
@@ -110,8 +110,7 @@ class Probe:
         }
         with self.of_the_subject():
             output = called(self.settings.subject, call, arguments)
-            if not isinstance(output, torch.Tensor):
-                raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+            must_be_a_tensor("the result", output)
         return Run(arguments, grad_output, output, before)
 
     @contextmanager
@@ -131,7 +130,9 @@ class Probe:
             gradients = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
-        run.gradients = dict(zip(wanted, gradients, strict=True))
+            run.gradients = dict(zip(wanted, gradients, strict=True))
+            for name, gradient in run.gradients.items():
+                must_be_a_tensor(name_of(name), gradient)
         return run
 
     def run(self, wanted: Sequence[str] | None = None) -> Run:
