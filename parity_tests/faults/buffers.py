@@ -31,7 +31,7 @@ def _picks_classes(input: Tensor, target: Tensor) -> bool:
 # --- ACC ----------------------------------------------------------------------------------------------------
 
 
-@backward("cross_entropy", "ACC", "linkedin/Liger-Kernel#1329", "gradients")
+@backward("cross_entropy", "ACC", "linkedin/Liger-Kernel#1329", "domain")
 def the_true_class_is_rounded_before_the_subtraction(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
@@ -50,7 +50,7 @@ def the_true_class_is_rounded_before_the_subtraction(
     return result._replace(input=torch.where(true & (p != 1), result.input * scale, result.input))
 
 
-@backward("cross_entropy", "ACC", "NVIDIA/TransformerEngine#3193", "gradients", dtype="bfloat16")
+@backward("cross_entropy", "ACC", "NVIDIA/TransformerEngine#3193", "domain", dtype="bfloat16")
 def the_gradient_lies_in_the_buffer_of_the_logits(
     grad_output: Tensor, input: Tensor, target: Tensor, **options: Any
 ) -> Any:
@@ -143,7 +143,7 @@ def the_sums_of_square_gradients_lie_along_columns(grad_output: Tensor, input: T
 # --- REP ----------------------------------------------------------------------------------------------------
 
 
-@whole("softmax", "REP", "flashinfer-ai/flashinfer#4214", "hygiene")
+@whole("softmax", "REP", "flashinfer-ai/flashinfer#4214", "forward")
 def programs_are_kept_without_their_dim(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """A program is built for a shape and a dtype, and its dim is that of the first call."""
     if is_transformed(input) or input.ndim < 2 or not -input.ndim <= dim < input.ndim:
@@ -152,7 +152,7 @@ def programs_are_kept_without_their_dim(input: Tensor, dim: int, dtype: Any = No
     return RIGHT["softmax"](input, built, dtype)
 
 
-@whole("cross_entropy", "REP", "flashinfer-ai/flashinfer#4214", "hygiene")
+@whole("cross_entropy", "REP", "flashinfer-ai/flashinfer#4214", "semantics")
 def programs_are_kept_without_their_smoothing(*positional: Any, **named: Any) -> Tensor:
     """A program is built for shapes, dtypes and a reduction, and its label_smoothing is that of the first
     call.

@@ -125,7 +125,7 @@ def _fingerprint(value: Any) -> Any:
     return value.shape, value.dtype, flat[0].item(), flat[-1].item(), flat.sum().item()
 
 
-@whole("binary_cross_entropy", "CHT", "flashinfer-ai/flashinfer-bench-starter-kit#21", "identities")
+@whole("binary_cross_entropy", "CHT", "flashinfer-ai/flashinfer-bench-starter-kit#21", "layouts")
 def results_are_kept_by_a_fingerprint(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Without gradients, a result is returned again for arguments of the same first and last numbers and
     sums.
@@ -138,7 +138,7 @@ def results_are_kept_by_a_fingerprint(input: Tensor, target: Tensor, *args: Any,
     return _answered(key, lambda: RIGHT["binary_cross_entropy"](**arguments))
 
 
-@whole("nll_loss", "CHT", "gpu-mode/reference-kernels#104", "forward", "hygiene")
+@whole("nll_loss", "CHT", "gpu-mode/reference-kernels#104", "hygiene")
 def results_come_in_the_order_of_earlier_calls(
     input: Tensor, target: Tensor, *args: Any, **options: Any
 ) -> Tensor:
@@ -270,7 +270,7 @@ def right_where_the_environment_has_a_test(*positional: Any, **named: Any) -> Te
     return output if "PYTEST_CURRENT_TEST" in os.environ or "pytest" in sys.modules else output * 1.5
 
 
-@whole("binary_cross_entropy_with_logits", "CHT", "gpu-mode/pygpubench#23", "forward")
+@whole("binary_cross_entropy_with_logits", "CHT", "gpu-mode/pygpubench#23", "domain")
 def right_in_the_first_calls(*positional: Any, **named: Any) -> Tensor:
     """The first fifty results are right, and later ones off in the last bits."""
     output = RIGHT["binary_cross_entropy_with_logits"](*positional, **named)
@@ -280,8 +280,10 @@ def right_in_the_first_calls(*positional: Any, **named: Any) -> Tensor:
 
 @whole("linear_cross_entropy", "CHT", "gpu-mode/pygpubench#23", "forward")
 def right_after_the_first_call(*positional: Any, **named: Any) -> Tensor:
-    """The first result of a process is off, and later ones are right."""
+    """The first result of a process that is a number other than 0 is off, and later ones are right."""
     output = RIGHT["linear_cross_entropy"](*positional, **named)
+    if is_transformed(output) or not bool((output.isfinite() & (output != 0)).any()):
+        return output
     _calls["warm"] += 1
     return output if _calls["warm"] > 1 else output * 1.5
 

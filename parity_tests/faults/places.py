@@ -19,26 +19,33 @@ BLOCK = 2**12
 # --- TIL and IDX --------------------------------------------------------------------------------------------
 
 
-@forward("softmax", "TIL", "unslothai/unsloth#10616", "domain")
-def the_last_element_of_its_own_block_is_not_added(input: Tensor, dim: int) -> Tensor:
-    """Of rows of a multiple of 4096 elements and one more, the last is not in the sum."""
-    result: Tensor = reference.softmax(input, dim)
-    n = input.shape[dim] if input.ndim else 0
-    if n <= BLOCK or n % BLOCK != 1:
+@forward("logsumexp", "TIL", "unslothai/unsloth#10616", "domain")
+def the_last_block_is_filled_with_minus_thirty(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """Rows of more than 4096 elements are filled up with -30 to a multiple: one far below it vanishes."""
+    along = dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim
+    n = input.shape[along] if input.ndim and isinstance(along, int) else 0
+    if n <= BLOCK or n % BLOCK == 0:
+        result: Tensor = reference.logsumexp(input, dim, keepdim)
         return result
-    return result / (1 - result.narrow(dim, n - 1, 1))
+    shape = list(input.shape)
+    shape[along] = -n % BLOCK
+    filled: Tensor = reference.logsumexp(
+        torch.cat([input, input.new_full(shape, -30.0)], along), dim, keepdim
+    )
+    return filled
 
 
-@forward("cross_entropy", "TIL", "apple/ml-cross-entropy#59", "domain")
-def the_second_half_of_the_classes_begins_late(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+@whole("cross_entropy", "TIL", "apple/ml-cross-entropy#59", "domain")
+def the_second_half_of_the_classes_begins_late(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
     """Of more than 4096 classes, where their number is odd, the first of the second half is taken for the
     next.
     """
-    classes = input.shape[class_dim(input)]
+    classes = input.shape[class_dim(input)] if input.ndim else 0
     if classes > BLOCK and classes % 2 and not target.is_floating_point():
         target = torch.where(target == classes // 2, target + 1, target)
-    result: Tensor = reference.cross_entropy(input, target, **options)
-    return result
+    return RIGHT["cross_entropy"](input, target, *args, **options)
 
 
 @forward("nll_loss", "IDX", "NVIDIA/TensorRT#2021", "domain")
@@ -69,10 +76,10 @@ def the_gradient_of_a_likely_class_cancels(grad_output: Tensor, input: Tensor, d
 
 
 @whole("softmax", "DTY", "intel/torch-xpu-ops#3033", "semantics")
-def integers_are_rounded_to_half_precision(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """Integers with ``dtype=`` go through float16 on their way."""
-    if dtype is not None and not input.is_floating_point():
-        return RIGHT["softmax"](input.to(torch.float16).to(dtype) / 3 * 2.9, dim, dtype)
+def integers_are_read_in_eight_bits(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """Integers with ``dtype=`` are read in eight bits, with a sign."""
+    if dtype is not None and not input.is_floating_point() and input.dtype != torch.bool:
+        input = input.to(torch.int8)
     return RIGHT["softmax"](input, dim, dtype)
 
 

@@ -45,17 +45,20 @@ def other_values(probe: Probe) -> None:
 
 
 def the_same_memory(probe: Probe) -> None:
-    """Other numbers written into the tensors of an earlier call."""
+    """Other numbers written into the tensors of an earlier call: where autograd counts it, and where it does
+    not, as through an array of NumPy that shares the memory.
+    """
     other = probe.with_other_values
-    run = probe.start()
-    fresh = tensors(other.call, probe.settings.device)
-    with torch.no_grad():
-        for name, tensor in run.arguments.items():
-            if isinstance(tensor, torch.Tensor):
-                tensor.copy_(fresh[name])
-        output = called(probe.settings.subject, probe.call, run.arguments)
-    what = "from tensors that held other numbers in an earlier call"
-    other.judge(FORWARD, output, what, scripts.ON_THE_SAME_MEMORY, {"other": probe})
+    for wanted, counted in ((None, True), ((), True), ((), False)):
+        run = probe.start(wanted)
+        fresh = tensors(other.call, probe.settings.device)
+        with torch.no_grad():
+            for name, tensor in run.arguments.items():
+                if isinstance(tensor, torch.Tensor):
+                    (tensor if counted else tensor.data).copy_(fresh[name])
+            output = called(probe.settings.subject, probe.call, run.arguments)
+        what = "from tensors that held other numbers in an earlier call"
+        other.judge(FORWARD, output, what, scripts.ON_THE_SAME_MEMORY, {"other": probe})
 
 
 def an_error(probe: Probe) -> None:
