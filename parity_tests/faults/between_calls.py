@@ -67,9 +67,9 @@ def a_graph_has_one_gradient(input: Tensor, dim: int, dtype: Any = None) -> Tens
     def back(ctx: Any, grad_output: Tensor) -> Tensor:
         if not hasattr(ctx, "first"):
             ctx.first = _gradient(ctx.saved_tensors[0], grad_output, dim)
-        return ctx.first.clone()  # type: ignore[no-any-return]
+        return ctx.first.clone()
 
-    return _WithPasses.apply(input, output.detach(), _saved, back)  # type: ignore[no-any-return]
+    return _WithPasses.apply(input, output.detach(), _saved, back)
 
 
 @whole("log_softmax", "MUT", "linkedin/Liger-Kernel#254", "hygiene")
@@ -88,7 +88,7 @@ def the_input_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any 
         result: Tensor = reference.log_softmax_backward(grad_output, ctx.input, dim)
         return result
 
-    return _WithPasses.apply(input, output.detach(), keep, back)  # type: ignore[no-any-return]
+    return _WithPasses.apply(input, output.detach(), keep, back)
 
 
 @whole("softmax", "MUT", "linkedin/Liger-Kernel#262", "hygiene")
@@ -102,7 +102,7 @@ def the_result_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any
         input, output.detach(), lambda *_: None, lambda ctx, grad: _gradient(box[0], grad, dim)
     )
     box.append(result.detach())
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 # --- two calls ----------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def the_backward_is_that_of_the_last_call(input: Tensor, dim: int, dtype: Any = 
         result: Tensor = reference.log_softmax_backward(grad_output, _kept[key], dim)
         return result
 
-    return _WithPasses.apply(input, output.detach(), lambda *_: None, back)  # type: ignore[no-any-return]
+    return _WithPasses.apply(input, output.detach(), lambda *_: None, back)
 
 
 # --- what is left behind ------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class GradientOfItsOwn(torch.autograd.Function):
 
 
 def with_a_gradient_of_its_own(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
-    return functional.softmax(GradientOfItsOwn.apply(input), dim, dtype=dtype)  # type: ignore[no-untyped-call]
+    return functional.softmax(GradientOfItsOwn.apply(input), dim, dtype=dtype)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "like",
     )
     replaced.begin(option("subject"))
+    config.add_cleanup(replaced.end)
     try:
         config.stash[SETTINGS] = observing.settings_of(config, {name: option(name) for name in names})
     except NothingToTest as error:
@@ -134,7 +135,6 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     gc.enable()  # where nothing was collected
     if WATCH in config.stash:
-        replaced.end()
         watchdog.stop()
         if not hasattr(config, "workerinput") and not supervised.directory():
             shutil.rmtree(config.stash[WATCH].directory, ignore_errors=True)
