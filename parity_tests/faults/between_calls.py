@@ -110,18 +110,21 @@ def the_result_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any
 
 @whole("softmax", "REP", "flashinfer-ai/flashinfer#4692", "hygiene")
 def all_calls_of_a_shape_share_a_workspace(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """The exponentials of a row lie in one buffer of the module: right unless two threads call at once."""
+    """The logits of a call lie in one buffer of the module: right unless two threads call at once."""
+    if (
+        is_transformed(input)
+        or dtype not in (None, input.dtype)
+        or input.dtype in HALVES
+        or not input.numel()
+    ):
+        return RIGHT["softmax"](input, dim, dtype)
+    buffer = _kept.setdefault(("workspace", input.shape, input.dtype), torch.empty_like(input.detach()))
+    if buffer.is_inference() != torch.is_inference_mode_enabled():
+        return RIGHT["softmax"](input, dim, dtype)
+    with torch.no_grad():
+        buffer.copy_(input)
     output = RIGHT["softmax"](input, dim, dtype)
-    if is_transformed(input) or output.dtype in HALVES or not output.numel() or not output.ndim:
-        return output
-    x = input.detach().to(output.dtype)
-    buffer = _kept.setdefault(("workspace", x.shape, x.dtype), torch.empty_like(x))
-    if buffer.is_inference() != x.is_inference():
-        return output
-    shift = x.amax(dim, keepdim=True)
-    buffer.copy_(x)
-    total = (x - shift).exp().sum(dim, keepdim=True)
-    return output + (torch.where(output > 0, (buffer - shift).exp() / total, output) - output).detach()
+    return output + (RIGHT["softmax"](buffer, dim, dtype) - output).detach()
 
 
 @whole("log_softmax", "REP", "microsoft/onnxruntime#22554", "hygiene")

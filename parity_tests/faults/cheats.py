@@ -125,7 +125,7 @@ def _fingerprint(value: Any) -> Any:
     return value.shape, value.dtype, flat[0].item(), flat[-1].item(), flat.sum().item()
 
 
-@whole("binary_cross_entropy", "CHT", "flashinfer-ai/flashinfer-bench-starter-kit#21", "layouts")
+@whole("binary_cross_entropy", "CHT", "flashinfer-ai/flashinfer-bench-starter-kit#21", "hygiene")
 def results_are_kept_by_a_fingerprint(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
     """Without gradients, a result is returned again for arguments of the same first and last numbers and
     sums.

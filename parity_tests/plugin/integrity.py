@@ -19,10 +19,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """A test fails where its subject has replaced what judges it, or ends it otherwise than by a result."""
     if pyfuncitem.path.parent in (META, BENCHMARKS_META, AUDIT):
         return (yield)
-    with replaced.looked_at():
-        try:
+    said = ""
+    try:
+        with replaced.looked_at():
             return (yield)
-        except OTHER_OUTCOMES as error:
-            if is_of_the_suite(error):
-                raise
-            raise AssertionError(f"the subject raises {type(error).__name__}: {error}") from None
+    except replaced.Replaced as error:
+        said = str(error)
+    except OTHER_OUTCOMES as error:
+        if is_of_the_suite(error):
+            raise
+        said = f"the subject raises {type(error).__name__}: {error}"
+    pytest.fail(said, pytrace=False)
+    raise AssertionError(said)  # where that has been replaced

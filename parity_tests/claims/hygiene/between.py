@@ -61,6 +61,15 @@ def the_same_memory(probe: Probe) -> None:
         other.judge(FORWARD, output, what, scripts.ON_THE_SAME_MEMORY, {"other": probe})
 
 
+def numbers_elsewhere(probe: Probe) -> None:
+    """The same numbers in other places, with gradients and without."""
+    other = probe.with_numbers_elsewhere
+    for wanted in (None, ()):
+        probe.start(wanted)
+        what = "after a call with the same numbers in other places"
+        other.judge(FORWARD, other.start(wanted).output, what, scripts.RUN_OTHER, {"other": probe})
+
+
 def an_error(probe: Probe) -> None:
     """A call that fails in its arguments, and one that fails in its backward pass."""
     arguments = dict(tensors(probe.call, probe.settings.device))
@@ -123,11 +132,18 @@ def _with_other_values(probe: Probe) -> Probe:
     return probe.with_other_values
 
 
+def _with_numbers_elsewhere(probe: Probe) -> Probe:
+    return probe.with_numbers_elsewhere
+
+
 BETWEEN: Mapping[str, Between] = {
     "right away": Between(lambda probe: None, scripts.RUN_AGAIN),
     "after a call of another shape": _another(_of_another_shape),
     "after a call in another dtype": _another(_in_another_dtype),
     "after a call with other numbers": Between(other_values, scripts.RUN_OTHER, _with_other_values),
+    "after a call with numbers in other places": Between(
+        numbers_elsewhere, scripts.RUN_OTHER, _with_numbers_elsewhere
+    ),
     "after a call on the same memory": Between(the_same_memory, scripts.RUN_OTHER, _with_other_values),
     "after a call that failed": Between(an_error, scripts.AFTER_A_FAILURE),
     "after many calls": Between(many_calls, scripts.AFTER_MANY),

@@ -75,16 +75,25 @@ class Probe:
     ----------
     redrawn : int
         Another upstream gradient than the case's: 1 for one, 2 for the next.
+    turned : bool
+        Whether the numbers of ``input``, but for the first and the last, are in reverse order.
     """
 
     case: Case
     settings: Settings
     tally: Tally
     redrawn: int = 0
+    turned: bool = False
 
     @cached_property
     def call(self) -> Call:
-        return OPERATORS[self.case.operator].call(self.case)
+        call = OPERATORS[self.case.operator].call(self.case)
+        if not self.turned:
+            return call
+        given = call.arguments["input"]
+        first, *between, last = given.ravel()
+        turned = np.asarray([first, *reversed(between), last], dtype=given.dtype).reshape(given.shape)
+        return replace(call, arguments={**call.arguments, "input": turned})
 
     @cached_property
     def upstream(self) -> np.ndarray:
@@ -140,10 +149,15 @@ class Probe:
 
     @cached_property
     def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
-        return tuple(
+        two = tuple(
             {quantity: result.detach().clone() for quantity, result in self.run().results.items()}
             for _ in range(2)
         )
+        if not _same_bits(*two):  # then one of them may be wrong
+            for results in two:
+                for quantity, result in results.items():
+                    self.judge(quantity, result, "in one of two calls that differ")
+        return two
 
     @property
     def first(self) -> dict[str, torch.Tensor]:
@@ -156,13 +170,19 @@ class Probe:
 
         If not, ``test_bits.py`` says so, and later results are judged here.
         """
-        first, second = self._first_two
-        return all(torch.equal(bits(first[quantity]), bits(second[quantity])) for quantity in first)
+        return _same_bits(*self._first_two)
 
     @property
     def with_other_values(self) -> Probe:
         """The same shapes and options with other numbers."""
         return Probe(replace(self.case, seed=self.case.seed + 1000), self.settings, self.tally)
+
+    @property
+    def with_numbers_elsewhere(self) -> Probe:
+        """The same call with some numbers in each other's places: whoever looks at a few of them, or adds
+        them up, takes it for this one.
+        """
+        return Probe(self.case, self.settings, self.tally, self.redrawn, turned=True)
 
     @property
     def with_another_upstream(self) -> Probe:
@@ -246,6 +266,10 @@ class Probe:
                 finding, grad_output=self.upstream, steps=scripts.steps_after(self.call, happens, calls)
             )
             raise WrongResult(explain(finding, settings.subject, settings.device))
+
+
+def _same_bits(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(bits(first[quantity]), bits(second[quantity])) for quantity in first)
 
 
 def memory_of(tensor: torch.Tensor) -> object:
