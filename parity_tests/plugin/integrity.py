@@ -26,7 +26,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except replaced.Replaced as error:
         said = str(error)
     except OTHER_OUTCOMES as error:
-        if is_of_the_suite(error):
+        if is_of_the_suite(error, pyfuncitem.path):
             raise
         said = f"the subject raises {type(error).__name__}: {error}"
     pytest.fail(said, pytrace=False)
