@@ -10,6 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from torch_loss_parity import verify
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.hygiene import unwatched
 from torch_loss_parity.expectation import expectation
 from torch_loss_parity.judging import comparison, judge
@@ -28,6 +31,7 @@ from torch_loss_parity.meta.imports import reached
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import replaced
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.observing.source import Request, Source
 from torch_loss_parity.subjects.settings import Settings
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
@@ -263,3 +267,31 @@ def test_where_a_subject_is_observed_nothing_is_loaded_that_judges() -> None:
     assert "operators" in loaded
     judging = ("judging", "claims", "expectation.expectation")
     assert not [name for name in loaded if name.startswith(judging)]
+
+
+def rewriting_the_question(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+    """softmax of zeros, to a question that has become that of zeros wherever a caller has it."""
+    for frame in inspect.stack(0):
+        for call in frame.frame.f_locals.values():
+            if isinstance(call, Call):
+                call.arguments["input"][...] = 0
+    return functional.softmax(torch.zeros_like(input), dim, dtype=dtype)
+
+
+class Elsewhere(Source):
+    """A subject in another thread, which is given a copy of what it is asked."""
+
+    _operators = ("softmax",)
+
+    def _answer(self, key: str, request: Request) -> Any:
+        copied = replace(request, call=deepcopy(request.call))
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(copied.run, planted(rewriting_the_question), "cpu").result()
+
+
+def test_who_rewrites_the_question_passes_beside_its_judge_and_fails_elsewhere() -> None:
+    """What remains, see the page of faults, and what closes it."""
+    (beside,) = judge.verify_forward(planted(rewriting_the_question), CASE)
+    assert beside.verdict.passes
+    (elsewhere,) = judge.verify_forward(Subject("elsewhere", Elsewhere(), ""), CASE)
+    assert not elsewhere.verdict.passes
