@@ -16,8 +16,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from torch_loss_parity.claims import accuracy
 from torch_loss_parity.claims.checks import Check, RowCheck, TallyOf
 from torch_loss_parity.claims.domain import checks as domain
@@ -31,6 +29,8 @@ from torch_loss_parity.judging.given_call import operator_named
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.processes import replaced
+from torch_loss_parity.processes.origin import OTHER_OUTCOMES, is_of_the_suite
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reports.screen import NOTHING, PASSED, Failure, Screen
 from torch_loss_parity.subjects import Subject, promise_of_signatures
@@ -185,9 +185,13 @@ def verify(
     claims = [claim for claim in claims if claim in promised.claims]
     verified = Verified([], profile=subject.profile)
     counts: dict[str, dict[str, Tally]] = {}
-    for kind, test in tests_of(subject.promise.operator(record), settings, claims):
-        of_kind = counts.setdefault(kind, {name: Tally(operator, name, kind) for name in settings.dtypes})
-        _run(test, of_kind, verified)
+    replaced.begin()
+    try:
+        for kind, test in tests_of(subject.promise.operator(record), settings, claims):
+            of_kind = counts.setdefault(kind, {name: Tally(operator, name, kind) for name in settings.dtypes})
+            _run(test, of_kind, verified)
+    finally:
+        replaced.end()
     properties = [count.as_property() for of_kind in counts.values() for count in of_kind.values()]
     verified.rows, verified.not_offered = (
         tally.rows(properties, OPERATORS, DTYPES, subject.excludes),
@@ -210,12 +214,16 @@ def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
         return counts[dtype]
 
     try:
-        test(of)
+        with replaced.looked_at():
+            test(of)
     except NotOffered as error:
         for dtype in failed_before:
             counts[dtype].decline(str(error))
-    except pytest.skip.Exception as error:
-        verified.skipped.append(str(error))
+    except OTHER_OUTCOMES as error:
+        if is_of_the_suite(error):
+            verified.skipped.append(str(error))
+        else:
+            verified.failures.append(f"it raises {type(error).__name__}: {error}")
     except Exception as error:
         verified.failures.append(
             str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"

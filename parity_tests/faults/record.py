@@ -34,6 +34,7 @@ KINDS = {
     "REP": "dependence on run, batch or environment",
     "SHD": "sharded vocabulary",
     "ORC": "what fools a loose test",
+    "CHT": "passing without computing",
 }
 
 

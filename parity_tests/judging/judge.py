@@ -25,7 +25,7 @@ from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS
-from torch_loss_parity.processes import watchdog
+from torch_loss_parity.processes import replaced, watchdog
 from torch_loss_parity.reference.arithmetic.formats import Format
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
@@ -61,6 +61,8 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
         If it says that it does not offer what it was asked for.
     WrongResult
         If it raises anything else.
+    Replaced
+        If it has replaced what judges it.
     """
     try:
         with watchdog.running():
@@ -71,6 +73,8 @@ def of_the_subject(subject: Subject) -> Iterator[None]:
         if subject.declines(error):
             raise NotOffered(reason_of(error)) from error
         raise WrongResult(f"it raises {type(error).__name__}: {error}") from error
+    finally:
+        replaced.unchanged()
 
 
 def verify_forward(

@@ -47,6 +47,16 @@ def imports() -> Iterator[Import]:
         yield from _of(name, ast.parse(path.read_text(encoding="utf-8")), known, late=False)
 
 
+def reached(module: str) -> set[str]:
+    """A module, and all that it imports, or what that imports, before any of its functions is called."""
+    known, loaded, waiting = files(), set[str](), [module]
+    while waiting:
+        loaded.add(name := waiting.pop())
+        named = [*_of(name, ast.parse(known[name].read_text(encoding="utf-8")), known, late=False)]
+        waiting += {each.imported for each in named if each.imported and not each.late} - loaded
+    return loaded
+
+
 def _of(name: str, tree: ast.AST, known: dict[str, Path], *, late: bool) -> Iterator[Import]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):

@@ -18,6 +18,7 @@ from zlib import crc32
 from covertable import make
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Operator
@@ -118,6 +119,11 @@ def for_each_random_case(
 ) -> None:
     """Run ``check`` on ``examples`` cases that follow from ``base_seed`` and ``name`` alone; shrink the first
     that fails, unless other cases than these cannot be run.
+
+    Raises
+    ------
+    AssertionError
+        If a case fails, and does not when it is run again.
     """
 
     @seed(crc32(f"{base_seed} {name}".encode()))
@@ -134,7 +140,12 @@ def for_each_random_case(
     def run(case: Case) -> None:
         check(case)
 
-    run()
+    try:
+        run()
+    except Flaky as error:  # an error of Hypothesis's own says nothing of the case
+        failed = [each for each in getattr(error, "exceptions", ()) if isinstance(each, AssertionError)]
+        first = failed[0] if failed else error.__context__ or error
+        raise AssertionError(f"a case that fails is right when it is run again:\n{first}") from None
 
 
 def grid(

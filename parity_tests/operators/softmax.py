@@ -132,6 +132,13 @@ OPERATOR = Operator(
             arguments={"input": [1, 1], "dim": 0, "dtype": ""},
             value=[0.5, 0.5],
         ),
+        Promotion(
+            sentence="with dtype given, unlike numbers of dtype",
+            other="input",
+            others=("int64", "uint8"),
+            arguments={"input": [0, 200], "dim": 0, "dtype": ""},
+            value=[0.0, 1.0],
+        ),
     ),
     refusals=tuple(rows_refusals.refusals()),
     layouts=Layouts(result="contiguous", views=rows.VIEWS),

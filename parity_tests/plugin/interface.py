@@ -10,6 +10,7 @@ pytest_plugins = (
     "torch_loss_parity.plugin.expectations",
     "torch_loss_parity.plugin.selection",
     "torch_loss_parity.plugin.fixtures",
+    "torch_loss_parity.plugin.integrity",
     "torch_loss_parity.plugin.known",
     "torch_loss_parity.plugin.records",
     "torch_loss_parity.plugin.dtype_rotation",

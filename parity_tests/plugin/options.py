@@ -17,7 +17,7 @@ from torch_loss_parity.plugin import observing, supervised
 from torch_loss_parity.plugin.entry import SETTINGS as ENTRY
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
-from torch_loss_parity.processes import machine, suite, system, watchdog
+from torch_loss_parity.processes import machine, replaced, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 from torch_loss_parity.subjects.settings import SETTINGS, NothingToTest, WrongOption
@@ -103,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "promise",
         "like",
     )
+    replaced.begin(option("subject"))
+    config.add_cleanup(replaced.end)
     try:
         config.stash[SETTINGS] = observing.settings_of(config, {name: option(name) for name in names})
     except NothingToTest as error:

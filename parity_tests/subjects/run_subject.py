@@ -105,14 +105,30 @@ def output_of(subject: Subject, call: Call, arguments: Mapping[str, Any], device
         raise OutsideThePromise(outside)
     positional, named = by_position_and_name(arguments)
     output = subject.function(call.operator)(*positional, **named)
-    if not isinstance(output, torch.Tensor):
-        raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
     result_dtype = in_result_dtype(call, subject.promise.result_dtype).output_dtype
     _check("the result", output, TORCH_DTYPES[result_dtype], arguments["input"].device)
     return output
 
 
+def must_be_a_tensor(what: str, value: Any) -> None:
+    """A result is a tensor, and of no class that answers for itself what it is compared with.
+
+    Raises
+    ------
+    WrongResult
+        If it is not.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise WrongResult(f"{what} is a {type(value).__name__}, expected a torch.Tensor")
+    if type(value) is not torch.Tensor:
+        raise WrongResult(
+            f"{what} is a {type(value).__name__}, a class derived from torch.Tensor, expected a torch.Tensor "
+            f"itself"
+        )
+
+
 def _check(what: str, tensor: torch.Tensor, dtype: torch.dtype, device: torch.device) -> None:
+    must_be_a_tensor(what, tensor)
     if tensor.dtype != dtype:
         raise WrongResult(f"{what} has dtype {tensor.dtype}, expected {dtype}")
     if tensor.device != device:

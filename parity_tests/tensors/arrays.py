@@ -25,5 +25,13 @@ def dtype_in_call(array: np.ndarray, dtype: str) -> torch.dtype:
 
 
 def widen(tensor: torch.Tensor) -> np.ndarray:
-    """The tensor's numbers in float64, each exactly."""
+    """The tensor's numbers in float64, each exactly.
+
+    Raises
+    ------
+    TypeError
+        If it is of a class of somebody's own: that may answer with other numbers than it holds.
+    """
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        raise TypeError(f"a {type(tensor).__name__} is not read, only a torch.Tensor itself")
     return tensor.detach().to(device="cpu", dtype=torch.float64).numpy()

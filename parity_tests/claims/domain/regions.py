@@ -45,7 +45,12 @@ def regions(name: str) -> tuple[Region, ...]:
     square = [{k: v for k, v in each.items() if k in operator.options} for each in operator.family.square]
     every = [
         *operator.family.regions(operator),
-        Region("square shapes, in which one dimension may be taken for another", ((4, 4), (3, 3, 3)), square),
+        Region(
+            "square shapes, in which one dimension may be taken for another",
+            ((4, 4), (3, 3, 3)),
+            square,
+            values=list(operator.values)[:1],  # ordinary ones, in which no row is like another
+        ),
         Region(
             "every pair of options, and of each with extreme values",
             [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)],

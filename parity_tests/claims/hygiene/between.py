@@ -45,17 +45,29 @@ def other_values(probe: Probe) -> None:
 
 
 def the_same_memory(probe: Probe) -> None:
-    """Other numbers written into the tensors of an earlier call."""
+    """Other numbers written into the tensors of an earlier call: where autograd counts it, and where it does
+    not, as through an array of NumPy that shares the memory.
+    """
     other = probe.with_other_values
-    run = probe.start()
-    fresh = tensors(other.call, probe.settings.device)
-    with torch.no_grad():
-        for name, tensor in run.arguments.items():
-            if isinstance(tensor, torch.Tensor):
-                tensor.copy_(fresh[name])
-        output = called(probe.settings.subject, probe.call, run.arguments)
-    what = "from tensors that held other numbers in an earlier call"
-    other.judge(FORWARD, output, what, scripts.ON_THE_SAME_MEMORY, {"other": probe})
+    for wanted, counted in ((None, True), ((), True), ((), False)):
+        run = probe.start(wanted)
+        fresh = tensors(other.call, probe.settings.device)
+        with torch.no_grad():
+            for name, tensor in run.arguments.items():
+                if isinstance(tensor, torch.Tensor):
+                    (tensor if counted else tensor.data).copy_(fresh[name])
+            output = called(probe.settings.subject, probe.call, run.arguments)
+        what = "from tensors that held other numbers in an earlier call"
+        other.judge(FORWARD, output, what, scripts.ON_THE_SAME_MEMORY, {"other": probe})
+
+
+def numbers_elsewhere(probe: Probe) -> None:
+    """The same numbers in other places, with gradients and without."""
+    other = probe.with_numbers_elsewhere
+    for wanted in (None, ()):
+        probe.start(wanted)
+        what = "after a call with the same numbers in other places"
+        other.judge(FORWARD, other.start(wanted).output, what, scripts.RUN_OTHER, {"other": probe})
 
 
 def an_error(probe: Probe) -> None:
@@ -120,11 +132,18 @@ def _with_other_values(probe: Probe) -> Probe:
     return probe.with_other_values
 
 
+def _with_numbers_elsewhere(probe: Probe) -> Probe:
+    return probe.with_numbers_elsewhere
+
+
 BETWEEN: Mapping[str, Between] = {
     "right away": Between(lambda probe: None, scripts.RUN_AGAIN),
     "after a call of another shape": _another(_of_another_shape),
     "after a call in another dtype": _another(_in_another_dtype),
     "after a call with other numbers": Between(other_values, scripts.RUN_OTHER, _with_other_values),
+    "after a call with numbers in other places": Between(
+        numbers_elsewhere, scripts.RUN_OTHER, _with_numbers_elsewhere
+    ),
     "after a call on the same memory": Between(the_same_memory, scripts.RUN_OTHER, _with_other_values),
     "after a call that failed": Between(an_error, scripts.AFTER_A_FAILURE),
     "after many calls": Between(many_calls, scripts.AFTER_MANY),

@@ -32,6 +32,7 @@ from torch_loss_parity.claims.hygiene.lifetimes import (
     nothing_that_was_dropped_stays_alive,
 )
 from torch_loss_parity.claims.hygiene.process_state import the_process_is_left_as_it_was
+from torch_loss_parity.claims.hygiene.unwatched import a_call_is_the_same_where_no_test_is_seen
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
@@ -270,6 +271,7 @@ CHECKS: tuple[Check, ...] = (
     the_process_is_left_as_it_was,
     calls_at_the_same_time_are_as_when_alone,
     a_call_is_the_same_under_load,
+    a_call_is_the_same_where_no_test_is_seen,
 )
 
 

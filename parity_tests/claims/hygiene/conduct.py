@@ -21,7 +21,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, must_be_a_tensor, tensors
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
@@ -75,16 +75,25 @@ class Probe:
     ----------
     redrawn : int
         Another upstream gradient than the case's: 1 for one, 2 for the next.
+    turned : bool
+        Whether the numbers of ``input``, but for the first and the last, are in reverse order.
     """
 
     case: Case
     settings: Settings
     tally: Tally
     redrawn: int = 0
+    turned: bool = False
 
     @cached_property
     def call(self) -> Call:
-        return OPERATORS[self.case.operator].call(self.case)
+        call = OPERATORS[self.case.operator].call(self.case)
+        if not self.turned:
+            return call
+        given = call.arguments["input"]
+        first, *between, last = given.ravel()
+        turned = np.asarray([first, *reversed(between), last], dtype=given.dtype).reshape(given.shape)
+        return replace(call, arguments={**call.arguments, "input": turned})
 
     @cached_property
     def upstream(self) -> np.ndarray:
@@ -110,8 +119,7 @@ class Probe:
         }
         with self.of_the_subject():
             output = called(self.settings.subject, call, arguments)
-            if not isinstance(output, torch.Tensor):
-                raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+            must_be_a_tensor("the result", output)
         return Run(arguments, grad_output, output, before)
 
     @contextmanager
@@ -131,7 +139,9 @@ class Probe:
             gradients = torch.autograd.grad(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
-        run.gradients = dict(zip(wanted, gradients, strict=True))
+            run.gradients = dict(zip(wanted, gradients, strict=True))
+            for name, gradient in run.gradients.items():
+                must_be_a_tensor(name_of(name), gradient)
         return run
 
     def run(self, wanted: Sequence[str] | None = None) -> Run:
@@ -139,10 +149,15 @@ class Probe:
 
     @cached_property
     def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
-        return tuple(
+        two = tuple(
             {quantity: result.detach().clone() for quantity, result in self.run().results.items()}
             for _ in range(2)
         )
+        if not _same_bits(*two):  # then one of them may be wrong
+            for results in two:
+                for quantity, result in results.items():
+                    self.judge(quantity, result, "in one of two calls that differ")
+        return two
 
     @property
     def first(self) -> dict[str, torch.Tensor]:
@@ -155,13 +170,19 @@ class Probe:
 
         If not, ``test_bits.py`` says so, and later results are judged here.
         """
-        first, second = self._first_two
-        return all(torch.equal(bits(first[quantity]), bits(second[quantity])) for quantity in first)
+        return _same_bits(*self._first_two)
 
     @property
     def with_other_values(self) -> Probe:
         """The same shapes and options with other numbers."""
         return Probe(replace(self.case, seed=self.case.seed + 1000), self.settings, self.tally)
+
+    @property
+    def with_numbers_elsewhere(self) -> Probe:
+        """The same call with some numbers in each other's places: whoever looks at a few of them, or adds
+        them up, takes it for this one.
+        """
+        return Probe(self.case, self.settings, self.tally, self.redrawn, turned=True)
 
     @property
     def with_another_upstream(self) -> Probe:
@@ -245,6 +266,10 @@ class Probe:
                 finding, grad_output=self.upstream, steps=scripts.steps_after(self.call, happens, calls)
             )
             raise WrongResult(explain(finding, settings.subject, settings.device))
+
+
+def _same_bits(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(bits(first[quantity]), bits(second[quantity])) for quantity in first)
 
 
 def memory_of(tensor: torch.Tensor) -> object:

@@ -36,7 +36,7 @@ ON_THE_SAME_MEMORY = (
     "with torch.no_grad():",
     "    for name, value in mine.items():",
     "        if isinstance(value, torch.Tensor):",
-    "            given[name].copy_(value)",
+    "            given[name].data.copy_(value)",
     "    result = call(given)",
 )
 AFTER_A_FAILURE = (

@@ -8,7 +8,7 @@ beside another thread) are other bits judged by the bound.
 
 from __future__ import annotations
 
-from torch_loss_parity.claims.hygiene import at_once, checks, graphs, lifetimes, process_state
+from torch_loss_parity.claims.hygiene import at_once, checks, graphs, lifetimes, process_state, unwatched
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
@@ -102,3 +102,9 @@ def test_a_call_is_the_same_under_load(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     at_once.a_call_is_the_same_under_load(operator, dtype, settings, tally)
+
+
+def test_a_call_is_the_same_where_no_test_is_seen(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    unwatched.a_call_is_the_same_where_no_test_is_seen(operator, dtype, settings, tally)

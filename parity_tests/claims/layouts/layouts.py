@@ -28,7 +28,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.reproduction import Lines, Wanted, with_gradients
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name
+from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, must_be_a_tensor
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
 GUARD = 5  # elements in front of a view and behind it
@@ -227,8 +227,7 @@ def poison(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
 
 
 def _check(what: str, tensor: Any, dtype: torch.dtype, device: torch.device, shape: tuple[int, ...]) -> None:
-    if not isinstance(tensor, torch.Tensor):
-        raise WrongResult(f"{what} is a {type(tensor).__name__}, expected a torch.Tensor")
+    must_be_a_tensor(what, tensor)
     for kind, got, wanted in (
         ("dtype", tensor.dtype, dtype),
         ("device", tensor.device, device),

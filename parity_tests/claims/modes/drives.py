@@ -18,7 +18,12 @@ from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.facets import dims_of
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.observing.source import observable
-from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, tensors
+from torch_loss_parity.subjects.run_subject import (
+    WrongResult,
+    by_position_and_name,
+    must_be_a_tensor,
+    tensors,
+)
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 
 # A power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow.
@@ -46,8 +51,7 @@ class Bound:
         """The result, with some arguments replaced."""
         positional, named = by_position_and_name({**self.arguments, **instead})
         output = self.subject.function(self.call.operator)(*positional, **named)
-        if not isinstance(output, torch.Tensor):
-            raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+        must_be_a_tensor("the result", output)
         return output
 
     def leaves(self, *names: str) -> dict[str, torch.Tensor]:

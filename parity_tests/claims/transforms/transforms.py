@@ -30,6 +30,7 @@ from torch_loss_parity.subjects.run_subject import (
     by_position_and_name,
     forward,
     gradients,
+    must_be_a_tensor,
     tensors,
 )
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, to_tensor, widen
@@ -51,8 +52,7 @@ def function_over(
     def function(*given: torch.Tensor) -> torch.Tensor:
         positional, named = by_position_and_name({**arguments, **dict(zip(names, given, strict=True))})
         output = subject.function(call.operator)(*positional, **named)
-        if not isinstance(output, torch.Tensor):
-            raise WrongResult(f"the result is a {type(output).__name__}, expected a torch.Tensor")
+        must_be_a_tensor("the result", output)
         return output
 
     return function
