@@ -14,6 +14,7 @@ from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import OutsideThePromise
 from torch_loss_parity.subjects.observing.source import observable
 from torch_loss_parity.subjects.written_promise import BY_POSITION
+from torch_loss_parity.tensors import arrays
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
 
@@ -120,7 +121,7 @@ def must_be_a_tensor(what: str, value: Any) -> None:
     """
     if not isinstance(value, torch.Tensor):
         raise WrongResult(f"{what} is a {type(value).__name__}, expected a torch.Tensor")
-    if type(value) is not torch.Tensor:
+    if type(value) not in arrays.OF_A_BACKEND:
         raise WrongResult(
             f"{what} is a {type(value).__name__}, a class derived from torch.Tensor, expected a torch.Tensor "
             f"itself"

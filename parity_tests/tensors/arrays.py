@@ -12,6 +12,9 @@ TORCH_DTYPES = {
     "float64": torch.float64,
 }
 
+# Classes of tensors that answer with the numbers that they hold: a backend that is written in Python has one.
+OF_A_BACKEND: tuple[type[torch.Tensor], ...] = (torch.Tensor,)
+
 
 def to_tensor(array: np.ndarray, dtype: str | torch.dtype, device: str | torch.device) -> torch.Tensor:
     """The numbers of an array in a tensor of its own memory, rounded to ``dtype``."""
@@ -32,6 +35,6 @@ def widen(tensor: torch.Tensor) -> np.ndarray:
     TypeError
         If it is of a class of somebody's own: that may answer with other numbers than it holds.
     """
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+    if type(tensor) not in (*OF_A_BACKEND, torch.nn.Parameter):
         raise TypeError(f"a {type(tensor).__name__} is not read, only a torch.Tensor itself")
     return tensor.detach().to(device="cpu", dtype=torch.float64).numpy()
