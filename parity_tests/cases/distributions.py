@@ -225,9 +225,17 @@ def equal_probabilities(rng: Generator, shape: Shape, axis: int, format: Format)
 
 
 def equal_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """-1000 everywhere but in the first place of a row: -1000 too, 256 below, or 256 above. Sums are of exact
-    ones at any length, and a lane beside the row that is filled with 0, or with -30, shows.
+    """Equal numbers but in the first place of a row: the same there, 1000 below, or 1000 above.
+
+    Sums are of exact ones, and zeros, at any length. Of the numbers of the first row, zeros, that is so in
+    every form of an operator, also where numbers are scaled or not shifted first: a term that is dropped
+    shows. Those of the second are -40: a lane beside the row that is filled with 0, or with -30, shows.
     """
+    return _of_rows(shape, (0.0, -40.0)) + _in_first_place(rng, shape, (0.0, -1000.0, 1000.0))
+
+
+def costless_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """-1000 everywhere but in the first place of a row: a confident negative whose loss is exactly 0."""
     return -1000.0 + _in_first_place(rng, shape, (0.0, -256.0, 256.0))
 
 
@@ -241,10 +249,13 @@ def _in_first_place(rng: Generator, shape: Shape, numbers: tuple[float, ...]) ->
     numbers = tuple(np.roll(numbers, -rng.integers(2)).tolist())  # a single row has one of the first two
     if not shape:
         return np.full(shape, numbers[0])
-    along = int(np.argmax(shape))
-    rows = [n if i != along else 1 for i, n in enumerate(shape)]
-    of_rows = np.resize(np.asarray(numbers), rows)
-    return np.where(_position(shape, along) == 0, of_rows, 0.0)
+    return np.where(_position(shape, int(np.argmax(shape))) == 0, _of_rows(shape, numbers), 0.0)
+
+
+def _of_rows(shape: Shape, numbers: tuple[float, ...]) -> np.ndarray:
+    """One of the numbers for each row along the longest dimension, in turn."""
+    along = int(np.argmax(shape)) if shape else 0
+    return np.resize(np.asarray(numbers), [n if i != along else 1 for i, n in enumerate(shape)])
 
 
 def simplex(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
@@ -357,7 +368,7 @@ EXTREME_WEIGHTS: Mapping[str, Distribution] = {
     "negative": negative,
     "either sign": either_sign,
 }
-MARKED: Mapping[str, Distribution] = _named(equal_but_one, zero_but_one)
+MARKED: Mapping[str, Distribution] = _named(equal_but_one, costless_but_one, zero_but_one)
 CLASS_PROBABILITIES: Mapping[str, Distribution] = _named(one_hot, part_zero, unnormalised)
 
 BY_NAME: Mapping[str, Distribution] = {

@@ -163,13 +163,16 @@ def zeros(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray
 
 
 def equal_products_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """Logits of -1000, of which the first of a row is -1000 too, 256 below, or 256 above; of two features."""
+    """Logits of 0, in every second row of -40, of which the first of a row is the same, 1000 below, or 1000
+    above; of two features.
+    """
     rows, outputs, features = shape
     factors = np.zeros((rows + outputs, features))
     if factors.size:
-        factors[:, 0] = np.where(np.arange(rows + outputs) < rows, 1.0, -1000.0)
+        factors[:rows, 0] = np.resize([0.0, 1.0], rows)
+        factors[rows:, 0] = -40.0
         factors[:rows, -1] += np.resize(np.roll([0.0, -1.0, 1.0], -rng.integers(2)), rows)
-        factors[rows : rows + 1, -1] += 256.0
+        factors[rows : rows + 1, -1] += 1000.0
     return factors
 
 

@@ -111,6 +111,20 @@ def test_a_fault_fails(operator: str, fault: Callable[..., Any], seed: int) -> N
         checked(operator, fault, seed)
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("operator", ["softmax", "log_softmax"])
+def test_a_term_of_the_longest_row_shows_in_every_form(operator: str, seed: int) -> None:
+    """No other form of the operator loses as much as one term of 65537 on these numbers."""
+
+    def without_its_last(x: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
+        shifted = x - x.amax(dim, keepdim=True)
+        total = shifted.narrow(dim, 0, x.shape[dim] - (x.shape[dim] > 2**16)).exp().sum(dim, keepdim=True)
+        return shifted.exp() / total if operator == "softmax" else shifted - total.log()
+
+    with pytest.raises(AssertionError, match="is wrong"):
+        checked(operator, without_its_last, seed)
+
+
 @pytest.mark.usefixtures("_shorter_rows")
 def test_a_row_far_below_0_that_is_padded_with_minus_infinity_is_right() -> None:
     """The padding alone is no fault."""

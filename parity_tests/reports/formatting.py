@@ -40,8 +40,8 @@ def ulps(x: float, *, typeset: bool = True) -> str:
 
 
 def figure(x: float | None) -> str:
-    """Three digits for a column of a terminal, all of a whole number below 100000; "-" for what was not
-    measured.
+    """Three digits for a column of a terminal, fewer where it would be wider than five characters; all of a
+    whole number below 100000; "-" for what was not measured.
     """
     if x is None:
         return "-"
@@ -49,6 +49,8 @@ def figure(x: float | None) -> str:
         return str(x)
     if abs(x) >= 1e5:
         return f"{x:.1e}"
+    if 0 < abs(x) < 0.1:
+        return f"{x:.3f}" if abs(x) >= 0.001 else f"{x:.0e}"
     return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
 
 

@@ -1,10 +1,10 @@
 """Rows as long as vocabularies, and a little longer and shorter than every block, in which one number is
 unlike the others.
 
-The rest of a row is equal and far below 0, so sums are exact in every order: the bound is tight at any
-length, a term that is dropped or counted twice shows, and so does a lane beside the row that is filled with
-0. The unlike number lies at an end of the row, in its middle, or beside a multiple of the size of a block; a
-target names it, and an upstream gradient is 1 there.
+The rest of a row is equal, so sums are exact in every order: the bound is tight at any length, a term that is
+dropped or counted twice shows, and, where the rest is below 0, so does a lane beside the row that is filled
+with 0. The unlike number lies at an end of the row, in its middle, or beside a multiple of the size of a
+block; a target names it, and an upstream gradient is 1 there.
 
 Where it lies changes nothing: a result is moved back, and has then the expected value of the row in which the
 unlike number is the first. That is evaluated once for all places, so a place costs what the subject does.
