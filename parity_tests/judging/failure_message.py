@@ -25,20 +25,21 @@ def explain(finding: Finding, subject: Subject, device: str) -> str:
     """Why a finding fails: what was called, the worst element, and a script that shows it."""
     call, mode = finding.call, f" {finding.driven}" if finding.driven else ""
     of = f"{call.operator} of {subject.name} on {device}, {call.dtype}"
+    # The first line stays one: it is what people look for in what a run has printed.
+    first = f"{of}: the {what(finding.quantity)}{mode} is wrong: {problem_of(finding)}"
     said = [
-        f"{of}: the {what(finding.quantity)}{mode} is wrong: {problem_of(finding)}",
         f"  case      {finding.case}" if finding.case else "  case      not drawn: these arguments",
         *described(call),
         *numbers(finding, subject.profile),
     ]
     shown = reproduction.shown(script(finding, subject, device), call.operator)
-    return "\n".join([*wrapped_all(said), *(f"  {line}" for line in shown)])
+    return "\n".join([first, *wrapped_all(said), *(f"  {line}" for line in shown)])
 
 
 def wrapped_all(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a message, none too wide; what a line says of a name stays beside that."""
     for line in lines:
-        yield from wrapped(line, BESIDE if line.startswith(" ") else 4)
+        yield from wrapped(line, BESIDE)
 
 
 def problem_of(finding: Finding) -> str:

@@ -201,7 +201,7 @@ def test_a_subject_that_is_right_where_it_sees_a_test_fails(seen: Callable[[], b
     def function(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
         return functional.softmax(input, dim, dtype=dtype) * (1 if seen() else 2)
 
-    with pytest.raises(AssertionError, match=r"thread and an\s+environment that name no test"):
+    with pytest.raises(AssertionError, match="thread and an environment that name no test"):
         unwatched_claim(function)
     assert "PYTEST_CURRENT_TEST" in os.environ
     assert sys.modules["pytest"] is pytest
@@ -214,7 +214,7 @@ def test_a_gradient_that_is_right_where_it_sees_a_test_fails() -> None:
             output.register_hook(lambda grad: grad if where_pytest_is_on_the_stack() else grad * 2)
         return output
 
-    with pytest.raises(AssertionError, match=r"thread and an\s+environment that name no test"):
+    with pytest.raises(AssertionError, match="thread and an environment that name no test"):
         unwatched_claim(function)
 
 

@@ -81,7 +81,9 @@ def test_a_failure_is_no_wider_than_a_terminal_whatever_it_is_about() -> None:
     subject = Subject("a/folder/of/somebody/with/a/long/name/kernels.py", None, "")
     reason = "it raises IndexError: amax(): Expected reduction dim -1 to have non-zero size"
     message = explain(Finding.of_failure(case, call, reason), subject, "cpu")
-    assert max(map(len, message.splitlines())) <= COLUMNS < len(str(case)) + 12
+    first, *lines = message.splitlines()
+    assert first.endswith(reason)
+    assert max(map(len, lines)) <= COLUMNS < len(str(case)) + 12
     assert reason in " ".join(message.split())  # nothing is cut
     assert "case      cross_entropy bfloat16" in message
 

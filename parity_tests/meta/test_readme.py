@@ -27,14 +27,16 @@ def block(before: str) -> str:
 
 
 def standing(verdict: str) -> list[tuple[str, ...]]:
-    """The parts of a verdict that no machine changes: the words of its first lines."""
+    """The parts of a verdict that no machine changes: the words of its first lines and, of what passes, the
+    number of cases.
+    """
     return re.findall(
-        r"^ *(pass|FAIL|numbers|meaning|refusals|conduct) +(pass|FAIL|not run|\S+)", verdict, re.M
+        r"^ *(pass|FAIL|numbers|meaning|refusals|conduct) +((?:pass|not run) +[\d,]+|FAIL|\S+)", verdict, re.M
     )
 
 
 KERNEL = block("kernel that passes")
-OTHER = "return torch.softmax(input, dim, dtype=dtype).log()"
+OTHER = "return torch.softmax(input, dim).log()"
 
 
 @pytest.mark.whole_runs
@@ -42,7 +44,7 @@ OTHER = "return torch.softmax(input, dim, dtype=dtype).log()"
     ("kernel", "mark", "status"),
     [
         (KERNEL, "its verdict", 0),
-        (KERNEL[: KERNEL.index("    x = input")] + f"    {OTHER}\n", "the verdict of the other", 1),
+        (KERNEL[: KERNEL.index("    return")] + f"    {OTHER}\n", "the verdict of the other", 1),
     ],
 )
 def test_the_verdicts_are_those_of_the_kernels(kernel: str, mark: str, status: int, tmp_path: Path) -> None:
@@ -55,6 +57,15 @@ def test_the_verdicts_are_those_of_the_kernels(kernel: str, mark: str, status: i
     said = ended.stdout.partition("= verdict =")[2]
     assert standing(block(mark)) == standing(said)[: len(standing(block(mark)))]
     assert len(standing(block(mark))) == 5
+
+
+@pytest.mark.whole_runs
+def test_the_kernel_passes_with_any_seed(tmp_path: Path) -> None:
+    (tmp_path / "my_kernels.py").write_text(KERNEL, encoding="utf-8")
+    command = [sys.executable, "-m", "torch_loss_parity", "verify", "my_kernels.py", "--seed", "1"]
+    options = ["--operator", "log_softmax", "--effort", "quick"]
+    ended = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
 
 
 def links() -> Iterator[tuple[Path, str, str]]:

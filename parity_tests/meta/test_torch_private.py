@@ -20,6 +20,8 @@ FOLDERS = {
     PACKAGE,
     *(Path(path).resolve() for package in (reference, benchmarks) for path in package.__path__),
 }
+# A backend in Python is made of what is private to torch; a cheat takes what it finds.
+OF_ITSELF = {PACKAGE / "meta" / "pretend_device.py", PACKAGE / "faults" / "cheats.py"}
 OF_TENSORS = ("_version", "_base", "_cdata", "_backward_hooks")  # attributes, whatever the tensor is called
 PRIVATE = re.compile(r"torch(\.\w+)*\._[a-zA-Z]\w*(\.\w+)*")
 
@@ -51,8 +53,8 @@ def private_names(source: str) -> set[str]:
 
 def test_one_module_uses_what_is_private_to_torch() -> None:
     files = {path.resolve() for folder in FOLDERS for path in folder.rglob("*.py")}
-    used = {str(path): private_names(path.read_text(encoding="utf-8")) for path in files - {HOME}}
-    assert HOME in files
+    used = {str(path): private_names(path.read_text(encoding="utf-8")) for path in files - {HOME} - OF_ITSELF}
+    assert OF_ITSELF | {HOME} <= files
     assert {path: names for path, names in used.items() if names} == {}
 
 

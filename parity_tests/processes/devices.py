@@ -20,7 +20,7 @@ def there() -> list[str]:
     """What a subject can run on here, the CPU first."""
     names = [CPU]
     for kind in dict.fromkeys((*KINDS, _of_no_tree())):
-        module = _module(kind)
+        module = _module(kind) if kind else None
         if module is not None and module.is_available():
             count = getattr(module, "device_count", lambda: 0)()
             names += [kind, *(f"{kind}:{i}" for i in range(count))]
@@ -44,8 +44,11 @@ def without_autocast(device: str) -> str:
 
 
 def _of_no_tree() -> str:
-    """The name of the one device that a backend outside torch's tree may register."""
-    return str(torch._C._get_privateuse1_backend_name())
+    """The name of the one device that a backend outside torch's tree may register; empty where there is none,
+    and before torch 2.6, which does not tell.
+    """
+    accelerator = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+    return "" if accelerator is None else accelerator.type
 
 
 def _module(kind: str) -> Any:
