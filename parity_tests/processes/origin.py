@@ -26,12 +26,13 @@ def is_of_the_suite(error: BaseException, test: Path | None = None) -> bool:
     """Whether a skip, or what else pytest takes for another outcome than a failure, is the suite's own: the
     last function that is not pytest's belongs to it, or lies in the file of the ``test``.
     """
-    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    # Resolved, as packages may be there by links.
+    files = [Path(frame.filename).resolve() for frame in traceback.extract_tb(error.__traceback__)]
     files = [file for file in files if not file.is_relative_to(PYTEST)]
     if not files:
         return True
     last = files[-1]
-    if last == test:
+    if test is not None and last == test.resolve():
         return True
     own = last.is_relative_to(PACKAGE) or last.is_relative_to(REFERENCE)
     return own and not any(last.is_relative_to(folder) for folder in SUBJECTS)
