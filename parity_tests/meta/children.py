@@ -14,7 +14,7 @@ from torch_loss_parity.processes.process_slots import Children, Slots
 # Caught by every run alike: a fault that follows from how often it was called; and one that the two claims do
 # not catch.
 FAULTS = ("every-twentieth-call-is-off", "the-dim-is-taken-modulo-the-dimensions")
-CLAIMS = ("test_forward", "test_hygiene")
+CLAIMS = ("test_forward", "test_layouts")
 OPTIONS = ("--operator", "softmax", "--effort", "quick", "--dtype", "float32")
 RUNS = {name: ("--subject", f"fault:{name}") for name in FAULTS}
 TESTS = tuple(path for path in forked_runs.TESTS if path.stem in CLAIMS)
