@@ -84,15 +84,28 @@ def check_random_cases(
     There is one for ``one_in`` of those that the effort asks for, with rows of at most ``longest``.
     """
 
+    failing: list[Tally] = []  # of the case that fails, and of the smaller ones that it shrinks to
+
     def check(case: Case) -> None:
-        check_case(case, verify, settings, tally)
+        own = tally.empty()
+        try:
+            check_case(case, verify, settings, own)
+        except BaseException:
+            failing.append(own)
+            raise
+        if not failing:
+            tally.merge(own.as_property())
 
     numbers = range(-(-settings.effort.random_cases // one_in))
-    for_each_random_case(
-        random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
-        check,
-        examples=len(share(operator, numbers, dtype, settings.dtypes, settings.seed, settings.effort)),
-        base_seed=settings.seed,
-        name=f"{name} {operator.name} {dtype}",
-        shrink=not settings.subject.is_elsewhere,
-    )
+    try:
+        for_each_random_case(
+            random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
+            check,
+            examples=len(share(operator, numbers, dtype, settings.dtypes, settings.seed, settings.effort)),
+            base_seed=settings.seed,
+            name=f"{name} {operator.name} {dtype}",
+            shrink=not settings.subject.is_elsewhere,
+        )
+    finally:
+        if failing:  # however many smaller ones were tried, it is one case, told by the last that failed
+            tally.merge(failing[-1].as_property())

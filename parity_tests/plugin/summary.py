@@ -32,7 +32,7 @@ class Summary:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.tallies: list[dict[str, Any]] = []
-        self.failed: set[str] = set()
+        self.crashed: set[str] = set()  # tests whose process died, counted by then
         self.left_out: set[tuple[str, str]] = set()
         self.known: set[str] = set()  # tests that fail as --known says
         self.failures: dict[str, screen.Failure] = {}
@@ -44,11 +44,14 @@ class Summary:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.skips.count(report)
         if report.failed:
-            self.failed.add(report.nodeid)
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
             message = first_line(report).removeprefix("AssertionError: ")
             self.failures[report.nodeid] = screen.Failure(
-                tally.claim_of(report.nodeid), operator, message, explained=False
+                tally.claim_of(report.nodeid),
+                operator,
+                message,
+                explained=False,
+                counted=report.nodeid in self.crashed,
             )
         if hasattr(report, "wasxfail"):
             self.known.add(report.nodeid)
@@ -56,16 +59,28 @@ class Summary:
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
             self.left_out.add((operator, tally.claim_of(report.nodeid)))
         if report.when == "teardown":
-            for name, value in report.user_properties:
-                if name == tally.PROPERTY and isinstance(value, dict):
-                    if report.nodeid in self.known:
-                        number = value["failed"]
-                        value |= {"failed": 0, "causes": {}, "diverged": value["diverged"] | {KNOWN: number}}
-                    # a test that failed before it could judge is a failure all the same
-                    unjudged = report.nodeid in self.failed and not value["failed"]
-                    self.tallies.append(value | {"failed": value["failed"] + unjudged})
-                    if value["causes"] and report.nodeid in self.failures:
-                        self.failures[report.nodeid] = replace(self.failures[report.nodeid], explained=True)
+            self._count(report)
+
+    def _count(self, report: pytest.TestReport) -> None:
+        """Take what a test counted. One that failed before it could judge a case is a case that fails."""
+        counted = [
+            value
+            for name, value in report.user_properties
+            if name == tally.PROPERTY and isinstance(value, dict)
+        ]
+        if report.nodeid in self.known:
+            for value in counted:
+                number = value["failed"]
+                value |= {"failed": 0, "causes": {}, "diverged": value["diverged"] | {KNOWN: number}}
+        if report.nodeid in self.failures and counted:
+            if not any(value["failed"] for value in counted):
+                last = counted[-1]
+                counted[-1] = last | {"cases": last["cases"] + 1, "failed": 1}
+            explained = any(value["causes"] for value in counted)
+            self.failures[report.nodeid] = replace(
+                self.failures[report.nodeid], counted=True, explained=explained
+            )
+        self.tallies += counted
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
@@ -81,6 +96,7 @@ class Summary:
         if record.get("operator") and record["dtype"]:
             count = tally.Tally(record["operator"], record["dtype"], record["claim"])
             count.count(False)
+            self.crashed.add(report.nodeid)
             self.tallies.append(count.as_property())
 
     @cached_property

@@ -32,6 +32,7 @@ class Failure:
     operator: str
     message: str
     explained: bool  # by the causes that it counted
+    counted: bool = False  # in a tally; otherwise it is one case that fails
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ class Screen:
     def part(self, area: str) -> PartOfVerdict:
         """One of the four parts of the verdict."""
         own = [each for each in self.tallies if area_of(each["claim"]) == area]
-        cases, failed = sum(each["cases"] for each in own), sum(each["failed"] for each in own)
-        failed = max(failed, sum(area_of(each.kind) == area for each in self.failures))
+        beside = sum(area_of(each.kind) == area and not each.counted for each in self.failures)
+        cases = sum(each["cases"] for each in own) + beside
+        failed = sum(each["failed"] for each in own) + beside
         word = FAILED if failed else PASSED if cases else "not run"
         if word == PASSED and any(area_of(each.kind) == area for each in self.shortages):
             word = "too few"
