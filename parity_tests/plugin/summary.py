@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ import pytest
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.plugin import completeness
+from torch_loss_parity.operators.kinds import area_of
+from torch_loss_parity.plugin import completeness, shown_failures
 from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.plugin.observing import unseen
@@ -23,6 +24,7 @@ from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
+MORE = "--all-failures shows every one, and --report FILE names them as JSON."
 KNOWN = "of one's own ledger"  # what stands for an entry where --known has it
 
 
@@ -36,6 +38,7 @@ class Summary:
         self.left_out: set[tuple[str, str]] = set()
         self.known: set[str] = set()  # tests that fail as --known says
         self.failures: dict[str, screen.Failure] = {}
+        self.told: dict[str, dict[screen.KeyOfCause, tuple[int, str]]] = {}  # see shown_failures
         self.skips = Skips(config.rootpath)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -80,6 +83,11 @@ class Summary:
             self.failures[report.nodeid] = replace(
                 self.failures[report.nodeid], counted=True, explained=explained
             )
+            self.told[report.nodeid] = {
+                (area_of(value["claim"]), cause): (one["size"], one["example"])
+                for value in counted
+                for cause, one in value["causes"].items()
+            }
         self.tallies += counted
 
     @pytest.hookimpl(optionalhook=True)
@@ -150,20 +158,32 @@ class Summary:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
-        """The verdict comes first, before what failed, and what it is in a line again at the end."""
+        """The verdict comes first, before what failed, and its first lines again at the end."""
         verdict = self.screen
         if self.tallies:
             terminalreporter.section("verdict")
-            for line, markup in verdict.lines():
-                terminalreporter.write_line(line, **markup)
+            _write_lines(terminalreporter, verdict.lines())
         try:
-            return (yield)
+            with shown_failures.shortened(terminalreporter, self._shown(verdict)) as hidden:
+                result = yield
+            if hidden:
+                _write(terminalreporter, f"{hidden} more tests fail. {MORE}", yellow=True)
+            return result
         finally:
             self._tables(terminalreporter)
             if self.tallies and verdict.word != screen.PASSED:
-                terminalreporter.write_line(
-                    f"{verdict.word}: the verdict stands above what failed", yellow=True
-                )
+                terminalreporter.section("the verdict again; its causes stand above what failed")
+                _write_lines(terminalreporter, verdict.first_lines())
+
+    def _shown(self, verdict: screen.Screen) -> set[str]:
+        """The tests that are shown where they fail."""
+        if self.config.option.all_failures or len(self.failures) <= screen.CAUSES:
+            return set(self.failures)
+        told = {
+            test: self.told.get(test) or {(area_of(failure.kind), failure.cause[0]): (0, failure.message)}
+            for test, failure in self.failures.items()
+        }
+        return shown_failures.chosen(told, verdict.smallest)
 
     def _tables(self, terminalreporter: pytest.TerminalReporter) -> None:
         for each in self.missing:
@@ -200,6 +220,11 @@ class Summary:
             terminalreporter.section("skipped")
             for line in lines:
                 terminalreporter.write_line(line)
+
+
+def _write_lines(terminalreporter: pytest.TerminalReporter, lines: Iterable[screen.Line]) -> None:
+    for line, markup in lines:
+        terminalreporter.write_line(line, **markup)
 
 
 def _write(terminalreporter: pytest.TerminalReporter, sentence: str, **markup: bool) -> None:
