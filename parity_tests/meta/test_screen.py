@@ -11,7 +11,7 @@ import pytest
 import torch.nn.functional
 
 from torch_loss_parity.cases.case import Case
-from torch_loss_parity.judging.causes import alike
+from torch_loss_parity.judging.causes import alike, first_sentence
 from torch_loss_parity.judging.comparison import Verdict
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.run_cases import check_random_cases
@@ -114,11 +114,10 @@ def reported(*counted: dict[str, Any], failed: bool) -> list[pytest.TestReport]:
     """What pytest reports of a test, in two of its three parts."""
     properties = [(PROPERTY, each) for each in counted]
     name = "parity_tests/claims/semantics/test_semantics.py::test"
-    called = ("failed", "AssertionError: wrong") if failed else ("passed", None)
-    return [
-        pytest.TestReport(name, ("", 0, ""), {}, *called, "call"),
-        pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "teardown", user_properties=properties),
-    ]
+    outcome: Any = ("failed", "AssertionError: wrong") if failed else ("passed", None)
+    teardown = pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "teardown")
+    teardown.user_properties = list(properties)
+    return [pytest.TestReport(name, ("", 0, ""), {}, outcome[0], outcome[1], "call"), teardown]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +168,20 @@ def test_messages_that_differ_in_numbers_are_alike() -> None:
         for dtype, n in (("float32", 3), ("bfloat16", 70))
     )
     assert one == other == "index N is out of bounds for size N"
+
+
+def test_a_message_of_several_lines_is_one_cause() -> None:
+    row = "ignore_index 255 in uint8, none"
+    message = (
+        f"cross_entropy of mine on cpu, float32: the result is wrong: {row}: the error is\n"
+        f"    3.02e+05 times what rounding allows\n  case      not drawn: these arguments"
+    )
+    assert first_sentence(message).endswith(f"{row}: the error is 3.02e+05 times what rounding allows")
+    expected = "the error is N times what rounding allows"
+    assert alike(message) == f"the result is wrong: ignore_index N in uint8, none: {expected}"
+    assert alike(f"{row}: the error is -inf, 1e-7 of 2x3\n  case") == (
+        "ignore_index N in uint8, none: the error is -inf, N of N"
+    )
 
 
 def test_no_line_is_wider_than_a_screen() -> None:

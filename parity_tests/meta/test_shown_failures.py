@@ -62,7 +62,7 @@ def test_a_run_ends_with_how_many_more_fail_and_the_verdict(kernel: list[str]) -
     (failed,) = re.findall(r"(\d+) failed", printed)
     assert 0 < len(shown) <= CAUSES
     assert len(shown) + int(more) == int(failed) > CAUSES
-    first, again = re.findall(r"^FAIL  .*\n(?:  .* (?:cases|cases, .*)\n){4}", printed, re.M)
+    first, again = re.findall(r"^FAIL  (?:.*\n)+?(?:  .* (?:cases|cases, .*)\n){4}", printed, re.M)
     assert first == again
     details = printed.partition("= FAILURES =")[2]
     for example in re.findall(r"such as ((?:.|\n)*?)(?=\n  |\n\S)", printed.partition("= FAILURES =")[0]):

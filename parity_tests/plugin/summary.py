@@ -22,6 +22,7 @@ from torch_loss_parity.plugin.observing import unseen
 from torch_loss_parity.plugin.skips import Skips
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
+from torch_loss_parity.reports.screen import Screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
 MORE = "--all-failures shows every one, and --report FILE names them as JSON."
@@ -48,7 +49,7 @@ class Summary:
         self.skips.count(report)
         if report.failed:
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
-            message = first_line(report).removeprefix("AssertionError: ")
+            message = first_line(report).removeprefix("AssertionError: ").removeprefix("Failed: ")
             self.failures[report.nodeid] = screen.Failure(
                 tally.claim_of(report.nodeid),
                 operator,
@@ -175,7 +176,7 @@ class Summary:
                 terminalreporter.section("the verdict again; its causes stand above what failed")
                 _write_lines(terminalreporter, verdict.first_lines())
 
-    def _shown(self, verdict: screen.Screen) -> set[str]:
+    def _shown(self, verdict: Screen) -> set[str]:
         """The tests that are shown where they fail."""
         if self.config.option.all_failures or len(self.failures) <= screen.CAUSES:
             return set(self.failures)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from torch_loss_parity.judging import causes, shortage, tally
+from torch_loss_parity.judging.causes import Cause
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
@@ -37,7 +38,7 @@ class Failure:
     counted: bool = False  # in a tally; otherwise it is one case that fails
 
     @property
-    def cause(self) -> tuple[str, causes.Cause]:
+    def cause(self) -> tuple[str, Cause]:
         """Why it fails where it counted no cause: what its message says."""
         return causes.alike(self.message), {"cases": 1, "example": self.message, "size": 0, "worst": 0.0}
 
@@ -225,8 +226,8 @@ class Screen:
         return {key: row["example"] for key, (row, _) in self._summed.items()}
 
     @cached_property
-    def _summed(self) -> dict[KeyOfCause, tuple[causes.Cause, list[str]]]:
-        areas: dict[str, dict[str, causes.Cause]] = {}
+    def _summed(self) -> dict[KeyOfCause, tuple[Cause, list[str]]]:
+        areas: dict[str, dict[str, Cause]] = {}
         operators: dict[KeyOfCause, dict[str, None]] = {}
 
         def add(kind: str, operator: str, cause: str, one: Mapping[str, Any]) -> None:
