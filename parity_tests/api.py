@@ -25,14 +25,15 @@ from torch_loss_parity.claims.layouts import checks as layouts
 from torch_loss_parity.claims.modes import checks as modes
 from torch_loss_parity.claims.semantics import checks as semantics
 from torch_loss_parity.judging import report, tally
+from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.given_call import operator_named
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.operators.kinds import AREAS, KINDS
 from torch_loss_parity.processes import replaced
 from torch_loss_parity.processes.origin import OTHER_OUTCOMES, is_of_the_suite
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
-from torch_loss_parity.reports.screen import NOTHING, PASSED, Failure, Screen
+from torch_loss_parity.reports.screen import NOTHING, PASSED, Screen
 from torch_loss_parity.subjects import Subject, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.promise import together
@@ -101,7 +102,13 @@ class Verified:
         lines += [*report.of_profile(self.profile), *report.table(self.rows, self.profile)]
         lines += [f"{count} not offered: {reason}" for reason, count in sorted(self.not_offered.items())]
         lines += [f"skipped: {reason}" for reason in sorted(set(self.skipped))]
-        return "\n".join([*lines, f"{len(self.failures)} tests fail" if self.failures else "no test fails"])
+        return "\n".join([*lines, self._failing()])
+
+    def _failing(self) -> str:
+        if not self.failures:
+            return "no test fails"
+        cases = sum(self.screen.part(area).failed for area in AREAS)
+        return f"{cases:,} cases fail, in {len(self.failures):,} tests"
 
     __repr__ = __str__
 
@@ -198,39 +205,43 @@ def verify(
         tally.not_offered(properties),
     )
     title = f"{name} on {checked.device}, {effort} effort, seed {seed}"
-    failed = [Failure("", operator, str(each), explained=True) for each in verified.failures]
-    verified.screen = Screen(title, properties, failed, str(subject.promise), subject.excludes)
+    verified.screen = Screen(title, properties, (), str(subject.promise), subject.excludes)
     if not verified and raise_exception:
         raise VerificationError(verified)
     return verified
 
 
 def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:
-    """Run one test; what it finds wrong is a failure, counted for the dtypes that it asked for."""
-    failed_before: dict[str, int] = {}
+    """Run one test; what it finds wrong is a failure, and one that raises before it could judge a case is a
+    case that fails.
+    """
+    before: dict[str, Tally] = {}
 
     def of(dtype: str) -> Tally:
-        failed_before.setdefault(dtype, counts[dtype].failed)
+        before.setdefault(dtype, counts[dtype].copy())
         return counts[dtype]
+
+    def fail(message: str) -> None:
+        verified.failures.append(message)
+        asked = {dtype: counts[dtype] for dtype in before or list(counts)[:1]}
+        if not any(count.failed > before[dtype].failed for dtype, count in asked.items() if before):
+            list(asked.values())[-1].count(False)
+        if not any(count.causes != before[dtype].causes for dtype, count in asked.items() if before):
+            list(asked.values())[-1].blame(alike(message), "")
 
     try:
         with replaced.looked_at():
             test(of)
     except NotOffered as error:
-        for dtype in failed_before:
+        for dtype in before:
             counts[dtype].decline(str(error))
     except OTHER_OUTCOMES as error:
         if is_of_the_suite(error):
             verified.skipped.append(str(error))
         else:
-            verified.failures.append(f"it raises {type(error).__name__}: {error}")
+            fail(f"it raises {type(error).__name__}: {error}")
     except Exception as error:
-        verified.failures.append(
-            str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        )
-        for dtype, failed in failed_before.items():
-            if counts[dtype].failed == failed:  # it raised before it could judge
-                counts[dtype].count(False)
+        fail(str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}")
 
 
 def tests_of(operator: Operator, settings: Settings, claims: Sequence[str]) -> Iterator[tuple[str, Test]]:

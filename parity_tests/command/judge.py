@@ -16,11 +16,12 @@ from torch_loss_parity.command.base import OfPytest, options_of_pytest, run_pyte
 @options.profile
 @options.like
 @click.option("-n", "processes", metavar="N", help="Processes (default: one; needs pytest-xdist).")
-@click.option("--outcome", metavar="FILE", help="Write what was found to FILE, as JSON.")
+@click.option("--report", "--outcome", metavar="FILE", help="Write what was found to FILE, as JSON.")
 @options.expectations
 @click.option("--known", metavar="FILE", help="What is known to fail, from --record-known; strict both ways.")
 @click.option("--record-known", metavar="FILE", help="Write what fails to FILE, as TOML.")
 @click.option("--counts", metavar="FILE", help="Write the number of cases to FILE, as JSON.")
+@click.option("--all-failures", is_flag=True, help="Show every test that fails, not a few of each cause.")
 @click.option("--summary", metavar="FILE", help="Add the verdict to FILE, as Markdown.")
 def judge(file: str, processes: str | None, **given: Any) -> int:
     """Judge what a subject returned elsewhere, as `verify` would have judged it there.

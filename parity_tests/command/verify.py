@@ -21,6 +21,7 @@ NAMED = {"processes": "-n"}
 @click.option("--known", metavar="FILE", help="What is known to fail, from --record-known; strict both ways.")
 @click.option("--record-known", metavar="FILE", help="Write what fails to FILE, as TOML.")
 @click.option("--counts", metavar="FILE", help="Write the number of cases to FILE, as JSON.")
+@click.option("--all-failures", is_flag=True, help="Show every test that fails, not a few of each cause.")
 @click.option("--summary", metavar="FILE", help="Add the verdict to FILE, as Markdown.")
 @click.option(
     "--strict-records",

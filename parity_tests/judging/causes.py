@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import FORWARD
@@ -12,6 +13,7 @@ from torch_loss_parity.judging.finding import Finding
 # The number of its cases; the smallest of them, and its size; the worst error / allowed.
 Cause = dict[str, Any]
 
+BROKEN = re.compile(r" {4}\S")  # a line that goes on with the sentence of the one before
 ARRAY = re.compile(r"\[[][\s\d.,einfa+-]*\]")  # of numbers, nan and inf among them
 
 
@@ -35,12 +37,18 @@ def cause_of(finding: Finding) -> str:
     return f"{what} is off"
 
 
+def first_sentence(message: str) -> str:
+    """The first sentence of a message, which `failure_message.explain` may have broken into several lines."""
+    first, *rest = message.strip().splitlines() or [""]
+    return " ".join([first, *(line.strip() for line in takewhile(BROKEN.match, rest))])
+
+
 def alike(message: str) -> str:
-    """The first line of a message, numbers and shapes left out: two of the same cause read the same."""
-    line = next(iter(message.strip().splitlines()), "")
+    """The first sentence of a message, numbers and shapes left out: two of the same cause read the same."""
+    line = first_sentence(message)
     line = re.sub(r"^\w+ of .{1,200}? on \S+, \w+: ", "", line)  # whose function, where, in which dtype
     line = ARRAY.sub("[N]", line)
-    return re.sub(r"[-+]?\b\d[\w.]*(e[-+]?\d+)?|(?<==)nan\b", "N", line)
+    return re.sub(r"[-+]?\b\d[\w.]*((?<=e)[-+]?\d+)?|(?<==)nan\b", "N", line)
 
 
 def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:

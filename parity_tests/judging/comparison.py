@@ -110,7 +110,7 @@ def judge(
         ):
             worst, common, alone = row.offender(worst)
         error = np.abs(observed - value)[worst]
-        reason = "the kind of value (finite, infinite, nan) is wrong" if wrong_kind[worst] else ""
+        reason = _wrong_kind(observed[worst], expected.nearest[worst], format) if wrong_kind[worst] else ""
         return Verdict(
             fraction=fraction,
             index=tuple(int(i) for i in worst),
@@ -135,6 +135,16 @@ def kinds(observed: np.ndarray | DoubleDouble, expected: Rounded, format: Format
         total = _spread(np.asarray(expected.total_error(), dtype=np.float64), value.shape)
         undecided = np.isinf(total) & ~_rounds_to_infinity(observed, value, format)
         return total, undecided, ~undecided & ~_same_kind(observed, value, total, format)
+
+
+def _wrong_kind(observed: Any, value: Any, format: Format) -> str:
+    """What of finite, infinite and nan a value is, and what it should be."""
+    stored = format.round(np.float64(value))
+    return f"{_kind(observed)} where {_kind(stored)} is expected"
+
+
+def _kind(value: Any) -> str:
+    return "a finite number" if np.isfinite(value) else str(float(value))
 
 
 def _spread(bound: Any, shape: tuple[int, ...]) -> Any:

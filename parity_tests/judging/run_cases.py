@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from torch_loss_parity.cases.case import Case
+from torch_loss_parity.judging.causes import cause_of
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding, recorded, reproduction_of
 from torch_loss_parity.judging.tally import Tally
@@ -18,7 +19,7 @@ from torch_loss_parity.subjects.settings import Settings
 
 Verify = Callable[..., Iterable[Finding]]
 CERTIFY_ONE_IN = 32  # of the passing cases, so that the float64 evaluation is itself watched
-SHOWN = 3
+SHOWN = 6  # causes, each with its smallest case
 
 
 def check_cases(cases: Iterable[Case], verify: Verify, settings: Settings, tally: Tally) -> None:
@@ -31,10 +32,15 @@ def check_cases(cases: Iterable[Case], verify: Verify, settings: Settings, tally
     assert tally.cases or tally.declined, "no case was run"
     if failures:
         failures.sort(key=lambda finding: finding.verdict.elements)
+        smallest: dict[str, Finding] = {}
+        for finding in failures:
+            smallest.setdefault(cause_of(finding), finding)
         shown = "\n\n".join(
-            explain(finding, settings.subject, settings.device) for finding in failures[:SHOWN]
+            explain(finding, settings.subject, settings.device) for finding in list(smallest.values())[:SHOWN]
         )
-        raise AssertionError(f"{len(failures)} of {tally.cases} cases fail; the smallest:\n\n{shown}")
+        raise AssertionError(
+            f"{len(failures)} of {tally.cases} cases fail; the smallest of each cause:\n\n{shown}"
+        )
 
 
 def judge_case(case: Case, verify: Verify, settings: Settings, tally: Tally) -> list[Finding]:
@@ -84,15 +90,28 @@ def check_random_cases(
     There is one for ``one_in`` of those that the effort asks for, with rows of at most ``longest``.
     """
 
+    failing: list[Tally] = []  # of the case that fails, and of the smaller ones that it shrinks to
+
     def check(case: Case) -> None:
-        check_case(case, verify, settings, tally)
+        own = tally.empty()
+        try:
+            check_case(case, verify, settings, own)
+        except BaseException:
+            failing.append(own)
+            raise
+        if not failing:
+            tally.merge(own.as_property())
 
     numbers = range(-(-settings.effort.random_cases // one_in))
-    for_each_random_case(
-        random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
-        check,
-        examples=len(share(operator, numbers, dtype, settings.dtypes, settings.seed, settings.effort)),
-        base_seed=settings.seed,
-        name=f"{name} {operator.name} {dtype}",
-        shrink=not settings.subject.is_elsewhere,
-    )
+    try:
+        for_each_random_case(
+            random_cases(operator, dtype, min(settings.effort.longest, longest or settings.effort.longest)),
+            check,
+            examples=len(share(operator, numbers, dtype, settings.dtypes, settings.seed, settings.effort)),
+            base_seed=settings.seed,
+            name=f"{name} {operator.name} {dtype}",
+            shrink=not settings.subject.is_elsewhere,
+        )
+    finally:
+        if failing:  # however many smaller ones were tried, it is one case, told by the last that failed
+            tally.merge(failing[-1].as_property())

@@ -107,6 +107,16 @@ class Tally:
         """Keep what is otherwise than recorded, to be told at the end of the run."""
         self.news.append(news.as_dict())
 
+    def empty(self) -> Tally:
+        """A tally of the same claim, operator and dtype that has counted nothing."""
+        return Tally(self.operator, self.dtype, self.claim)
+
+    def copy(self) -> Tally:
+        """What is counted so far."""
+        counted = self.empty()
+        counted.merge(self.as_property())
+        return counted
+
     def as_property(self) -> dict[str, Any]:
         return dict(vars(self))
 

@@ -11,6 +11,7 @@ from torch_loss_parity import VerificationError, verify
 from torch_loss_parity.api import CLAIMS
 from torch_loss_parity.faults import FAULTS
 from torch_loss_parity.faults.right.definition import RIGHT
+from torch_loss_parity.operators.kinds import AREAS, area_of
 
 
 @pytest.mark.whole_runs
@@ -61,6 +62,10 @@ def test_every_claim_is_checked(claim: str) -> None:
         fault.function, fault.operator, dtypes=[fault.dtype], claims=[claim], raise_exception=False
     )
     assert verified.failures, fault
+    parts = [verified.screen.part(area) for area in AREAS]
+    assert [part.failed > 0 for part in parts] == [area == area_of(claim) for area in AREAS]
+    assert all(part.failed <= part.cases for part in parts)
+    assert f"FAIL ({sum(part.failed for part in parts)} of " in verified.rows[0].verdict
 
 
 def test_what_is_not_implemented_is_not_offered() -> None:

@@ -187,6 +187,7 @@ def test_a_result_that_lies_on_the_wrong_side_of_a_tie_fails_by_that_alone() -> 
 # --- what is wrong besides the size of an error -------------------------------------------------------------
 
 VALUES = Rounded([1.0, np.nan, np.inf, -np.inf], F32)
+KINDS = ("a finite number", "nan", "inf", "-inf")
 
 
 def test_every_kind_of_value_passes_where_it_is_expected() -> None:
@@ -213,7 +214,8 @@ def test_a_value_of_the_wrong_kind_fails_and_says_so(index: int, wrong: float) -
     verdict = verdict_of(observed, VALUES)
     assert verdict.fraction == np.inf
     assert verdict.index == (index,)
-    assert "kind" in verdict.reason
+    observed_kind = "a finite number" if np.isfinite(wrong) else str(wrong)
+    assert verdict.reason == f"{observed_kind} where {KINDS[index]} is expected"
     assert np.array_equal(verdict.observed, wrong, equal_nan=True)
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.nn.functional
 
-from torch_loss_parity.judging.causes import alike
-from torch_loss_parity.judging.tally import Tally
+from torch_loss_parity.cases.case import Case
+from torch_loss_parity.judging.causes import alike, first_sentence
+from torch_loss_parity.judging.comparison import Verdict
+from torch_loss_parity.judging.finding import Finding
+from torch_loss_parity.judging.run_cases import check_random_cases
+from torch_loss_parity.judging.tally import PROPERTY, Tally
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.kinds import AREAS
+from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.reports.screen import COLUMNS, FAILED, PASSED, TOO_LITTLE, Failure, Screen
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import OUTSIDE
+from torch_loss_parity.subjects.settings import Settings
 
 
 def counted(
@@ -91,12 +102,86 @@ def test_cases_of_one_cause_stand_in_one_line_with_the_smallest() -> None:
     assert second[3] == "N bytes changed"
 
 
+def test_no_more_cases_fail_than_there_are() -> None:
+    of = [Failure(kind, "softmax", "it died", explained=False) for kind in ("errors", "errors", "hygiene")]
+    counted_failure = Failure("hygiene", "softmax", "3 bytes changed", explained=False, counted=True)
+    shown = screen(counted("forward", 4), counted("hygiene", 1, failed=1), failures=(*of, counted_failure))
+    parts = [shown.part(area) for area in AREAS]
+    assert [(part.cases, part.failed) for part in parts] == [(4, 0), (0, 0), (2, 2), (2, 2)]
+
+
+def reported(*counted: dict[str, Any], failed: bool) -> list[pytest.TestReport]:
+    """What pytest reports of a test, in two of its three parts."""
+    properties = [(PROPERTY, each) for each in counted]
+    name = "parity_tests/claims/semantics/test_semantics.py::test"
+    outcome: Any = ("failed", "AssertionError: wrong") if failed else ("passed", None)
+    teardown = pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "teardown")
+    teardown.user_properties = list(properties)
+    return [pytest.TestReport(name, ("", 0, ""), {}, outcome[0], outcome[1], "call"), teardown]
+
+
+@pytest.mark.parametrize(
+    ("cases", "failed", "expected"),
+    [
+        ([(3, 0), (2, 0)], False, (5, 0)),
+        ([(3, 0), (2, 1)], True, (5, 1)),  # only of the second dtype
+        ([(3, 0), (2, 0)], True, (6, 1)),  # before it judged another case
+        ([], True, (1, 1)),  # before it counted anything
+    ],
+)
+def test_a_failing_test_is_a_case_that_fails(
+    pytestconfig: pytest.Config, cases: list[tuple[int, int]], failed: bool, expected: tuple[int, int]
+) -> None:
+    summary = Summary(pytestconfig)
+    for report in reported(*(counted("semantics", n, failed=m) for n, m in cases), failed=failed):
+        summary.pytest_runtest_logreport(report)
+    shown = screen(*summary.tallies, failures=tuple(summary.failures.values()))
+    assert (shown.part("meaning").cases, shown.part("meaning").failed) == expected
+
+
+def test_a_random_case_that_shrinks_is_one_case() -> None:
+    tried: list[int] = []
+
+    def verify(subject: Subject, case: Case, device: str, *, certify: bool) -> Iterator[Finding]:
+        call = OPERATORS["softmax"].call(case)
+        size = call.arguments["input"].size
+        tried.append(size)
+        wrong = Verdict(9.0, elements=size) if size > 3 else Verdict(0.5, elements=size)
+        yield Finding(case, call, "forward", wrong, wrong, "", False)
+
+    tally, settings = (
+        Tally("softmax", "float32", "forward"),
+        Settings(Subject("torch", torch.nn.functional, ""), "cpu", ("float32",), "quick", 0),
+    )
+    with pytest.raises(AssertionError, match="softmax"):
+        check_random_cases(OPERATORS["softmax"], "float32", verify, settings, tally, name="shrinks")
+    first = next(n for n, size in enumerate(tried) if size > 3)
+    assert (tally.cases, tally.failed) == (first + 1, 1)
+    assert len(tried) > tally.cases
+    (cause,) = tally.causes.values()
+    assert (cause["cases"], cause["size"]) == (1, min(size for size in tried if size > 3))
+
+
 def test_messages_that_differ_in_numbers_are_alike() -> None:
     one, other = (
         alike(f"softmax of mine on cpu, {dtype}: index {n} is out of bounds for size {n - 1}\nmore")
         for dtype, n in (("float32", 3), ("bfloat16", 70))
     )
     assert one == other == "index N is out of bounds for size N"
+
+
+def test_a_message_of_several_lines_is_one_cause() -> None:
+    row = "ignore_index 255 in uint8, none"
+    message = (
+        f"cross_entropy of mine on cpu, float32: the result is wrong: {row}: the error is\n"
+        f"    3.02e+05 times what rounding allows\n  case      not drawn: these arguments"
+    )
+    assert first_sentence(message).endswith(f"{row}: the error is 3.02e+05 times what rounding allows")
+    expected = "the error is N times what rounding allows"
+    assert alike(message) == f"the result is wrong: ignore_index N in uint8, none: {expected}"
+    assert alike(f"{row}: the error is -inf, 1e-7 of 2x3\n  case") == (
+        "ignore_index N in uint8, none: the error is -inf, N of N"
+    )
 
 
 def test_no_line_is_wider_than_a_screen() -> None:

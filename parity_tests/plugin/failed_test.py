@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from torch_loss_parity.judging.causes import first_sentence
+
 
 def first_line(report: pytest.TestReport) -> str:
-    """What the message begins with; empty where there is none."""
+    """What the message begins with, a sentence of several lines whole; empty where there is none."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
-    return lines[0] if lines else ""
+    return first_sentence(str(crash.message if crash else report.longrepr))

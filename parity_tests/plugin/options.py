@@ -19,6 +19,7 @@ from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.processes import machine, replaced, suite, system, watchdog
 from torch_loss_parity.reference.arithmetic.profiles import PROFILES
+from torch_loss_parity.reports.screen import CAUSES
 from torch_loss_parity.subjects import BUILTIN, SubjectError
 from torch_loss_parity.subjects.settings import SETTINGS, NothingToTest, WrongOption
 
@@ -74,6 +75,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--counts",
         metavar="FILE",
         help="write the number of cases by operator, dtype and claim to FILE, as JSON",
+    )
+    group.addoption(
+        "--all-failures",
+        action="store_true",
+        help=f"show every test that fails; without it at most {CAUSES} are shown, those with the smallest "
+        f"case of each cause first",
     )
     group.addoption(
         "--whole-runs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,18 @@ import pytest
 from torch_loss_parity.judging import report, tally
 from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.operators import DTYPES, OPERATORS
-from torch_loss_parity.plugin import completeness
+from torch_loss_parity.operators.kinds import area_of
+from torch_loss_parity.plugin import completeness, shown_failures
 from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.plugin.observing import unseen
 from torch_loss_parity.plugin.skips import Skips
 from torch_loss_parity.processes import watchdog
 from torch_loss_parity.reports import screen
+from torch_loss_parity.reports.screen import Screen
 from torch_loss_parity.subjects.settings import SETTINGS
 
+MORE = "--all-failures shows every one, and --report FILE names them as JSON."
 KNOWN = "of one's own ledger"  # what stands for an entry where --known has it
 
 
@@ -32,10 +35,11 @@ class Summary:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.tallies: list[dict[str, Any]] = []
-        self.failed: set[str] = set()
+        self.crashed: set[str] = set()  # tests whose process died, counted by then
         self.left_out: set[tuple[str, str]] = set()
         self.known: set[str] = set()  # tests that fail as --known says
         self.failures: dict[str, screen.Failure] = {}
+        self.told: dict[str, dict[screen.KeyOfCause, tuple[int, str]]] = {}  # see shown_failures
         self.skips = Skips(config.rootpath)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -44,11 +48,14 @@ class Summary:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.skips.count(report)
         if report.failed:
-            self.failed.add(report.nodeid)
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
-            message = first_line(report).removeprefix("AssertionError: ")
+            message = first_line(report).removeprefix("AssertionError: ").removeprefix("Failed: ")
             self.failures[report.nodeid] = screen.Failure(
-                tally.claim_of(report.nodeid), operator, message, explained=False
+                tally.claim_of(report.nodeid),
+                operator,
+                message,
+                explained=False,
+                counted=report.nodeid in self.crashed,
             )
         if hasattr(report, "wasxfail"):
             self.known.add(report.nodeid)
@@ -56,16 +63,33 @@ class Summary:
             operator = str(dict(report.user_properties).get(OPERATOR, ""))
             self.left_out.add((operator, tally.claim_of(report.nodeid)))
         if report.when == "teardown":
-            for name, value in report.user_properties:
-                if name == tally.PROPERTY and isinstance(value, dict):
-                    if report.nodeid in self.known:
-                        number = value["failed"]
-                        value |= {"failed": 0, "causes": {}, "diverged": value["diverged"] | {KNOWN: number}}
-                    # a test that failed before it could judge is a failure all the same
-                    unjudged = report.nodeid in self.failed and not value["failed"]
-                    self.tallies.append(value | {"failed": value["failed"] + unjudged})
-                    if value["causes"] and report.nodeid in self.failures:
-                        self.failures[report.nodeid] = replace(self.failures[report.nodeid], explained=True)
+            self._count(report)
+
+    def _count(self, report: pytest.TestReport) -> None:
+        """Take what a test counted. One that failed before it could judge a case is a case that fails."""
+        counted = [
+            value
+            for name, value in report.user_properties
+            if name == tally.PROPERTY and isinstance(value, dict)
+        ]
+        if report.nodeid in self.known:
+            for value in counted:
+                number = value["failed"]
+                value |= {"failed": 0, "causes": {}, "diverged": value["diverged"] | {KNOWN: number}}
+        if report.nodeid in self.failures and counted:
+            if not any(value["failed"] for value in counted):
+                last = counted[-1]
+                counted[-1] = last | {"cases": last["cases"] + 1, "failed": 1}
+            explained = any(value["causes"] for value in counted)
+            self.failures[report.nodeid] = replace(
+                self.failures[report.nodeid], counted=True, explained=explained
+            )
+            self.told[report.nodeid] = {
+                (area_of(value["claim"]), cause): (one["size"], one["example"])
+                for value in counted
+                for cause, one in value["causes"].items()
+            }
+        self.tallies += counted
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
@@ -81,6 +105,7 @@ class Summary:
         if record.get("operator") and record["dtype"]:
             count = tally.Tally(record["operator"], record["dtype"], record["claim"])
             count.count(False)
+            self.crashed.add(report.nodeid)
             self.tallies.append(count.as_property())
 
     @cached_property
@@ -134,20 +159,32 @@ class Summary:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
-        """The verdict comes first, before what failed, and what it is in a line again at the end."""
+        """The verdict comes first, before what failed, and its first lines again at the end."""
         verdict = self.screen
         if self.tallies:
             terminalreporter.section("verdict")
-            for line, markup in verdict.lines():
-                terminalreporter.write_line(line, **markup)
+            _write_lines(terminalreporter, verdict.lines())
         try:
-            return (yield)
+            with shown_failures.shortened(terminalreporter, self._shown(verdict)) as hidden:
+                result = yield
+            if hidden:
+                _write(terminalreporter, f"{hidden} more tests fail. {MORE}", yellow=True)
+            return result
         finally:
             self._tables(terminalreporter)
             if self.tallies and verdict.word != screen.PASSED:
-                terminalreporter.write_line(
-                    f"{verdict.word}: the verdict stands above what failed", yellow=True
-                )
+                terminalreporter.section("the verdict again; its causes stand above what failed")
+                _write_lines(terminalreporter, verdict.first_lines())
+
+    def _shown(self, verdict: Screen) -> set[str]:
+        """The tests that are shown where they fail."""
+        if self.config.option.all_failures or len(self.failures) <= screen.CAUSES:
+            return set(self.failures)
+        told = {
+            test: self.told.get(test) or {(area_of(failure.kind), failure.cause[0]): (0, failure.message)}
+            for test, failure in self.failures.items()
+        }
+        return shown_failures.chosen(told, verdict.smallest)
 
     def _tables(self, terminalreporter: pytest.TerminalReporter) -> None:
         for each in self.missing:
@@ -184,6 +221,11 @@ class Summary:
             terminalreporter.section("skipped")
             for line in lines:
                 terminalreporter.write_line(line)
+
+
+def _write_lines(terminalreporter: pytest.TerminalReporter, lines: Iterable[screen.Line]) -> None:
+    for line, markup in lines:
+        terminalreporter.write_line(line, **markup)
 
 
 def _write(terminalreporter: pytest.TerminalReporter, sentence: str, **markup: bool) -> None:

@@ -13,13 +13,16 @@ from functools import cached_property
 from typing import Any
 
 from torch_loss_parity.judging import causes, shortage, tally
+from torch_loss_parity.judging.causes import Cause
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
 from torch_loss_parity.subjects.declined import UNSEEN
 
 COLUMNS = 80
-SHOWN = 12  # causes
+SHOWN = 12  # kinds of claim that lack cases
+CAUSES = 10
+KeyOfCause = tuple[str, str]  # the part of the verdict, and the cause
 Line = tuple[str, Mapping[str, bool]]
 PASSED, FAILED, TOO_LITTLE = "pass", "FAIL", "TOO LITTLE TESTED"
 
@@ -32,6 +35,12 @@ class Failure:
     operator: str
     message: str
     explained: bool  # by the causes that it counted
+    counted: bool = False  # in a tally; otherwise it is one case that fails
+
+    @property
+    def cause(self) -> tuple[str, Cause]:
+        """Why it fails where it counted no cause: what its message says."""
+        return causes.alike(self.message), {"cases": 1, "example": self.message, "size": 0, "worst": 0.0}
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,7 @@ class Screen:
 
     def lines(self) -> Iterator[Line]:
         """The screen, with the colours of each line."""
-        title = textwrap.wrap(f"{self.word}  {self.title}", COLUMNS, subsequent_indent=" " * 6)
-        yield from ((line, _colour(self.word)) for line in title)
-        for area in AREAS:
-            yield self._area(area)
+        yield from self.first_lines()
         yield from _wrapped("grade", self._grade())
         yield from _wrapped("tested", self._tested())
         if self.promised:
@@ -139,11 +145,19 @@ class Screen:
             yield from _wrapped("", more + hint, yellow=True)
         yield from self._causes()
 
+    def first_lines(self) -> Iterator[Line]:
+        """The title and the four parts."""
+        title = textwrap.wrap(f"{self.word}  {self.title}", COLUMNS, subsequent_indent=" " * 6)
+        yield from ((line, _colour(self.word)) for line in title)
+        for area in AREAS:
+            yield self._area(area)
+
     def part(self, area: str) -> PartOfVerdict:
         """One of the four parts of the verdict."""
         own = [each for each in self.tallies if area_of(each["claim"]) == area]
-        cases, failed = sum(each["cases"] for each in own), sum(each["failed"] for each in own)
-        failed = max(failed, sum(area_of(each.kind) == area for each in self.failures))
+        beside = sum(area_of(each.kind) == area and not each.counted for each in self.failures)
+        cases = sum(each["cases"] for each in own) + beside
+        failed = sum(each["failed"] for each in own) + beside
         word = FAILED if failed else PASSED if cases else "not run"
         if word == PASSED and any(area_of(each.kind) == area for each in self.shortages):
             word = "too few"
@@ -186,21 +200,35 @@ class Screen:
         return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}"
 
     def _causes(self) -> Iterator[Line]:
-        rows = sorted(self.causes(), key=lambda row: -row[0])
+        rows = self.causes()
         if not rows:
             return
         yield "causes, each with the number of cases and the smallest of them", {"bold": True}
-        for cases, area, operators, cause, example in rows[:SHOWN]:
+        for cases, area, operators, cause, example in rows[:CAUSES]:
             yield from _wrapped(f"{cases:>6}", f"{area}, {', '.join(operators)}: {cause}", red=True)
             if example:
                 yield from _wrapped("", f"such as {example}")
-        if len(rows) > SHOWN:
-            yield f"  and {len(rows) - SHOWN} more causes", {}
+        if len(rows) > CAUSES:
+            yield f"  and {len(rows) - CAUSES} more causes", {}
 
     def causes(self) -> list[tuple[int, str, list[str], str, str]]:
-        """Why cases fail: how many, the part of the verdict, the operators, the cause, the smallest case."""
-        areas: dict[str, dict[str, causes.Cause]] = {}
-        operators: dict[tuple[str, str], dict[str, None]] = {}
+        """Why cases fail, the most frequent first: how many, the part of the verdict, the operators, the
+        cause, the smallest case.
+        """
+        return [
+            (row["cases"], area, names, cause + _by(row["worst"]), row["example"])
+            for (area, cause), (row, names) in self._summed.items()
+        ]
+
+    @property
+    def smallest(self) -> dict[KeyOfCause, str]:
+        """The smallest case of each cause, in the order of `causes`."""
+        return {key: row["example"] for key, (row, _) in self._summed.items()}
+
+    @cached_property
+    def _summed(self) -> dict[KeyOfCause, tuple[Cause, list[str]]]:
+        areas: dict[str, dict[str, Cause]] = {}
+        operators: dict[KeyOfCause, dict[str, None]] = {}
 
         def add(kind: str, operator: str, cause: str, one: Mapping[str, Any]) -> None:
             area = area_of(kind)
@@ -212,13 +240,9 @@ class Screen:
                 add(kind, operator, cause, one)
         for failure in self.failures:
             if not failure.explained:
-                said = {"cases": 1, "example": failure.message, "size": 0, "worst": 0.0}
-                add(failure.kind, failure.operator, causes.alike(failure.message), said)
-        return [
-            (row["cases"], area, list(names), cause + _by(row["worst"]), row["example"])
-            for (area, cause), names in operators.items()
-            for row in (areas[area][cause],)
-        ]
+                add(failure.kind, failure.operator, *failure.cause)
+        summed = {key: (areas[key[0]][key[1]], list(names)) for key, names in operators.items()}
+        return dict(sorted(summed.items(), key=lambda each: -each[1][0]["cases"]))
 
 
 NOTHING = Screen("nothing", (), (), "", lambda reason: False)

@@ -19,7 +19,7 @@ from torch_loss_parity.claims.semantics.defaults import what_is_left_out_has_its
 from torch_loss_parity.claims.semantics.promoting import promote
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging import reproduction
-from torch_loss_parity.judging.causes import alike
+from torch_loss_parity.judging.causes import alike, first_sentence
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.failure_message import PLAIN, explain
 from torch_loss_parity.judging.judge import Finding, judge_quantity
@@ -81,7 +81,7 @@ def row_holds(
         sentence = Sentence.of(row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
         if problem and sentence.shortfall is None:
             tally.count(False)
-            tally.blame(alike(problem.splitlines()[0].partition(f"{row}: ")[2] or problem), str(row))
+            tally.blame(alike(first_sentence(problem).partition(f"{row}: ")[2] or problem), str(row))
         sentence.check(problem, tally, RIGHT)
         if problem:  # recorded
             tally.count()
@@ -201,7 +201,7 @@ def result_has_the_promoted_dtype(
             excused = sentence.shortfall is not None
             tally.count(excused or not problem)
             if problem and not excused:
-                said = problem.splitlines()[0].partition(f"{text}: ")[2]
+                said = first_sentence(problem).partition(f"{text}: ")[2]
                 tally.blame(OF_DTYPES if said.startswith(GOT) else alike(said), text)
             sentence.check(problem, tally, RIGHT)
 
