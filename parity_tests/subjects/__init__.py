@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -134,6 +135,20 @@ class Subject:
     def declines(self, error: BaseException) -> bool:
         """Whether an exception says that the subject does not offer what it was asked for."""
         return self.name not in COMPLETE and is_declined(error)
+
+    @contextmanager
+    def declining(self) -> Iterator[None]:
+        """What is raised within to say that something is not offered, by a backward pass too, comes out as
+        `NotOffered`; anything else as it is.
+        """
+        try:
+            yield
+        except NotOffered:
+            raise
+        except Exception as error:
+            if self.declines(error):
+                raise NotOffered(reason_of(error)) from error
+            raise
 
 
 COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
