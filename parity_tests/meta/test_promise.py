@@ -88,7 +88,7 @@ def test_an_argument_that_is_not_taken_has_its_default() -> None:
     assert of_signature(CE, partial) == {"weight": (None,), "label_smoothing": (0.0,)}
     assert of_signature(CE, F.cross_entropy) == {}
     assert of_signature(CE, lambda input, target, **options: 0) == {}
-    without = of_signature(CE, lambda x, y: 0)
+    without = of_signature(CE, lambda input, target: 0)
     assert without["ignored"] == ("none",)
     assert without["reduction"] == ("mean",)
 
@@ -96,7 +96,14 @@ def test_an_argument_that_is_not_taken_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("operator", "function", "problem"),
     [
-        ("softmax", lambda x, axis: 0, "it takes no dim; it requires axis"),
+        ("softmax", lambda x, axis: 0, "it takes x in place of input; it takes no dim; it requires axis"),
+        (
+            CE,
+            lambda logits, labels, **options: 0,
+            "it takes logits in place of input; it takes labels in place of target",
+        ),
+        (CE, lambda input, target, /, weight=None: 0, "it takes .* alone; it takes target by position alone"),
+        (CE, lambda input, **options: 0, "it takes 1 by position"),
         (CE, lambda input: 0, "it takes 1 by position"),
         (CE, lambda input, target, *, chunk: 0, "it requires chunk"),
     ],

@@ -32,6 +32,7 @@ from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHE
 
 BY_POSITION = ("input", "linear_weight", "target")
 WHOLE_NUMBERS = ("dim", "ignore_index")
+ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # kinds of what takes any argument
 
 
 class PromiseError(ValueError):
@@ -157,24 +158,32 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     PromiseError
         If it cannot be called as torch's function is.
     """
-    taken = parameters_of(function)
-    if taken is None:
-        return {}
+    try:
+        taken = _signature_of(function)
+    except (TypeError, ValueError):
+        return {}  # it does not tell
+    kinds = {each.kind for each in taken.values()}
+    takes_any = bool(kinds & set(ANY))
     wanted = inspect.signature(OPERATORS[operator].forward).parameters
     first = by_position(operator)
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
-    placed = {each.name for each in positional[: len(first)]}
-    missing = [name for name in wanted if name not in first and name not in taken]
+    missing = [name for name in wanted if name not in first and name not in taken and not takes_any]
     problems = []
-    if len(positional) < len(first):
+    if len(positional) < len(first) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         problems.append(f"it takes {len(positional)} by position")
+    for name, each in zip(first, positional, strict=False):  # torch's are given by name, too
+        if each.name != name:
+            problems.append(f"it takes {each.name} in place of {name}")
+        elif each.kind is each.POSITIONAL_ONLY:
+            problems.append(f"it takes {name} by position alone")
     problems += [f"it takes no {name}" for name in missing if wanted[name].default is wanted[name].empty]
+    placed = {each.name for each in positional[: len(first)]}
     problems += [
         f"it requires {name}"
         for name, each in taken.items()
-        if name not in placed and name not in wanted and each.default is each.empty
+        if name not in placed and name not in wanted and each.default is each.empty and each.kind not in ANY
     ]
     if problems:
         raise PromiseError(
@@ -208,7 +217,7 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
         parameters = look(function)
     except (TypeError, ValueError):
         return None
-    if any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters.values()):
+    if any(each.kind in ANY for each in parameters.values()):
         return None
     return parameters
 
