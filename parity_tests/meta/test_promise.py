@@ -87,6 +87,9 @@ def test_several_promises_hold_together() -> None:
         ({"ndim": True}, r"^ndim=\(True,\); it must be numbers of dimensions"),
         ({"reduction": "batchmean"}, r"^reduction='batchmean'; choose from mean, sum, none"),
         ({"ignored": "never"}, r"^ignored='never'; choose from none, some, all"),
+        ({"label_smoothing": "some"}, r"^label_smoothing='some'; it must be a number from 0 to 1"),
+        ({CE: {"label_smoothing": 2}}, r"^cross_entropy.label_smoothing=2; it must be a number from 0 to 1"),
+        ({"dtype": "int8"}, r"^dtype='int8'; choose from None, float16, bfloat16, float32, float64"),
         ({"keepdim": 1}, r"^keepdim=1; choose from False, True"),
     ],
 )

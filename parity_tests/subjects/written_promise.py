@@ -137,6 +137,8 @@ def _into(
         choices = KINDS_OF_TARGET
     elif name in TENSORS:
         choices = (None, GIVEN)
+    elif name == "dtype":
+        choices = (None, *DTYPES)
     elif name in CHOSEN:
         choices = has[name]
     of_type = [(type(each), each) for each in choices]  # True is no 1
@@ -144,6 +146,8 @@ def _into(
         raise PromiseError(f"{said}={wrong[0]!r}; choose from {', '.join(map(str, choices))}")
     if name in WHOLE_NUMBERS and (wrong := [each for each in values if not _are_whole(each)]):
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a whole number")
+    if name == "label_smoothing" and (wrong := [each for each in values if not _is_share(each)]):
+        raise PromiseError(f"{said}={wrong[0]!r}; it must be a number from 0 to 1")
     options.setdefault(operator, {})[name] = tuple(values)
 
 
@@ -154,6 +158,10 @@ def _is_whole(value: Any) -> bool:
 def _are_whole(value: Any) -> bool:
     """Whether a value is a whole number, or several."""
     return all(map(_is_whole, value if isinstance(value, tuple) else (value,)))
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _several(said: str, value: Any) -> tuple[Any, ...]:
