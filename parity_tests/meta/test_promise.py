@@ -120,6 +120,14 @@ def test_every_number_of_dimensions_has_cases_that_fit_or_is_refused(operator: s
             assert record.call(case).arguments["input"].ndim in (0, ndim)
 
 
+@pytest.mark.parametrize(("operator", "ndim"), [("softmax", 0), ("binary_cross_entropy", 0), ("nll_loss", 1)])
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+def test_every_claim_has_cases_of_the_fewest_dimensions(operator: str, ndim: int) -> None:
+    torchs, promise = getattr(F, operator), {operator: {"ndim": ndim}}
+    verified = verify(torchs, operator, dtypes=["float32"], promise=promise, raise_exception=False)
+    assert verified.failures == []
+
+
 def test_where_no_case_fits_nothing_is_tested() -> None:
     with pytest.raises(
         ValueError, match=r"no case of cross_entropy has ndim=0; choose from 1, 2, 3, 4, 5, 6$"
