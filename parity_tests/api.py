@@ -10,6 +10,8 @@ in the manner of torch.autograd.gradcheck. The checks that run are those of ``py
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -149,7 +151,8 @@ def verify(
         Which calls it answers, as ``PROMISES`` of a module says, see
         `torch_loss_parity.subjects.written_promise`:
         ``{"target": "indices", "weight": None, "reduction": ("mean", "sum")}``. Nothing else is asked. An
-        argument that the function does not take is never given.
+        argument that the function does not take is never given. Where it is left out, the ``PROMISES`` of
+        the function's module hold, as they do on the command line; ``{}`` promises everything.
     like : {"", "torch", "torch.compile"}
         Whose known divergences are its own. torch's own functions are judged as torch.
     raise_exception : bool
@@ -164,6 +167,7 @@ def verify(
         If the operator, a dtype, the device, the effort, a claim, the profile or the promise is unknown, or
         the function cannot be called as torch's.
     """
+    __tracebackhide__ = True  # what is raised is told without the lines of this function
     record = operator_named(operator)
     if unknown := [claim for claim in claims if claim not in CLAIMS]:
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
@@ -172,10 +176,13 @@ def verify(
     checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile, like=like or None)
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
+    said, written = ("promise", promise) if promise is not None else promises_of(function)
     try:
-        promised = together([promise_of_signatures({operator: function}), of_mapping(promise or {})])
+        promised = together([promise_of_signatures({operator: function}), of_mapping(written)])
     except PromiseError as error:
-        raise WrongOption(f"promise has {error}" if promise else str(error)) from error
+        raise WrongOption(f"{said} has {error}" if written else str(error)) from None
+    if nothing := promised.nothing_of(operator):
+        raise WrongOption(f"{said}: {nothing}")
     own = function is getattr(checked.subject.namespace, operator, None)
     subject = Subject(
         "torch" if own else name,
@@ -187,9 +194,10 @@ def verify(
     )
     dtypes = [dtype for dtype in checked.dtypes if dtype in promised.dtypes]
     if not dtypes:
-        raise WrongOption(f"promise has dtypes={promised.dtypes}, and dtypes has none of them")
+        raise WrongOption(f"{said} has dtypes={promised.dtypes}, and dtypes has none of them")
     settings = Settings(subject, checked.device, tuple(dtypes), effort, seed)
-    claims = [claim for claim in claims if claim in promised.claims]
+    if not (claims := [claim for claim in claims if claim in promised.claims]):
+        raise WrongOption(f"{said} has claims={promised.claims}, and claims has none of them")
     verified = Verified([], profile=subject.profile)
     counts: dict[str, dict[str, Tally]] = {}
     replaced.begin()
@@ -209,6 +217,16 @@ def verify(
     if not verified and raise_exception:
         raise VerificationError(verified)
     return verified
+
+
+def promises_of(function: Callable[..., Any]) -> tuple[str, Any]:
+    """What the module of a function promises, as it says by ``PROMISES``; and whose it is, in words."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    module = getattr(function, "__module__", None) or ""
+    beside = getattr(function, "__globals__", None) or vars(sys.modules.get(module, object))
+    return f"PROMISES of {module}", beside.get("PROMISES", {})
 
 
 def _run(test: Test, counts: dict[str, Tally], verified: Verified) -> None:

@@ -36,7 +36,8 @@ profile = click.option(
 promise = click.option(
     "--promise",
     metavar="NAME=VALUE,...",
-    help="What it promises; nothing else is asked. PROMISES in its file.",
+    help="What it promises, in place of what PROMISES in its file says of the same name; nothing else is "
+    "asked.",
 )
 like = click.option(
     "--like", metavar="torch", help="Judge it as torch is, where it is made of torch's functions."

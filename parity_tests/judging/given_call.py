@@ -29,6 +29,7 @@ def operator_named(name: Any) -> Operator:
     WrongOption
         A `ValueError`: if there is none.
     """
+    __tracebackhide__ = True
     if not isinstance(name, str) or name not in OPERATORS:
         raise WrongOption(f"operator is {name!r}; choose from {', '.join(OPERATORS)}")
     return OPERATORS[name]

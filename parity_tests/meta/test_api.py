@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +125,38 @@ def test_what_is_misspelt_is_refused_with_the_choices(arguments: Any, message: s
         verify(F.softmax, name, **(options[0] if options else {}))
     with pytest.raises(ValueError, match="function is a str; it must be callable"):
         verify("softmax", "softmax")  # type: ignore[arg-type]
+
+
+# What `partial_kernel` offers, as a module of its own would say.
+PROMISED = {"target": "indices", "reduction": "sum", "dtypes": "float32", "claims": ("forward", "modes")}
+
+
+def partial_kernel(input: Any, target: Any, reduction: str = "mean") -> Any:
+    assert reduction == "sum"
+    return F.cross_entropy(input, target, reduction=reduction)
+
+
+def test_the_promises_of_a_functions_module_hold_unless_others_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(globals(), "PROMISES", PROMISED)
+    options: Any = {"claims": ["forward", "gradients"], "like": "torch"}
+    verified = verify(partial_kernel, "cross_entropy", **options)
+    assert verified
+    assert [row.dtype for row in verified.rows] == ["float32"]
+    assert {each["claim"] for each in verified.screen.tallies} == {"forward"}
+    assert "reduction=sum" in str(verified)
+    with pytest.raises(VerificationError):  # of means, too
+        verify(partial_kernel, "cross_entropy", dtypes=["float32"], **options, promise={})
+    with pytest.raises(
+        ValueError, match=f"PROMISES of {__name__} has claims=.*, and claims has none of them"
+    ):
+        verify(partial_kernel, "cross_entropy", claims=["hygiene"])
+
+
+@pytest.mark.parametrize("wrong", [{"promise": {}}, {"claims": ["speed"]}, {"dtypes": ["int8"]}])
+def test_what_is_raised_shows_no_line_of_this_package(wrong: Any) -> None:
+    with pytest.raises((VerificationError, ValueError)) as raised:
+        verify(partial_kernel, "cross_entropy", **{"dtypes": ["float32"], "claims": ["forward"], **wrong})
+    shown = raised.traceback.filter(raised)
+    assert [Path(frame.path).name for frame in shown] == ["test_api.py"]

@@ -21,7 +21,13 @@ from torch_loss_parity.operators.promised import Limits, PromisedOperator
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.settings import Settings
-from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping, of_signature, of_text
+from torch_loss_parity.subjects.written_promise import (
+    PromiseError,
+    of_mapping,
+    of_signature,
+    of_text,
+    replaced,
+)
 
 CE = "cross_entropy"
 PARTIAL = {"target": "indices", "reduction": ("mean", "sum"), "mixed_dtypes": False}
@@ -65,20 +71,68 @@ def test_several_promises_hold_together() -> None:
         ({CE: {"dim": 1}}, "cross_entropy.dim, which is no argument; choose from target, weight, "),
         ({CE: None}, "cross_entropy: None; it must be a mapping"),
         ({"target": "logits"}, "target='logits'; choose from indices, probabilities"),
-        ({"reduction": "batchmean"}, "reduction='batchmean'; choose from mean, sum, none"),
         ({"weight": "positive"}, "weight='positive'; choose from None, given"),
         ({"dtypes": ("float32", "int8")}, "dtypes='int8'; choose from float16, bfloat16, float32, float64"),
         ({"claims": "speed"}, "claims='speed'; choose from forward, gradients"),
         ({"ndim": "two"}, r"ndim=\('two',\); it must be numbers of dimensions"),
-        ({"dim": "last"}, r"softmax.dim='last'; it must be a whole number"),
-        ({"ignore_index": True}, r"nll_loss.ignore_index=True; it must be a whole number"),
+        ({"dim": "last"}, r"^dim='last'; it must be a whole number"),
+        ({"ignore_index": True}, r"^ignore_index=True; it must be a whole number"),
         ({"double_backward": "no"}, "double_backward='no'; choose from True, False"),
         ([], r"\[\]; it must be a mapping of names to values"),
+        ({"reduction": ()}, r"^reduction=\(\); it must have at least one value"),
+        ({CE: {"weight": []}}, r"^cross_entropy.weight=\[\]; it must have at least one value"),
+        ({"claims": ()}, r"^claims=\(\); it must have at least one value"),
+        ({"double_backward": ()}, r"^double_backward=\(\); it must have at least one value"),
+        ({"ndim": ()}, r"^ndim=\(\); it must have at least one value"),
+        ({"ndim": True}, r"^ndim=\(True,\); it must be numbers of dimensions"),
+        ({"reduction": "batchmean"}, r"^reduction='batchmean'; choose from mean, sum, none"),
+        ({"ignored": "never"}, r"^ignored='never'; choose from none, some, all"),
+        ({"label_smoothing": "some"}, r"^label_smoothing='some'; it must be a number from 0 to 1"),
+        ({CE: {"label_smoothing": 2}}, r"^cross_entropy.label_smoothing=2; it must be a number from 0 to 1"),
+        ({"dtype": "int8"}, r"^dtype='int8'; choose from None, float16, bfloat16, float32, float64"),
+        ({"keepdim": 1}, r"^keepdim=1; choose from False, True"),
     ],
 )
 def test_what_cannot_be_promised_is_refused_with_the_choices(given: Any, message: str) -> None:
     with pytest.raises(PromiseError, match=message):
         of_mapping(given)
+
+
+def test_what_the_command_line_names_replaces_what_the_file_says_of_it() -> None:
+    written = {"ndim": 2, "dtypes": "float16", "weight": None, CE: {"ndim": 3, "reduction": "sum"}}
+    of_all = replaced(written, of_text("ndim=4,dtypes=float32"))
+    assert of_all == {"ndim": (4,), "dtypes": ("float32",), "weight": None, CE: {"reduction": "sum"}}
+    of_one = replaced(written, of_text("cross_entropy.reduction=mean"))
+    assert of_one == {**written, CE: {"ndim": 3, "reduction": ("mean",)}}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_number_of_dimensions_has_cases_that_fit_or_is_refused(operator: str) -> None:
+    for ndim in range(7):
+        promise = of_mapping({"ndim": (0, ndim)})
+        if nothing := promise.nothing_of(operator):
+            assert f"no case of {operator} has ndim=0|{ndim}; choose from 1, 2" in nothing
+            continue
+        record = promise.operator(OPERATORS[operator])
+        for shape in record.shapes:
+            case = record.case("float32", shape, next(iter(record.values)), {}, 0)
+            assert len(case.shape) in (0, ndim)
+            assert record.call(case).arguments["input"].ndim in (0, ndim)
+
+
+@pytest.mark.parametrize(("operator", "ndim"), [("softmax", 0), ("binary_cross_entropy", 0), ("nll_loss", 1)])
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+def test_every_claim_has_cases_of_the_fewest_dimensions(operator: str, ndim: int) -> None:
+    torchs, promise = getattr(F, operator), {operator: {"ndim": ndim}}
+    verified = verify(torchs, operator, dtypes=["float32"], promise=promise, raise_exception=False)
+    assert verified.failures == []
+
+
+def test_where_no_case_fits_nothing_is_tested() -> None:
+    with pytest.raises(
+        ValueError, match=r"no case of cross_entropy has ndim=0; choose from 1, 2, 3, 4, 5, 6$"
+    ):
+        verify(partial, CE, promise={"ndim": 0})
 
 
 # --- a signature is a promise -------------------------------------------------------------------------------
@@ -88,7 +142,7 @@ def test_an_argument_that_is_not_taken_has_its_default() -> None:
     assert of_signature(CE, partial) == {"weight": (None,), "label_smoothing": (0.0,)}
     assert of_signature(CE, F.cross_entropy) == {}
     assert of_signature(CE, lambda input, target, **options: 0) == {}
-    without = of_signature(CE, lambda x, y: 0)
+    without = of_signature(CE, lambda input, target: 0)
     assert without["ignored"] == ("none",)
     assert without["reduction"] == ("mean",)
 
@@ -96,7 +150,14 @@ def test_an_argument_that_is_not_taken_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("operator", "function", "problem"),
     [
-        ("softmax", lambda x, axis: 0, "it takes no dim; it requires axis"),
+        ("softmax", lambda x, axis: 0, "it takes x in place of input; it takes no dim; it requires axis"),
+        (
+            CE,
+            lambda logits, labels, **options: 0,
+            "it takes logits in place of input; it takes labels in place of target",
+        ),
+        (CE, lambda input, target, /, weight=None: 0, "it takes .* alone; it takes target by position alone"),
+        (CE, lambda input, **options: 0, "it takes 1 by position"),
         (CE, lambda input: 0, "it takes 1 by position"),
         (CE, lambda input, target, *, chunk: 0, "it requires chunk"),
     ],
@@ -230,6 +291,7 @@ def test_too_little_tested_is_no_pass(tmp_path: Path) -> None:
     [
         (("--operator", "softmax"), "has no softmax"),
         (("--promise", "dtypes=float64"), "promises none of float32"),
+        (("--promise", "ndim=0"), "no case of nll_loss has ndim=0"),
     ],
 )
 def test_a_run_with_nothing_to_test_says_so(tmp_path: Path, options: tuple[str, ...], said: str) -> None:

@@ -43,8 +43,10 @@ def missing(
     """
     if _narrowed(config):
         return []
-    settings = config.stash[SETTINGS]
+    settings, tallies = config.stash[SETTINGS], list(tallies)
     counted = tally.coverage(tallies)
+    # One test of a kind may decline, and another be skipped: then the kind was asked for all the same.
+    declined = {(each["operator"], each["dtype"], each["claim"]) for each in tallies if each["declined"]}
     met = {kind for cell in counted.values() for kind, cases in cell.items() if cases}
     lines = []
     for kind in _kinds_of(config):
@@ -55,7 +57,11 @@ def missing(
                 continue
             if kind not in met and left_out & {(name, kind), ("", kind)}:
                 continue
-            without = [dtype for dtype in settings.dtypes if not counted.get((name, dtype), {}).get(kind)]
+            without = [
+                dtype
+                for dtype in settings.dtypes
+                if not counted.get((name, dtype), {}).get(kind) and (name, dtype, kind) not in declined
+            ]
             if len(without) == len(settings.dtypes):
                 lines.append(f"{kind}: {name}")
             elif _in_every_dtype(settings):

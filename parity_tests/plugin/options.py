@@ -53,8 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--promise",
         metavar="NAME=VALUE,...",
-        help="what the subject promises, beside what its module says in PROMISES: "
-        "target=indices,weight=None,reduction=mean|sum; nothing else is asked",
+        help="what the subject promises, beside what its module says in PROMISES, and in place of what has "
+        "the same name there: target=indices,weight=None,reduction=mean|sum; nothing else is asked",
     )
     group.addoption(
         "--like",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -27,6 +28,7 @@ from torch_loss_parity.subjects.written_promise import (
     of_signature,
     of_text,
     parameters_of,
+    replaced,
 )
 
 
@@ -135,6 +137,20 @@ class Subject:
         """Whether an exception says that the subject does not offer what it was asked for."""
         return self.name not in COMPLETE and is_declined(error)
 
+    @contextmanager
+    def declining(self) -> Iterator[None]:
+        """What is raised within to say that something is not offered, by a backward pass too, comes out as
+        `NotOffered`; anything else as it is.
+        """
+        try:
+            yield
+        except NotOffered:
+            raise
+        except Exception as error:
+            if self.declines(error):
+                raise NotOffered(reason_of(error)) from error
+            raise
+
 
 COMPLETE = ("torch", "torch.nn")  # whatever they do not offer is missing
 FAULT = "fault:"  # ... and the name of a planted one
@@ -173,7 +189,7 @@ def load(
     profile : str, optional
         The name or the file of the profile that it is judged under, whatever its module says.
     promise : str, optional
-        What it promises beside what its module says, see
+        What it promises beside what its module says, and in place of what has the same name there, see
         `torch_loss_parity.subjects.written_promise.of_text`.
     like : str
         The subject whose ledger it is judged by, if that is another.
@@ -189,9 +205,7 @@ def load(
         If the profile or the promise that is asked for is none.
     """
     subject = _of_name(name, operators)
-    promised = _own_promise(subject)
-    if promise:
-        promised = together([promised, of_mapping(of_text(promise))])
+    promised = _promise(subject, of_text(promise or ""))
     own_profile = _own_profile(subject) if profile is None else profile_of(profile)
     return replace(subject, profile=own_profile, promise=promised, like=like)
 
@@ -208,15 +222,19 @@ def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promis
     return Promise(options={operator: options for operator, options in limits.items() if options})
 
 
-def _own_promise(subject: Subject) -> Promise:
+def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
+    """What a subject promises, where ``asked`` replaces what its module says."""
+    beside = of_mapping(asked)
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
-        return Promise(without=tuple(LIMITS))
+        return together([Promise(without=tuple(LIMITS)), beside])
     if subject.name in BUILTIN:
-        return PROMISED.get(subject.name, EVERYTHING)
+        return together([PROMISED.get(subject.name, EVERYTHING), beside])
+    written = getattr(subject.namespace, "PROMISES", {})
     try:
-        own = of_mapping(getattr(subject.namespace, "PROMISES", {}))
+        of_mapping(written)
     except PromiseError as error:
         raise SubjectError(f"PROMISES of {subject.name!r} has {error}") from error
+    own = of_mapping(replaced(written, asked))
     offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
     try:
         return together([promise_of_signatures(offered), own]).of(offered)

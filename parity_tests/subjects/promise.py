@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ TENSORS = ("input", "target", "linear_weight", "linear_bias", "weight", "pos_wei
 KINDS_OF_TARGET = ("indices", "probabilities")
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
 MIXED = "mixed_dtypes"
+DIMENSIONS = 7  # one more than a message names
 SWITCHES = (MIXED, *LIMITS)  # what is promised unless it is False
 
 
@@ -51,7 +53,16 @@ class Promise:
 
     def limits(self, operator: str) -> Limits:
         """Where the cases of an operator may lie."""
-        return Limits(self.options.get(operator, {}), self.ndim.get(operator, ()), self.result_dtype)
+        ndim = tuple(each for each in self.ndim.get(operator, ()) if has_input_of(operator, each))
+        return Limits(self.options.get(operator, {}), ndim, self.result_dtype)
+
+    def nothing_of(self, operator: str) -> str:
+        """Why no case of an operator lies inside, in a few words; empty where some do."""
+        promised = self.ndim.get(operator, ())
+        if not promised or any(has_input_of(operator, each) for each in promised):
+            return ""
+        there = ", ".join(str(each) for each in range(DIMENSIONS) if has_input_of(operator, each))
+        return f"no case of {operator} has ndim={'|'.join(map(str, promised))}; choose from {there}"
 
     def operator(self, record: Operator) -> Operator:
         """The operator, its cases drawn inside the promise."""
@@ -131,6 +142,18 @@ class Promise:
 
 
 EVERYTHING = Promise()
+
+
+@lru_cache
+def has_input_of(operator: str, ndim: int) -> bool:
+    """Whether an operator's ``input`` may have so many dimensions: whether one of its shapes can be given
+    them."""
+    record = OPERATORS[operator]
+    if ndim < min(len(shape) for shape in record.shapes):
+        return False
+    narrowed, values = inside(record, Limits(ndim=(ndim,))), next(iter(record.values))
+    cases = (narrowed.case("float32", shape, values, {}, 0) for shape in record.shapes)
+    return any(record.call(case).arguments["input"].ndim == ndim for case in cases)
 
 
 def _kind_of_target(target: Any) -> str:

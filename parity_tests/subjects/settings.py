@@ -69,6 +69,7 @@ class Settings:
         SubjectError
             If the subject cannot be put under test.
         """
+        __tracebackhide__ = True
         dtypes = tuple(part.strip() for part in dtype.split(","))
         for name in dtypes:
             _among("--dtype", name, DTYPES)
@@ -91,8 +92,11 @@ class Settings:
         if operators and not any(loaded.offers(name) for name in operators):
             raise NothingToTest(f"{subject} has no {' and no '.join(operators)}")
         promised = tuple(name for name in dtypes if name in loaded.promise.dtypes)
-        if not promised or not loaded.promise.claims:
+        if not promised:
             raise NothingToTest(f"{subject} promises none of {dtype}: {loaded.promise}")
+        asked = [name for name in operators or OPERATORS if loaded.offers(name)]
+        if nothing := [why for name in asked if (why := loaded.promise.nothing_of(name))]:
+            raise NothingToTest(f"{subject}: {'; '.join(nothing)}")
         if time_limit is None:
             time_limit = EFFORTS[effort].time_limit * (TO_COMPILE if loaded.compiles else 1)
         return cls(loaded, _device(device), promised, effort, seed, time_limit, operators)
@@ -103,11 +107,13 @@ SETTINGS = pytest.StashKey[Settings]()  # where pytest's configuration keeps the
 
 
 def _among(option: str, value: str, choices: Iterable[str]) -> None:
+    __tracebackhide__ = True
     if value not in choices:
         raise WrongOption(f"{option} is {value!r}; choose from {', '.join(choices)}")
 
 
 def _device(name: str) -> str:
+    __tracebackhide__ = True
     there = devices.there()
     if name not in there:
         raise WrongOption(f"--device is {name!r}; on this machine there is {', '.join(there)}")

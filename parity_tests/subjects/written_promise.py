@@ -32,6 +32,8 @@ from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHE
 
 BY_POSITION = ("input", "linear_weight", "target")
 WHOLE_NUMBERS = ("dim", "ignore_index")
+CHOSEN = ("reduction", "keepdim", IGNORED)  # what has few values, all of them in the record
+ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # kinds of what takes any argument
 
 
 class PromiseError(ValueError):
@@ -84,21 +86,21 @@ def of_mapping(given: Any) -> Promise:
             if not isinstance(value, Mapping):
                 raise PromiseError(f"{name}: {value!r}; it must be a mapping of arguments to values")
             for argument, values in value.items():
-                _into(options, ndim, name, argument, _several(values))
+                _into(options, ndim, name, argument, _several(f"{name}.{argument}", values))
         elif name in ("dtypes", "claims", "result_dtype"):
             known = KINDS if name == "claims" else DTYPES
-            whole[name] = tuple(_several(value))
+            whole[name] = _several(name, value)
             for each in whole[name]:
                 if each not in known:
                     raise PromiseError(f"{name}={each!r}; choose from {', '.join(known)}")
         elif name in SWITCHES:
-            if not isinstance(value := _several(value)[0], bool):
+            if not isinstance(value := _several(name, value)[0], bool):
                 raise PromiseError(f"{name}={value!r}; choose from True, False")
             without += () if value else (name,)
         elif name in anywhere:
             for operator in OPERATORS:
                 if name in promisable(operator) and name not in given.get(operator, {}):
-                    _into(options, ndim, operator, name, _several(value))
+                    _into(options, ndim, operator, name, _several(name, value), said=name)
         else:
             choices = (*sorted(anywhere), "dtypes", "claims", "result_dtype", *SWITCHES, *OPERATORS)
             raise PromiseError(f"{name!r}, which is nothing to promise; choose from {', '.join(choices)}")
@@ -119,34 +121,68 @@ def _into(
     operator: str,
     name: str,
     values: Sequence[Any],
+    said: str = "",
 ) -> None:
+    """Add what is promised of an argument, if it can be; a message names it as it was ``said``."""
+    said, has = said or f"{operator}.{name}", OPERATORS[operator].options
     if name not in (known := promisable(operator)):
-        raise PromiseError(f"{operator}.{name}, which is no argument; choose from {', '.join(known)}")
+        raise PromiseError(f"{said}, which is no argument; choose from {', '.join(known)}")
     if name == "ndim":
-        if not all(isinstance(each, int) and each >= 0 for each in values):
-            raise PromiseError(f"{operator}.ndim={values!r}; it must be numbers of dimensions")
+        if not all(_is_whole(each) and each >= 0 for each in values):
+            raise PromiseError(f"{said}={values!r}; it must be numbers of dimensions")
         ndim[operator] = tuple(values)
         return
-    if name == "target" and (wrong := [each for each in values if each not in KINDS_OF_TARGET]):
-        raise PromiseError(f"{operator}.target={wrong[0]!r}; choose from {', '.join(KINDS_OF_TARGET)}")
-    if name == "reduction" and (wrong := [e for e in values if e not in OPERATORS[operator].options[name]]):
-        choices = ", ".join(OPERATORS[operator].options[name])
-        raise PromiseError(f"{operator}.reduction={wrong[0]!r}; choose from {choices}")
-    if name in TENSORS and name != "target" and (wrong := [e for e in values if e not in (None, GIVEN)]):
-        raise PromiseError(f"{operator}.{name}={wrong[0]!r}; choose from None, {GIVEN}")
-    if name in WHOLE_NUMBERS and (wrong := [each for each in values if not _is_whole(each)]):
-        raise PromiseError(f"{operator}.{name}={wrong[0]!r}; it must be a whole number")
+    choices: Sequence[Any] = ()
+    if name == "target":
+        choices = KINDS_OF_TARGET
+    elif name in TENSORS:
+        choices = (None, GIVEN)
+    elif name == "dtype":
+        choices = (None, *DTYPES)
+    elif name in CHOSEN:
+        choices = has[name]
+    of_type = [(type(each), each) for each in choices]  # True is no 1
+    if choices and (wrong := [each for each in values if (type(each), each) not in of_type]):
+        raise PromiseError(f"{said}={wrong[0]!r}; choose from {', '.join(map(str, choices))}")
+    if name in WHOLE_NUMBERS and (wrong := [each for each in values if not _are_whole(each)]):
+        raise PromiseError(f"{said}={wrong[0]!r}; it must be a whole number")
+    if name == "label_smoothing" and (wrong := [each for each in values if not _is_share(each)]):
+        raise PromiseError(f"{said}={wrong[0]!r}; it must be a number from 0 to 1")
     options.setdefault(operator, {})[name] = tuple(values)
 
 
 def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_whole(value: Any) -> bool:
     """Whether a value is a whole number, or several."""
-    each = value if isinstance(value, tuple) else (value,)
-    return all(isinstance(one, int) and not isinstance(one, bool) for one in each)
+    return all(map(_is_whole, value if isinstance(value, tuple) else (value,)))
 
 
-def _several(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _several(said: str, value: Any) -> tuple[Any, ...]:
+    """The values that are promised; of none there would be no case."""
+    values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    if not values:
+        raise PromiseError(f"{said}={value!r}; it must have at least one value")
+    return values
+
+
+def replaced(given: Any, later: Mapping[str, Any]) -> dict[str, Any]:
+    """A promise, as `of_mapping` takes it, in which another replaces what has the same name: what it says of
+    any operator replaces what was said of one, too.
+    """
+    whole = {
+        name: {k: v for k, v in value.items() if k not in later} if name in OPERATORS else value
+        for name, value in given.items()
+    }
+    for name, value in later.items():
+        whole[name] = {**whole.get(name, {}), **value} if name in OPERATORS else value
+    return whole
 
 
 def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
@@ -157,24 +193,32 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     PromiseError
         If it cannot be called as torch's function is.
     """
-    taken = parameters_of(function)
-    if taken is None:
-        return {}
+    try:
+        taken = _signature_of(function)
+    except (TypeError, ValueError):
+        return {}  # it does not tell
+    kinds = {each.kind for each in taken.values()}
+    takes_any = bool(kinds & set(ANY))
     wanted = inspect.signature(OPERATORS[operator].forward).parameters
     first = by_position(operator)
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
-    placed = {each.name for each in positional[: len(first)]}
-    missing = [name for name in wanted if name not in first and name not in taken]
+    missing = [name for name in wanted if name not in first and name not in taken and not takes_any]
     problems = []
-    if len(positional) < len(first):
+    if len(positional) < len(first) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         problems.append(f"it takes {len(positional)} by position")
+    for name, each in zip(first, positional, strict=False):  # torch's are given by name, too
+        if each.name != name:
+            problems.append(f"it takes {each.name} in place of {name}")
+        elif each.kind is each.POSITIONAL_ONLY:
+            problems.append(f"it takes {name} by position alone")
     problems += [f"it takes no {name}" for name in missing if wanted[name].default is wanted[name].empty]
+    placed = {each.name for each in positional[: len(first)]}
     problems += [
         f"it requires {name}"
         for name, each in taken.items()
-        if name not in placed and name not in wanted and each.default is each.empty
+        if name not in placed and name not in wanted and each.default is each.empty and each.kind not in ANY
     ]
     if problems:
         raise PromiseError(
@@ -208,7 +252,7 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
         parameters = look(function)
     except (TypeError, ValueError):
         return None
-    if any(each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) for each in parameters.values()):
+    if any(each.kind in ANY for each in parameters.values()):
         return None
     return parameters
 

@@ -65,7 +65,7 @@ class Measurement:
         }
         first, _ = by_position_and_name(arguments)
         named = {name: value for name, value in arguments.items() if name in family.calls.weights}
-        with threads(number):
+        with threads(number), self.subject.declining():
             output = self.subject.function(family.operator.name)(*first, **named, **family.calls.options)
             if not wanted:
                 return {"forward": [output.detach()]}

@@ -24,6 +24,7 @@ from torch_loss_parity.claims.layouts.layouts import bits, called
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
+from torch_loss_parity.subjects.declined import NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import WrongResult, tensors
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor
@@ -138,6 +139,8 @@ def _at_once(threads: Sequence[Thread], calls: int) -> None:
     for thread in threads:
         error = thread.raised
         if error is not None and not isinstance(error, threading.BrokenBarrierError):
+            if thread.probe.settings.subject.declines(error):
+                raise NotOffered(f"at the same time as another call: {reason_of(error)}") from error
             raise WrongResult(
                 f"{thread.probe.case}: at the same time as another call it raises {type(error).__name__}: "
                 f"{error}\n{_script(thread.probe)}"

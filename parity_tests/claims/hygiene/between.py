@@ -75,7 +75,8 @@ def an_error(probe: Probe) -> None:
     arguments = dict(tensors(probe.call, probe.settings.device))
     wrong = {name: value for name, value in WRONG.items() if name in arguments}
     if isinstance(arguments.get("target"), torch.Tensor):
-        wrong["target"] = arguments["target"][:1]
+        target = arguments["target"]
+        wrong["target"] = target[:1] if target.ndim else target.expand(2)
     with suppress(Exception):
         called(probe.settings.subject, probe.call, arguments | wrong)
     run = probe.start()

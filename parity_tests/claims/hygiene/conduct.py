@@ -88,9 +88,9 @@ class Probe:
     @cached_property
     def call(self) -> Call:
         call = OPERATORS[self.case.operator].call(self.case)
-        if not self.turned:
-            return call
         given = call.arguments["input"]
+        if not self.turned or given.size < 2:
+            return call
         first, *between, last = given.ravel()
         turned = np.asarray([first, *reversed(between), last], dtype=given.dtype).reshape(given.shape)
         return replace(call, arguments={**call.arguments, "input": turned})

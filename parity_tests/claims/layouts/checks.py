@@ -47,6 +47,7 @@ from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import grid, share
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES
@@ -141,13 +142,18 @@ def recorded_or_right(
 
     Raises
     ------
+    NotOffered
+        If the subject declines the call.
     WrongResult
         If a call fails that is not recorded.
     """
     stated = Sentence(subject.judged_as, device, CLAIM, call.operator, call.dtype, sentence)
     observed: dict[str, np.ndarray] = {}
     try:
-        observed.update(results)  # what came before an error stays
+        with subject.declining():
+            observed.update(results)  # what came before an error stays
+    except NotOffered:
+        raise
     except Exception as error:
         if stated.shortfall is None:
             raise WrongResult(
@@ -278,7 +284,7 @@ def the_result_lies_in_memory_as_recorded(
         case = operator.case(dtype, shape, next(iter(operator.values)), chosen, number)
         call = replace(operator.call(case), differentiable=())
         for layout in LAYOUTS:
-            if len(shape) < layout.least:
+            if min(len(shape), len(case.shape)) < layout.least:  # a promise may leave fewer dimensions
                 continue
             views = {
                 name: place(value, layout.strides(value.shape), TORCH_DTYPES[call.dtype], "cpu").view

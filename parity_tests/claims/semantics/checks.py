@@ -96,7 +96,8 @@ def problem_in_row(
     grad_output = row.grad_output(bounds[FORWARD].value.shape)
     bounds |= expected(spelt_out, call.differentiable, grad_output, profile=subject.profile)
     try:
-        results = run_subject.separately(subject, call, device, grad_output)
+        with subject.declining():
+            results = run_subject.separately(subject, call, device, grad_output)
     except NotOffered:  # a RuntimeError too, as NotImplementedError is
         raise
     except (*REFUSALS, run_subject.WrongResult) as error:
@@ -227,7 +228,9 @@ def promoted(
     script = _script_of_promotion(subject, device, operator, promotion, own, result)
     dtypes = {name: str(each).removeprefix("torch.") for name, each in own.items() if name in arguments}
     try:
-        met = promote(subject, Call(operator.name, arguments, dtype, dtype, leaves, dtypes=dtypes), device)
+        with subject.declining():
+            call = Call(operator.name, arguments, dtype, dtype, leaves, dtypes=dtypes)
+            met = promote(subject, call, device)
     except NotOffered:
         raise
     except REFUSALS as error:
