@@ -6,6 +6,7 @@ by itself: who ships one that refuses with another exception than torch knows th
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,8 @@ class Screen:
         return f"{grade}: {'; '.join(list(named)[:2])}{several}; see below where it loses"
 
     def _judged(self) -> bool:
-        return any(each["worst"] for each in self.tallies)
+        """Whether there is a result with a number: infinite is the error of what is none."""
+        return any(math.isfinite(worst) for each in self.tallies for worst in each["worst"].values())
 
     def _tested(self) -> str:
         cells: dict[str, dict[str, None]] = {}

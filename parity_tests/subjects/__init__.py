@@ -108,6 +108,14 @@ class Subject:
         it has not, or outside its promise."""
         return reason.startswith(self.lacks("")) or self.promise.excludes(reason)
 
+    def takes_what_torch_takes(self, operator: str) -> bool:
+        """Whether its function of this name can be called as torch's: it may be a helper of another one."""
+        try:
+            of_signature(operator, getattr(self.namespace, operator))
+        except PromiseError:
+            return False
+        return True
+
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
         `NotOffered`. It is not called outside its promise, nor with arguments that it does not take.
@@ -181,6 +189,7 @@ def load(
     profile: str | None = None,
     promise: str | None = None,
     like: str = "",
+    chosen: tuple[str, ...] = (),
 ) -> Subject:
     """Find a subject by name: a built-in one, a path to a ``.py`` file, or a dotted module.
 
@@ -193,6 +202,9 @@ def load(
         `torch_loss_parity.subjects.written_promise.of_text`.
     like : str
         The subject whose ledger it is judged by, if that is another.
+    chosen : tuple of str
+        The operators that are asked for, all of them if none: a function that has the name of another may
+        take what it likes.
 
     Raises
     ------
@@ -205,7 +217,7 @@ def load(
         If the profile or the promise that is asked for is none.
     """
     subject = _of_name(name, operators)
-    promised = _promise(subject, of_text(promise or ""))
+    promised = _promise(subject, of_text(promise or ""), chosen)
     own_profile = _own_profile(subject) if profile is None else profile_of(profile)
     return replace(subject, profile=own_profile, promise=promised, like=like)
 
@@ -222,7 +234,7 @@ def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promis
     return Promise(options={operator: options for operator, options in limits.items() if options})
 
 
-def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
+def _promise(subject: Subject, asked: Mapping[str, Any], chosen: tuple[str, ...]) -> Promise:
     """What a subject promises, where ``asked`` replaces what its module says."""
     beside = of_mapping(asked)
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
@@ -237,7 +249,8 @@ def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
     own = of_mapping(replaced(written, asked))
     offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
     try:
-        return together([promise_of_signatures(offered), own]).of(offered)
+        called = {name: function for name, function in offered.items() if not chosen or name in chosen}
+        return together([promise_of_signatures(called), own]).of(offered)
     except PromiseError as error:
         raise SubjectError(f"{subject.name}: {error}") from error
 

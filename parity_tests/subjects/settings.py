@@ -82,7 +82,7 @@ class Settings:
         if like is not None:
             _among("--like", like, LIKE)
         try:
-            loaded = load(subject, tuple(OPERATORS), profile, promise, like or "")
+            loaded = load(subject, tuple(OPERATORS), profile, promise, like or "", operators)
         except ProfileError as error:
             raise WrongOption(f"--profile is {error}") from error
         except PromiseError as error:
