@@ -174,6 +174,7 @@ class Session:
                 f"stopped"
             )
         write(f"{self.directory / PAGE} shows it, {self.directory / JSON} holds it")
+        write("an audit measures by how much numbers differ; whether a subject is right says `verify`")
         if not self.run.complete:
             write(
                 f"Stopped before all was measured; what is finished is kept in {self.run.store}: run it "

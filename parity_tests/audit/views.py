@@ -163,12 +163,16 @@ class Page:
                 f"{self.name} keeps within what rounding allows in every one of "
                 f"{plural(measured, 'measurement')}."
             )
-        known = {figure.subject.divergence or figure.subject.way for figure in self.audit.figures}
-        reasons = plural(len(known - {""}), "known reason")
+        subjects = [figure.subject for figure in self.audit.figures]
+        entries = {each.divergence for each in subjects} - {""}
+        ways = {(figure.operator, figure.subject.way) for figure in self.audit.figures if figure.subject.way}
+        reasons = [f"{plural(len(ways), 'other form')} of the same function"] * bool(ways)
+        reasons += [f"{plural(len(entries), 'entry', 'entries')} of the ledger"] * bool(entries)
+        within, beyond = formatting.count(measured - self.known), formatting.count(self.known)
         return (
-            f"{self.name} keeps within what rounding allows in {formatting.count(measured - self.known)} of "
-            f"{plural(measured, 'measurement')}, "
-            f"and exceeds it in {formatting.count(self.known)} for {reasons}."
+            f"{self.name} keeps within what rounding allows in {within} of "
+            f"{plural(measured, 'measurement')}; in {beyond} it exceeds that, explained by "
+            f"{formatting.list_of(reasons)}."
         )
 
     @property

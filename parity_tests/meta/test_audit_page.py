@@ -40,9 +40,8 @@ def test_the_verdict_is_one_sentence_that_counts() -> None:
     known = sum(figure.subject.standing == "known" for figure in AUDIT.figures)
     number = len(AUDIT.figures)
     assert views.page(AUDIT).verdict == (
-        f"torch 2.13.0 keeps within what rounding allows in {number - known} of {number} measurements, and "
-        f"exceeds it in {known} for "
-        f"{len(AUDIT.divergences)} known reasons."
+        f"torch 2.13.0 keeps within what rounding allows in {number - known} of {number} measurements; in "
+        f"{known} it exceeds that, explained by {len(AUDIT.divergences)} entries of the ledger."
     )
     assert (
         views.page(with_figures(*RIGHT)).verdict == f"torch 2.13.0 keeps within what rounding allows in "
