@@ -30,7 +30,7 @@ from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor
 
 CALLS = {"quick": 8, "standard": 16, "thorough": 64}  # of each thread
-SHORTLY = 1e-5  # seconds: longer than nothing, so that the other thread runs on a busy machine too
+SHORTLY = 1e-4  # seconds: so long that the other thread runs on a busy machine too
 UNDER_LOAD = 400  # calls, at thorough effort
 WIDE: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ((37, 259), {"reduction": "none", "weight": "positive", "dim": -1, "ignored": "some"}),
@@ -63,8 +63,8 @@ class Thread:
                 grad_output = to_tensor(self.probe.upstream, call.output_dtype, device)
                 arguments = tensors(call, device, requires_grad=True)
                 leaves = [arguments[name] for name in call.differentiable]
-                start.wait()
                 for _ in range(calls):
+                    start.wait()  # each time, or one would be done before the other on a busy machine
                     with _letting_others_run():
                         output = called(subject, call, arguments)
                         gradients = torch.autograd.grad(output, leaves, grad_output)
