@@ -18,7 +18,7 @@ from torch_loss_parity.claims.transforms.compilation import smallest_of_ledger
 from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.promised import Limits, PromisedOperator
-from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects import Subject, SubjectError
 from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import (
@@ -165,6 +165,28 @@ def test_an_argument_that_is_not_taken_has_its_default() -> None:
 def test_what_cannot_be_called_as_torchs_is_refused_once(operator: str, function: Any, problem: str) -> None:
     with pytest.raises(PromiseError, match=rf"cannot be called as {operator}\(input, .*: {problem}$"):
         of_signature(operator, function)
+
+
+HELPER = """
+import torch
+
+def softmax(x, axis):
+    return torch.softmax(x, axis)
+
+def log_softmax(input, dim, dtype=None):
+    return softmax(input if dtype is None else input.to(dtype), dim).log()
+"""
+
+
+def test_a_helper_that_has_the_name_of_another_operator_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "helper.py"
+    path.write_text(HELPER, encoding="utf-8")
+    options = (str(path), "cpu", "float32", "quick", 0)
+    subject = Settings.of(*options, operator="log_softmax").subject
+    assert [name for name in OPERATORS if subject.offers(name)] == ["log_softmax"]
+    for asked in (None, "softmax", "softmax,log_softmax"):
+        with pytest.raises(SubjectError, match=r"softmax\(x, axis\) cannot be called as softmax"):
+            Settings.of(*options, operator=asked)
 
 
 # --- cases lie inside ---------------------------------------------------------------------------------------

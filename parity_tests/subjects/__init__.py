@@ -60,6 +60,9 @@ class Subject:
     like : str
         Another subject, of which it is made, and whose known divergences are its own; empty where there is
         none.
+    helpers : frozenset of str
+        Functions that have the name of an operator which is not asked for, and do not take what torch's
+        takes: it does not offer those.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Subject:
     profile: Profile = DEFAULT
     promise: Promise = EVERYTHING
     like: str = ""
+    helpers: frozenset[str] = frozenset()
 
     @property
     def is_shipped(self) -> bool:
@@ -97,7 +101,7 @@ class Subject:
         return bool(getattr(self.namespace, "COMPILES", False))
 
     def offers(self, operator: str) -> bool:
-        return callable(getattr(self.namespace, operator, None))
+        return operator not in self.helpers and callable(getattr(self.namespace, operator, None))
 
     def lacks(self, operator: str) -> str:
         """Says that there is no such function, where a test would call it."""
@@ -107,14 +111,6 @@ class Subject:
         """Whether what was declined, for a reason, is nothing that the subject promises: of a function that
         it has not, or outside its promise."""
         return reason.startswith(self.lacks("")) or self.promise.excludes(reason)
-
-    def takes_what_torch_takes(self, operator: str) -> bool:
-        """Whether its function of this name can be called as torch's: it may be a helper of another one."""
-        try:
-            of_signature(operator, getattr(self.namespace, operator))
-        except PromiseError:
-            return False
-        return True
 
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
@@ -217,7 +213,8 @@ def load(
         If the profile or the promise that is asked for is none.
     """
     subject = _of_name(name, operators)
-    promised = _promise(subject, of_text(promise or ""), chosen)
+    subject = replace(subject, helpers=_helpers(subject, chosen))
+    promised = _promise(subject, of_text(promise or ""))
     own_profile = _own_profile(subject) if profile is None else profile_of(profile)
     return replace(subject, profile=own_profile, promise=promised, like=like)
 
@@ -234,7 +231,21 @@ def promise_of_signatures(functions: Mapping[str, Callable[..., Any]]) -> Promis
     return Promise(options={operator: options for operator, options in limits.items() if options})
 
 
-def _promise(subject: Subject, asked: Mapping[str, Any], chosen: tuple[str, ...]) -> Promise:
+def _helpers(subject: Subject, chosen: tuple[str, ...]) -> frozenset[str]:
+    """The functions that only have the name of an operator, where others are ``chosen``."""
+
+    def is_another(operator: str) -> bool:
+        try:
+            of_signature(operator, getattr(subject.namespace, operator))
+        except PromiseError:
+            return True
+        return False
+
+    beside = [name for name in OPERATORS if chosen and name not in chosen and subject.offers(name)]
+    return frozenset(filter(is_another, beside))
+
+
+def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
     """What a subject promises, where ``asked`` replaces what its module says."""
     beside = of_mapping(asked)
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
@@ -249,8 +260,7 @@ def _promise(subject: Subject, asked: Mapping[str, Any], chosen: tuple[str, ...]
     own = of_mapping(replaced(written, asked))
     offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
     try:
-        called = {name: function for name, function in offered.items() if not chosen or name in chosen}
-        return together([promise_of_signatures(called), own]).of(offered)
+        return together([promise_of_signatures(offered), own]).of(offered)
     except PromiseError as error:
         raise SubjectError(f"{subject.name}: {error}") from error
 

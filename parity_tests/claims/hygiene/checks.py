@@ -184,7 +184,7 @@ def nothing_depends_on_the_order_of_calls(
     others = [
         probes(other, dtype, settings, tally)[0]
         for other in OPERATORS.values()
-        if settings.subject.offers(other.name) and settings.subject.takes_what_torch_takes(other.name)
+        if settings.subject.offers(other.name)
     ]
     every = probes(operator, dtype, settings, tally) + others
     for probe in every:
