@@ -25,9 +25,8 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.declined import NotOffered, reason_of
-from torch_loss_parity.subjects.run_subject import WrongResult, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
-from torch_loss_parity.tensors.arrays import to_tensor
 
 CALLS = {"quick": 8, "standard": 16, "thorough": 64}  # of each thread
 SHORTLY = 1e-4  # seconds: so long that the other thread runs on a busy machine too
@@ -60,8 +59,7 @@ class Thread:
         on_cuda = device.startswith("cuda")
         try:
             with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else nullcontext():
-                grad_output = to_tensor(self.probe.upstream, call.output_dtype, device)
-                arguments = tensors(call, device, requires_grad=True)
+                arguments, grad_output = self.probe.given()
                 leaves = [arguments[name] for name in call.differentiable]
                 for _ in range(calls):
                     start.wait()  # each time, or one would be done before the other on a busy machine

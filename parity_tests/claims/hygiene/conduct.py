@@ -105,20 +105,24 @@ class Probe:
         gradients = expected(call, call.differentiable, self.upstream, profile=profile)
         return expected(call, (FORWARD,), profile=profile) | gradients
 
-    def start(self, wanted: Sequence[str] | None = None) -> Run:
-        """Call the subject on tensors of their own; ``wanted`` arguments require a gradient, every
-        differentiable one unless given.
+    def given(self, wanted: Sequence[str] | None = None) -> tuple[dict[str, Any], torch.Tensor]:
+        """The arguments, of which ``wanted`` require a gradient, every differentiable one unless given, and
+        the upstream gradient: tensors of their own.
         """
-        call = self.call if wanted is None else replace(self.call, differentiable=tuple(wanted))
-        device = self.settings.device
+        call, device = self.call, self.settings.device
+        call = call if wanted is None else replace(call, differentiable=tuple(wanted))
         arguments = tensors(call, device, requires_grad=True)
-        grad_output = to_tensor(self.upstream, call.output_dtype, device)
+        return arguments, to_tensor(self.upstream, call.output_dtype, device)
+
+    def start(self, wanted: Sequence[str] | None = None) -> Run:
+        """Call the subject on what is `given`."""
+        arguments, grad_output = self.given(wanted)
         before = {
             name: (bits(tensor).clone(), writes(tensor))
             for name, tensor in _given(arguments, grad_output).items()
         }
         with self.of_the_subject():
-            output = called(self.settings.subject, call, arguments)
+            output = called(self.settings.subject, self.call, arguments)
             must_be_a_tensor("the result", output)
         return Run(arguments, grad_output, output, before)
 

@@ -16,9 +16,7 @@ from torch_loss_parity.claims.hygiene.conduct import Probe, name_of, probes
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, called
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.subjects.run_subject import tensors
 from torch_loss_parity.subjects.settings import Settings
-from torch_loss_parity.tensors.arrays import to_tensor
 from torch_loss_parity.tensors.torch_private import memory_is_gone
 
 CALLS = {"quick": 100, "standard": 100, "thorough": 400}  # of the first round
@@ -102,11 +100,10 @@ def _what_is_here_left_alone() -> Iterator[None]:
 
 
 def _call(probe: Probe, calls: int) -> None:
-    subject, call, device = probe.settings.subject, probe.call, probe.settings.device
+    subject, call = probe.settings.subject, probe.call
     with probe.of_the_subject():
         for _ in range(calls):
-            arguments = tensors(call, device, requires_grad=True)
-            grad_output = to_tensor(probe.upstream, call.output_dtype, device)
+            arguments, grad_output = probe.given()
             leaves = [arguments[name] for name in call.differentiable]
             torch.autograd.grad(called(subject, call, arguments), leaves, grad_output)
 

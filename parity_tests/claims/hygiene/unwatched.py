@@ -17,10 +17,9 @@ from torch_loss_parity.claims.hygiene.conduct import Probe, name_of, probes
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.subjects.run_subject import by_position_and_name, must_be_a_tensor, tensors
+from torch_loss_parity.subjects.run_subject import by_position_and_name, must_be_a_tensor
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import parameters_of
-from torch_loss_parity.tensors.arrays import to_tensor
 
 # What says that a test is running: modules, and the beginnings of names in the environment.
 RUNNERS = ("pytest", "_pytest", "pluggy", "xdist", "execnet")
@@ -41,9 +40,7 @@ def a_call_is_the_same_where_no_test_is_seen(
 
 def _unwatched(probe: Probe) -> Mapping[str, torch.Tensor]:
     """What a call returns, and its gradients."""
-    call, device = probe.call, probe.settings.device
-    arguments = tensors(call, device, requires_grad=True)
-    grad_output = to_tensor(probe.upstream, call.output_dtype, device)
+    call, (arguments, grad_output) = probe.call, probe.given()
     leaves = [arguments[name] for name in call.differentiable]
     with probe.of_the_subject(), ThreadPoolExecutor(1) as thread, _nothing_says_test():
         positional, named = by_position_and_name(arguments)
