@@ -45,12 +45,23 @@ def calls(name: str, *, long: bool = False, dtype: str = "float32") -> tuple[tup
     cases = (long_cases if long else small_cases)(operator)
     drawn = [operator.call(replace(case, dtype=dtype)) for case in cases]
     drawn += [confident(call) for call in drawn if operator.targets_classes]
+    drawn = [call for call in drawn if not call.arguments.get("dtype")]
     rng = np.random.default_rng(5)
-    return tuple(
-        (call, grad_output_of(call, operator.result_shape(call.arguments), rng))
-        for call in drawn
-        if not call.arguments.get("dtype")
-    )
+    with_upstream = []
+    for call in drawn:
+        shape = operator.result_shape(call.arguments)
+        with_upstream.append((call, grad_output_of(call, shape, rng)))
+        dim = call.arguments.get("dim")
+        if shape and shape == call.arguments["input"].shape and isinstance(dim, int):
+            with_upstream.append((call, unlike_in_one_place(shape, dim)))
+    return tuple(with_upstream)
+
+
+def unlike_in_one_place(shape: tuple[int, ...], dim: int) -> np.ndarray:
+    """An upstream gradient of 1 in the first place of each row, and 0 elsewhere."""
+    upstream = np.zeros(shape)
+    np.moveaxis(upstream, dim, 0)[:1] = 1.0
+    return upstream
 
 
 def small_cases(operator: Operator) -> Iterator[Case]:
@@ -73,6 +84,8 @@ def long_cases(operator: Operator) -> Iterator[Case]:
             yield operator.case("float32", shape, values, given, 7)
             if "values" in options:  # and a number that division does not leave integers of
                 yield operator.case("float32", (1000, *shape[1:]), values, given, 7)
+    if "dim" in operator.options:
+        yield operator.case("float32", (3, 2047), operator.domain.marked, {"dim": 1}, 7)
 
 
 def confident(call: Call) -> Call:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_loss_parity.reference.arguments import namespace
 from torch_loss_parity.reference.logsumexp import of_rows
+from torch_loss_parity.reference.nll_loss import device_of
 from torch_loss_parity.reference.softmax import along, softmax, with_dimension
 from torch_loss_parity.reference.ways import row_forms as forms
 from torch_loss_parity.reference.ways.row_forms import Form
@@ -46,6 +47,25 @@ def softmax_backward_expanded(
     p, g, axis = with_dimension(xp, probabilities(input, dim), grad_output, dim)
     product = g * p
     return _as_input(xp, product - p * xp.sum(product, axis=axis, keepdims=True), input)
+
+
+def softmax_backward_less_that_of_the_largest(
+    grad_output: Any, input: Any, dim: int, *, probabilities: Form = softmax
+) -> Any:
+    """p (d - sum(d p)), with d the upstream gradient less that of the largest logit, the first of several."""
+    xp = namespace(grad_output=grad_output, input=input)
+    p, g, axis = with_dimension(xp, probabilities(input, dim), grad_output, dim)
+    x = xp.reshape(input, p.shape)
+    is_first = _first_of_the_largest(xp, x, axis)
+    d = g - xp.sum(xp.where(is_first, g, xp.zeros_like(g)), axis=axis, keepdims=True)
+    return _as_input(xp, p * (d - xp.sum(d * p, axis=axis, keepdims=True)), input)
+
+
+def _first_of_the_largest(xp: Any, x: Any, axis: int) -> Any:
+    length = x.shape[axis]
+    places = xp.arange(length, device=device_of(x))[(...,) + (None,) * (x.ndim - axis % x.ndim - 1)]
+    is_largest = x == xp.max(x, axis=axis, keepdims=True)
+    return places == -xp.max(xp.where(is_largest, -places, 0 * places - length), axis=axis, keepdims=True)
 
 
 def log_softmax_backward_textbook(
@@ -108,6 +128,10 @@ OFFSET = "rows far from 0: the error grows with the offset that their logits hav
 LONG = "long rows: the error grows with the logarithm of the sum"
 SCALED = "logits far from 0: each is scaled by 1 / ln 2, and rounded, before it is shifted"
 NEARLY_CONSTANT = "an upstream gradient that is nearly constant: products of its size cancel"
+LIKE_NO_OTHER = (
+    "an upstream gradient that is another at the largest logit than elsewhere, where its class holds "
+    "little of the probability"
+)
 INFINITE = "rows with an infinite logit: -inf, and probabilities of 0, where the definition has nan"
 MEMORY = "half precision: what the backward reads was rounded to the dtype of the result"
 LOST_LOSS = CONFIDENT + "a log-probability near 0 is lost below the unit roundoff"
@@ -170,6 +194,15 @@ WAYS = (
             ("p g - p sum(p g)", softmax_backward_expanded, NEARLY_CONSTANT, "torch.compile"),
         )
         if more != MEMORY or function is softmax_backward_textbook
+    ),
+    Way(
+        name="p (d - sum(d p)), d = g - g of the largest",
+        operator="softmax",
+        gives="gradients",
+        function=softmax_backward_less_that_of_the_largest,
+        grade="textbook",
+        loses=LIKE_NO_OTHER,
+        ships="this project: nobody is known to ship it",
     ),
     Way(
         name="x - m - log(sum)",

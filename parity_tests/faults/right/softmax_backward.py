@@ -77,7 +77,7 @@ def _shifted_upstream(g: Tensor, p: Tensor) -> Tensor:
     return p * (above - (above * p).sum(-1, keepdim=True))
 
 
-@of_rows("softmax", _shifted_upstream, ships="this project: nobody is known to ship it", grade=SHARP)
+@of_rows("softmax", _shifted_upstream, ships="this project: nobody is known to ship it", grade=TEXTBOOK)
 def upstream_gradient_is_taken_from_that_of_the_largest(x: Tensor) -> tuple[Tensor, ...]:
     """p (h - sum h p) with h = g minus the upstream gradient of the largest: nothing cancels where one class
     has nearly all.
