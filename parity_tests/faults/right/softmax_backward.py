@@ -7,7 +7,7 @@ import torch
 from torch_loss_parity.faults.right import sums
 from torch_loss_parity.faults.right.definition import wide
 from torch_loss_parity.faults.right.probabilities import softmax
-from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_rows
+from torch_loss_parity.faults.right.record import TEXTBOOK, of_rows
 
 Tensor = torch.Tensor
 
