@@ -5,8 +5,8 @@ Note [A judge that is replaced]
     A subject runs in the process that judges it, and Python lets it replace whatever it finds there:
     `torch.equal` by a function that says yes, the verdict by one that passes. So what judges is noted before
     a subject is loaded, and looked at after every call (`unchanged`: what makes the verdict on it) and after
-    every test (`looked_at`: all that was noted). Nothing that is replaced is put back: of what comes after it
-    no verdict is worth anything, and each test says so.
+    every test (`looked_at`: all that was noted), but for PyTorch's own functions. Nothing that is replaced is
+    put back: of what comes after it no verdict is worth anything, and each test says so.
 
     This is no wall. Whoever rewrites the caller's variables, or this module and what it has noted, is not
     seen. Where that is to be feared, a subject is run in another process than its judge: ``torch-loss-parity
