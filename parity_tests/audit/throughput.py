@@ -2,7 +2,8 @@
 
     python -m torch_loss_parity.audit.throughput
 
-It prints the time of the truth, and of the errors with all that is certified, each on one core.
+It prints the time of the truth, and of the errors with all that is certified, each on one core, in a process
+as an audit's are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.audit.standing import Standing
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.processes.local_pool import LocalPool
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings, WrongOption
 
@@ -29,6 +31,7 @@ def measured(
     operator: str, dtype: str, shape: tuple[int, int], values: str, seed: int
 ) -> tuple[float, float, Errors]:
     """Seconds of this process for the truth and for the errors of one forward result, and the errors."""
+    torch.set_num_threads(1)
     settings = Settings.of("torch", "cpu", dtype, "standard", seed, operator=operator)
     record = OPERATORS[operator]
     call = record.call(record.case(dtype, shape, values, audited(operator).base, seed))
@@ -51,16 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=3)
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    shape = given.rows, given.classes
+    shape, pool = (given.rows, given.classes), LocalPool(1)
     try:
         runs = [
-            measured(given.operator, given.dtype, shape, given.values, given.seed)
+            pool.submit(measured, given.operator, given.dtype, shape, given.values, given.seed).result()
             for _ in range(given.repeat + 1)
         ][1:]
     except (WrongOption, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    finally:
+        pool.close()
     truth, certified, errors = min(runs, key=lambda run: run[0] + run[1])
     elements, total = errors.elements, truth + certified
     figures = errors.measures(fraction=0.0, standing=Standing(), outputs="")
