@@ -22,6 +22,7 @@ from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.ledger.environment import Environment
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.declined import UNSEEN as NOT_OBSERVED
 from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.observing.planning import Planning
 from torch_loss_parity.subjects.observing.recorded import Recorded
@@ -55,7 +56,7 @@ def seen(planned: Planned, subject: Subject, *, beside: bool = False) -> Planned
     """What of an audit can be measured from a file, and what cannot, by name."""
     works = {unit.work for unit in planned.units}
     missing = [
-        Missing(what=what, why=f"not observed: {why}")
+        Missing(what=what, why=f"{NOT_OBSERVED}{why}")
         for work, (what, why) in UNSEEN.items()
         if work in works
     ]
@@ -75,6 +76,16 @@ def in_order_of_worth(units: Iterable[Unit]) -> Iterator[Unit]:
     for work in SEEN:
         rounds = zip_longest(*(of for (name, _), of in by_cell.items() if name == work))
         yield from (unit for together in rounds for unit in together if unit is not None)
+
+
+def lacking(subject: Subject, missing: Iterable[Missing]) -> Iterator[str]:
+    """What the file of a subject should hold and does not, in a line: it was cut short, or its plan was of
+    another version of this package.
+    """
+    if isinstance(subject.namespace, Recorded):
+        why = subject.namespace.why_not
+        if number := sum(each.why == f"{NOT_OBSERVED}{why}" for each in missing):
+            yield f"{number} of what was to be observed: {why}"
 
 
 def must_go_together(subject: Subject, beside: Path) -> None:

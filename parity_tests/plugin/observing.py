@@ -77,6 +77,10 @@ def settings_of(config: pytest.Config, given: Mapping[str, Any]) -> Settings:
     except DamagedFile as error:
         raise WrongOption(f"--observed: {error}") from error
     must_be_for(AUDIT if config.getoption("audit", None) else JUDGE, recorded)
+    if recorded.meant_for == AUDIT and not len(recorded):
+        raise WrongOption(
+            f"{observed} holds no call that was run, so that nothing can be measured: {recorded.why_not}"
+        )
     settings = of_file(recorded, given)
     config.option.subject = settings.subject.name
     config.option.device, config.option.effort = settings.device, settings.effort_name
