@@ -14,7 +14,7 @@ def environment(subject: Subject, device: str) -> dict[str, str]:
     if not isinstance(subject.namespace, Recorded):
         return facts_of(device)
     header, here = subject.namespace.header, facts_of("cpu")
-    facts: dict[str, str] = dict(header["environment"]["facts"])
+    facts = {**header["environment"]["facts"], "numpy": header["environment"]["numpy"]}
     libraries = ", ".join(f"{name} {here[name]}" for name in PACKAGES)
     return {name: value for name, value in facts.items() if name == "numpy" or name not in PACKAGES} | {
         "observed": f"{header['made']}, torch-loss-parity {header['package']}, {subject.namespace.path.name}",

@@ -51,7 +51,7 @@ def audit(subject: str, **given: Any) -> int:
       torch-loss-parity audit gpu.npz --output audits/gpu
       torch-loss-parity audit torch --output new --compare old/audit.json --fail max_ulp:10%
     """
-    from torch_loss_parity.processes.folders import PACKAGE
+    from torch_loss_parity.processes.folders import AUDIT
 
     whose = "observed" if is_observed(subject) else "subject"
-    return run_pytest([f"--{whose}={subject}", *options_of_pytest(given, NAMED)], PACKAGE / "audit")
+    return run_pytest([f"--{whose}={subject}", *options_of_pytest(given, NAMED)], AUDIT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,7 +18,9 @@ from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.part import Conditions, Part, recorded
 from torch_loss_parity.ledger.environment import ran_elsewhere
 from torch_loss_parity.meta import small_audit
+from torch_loss_parity.plugin import selection
 from torch_loss_parity.plugin.observing import must_be_for, of_file, planned
+from torch_loss_parity.processes.folders import AUDIT as AUDIT_ITEMS
 from torch_loss_parity.subjects import load
 from torch_loss_parity.subjects.observing import answer
 from torch_loss_parity.subjects.observing.container import Writer
@@ -186,6 +190,14 @@ def test_the_environment_of_an_audit_is_that_of_where_the_subject_ran(files: Pat
     assert said["observed"].endswith("torch.npz")
     assert "python-flint" in said[HERE]  # what decides is of this machine
     assert "pydantic" not in said
+
+
+def test_an_audit_is_of_any_subject_that_is_asked_for(files: Path) -> None:
+    """Its items are no tests of a kind of claim, which a file or somebody's own subject may not serve."""
+    item = SimpleNamespace(path=AUDIT_ITEMS / "test_audit.py", nodeid="audit/test_audit.py::test_audit[x]")
+    elsewhere = of_file(Recorded(files / "torch.npz"), ANY).subject
+    for subject in (elsewhere, replace(elsewhere, name="theirs.py", namespace=torch)):
+        assert not selection._is_of(cast(pytest.Item, item), subject)
 
 
 def test_what_is_telling_is_asked_first() -> None:
