@@ -16,7 +16,8 @@ from torch_loss_parity.audit import exhaustive, measure_cases, measure_sweeps, o
 from torch_loss_parity.audit.environment import HERE, environment
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.part import Conditions, Part, recorded
-from torch_loss_parity.ledger.environment import ran_elsewhere
+from torch_loss_parity.ledger import environment as ledger_environment
+from torch_loss_parity.ledger.environment import Environment, ran_elsewhere
 from torch_loss_parity.meta import small_audit
 from torch_loss_parity.plugin import selection
 from torch_loss_parity.plugin.observing import must_be_for, of_file, planned
@@ -190,6 +191,31 @@ def test_the_environment_of_an_audit_is_that_of_where_the_subject_ran(files: Pat
     assert said["observed"].endswith("torch.npz")
     assert "python-flint" in said[HERE]  # what decides is of this machine
     assert "pydantic" not in said
+
+
+def test_what_was_observed_on_a_gpu_is_measured_where_there_is_none(files: Path, tmp_path: Path) -> None:
+    of = Recorded(files / "torch.npz")
+    gpu = {"device": "cuda", "machine": "a GPU", "torch": "2.11.0", "torch_version": "2.11.0+cu128"}
+    header = {"device": "cuda", "environment": {**of.header["environment"], **gpu}}
+    source = other(of, tmp_path / "header.npz", **header)
+    here(tmp_path / "gpu.npz", "torch", Plan(files / "plan.npz"), source)
+    (case, *_) = units()[0].cases
+    conditions = Conditions("torch", "cuda", 0, 60.0, observed=str(tmp_path / "gpu.npz"))
+    part = Part.model_validate_json(measure_cases.draw(conditions, case))
+    assert part.figures
+    assert not part.missing
+    assert all("device='cuda'" in figure.worst.script for figure in part.figures)
+    assert ledger_environment.here() == Environment.of(header["environment"])
+
+
+def test_every_number_is_asked_inside_the_promise(files: Path) -> None:
+    """Of a subject that is here as of one that is observed, whose own promise is kept there."""
+    promise = Settings.of("torch", "cpu", DTYPE, "quick", 0, promise="reduction=mean").subject.promise
+    (sweep, *_) = [unit.sweep for unit in units() if unit.sweep]
+    conditions = Conditions("torch", "cpu", 0, 60.0, promise=promise)
+    part = Part.model_validate_json(measure_sweeps.exhaust(conditions, sweep))
+    assert [missing.why for missing in part.missing] == ["not offered: outside the promise: reduction=none"]
+    assert not part.figures
 
 
 def test_an_audit_is_of_any_subject_that_is_asked_for(files: Path) -> None:
