@@ -196,7 +196,7 @@ def test_the_environment_of_an_audit_is_that_of_where_the_subject_ran(files: Pat
 def test_what_was_observed_on_a_gpu_is_measured_where_there_is_none(files: Path, tmp_path: Path) -> None:
     of = Recorded(files / "torch.npz")
     gpu = {"device": "cuda", "machine": "a GPU", "torch": "2.11.0", "torch_version": "2.11.0+cu128"}
-    header = {"device": "cuda", "environment": {**of.header["environment"], **gpu}}
+    header: dict[str, Any] = {"device": "cuda", "environment": {**of.header["environment"], **gpu}}
     source = other(of, tmp_path / "header.npz", **header)
     here(tmp_path / "gpu.npz", "torch", Plan(files / "plan.npz"), source)
     (case, *_) = units()[0].cases
