@@ -17,6 +17,7 @@ from torch_loss_parity.audit.run import Run
 from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
+from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
@@ -164,6 +165,8 @@ class Session:
         terminalreporter.section(
             f"audit of {self.settings.subject.name}: the worst of each operator and dtype"
         )
+        if isinstance(source := self.settings.subject.namespace, Recorded):
+            write(f"{source.path.name}: {source.told}")
         for line in summary.table(self.audit):
             terminalreporter.write_line(line)
         if missing := list(summary.shortcomings(self.audit)):
