@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import platform
+from torch_loss_parity.processes.machine_facts import PACKAGES, facts_of
+from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.observing.recorded import Recorded
 
-import torch
-
-from torch_loss_parity.processes import machine
-
-PACKAGES = ("numpy", "python-flint", "hypothesis", "pydantic")
-PREFIXES = (
-    "ATEN_",
-    "OMP_",
-    "KMP_",
-    "GOMP_",
-    "MKL_",
-    "ONEDNN_",
-    "DNNL_",
-    "OPENBLAS_",
-    "TORCH",
-    "PYTORCH_",
-    "CUDA_",
-    "CUBLAS_",
-    "XLA_",
-)
+HERE = "measured with"  # a subject that ran elsewhere
 
 
-def environment(device: str) -> dict[str, str]:
-    """What numbers were measured with, under the names that an audit's file has for it."""
-    facts = {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        **{name: machine.installed(name) for name in PACKAGES},
-        "system": machine.system(),
-        "processor": machine.processor(),
-        "capability": machine.capability(),
-        "threads": str(torch.get_num_threads()),
+def environment(subject: Subject, device: str) -> dict[str, str]:
+    """What numbers come from, under the names that an audit's file has for it: of where the subject ran."""
+    if not isinstance(subject.namespace, Recorded):
+        return facts_of(device)
+    header, here = subject.namespace.header, facts_of("cpu")
+    facts = {**header["environment"]["facts"], "numpy": header["environment"]["numpy"]}
+    libraries = ", ".join(f"{name} {here[name]}" for name in PACKAGES)
+    return {name: value for name, value in facts.items() if name == "numpy" or name not in PACKAGES} | {
+        "observed": f"{header['made']}, torch-loss-parity {header['package']}, {subject.namespace.path.name}",
+        HERE: f"python {here['python']}, {libraries}, {here['system']}, {here['processor']}",
     }
-    if torch.cuda.is_available():
-        facts["CUDA"] = str(torch.version.cuda)
-    if device.startswith("cuda"):
-        facts["GPU"] = machine.gpu(device)
-        facts["TF32"] = (
-            f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
-        )
-    return facts | machine.variables(PREFIXES)

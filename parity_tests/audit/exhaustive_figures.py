@@ -10,7 +10,7 @@ import numpy as np
 
 from torch_loss_parity.audit.certify import truths
 from torch_loss_parity.audit.exhaustive import Sweep, quantities
-from torch_loss_parity.audit.exhaustive_parts import Part, sha256
+from torch_loss_parity.audit.exhaustive_parts import TORCH, Part, element, sha256, subjects_of
 from torch_loss_parity.audit.parts_of_calls import element_alone
 from torch_loss_parity.audit.record import Figure, Worst
 from torch_loss_parity.audit.single_row import extent
@@ -19,7 +19,7 @@ from torch_loss_parity.judging.failure_message import script
 from torch_loss_parity.judging.judge import Finding, judge_quantity, of_the_subject
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
-from torch_loss_parity.subjects import Subject, load, run_subject
+from torch_loss_parity.subjects import Subject, run_subject
 
 
 def figures(
@@ -29,18 +29,27 @@ def figures(
     device: str,
     profile: str = DEFAULT.name,
 ) -> list[Figure]:
-    """The figures of a sweep, from the results of all its parts in their order."""
+    """`figures_of` for a subject by its name, and torch where that is another."""
+    return figures_of(sweep, results, subjects_of(sweep, subject_name, profile), device)
+
+
+def figures_of(
+    sweep: Sweep, results: Sequence[Mapping[str, Any]], subjects: Mapping[str, Subject], device: str
+) -> list[Figure]:
+    """The figures of a sweep, from the results of all its parts in their order; of the first of the subjects,
+    with those of torch, where that is the second, beside them.
+    """
+    subject_name = next(iter(subjects))
     inputs = (
         results[0]["inputs"]
         if len(results) == 1
         else sha256(*(result["inputs"].encode() for result in results))
     )
-    subject = load(subject_name, (sweep.operator,), profile)
     rows, classes = extent(sweep.call_on(np.zeros(1)))
     measured = []
     for quantity, kind in quantities(sweep):
         added: dict[str, Part] = {}
-        for name in dict.fromkeys((subject_name, "torch")):
+        for name in subjects:
             key = f"{name} {quantity} {kind}"
             if key not in results[0]["parts"]:
                 continue
@@ -63,15 +72,25 @@ def figures(
                 options={name: value for name, value in options.items() if value},
                 inputs=inputs,
                 subject=added[subject_name].measures(),
-                torch=added["torch"].measures() if subject_name != "torch" else None,
-                worst=worst(sweep, quantity, kind, added[subject_name], subject, device),
+                torch=added[TORCH].measures() if TORCH in added and subject_name != TORCH else None,
+                worst=worst(
+                    sweep,
+                    quantity,
+                    kind,
+                    added[subject_name],
+                    {name: subjects[name] for name in added},
+                    device,
+                ),
             )
         )
     return measured
 
 
-def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, device: str) -> Worst:
+def worst(
+    sweep: Sweep, quantity: str, kind: str, part: Part, subjects: Mapping[str, Subject], device: str
+) -> Worst:
     """The worst element, found again from its number, with a script that shows it."""
+    subject = next(iter(subjects.values()))
     number = max(part.errors.worst, 0)
     pattern, index = divmod(number, sweep.of_each(quantity))
     call = sweep.call(pattern, 1)
@@ -80,9 +99,11 @@ def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, 
     true = truths(one, (quantity,), g)[quantity]
     bound = expected(one, (quantity,), g, profile=subject.profile)[quantity]
     observed = {}
-    for name in dict.fromkeys((subject.name, "torch")):
+    for name, implementation in subjects.items():
         with of_the_subject(subject):
-            implementation = load(name, (sweep.operator,))
+            if implementation.is_elsewhere:
+                observed[name] = element(implementation, sweep, quantity, kind, number, device)
+                continue
             run = (
                 run_subject.forward(implementation, one, device)
                 if g is None
@@ -101,7 +122,7 @@ def worst(sweep: Sweep, quantity: str, kind: str, part: Part, subject: Subject, 
             name: " ".join(_hexadecimal(x) for x in value.reshape(-1)) for name, value in arguments.items()
         },
         observed=_hexadecimal(observed[subject.name]),
-        torch=_hexadecimal(observed["torch"]) if subject.name != "torch" else "",
+        torch=_hexadecimal(observed[TORCH]) if TORCH in observed and subject.name != TORCH else "",
         truth=true.decimal(int(np.ravel_multi_index(at, true.value.shape)) if at else 0),
         ulps=part.errors.max_ulp,
         fraction=finding.strict.fraction,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject, load, run_subject
+from torch_loss_parity.subjects.declined import NotObserved
 
 TORCH = "torch"
 STANDINGS: tuple[Literal["pass", "known", "fail"], ...] = ("pass", "known", "fail")
@@ -83,11 +84,30 @@ def subjects_of(sweep: Sweep, name: str, profile: str) -> dict[str, Subject]:
     return subjects if name == TORCH else {**subjects, TORCH: load(TORCH, (sweep.operator,))}
 
 
+def asked(sweep: Sweep, call: Call, first: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The upstream gradients that the results on the inputs from ``first`` on are asked for with, by kind."""
+    for kind in UPSTREAM:
+        yield kind, sweep.grad_output(kind, call, first)
+
+
+def element(subject: Subject, sweep: Sweep, quantity: str, kind: str, number: int, device: str) -> Any:
+    """An element of a result on every input, by its number: of one that cannot be asked for it alone."""
+    call = sweep.call(0, sweep.patterns)
+    upstream = sweep.grad_output(kind or UPSTREAM[0], call, 0)
+    return run_subject.results(subject, call, device, upstream)[quantity].reshape(-1)[number]
+
+
 def measure(
     sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
 ) -> dict[str, Any]:
-    """What a chunk does: every result on a range of inputs, by the subject and by torch where that is
-    another.
+    """What a chunk does: `measured` for a subject by its name, and torch where that is another."""
+    return measured(sweep, first, count, subjects_of(sweep, subject_name, profile), device)
+
+
+def measured(
+    sweep: Sweep, first: int, count: int, subjects: Mapping[str, Subject], device: str
+) -> dict[str, Any]:
+    """Every result on a range of inputs, by each of some subjects, under the profile of the first.
 
     Returns
     -------
@@ -96,14 +116,13 @@ def measure(
         arguments; ``seconds``, taken by the subject and by the whole.
     """
     began = time.perf_counter()
-    subjects = subjects_of(sweep, subject_name, profile)
+    subject_name = next(iter(subjects))
     under = subjects[subject_name].profile
     seconds = 0.0
     call = sweep.call(first, count)
     digest = [array.tobytes() for array in call.arguments.values() if isinstance(array, np.ndarray)]
     parts: dict[str, Part] = {}
-    for kind in UPSTREAM:
-        upstream = sweep.grad_output(kind, call, first)
+    for kind, upstream in asked(sweep, call, first):
         digest.append(upstream.tobytes())
         wanted = [quantity for quantity, of in quantities(sweep) if of == kind]
         bounds = expected(call, wanted, upstream, profile=under)
@@ -114,8 +133,13 @@ def measure(
             wanted.insert(0, FORWARD)
         for name, subject in subjects.items():
             at = time.perf_counter()
-            with of_the_subject(subject):
-                observed = run_subject.results(subject, call, device, upstream)
+            try:
+                with of_the_subject(subject):
+                    observed = run_subject.results(subject, call, device, upstream)
+            except NotObserved:
+                if name == subject_name:
+                    raise
+                continue
             seconds += (time.perf_counter() - at) * (name == subject_name)
             for quantity in wanted:
                 g = None if quantity == FORWARD else upstream

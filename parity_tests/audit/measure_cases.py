@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from torch_loss_parity.audit.axes import (
 from torch_loss_parity.audit.certify import Truth, truths
 from torch_loss_parity.audit.errors import Errors
 from torch_loss_parity.audit.operator_facets import audited
-from torch_loss_parity.audit.part import Conditions, Part, attempted, loaded
+from torch_loss_parity.audit.part import Conditions, Part, attempted
 from torch_loss_parity.audit.record import Figure, Measures
 from torch_loss_parity.audit.search import Search
 from torch_loss_parity.audit.single_row import extent, logit_range
@@ -28,21 +29,26 @@ from torch_loss_parity.judging.judge import judge_quantity, of_the_subject, outp
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.run_subject import WrongResult
 
-TORCH = "torch"
+
+def asked(case: Case) -> Iterator[tuple[str, Call, Sequence[str], np.ndarray]]:
+    """What is asked of a subject in a case: first its result, then its gradients."""
+    call = OPERATORS[case.operator].call(case)
+    grad_output = upstream_gradient(call, case)
+    yield "the result", call, (FORWARD,), grad_output
+    yield "the gradients", call, call.differentiable, grad_output
 
 
 def draw(conditions: Conditions, case: Case) -> str:
     """The figures of a case: of its result, and of its gradients."""
     operator = OPERATORS[case.operator]
-    call = operator.call(case)
-    grad_output = upstream_gradient(call, case)
     options = {
         name: str(value) for name, value in case.options if value != operator.options.get(name, (None,))[0]
     }
     parts = []
-    for quantities, what in (((FORWARD,), "the result"), (call.differentiable, "the gradients")):
+    for what, call, quantities, grad_output in asked(case):
         attempt = partial(
             _figures, conditions, case, call, quantities, grad_output, "random", case.values, options
         )
@@ -60,9 +66,12 @@ def _figures(
     values: str,
     options: Mapping[str, str],
 ) -> Part:
-    subject, device = conditions.loaded, conditions.device
-    observed = _observed(subject, device, call, quantities, grad_output)
-    beside = _observed(loaded(TORCH), device, call, quantities, grad_output) if subject.name != TORCH else {}
+    subject, device, implementation = conditions.loaded, conditions.device, conditions.torch
+    observed = results_of(subject, device, call, quantities, grad_output)
+    beside: Results = {}
+    if implementation is not None:
+        with suppress(NotObserved):
+            beside = results_of(implementation, device, call, quantities, grad_output)
     upstream = None if FORWARD in quantities else grad_output
     bounds = expected(call, quantities, upstream, profile=subject.profile)
     true = truths(call, quantities, upstream)
@@ -74,6 +83,9 @@ def _figures(
         )
         measures, verdict = measured(subject, observed[quantity])
         torch = beside.get(quantity)
+        torch_measures = None
+        if implementation is not None and torch is not None:
+            torch_measures, _ = measured(implementation, torch)
         figures.append(
             Figure(
                 operator=call.operator,
@@ -87,7 +99,7 @@ def _figures(
                 options=dict(options),
                 inputs=_hash(call.arguments, upstream),
                 subject=measures,
-                torch=None if torch is None else measured(loaded(TORCH), torch)[0],
+                torch=torch_measures,
                 worst=worst(
                     subject, device, case, call, quantity, grad_output, verdict, true[quantity], torch
                 ),
@@ -96,9 +108,16 @@ def _figures(
     return Part(figures=tuple(figures))
 
 
-def _observed(
+def results_of(
     subject: Subject, device: str, call: Call, quantities: Sequence[str], grad_output: np.ndarray
 ) -> Results:
+    """What a subject returns: its result alone, or its gradients.
+
+    Raises
+    ------
+    WrongResult, NotOffered
+        If it returns what has another shape, or nothing.
+    """
     with of_the_subject(subject):
         if FORWARD in quantities:
             results: Results = {FORWARD: run_subject.forward(subject, call, device)}

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch_loss_parity.audit import float32_sweep
 from torch_loss_parity.audit.exhaustive import Sweep
-from torch_loss_parity.audit.exhaustive_figures import figures
-from torch_loss_parity.audit.exhaustive_parts import measure
+from torch_loss_parity.audit.exhaustive_figures import figures_of
+from torch_loss_parity.audit.exhaustive_parts import measured
 from torch_loss_parity.audit.part import Conditions, Part, attempted
 
 
@@ -17,8 +17,7 @@ def exhaust(conditions: Conditions, sweep: Sweep) -> str:
     """The figures of every input, where they are few."""
 
     def measured_part() -> Part:
-        of = conditions
-        result = measure(sweep, 0, sweep.patterns, of.subject, of.device, of.profile)
+        result = measured(sweep, 0, sweep.patterns, conditions.subjects, conditions.device)
         return _of_sweep(conditions, sweep, [result], sweep.patterns)
 
     return attempted(sweep.name, measured_part).model_dump_json()
@@ -29,8 +28,8 @@ def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
 
     def measured_part() -> Part:
         of = conditions
-        measured = float32_sweep.measure(sweep, first, count, of.subject, of.device, of.profile)
-        return Part(swept=json.dumps(measured))
+        result = float32_sweep.measure(sweep, first, count, of.subject, of.device, of.profile)
+        return Part(swept=json.dumps(result))
 
     return attempted(f"{sweep.name} from {first:#010x}", measured_part).model_dump_json()
 
@@ -53,5 +52,5 @@ def _of_sweep(
         / inputs
         for whose in ("all", "subject")
     }
-    measured = figures(sweep, results, conditions.subject, conditions.device, conditions.profile)
-    return Part(figures=tuple(measured), times=times)
+    found = figures_of(sweep, results, conditions.subjects, conditions.device)
+    return Part(figures=tuple(found), times=times)

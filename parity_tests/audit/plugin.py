@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail where a figure grew: max_ulp:10%% (by more than ten per cent), max_ulp:0.5 (by more than "
         "0.5); may be repeated",
     )
+    group.addoption(
+        "--audit-beside",
+        metavar="FILE",
+        help="of --observed: what torch returned to the same plan in the same environment, to be measured "
+        "beside the subject",
+    )
     group.addoption("--workers", metavar="N", type=int, help="processes of the audit (default: the cores)")
     group.addoption(
         "--scheduler", metavar="URL", help="a Dask scheduler for the work of the audit, tcp://HOST:PORT"
@@ -49,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     if option.audit is None:
-        given = ("audit_compare", "audit_compare_fail", "workers", "scheduler")
+        given = ("audit_compare", "audit_compare_fail", "audit_beside", "workers", "scheduler")
         alone = [f"--{name.replace('_', '-')}" for name in given if getattr(option, name) is not None]
         if alone:
             raise pytest.UsageError(f"{alone[0]} is about an audit, and none was asked for; add --audit DIR")

@@ -13,16 +13,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch_loss_parity.audit import plan, result_store
+from torch_loss_parity.audit import observed, plan, result_store
 from torch_loss_parity.audit.environment import environment
 from torch_loss_parity.audit.part import Conditions, Part
 from torch_loss_parity.audit.record import Audit, Divergence, Missing
-from torch_loss_parity.audit.record import Settings as Recorded
+from torch_loss_parity.audit.record import Settings as Asked
 from torch_loss_parity.audit.tasks import perform, summed
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.settings import Settings
 
 STORE = "unfinished"  # in the directory of the audit: what was measured, until all is
@@ -45,6 +46,8 @@ class Run:
         The address of a Dask scheduler, or "" for processes of this machine.
     progress : callable
         Called with each unit that is finished, and whether an earlier run had finished it.
+    beside : str
+        The file of observations that stands for torch, where one stands for the subject.
     """
 
     settings: Settings
@@ -53,6 +56,7 @@ class Run:
     workers: int
     scheduler: str = ""
     progress: Callable[[plan.Unit, bool], None] = lambda unit, before: None
+    beside: str = ""
     parts: dict[str, Part] = field(default_factory=dict)
     sums: dict[str, Part] = field(default_factory=dict)
     _finished: Iterator[tuple[result_store.Chunk, str]] | None = None
@@ -63,6 +67,8 @@ class Run:
     def __post_init__(self) -> None:
         self.offered = [cell for cell in self.cells if self.settings.subject.offers(cell[0])]
         planned = plan.planned(self.offered, self.settings)
+        if self.settings.subject.is_elsewhere:
+            planned = observed.seen(planned, self.settings.subject, beside=bool(self.beside))
         self.units = {unit.name: unit for unit in planned.units}
         self.left_out = planned.missing
         settings = self.settings
@@ -72,9 +78,11 @@ class Run:
             settings.seed,
             settings.time_limit,
             settings.subject.profile.choice,
-            source(settings.subject),
+            source(settings.subject, self.beside),
             settings.subject.promise,
             settings.subject.like,
+            file_of(settings.subject),
+            self.beside,
         )
 
     @property
@@ -141,7 +149,7 @@ class Run:
                     for dtype in left
                 ]
         return Audit(
-            settings=Recorded(
+            settings=Asked(
                 subject=settings.subject.name,
                 profile=settings.subject.profile.name,
                 device=settings.device,
@@ -150,8 +158,8 @@ class Run:
                 effort=settings.effort_name,
                 seed=settings.seed,
             ),
-            environment=environment(settings.device),
-            command=command(settings),
+            environment=environment(settings.subject, settings.device),
+            command=command(settings, self.beside),
             figures=tuple(sorted(whole.figures, key=lambda figure: figure.key)),
             axes=tuple(
                 sorted(
@@ -194,27 +202,34 @@ class Run:
         self.parts[chunk.name] = Part.model_validate_json(result)
 
 
-def command(settings: Settings) -> str:
+def command(settings: Settings, beside: str = "") -> str:
     """Repeats an audit."""
-    words = [
-        "pytest parity_tests --audit DIR",
-        f"--subject {settings.subject.name}",
-        f"--device {settings.device}",
-    ]
+    words = ["pytest parity_tests --audit DIR"]
+    if file := file_of(settings.subject):
+        words += [f"--observed {file}", *([f"--audit-beside {beside}"] if beside else [])]
+    else:
+        words += [f"--subject {settings.subject.name}", f"--device {settings.device}"]
     profile = settings.subject.profile
     words += [] if profile == DEFAULT else [f"--profile {profile.choice}"]
     words += [f"--like {settings.subject.like}"] if settings.subject.like else []
-    words += [f"--dtype {','.join(settings.dtypes)}"] + (
-        [f"--operator {','.join(settings.operators)}"] if settings.operators else []
-    )
+    operators = [f"--operator {','.join(settings.operators)}"] if settings.operators else []
+    if file:  # which says the rest
+        return " ".join([*words, *operators])
+    words += [f"--dtype {','.join(settings.dtypes)}", *operators]
     return " ".join([*words, f"--effort {settings.effort_name}", f"--seed {settings.seed}"])
 
 
-def source(subject: Subject) -> str:
-    """A hash of the file that a subject is in, and of that of its profile; "" where they are part of torch or
-    of this project: what was measured of a file that was changed since is not of this subject.
+def file_of(subject: Subject) -> str:
+    """The file of observations that stands for a subject; "" where it is here."""
+    return str(subject.namespace.path) if isinstance(subject.namespace, Recorded) else ""
+
+
+def source(subject: Subject, beside: str = "") -> str:
+    """A hash of the files that a subject and its profile are in, or were observed in; "" where they are part
+    of torch or of this project: what was measured of a file that was changed since is not of this subject.
     """
-    files = getattr(subject.namespace, "__file__", None), subject.profile.file
+    module = None if subject.is_elsewhere else getattr(subject.namespace, "__file__", None)
+    files = module, subject.profile.file, file_of(subject), beside
     there = [Path(file).read_bytes() for file in files if file and Path(file).is_file()]
     return hashlib.sha256(b"\0".join(there)).hexdigest() if there else ""
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from torch_loss_parity.audit import compare, files, page, result_store, summary
+from torch_loss_parity.audit import compare, files, observed, page, result_store, summary
 from torch_loss_parity.audit.record import Audit
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.processes import system
 from torch_loss_parity.reports.progress import Progress, uncaptured_stderr
+from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.settings import Settings
 
 JSON, PAGE = "audit.json", "index.html"
@@ -61,6 +62,7 @@ class Session:
     audit: Audit | None = None
     comparison: Any = None
     tripped: list[str] = field(default_factory=list)
+    beside: str = ""  # the file that stands for torch, where one stands for the subject
     before: int = 0  # parts that an earlier run had finished
 
     @classmethod
@@ -70,8 +72,8 @@ class Session:
         Raises
         ------
         WrongRequest
-            If the directory cannot be written to, the file to compare with cannot be read, a gate is none, or
-            no process is allowed.
+            If the directory cannot be written to, a file to compare with, or to measure beside, cannot be
+            read or is another's, a gate is none, or no process is allowed.
         """
         workers = option.workers if option.workers is not None else system.cores()
         if workers < 1:
@@ -91,7 +93,13 @@ class Session:
                 compare.parse_gate(gate)
         except (files.AuditFileError, compare.GateError) as error:
             raise WrongRequest(str(error)) from error
-        return cls(settings, directory, workers, option.scheduler or "", old, gates)
+        beside = option.audit_beside or ""
+        try:
+            if beside:
+                observed.must_go_together(settings.subject, Path(beside))
+        except ValueError as error:
+            raise WrongRequest(f"--audit-beside: {error}") from error
+        return cls(settings, directory, workers, option.scheduler or "", old, gates, beside=beside)
 
     @property
     def header(self) -> list[str]:
@@ -111,7 +119,9 @@ class Session:
             item.callspec.params for item in session.items if isinstance(item, pytest.Function)
         ]
         cells = [(parameters["operator"].name, str(parameters["dtype"])) for parameters in chosen]
-        run = Run(self.settings, cells, self.directory, self.workers, self.scheduler, self._done)
+        run = Run(
+            self.settings, cells, self.directory, self.workers, self.scheduler, self._done, beside=self.beside
+        )
         try:
             run.open()
         except ValueError as error:  # of a scheduler
@@ -155,6 +165,8 @@ class Session:
         terminalreporter.section(
             f"audit of {self.settings.subject.name}: the worst of each operator and dtype"
         )
+        if isinstance(source := self.settings.subject.namespace, Recorded):
+            write(f"{source.path.name}: {source.told}")
         for line in summary.table(self.audit):
             terminalreporter.write_line(line)
         if missing := list(summary.shortcomings(self.audit)):

@@ -16,7 +16,7 @@ from torch_loss_parity.audit.axes import Known, Results, case_of, compared, draw
 from torch_loss_parity.audit.capabilities import CAPABILITY
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.measure_axes import WAYS
-from torch_loss_parity.audit.part import Conditions, Part, loaded
+from torch_loss_parity.audit.part import Conditions, Part, loaded, recorded
 from torch_loss_parity.audit.plan import Unit
 from torch_loss_parity.audit.record import Missing
 from torch_loss_parity.processes.sandbox import Lost, Sandbox
@@ -141,20 +141,25 @@ WORK: Mapping[str, Callable[[Conditions, Unit], Iterator[Part]]] = {
 }
 
 
-def sandbox_of(subject: str, limit: float, environment: Mapping[str, str | None] | None = None) -> Sandbox:
-    """A process that has loaded a subject."""
-    return Sandbox((f"{__name__}:load_alone", (subject,)), limit, environment)
+def sandbox_of(
+    subject: str, limit: float, environment: Mapping[str, str | None] | None = None, observed: str = ""
+) -> Sandbox:
+    """A process that has loaded a subject, or the file that stands for it."""
+    return Sandbox((f"{__name__}:load_alone", (subject, observed)), limit, environment)
 
 
-def load_alone(subject: str) -> None:
-    """In a sandbox: load the subject, which computes in one thread."""
+def load_alone(subject: str, observed: str) -> None:
+    """In a sandbox: load the subject, which computes in one thread, or the file that stands for it."""
     torch.set_num_threads(1)
-    loaded(subject)
+    if observed:
+        recorded(observed)
+    else:
+        loaded(subject)
 
 
 def _sandbox(conditions: Conditions) -> Sandbox:
     """The sandbox of this thread, for the subject and the limit in force."""
-    wanted = conditions.subject, conditions.time_limit
+    wanted = conditions.subject, conditions.time_limit, None, conditions.observed
     kept: Sandbox | None = getattr(_kept, "sandbox", None)
     if kept is None or _kept.wanted != wanted:
         if kept is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from torch_loss_parity.audit.observed import lacking
 from torch_loss_parity.audit.run import Run
 from torch_loss_parity.operators import Gap, Operator
 
@@ -14,7 +15,7 @@ SHOWN = 5
 
 def test_audit(operator: Operator, dtype: str, audit: Run) -> None:
     """Every figure is within the derived bound, or known to diverge, and the subject returned what it was
-    asked for.
+    asked for; a file that stands for it is whole.
     """
     if isinstance(operator.audit, Gap):
         pytest.skip(f"not audited: {operator.audit.why}")
@@ -27,6 +28,7 @@ def test_audit(operator: Operator, dtype: str, audit: Run) -> None:
         for figure in part.figures
         if figure.subject.standing == "fail"
     ]
+    wrong += lacking(audit.settings.subject, part.missing)
     if wrong:
         more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         pytest.fail(f"{operator.name}, {dtype}:\n  " + "\n  ".join(wrong[:SHOWN]) + more, pytrace=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -109,3 +110,11 @@ def dtypes() -> Sequence[str]:
     from torch_loss_parity.operators import DTYPES
 
     return DTYPES
+
+
+def is_observed(subject: str) -> bool:
+    """Whether what stands in the place of a subject is a file of observations: no module is in a file that is
+    not Python's.
+    """
+    path = Path(subject)
+    return path.suffix == ".npz" or (path.is_file() and path.suffix != ".py")

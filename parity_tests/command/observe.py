@@ -27,7 +27,8 @@ def _options(function: Decorated) -> Decorated:
 @options.subject
 @_options
 def observe(subject: str, **given: Any) -> int:
-    """Run a subject, and write what it returns to a file, which `judge` judges anywhere.
+    """Run a subject, and write what it returns to a file, which `judge` judges anywhere;
+    by a plan from `plan --audit`, one from which `audit` measures.
 
     \b
     SUBJECT as for `torch-loss-parity verify` (default: torch). With --plan, torch and
@@ -40,6 +41,7 @@ def observe(subject: str, **given: Any) -> int:
       torch-loss-parity plan --effort quick --output plan.npz
       torch-loss-parity observe my_kernels.py --device cuda --plan plan.npz --budget 300
       torch-loss-parity judge observed.npz
+      torch-loss-parity observe my_kernels.py --plan audit.npz --output for-audit.npz
     """
     try:
         return run(subject, **given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from torch_loss_parity.command import options
 from torch_loss_parity.command.base import INTERRUPTED, PASSED, WRONG_CALL, options_of_pytest
 
+NOTHING = 5  # as pytest says that nothing was run
 ENDED = (INTERRUPTED, 3, WRONG_CALL)  # statuses of pytest with which nothing was planned
 
 
@@ -23,9 +25,11 @@ ENDED = (INTERRUPTED, 3, WRONG_CALL)  # statuses of pytest with which nothing wa
 @options.effort
 @options.seed
 @options.promise
+@click.option("--audit", is_flag=True, help="What `audit` asks, in place of what `judge` does.")
 @click.option("--output", default="plan.npz", show_default=True, metavar="FILE", help="Where it is written.")
-def plan(subject: str, output: str, **given: Any) -> int:
+def plan(subject: str, output: str, audit: bool, **given: Any) -> int:
     """Write what a run asks of a subject to a file: calls as data, in the order of their worth.
+    What is observed by it is for `judge`, and with --audit for `audit`.
 
     \b
     SUBJECT is only loaded, for what it promises and offers (default: torch, of which
@@ -34,8 +38,11 @@ def plan(subject: str, output: str, **given: Any) -> int:
     \b
     Examples:
       torch-loss-parity plan --effort quick --output quick.npz
+      torch-loss-parity plan --audit --effort quick --output audit.npz
       torch-loss-parity plan --operator cross_entropy --promise target=indices,weight=None
     """
+    if audit:
+        return _of_an_audit(subject, Path(output), given)
     from torch_loss_parity.processes import suite
     from torch_loss_parity.processes.folders import CLAIMS
 
@@ -49,6 +56,35 @@ def plan(subject: str, output: str, **given: Any) -> int:
         return status
     from torch_loss_parity.subjects.observing.planning import Plan
 
-    number = len(Plan(Path(output)).records)
+    return _told(output, len(Plan(Path(output)).records))
+
+
+def _of_an_audit(subject: str, output: Path, given: Mapping[str, Any]) -> int:
+    from torch_loss_parity.audit.plugin import LACKING
+
+    if LACKING:
+        raise click.UsageError(
+            f"--audit needs {', '.join(LACKING)}; install the extra: pip install 'torch-loss-parity[report]'"
+        )
+    from torch_loss_parity.audit import observed
+    from torch_loss_parity.operators import DTYPES
+    from torch_loss_parity.plugin.observing import planned
+    from torch_loss_parity.subjects.observing.planning import AUDIT, Planning
+    from torch_loss_parity.subjects.settings import NothingToTest, Settings
+
+    chosen: dict[str, Any] = {"dtype": ",".join(DTYPES), "effort": "standard", "seed": 0}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = planned(Settings.of(subject, "cpu", **chosen), output, AUDIT)
+    except NothingToTest as error:
+        print(f"error: nothing is planned: {error}", file=sys.stderr)
+        return NOTHING
+    observed.ask(settings)
+    planning = settings.subject.namespace
+    assert isinstance(planning, Planning)
+    return _told(str(output), planning.close())
+
+
+def _told(output: str, number: int) -> int:
     print(f"{output}: {number} calls")
-    return PASSED if number else 5
+    return PASSED if number else NOTHING

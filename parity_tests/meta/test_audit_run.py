@@ -207,6 +207,7 @@ def session_of(directory: Path, **options: Any) -> Session:
         "audit": str(directory),
         "audit_compare": None,
         "audit_compare_fail": None,
+        "audit_beside": None,
         "workers": 1,
         "scheduler": None,
     }

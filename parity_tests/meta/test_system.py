@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from torch_loss_parity.audit.capabilities import CAPABILITY, capabilities
-from torch_loss_parity.audit.environment import environment as of_audit
 from torch_loss_parity.claims.domain import int32_overflow
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.child_environment import started_with
 from torch_loss_parity.processes.machine import by_numbers
+from torch_loss_parity.processes.machine_facts import facts_of
 
 
 def test_what_is_missing_is_named_with_what_is_done_instead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_capabilities_are_those_of_the_kind_of_processor(
 
 
 def test_the_processor_has_a_name_or_numbers() -> None:
-    assert of_audit("cpu")["processor"] not in ("", "unknown")
+    assert facts_of("cpu")["processor"] not in ("", "unknown")
     core = "processor\t: {}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd40\n\n"
     assert by_numbers(core.format(0) + core.format(1)) == "implementer 0x41, part 0xd40"
     assert by_numbers("model name\t: some x86\n") == ""

@@ -14,12 +14,11 @@ from torch_loss_parity.plugin import supervised
 from torch_loss_parity.plugin.keys import WATCH
 from torch_loss_parity.plugin.selection import operator_of
 from torch_loss_parity.processes import watchdog
-from torch_loss_parity.processes.folders import BENCHMARKS_META, META, PACKAGE
+from torch_loss_parity.processes.folders import AUDIT, BENCHMARKS_META, META, PACKAGE
 from torch_loss_parity.processes.strikes import STRIKES
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.settings import SETTINGS, Settings
 
-AUDIT = PACKAGE / "audit"
 PASSED = pytest.StashKey[bool]()
 COUNTS = pytest.StashKey[dict[str, Tally]]()
 SHOWN = 3  # reasons

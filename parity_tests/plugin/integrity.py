@@ -8,9 +8,8 @@ from collections.abc import Generator
 
 import pytest
 
-from torch_loss_parity.plugin.fixtures import AUDIT
 from torch_loss_parity.processes import replaced
-from torch_loss_parity.processes.folders import BENCHMARKS_META, META
+from torch_loss_parity.processes.folders import AUDIT, BENCHMARKS_META, META
 from torch_loss_parity.processes.origin import OTHER_OUTCOMES, is_of_the_suite
 from torch_loss_parity.subjects import COMPLETE
 from torch_loss_parity.subjects.settings import SETTINGS

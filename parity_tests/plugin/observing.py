@@ -19,7 +19,7 @@ from torch_loss_parity.reference.arithmetic.profile_files import profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.observing.container import DamagedFile
-from torch_loss_parity.subjects.observing.planning import Planning
+from torch_loss_parity.subjects.observing.planning import AUDIT, FOR, JUDGE, Planning
 from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.promise import Promise
 from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
@@ -31,6 +31,8 @@ UNSEEN_KINDS: Mapping[str, str] = {
     "transforms": "torch.func, autocast and torch.compile take the functions themselves",
     "bits": "bits are compared from call to call while the subject runs",
 }
+# What writes the plan for a command.
+PLANS: Mapping[str, str] = {JUDGE: "plan", AUDIT: "plan --audit"}
 BESIDES = ("known divergences",)  # tests of no kind, which a file serves too
 FROM_THE_FILE = ("subject", "device", "dtype", "effort", "seed", "promise")
 
@@ -74,12 +76,33 @@ def settings_of(config: pytest.Config, given: Mapping[str, Any]) -> Settings:
         recorded = Recorded(observed)
     except DamagedFile as error:
         raise WrongOption(f"--observed: {error}") from error
+    must_be_for(AUDIT if config.getoption("audit", None) else JUDGE, recorded)
+    if recorded.meant_for == AUDIT and not len(recorded):
+        raise WrongOption(
+            f"{observed} holds no call that was run, so that nothing can be measured: {recorded.why_not}"
+        )
     settings = of_file(recorded, given)
     config.option.subject = settings.subject.name
     config.option.device, config.option.effort = settings.device, settings.effort_name
     environment = recorded.header["environment"]
     ran_elsewhere(Environment.of(environment), environment["torch_version"])
     return settings
+
+
+def must_be_for(command: str, recorded: Recorded) -> None:
+    """
+    Raises
+    ------
+    WrongOption
+        If a file is for another command than this.
+    """
+    wanted = recorded.meant_for
+    if wanted != command:
+        raise WrongOption(
+            f"{recorded.path} has what `{wanted}` works with, and this is `{command}`: say "
+            f"`torch-loss-parity {wanted} {recorded.path}`, or observe by a plan from `torch-loss-parity "
+            f"{PLANS[command]}`"
+        )
 
 
 def of_file(recorded: Recorded, given: Mapping[str, Any]) -> Settings:
@@ -111,9 +134,16 @@ def of_file(recorded: Recorded, given: Mapping[str, Any]) -> Settings:
     )
 
 
-def planned(settings: Settings, path: Path) -> Settings:
-    """The settings with a subject that is asked nothing."""
+def planned(settings: Settings, path: Path, command: str = JUDGE) -> Settings:
+    """The settings with a subject that is asked nothing, of a plan for a command.
+
+    Raises
+    ------
+    WrongOption
+        If the file cannot be written.
+    """
     header = {
+        FOR: command,
         "effort": settings.effort_name,
         "seed": settings.seed,
         "dtypes": list(settings.dtypes),
@@ -124,7 +154,7 @@ def planned(settings: Settings, path: Path) -> Settings:
     try:
         planning = Planning(path, offered, header)
     except OSError as error:
-        raise WrongOption(f"--plan is {path}, which cannot be written: {error.strerror}") from error
+        raise WrongOption(f"the plan {path} cannot be written: {error.strerror}") from error
     subject = replace(settings.subject, namespace=planning)
     return replace(settings, subject=subject, device=ANY_DEVICE)
 
@@ -156,9 +186,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     source = config.stash[SETTINGS].subject.namespace
     if not isinstance(source, Recorded):
         return []
+    unseen = {} if source.meant_for == AUDIT else UNSEEN_KINDS  # an audit names what it has not at its end
     return [
-        f"parity: judged from {source.path}: {source.told}",
-        *(f"parity: {kind} not observed: {why}" for kind, why in UNSEEN_KINDS.items()),
+        f"parity: {'measured' if source.meant_for == AUDIT else 'judged'} from {source.path}: {source.told}",
+        *(f"parity: {kind} not observed: {why}" for kind, why in unseen.items()),
     ]
 
 

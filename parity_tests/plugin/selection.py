@@ -15,7 +15,7 @@ from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.plugin.keys import OPERATOR
 from torch_loss_parity.plugin.observing import is_unseen
 from torch_loss_parity.processes import suite
-from torch_loss_parity.processes.folders import BENCHMARKS, BENCHMARKS_META, META, REFERENCE
+from torch_loss_parity.processes.folders import AUDIT, BENCHMARKS, BENCHMARKS_META, META, REFERENCE
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import SETTINGS
 
@@ -100,7 +100,7 @@ def _is_of(item: pytest.Item, subject: Subject) -> bool:
     observed; or of none, where the subject is somebody's own, as those tests are about torch, its tutorials
     and the suite."""
     kind = tally.claim_of(item.nodeid)
-    if META in item.path.parents or BENCHMARKS in item.path.parents:
+    if {META, BENCHMARKS, AUDIT} & {*item.path.parents}:
         return False
     if is_unseen(kind, subject):
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT, DISTRIBUTION = "torch_loss_parity", "torch-loss-parity"  # the names of the package
 PACKAGE = Path(__file__).resolve().parents[1]
 CLAIMS = PACKAGE / "claims"  # the tests of a subject
+AUDIT = PACKAGE / "audit"  # what is done in place of tests where an audit is asked for
 META = PACKAGE / "meta"  # the suite's tests of itself
 CHECKOUT = PACKAGE.parent  # of an installed package the folder that it was installed into
 

@@ -65,7 +65,9 @@ def given_again(answer: Answer, load: Load = _none_is_kept) -> Any:
         cause = answer.get("cause")
         raise exception(answer) from (exception(cause) if cause and "types" in cause else None)
     if outcome == NOT_RETURNED:
-        raise NotReturned
+        error = NotReturned()
+        error.args = (f"it {answer['text']}",)  # within the limit there, not here
+        raise error
     if outcome == ENDED:
         raise Ended(f"it {answer['text']}")
     raise NotObserved(answer["text"])

@@ -13,6 +13,7 @@ import torch
 
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import machine, watchdog
+from torch_loss_parity.processes.machine_facts import facts_of
 from torch_loss_parity.subjects import FAULT, RIGHT, Subject, SubjectError, load
 from torch_loss_parity.subjects.observing.answer import Answer, of_exception, of_nothing, of_value
 from torch_loss_parity.subjects.observing.encoding import digest_of
@@ -71,6 +72,11 @@ def describe() -> dict[str, Any]:
             "told": f"{environment['machine']} {environment['capability']}, torch {torch.__version__}",
         },
     }
+
+
+def facts() -> dict[str, str]:
+    """What numbers are measured with, as an audit's file has it."""
+    return facts_of(Started.device)
 
 
 def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:

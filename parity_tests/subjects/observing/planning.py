@@ -13,23 +13,31 @@ from torch_loss_parity.subjects.observing.encoding import decoded, encoded
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity plan"
+FOR = "for"  # in a header: the command that works with what is observed by the plan
+JUDGE, AUDIT = "judge", "audit"
 ABOUT = ("test", "claim", "operator", "dtype", "case")
 
 
 class Planning(Source):
     """Functions that keep what they are asked for, in the order in which a run asks: what is telling comes
     first.
+
+    Attributes
+    ----------
+    about : mapping
+        What is asked now, where that is no test that is watched.
     """
 
     def __init__(self, path: Path, operators: tuple[str, ...], header: Mapping[str, Any]) -> None:
         self._operators = operators
         self._file = Writer(path, {**header, "format": FORMAT})
         self._keys: set[str] = set()
+        self.about: Mapping[str, Any] = {}
 
     def _answer(self, key: str, request: Request) -> Any:
         if key not in self._keys:
             self._keys.add(key)
-            doing = watchdog.doing_now()
+            doing = self.about or watchdog.doing_now()
             about = {name: doing[name] for name in ABOUT if doing.get(name)}
             fields = {"drive": request.drive, "call": request.call, "given": dict(request.given)}
             self._file.add({"key": key, **about, "request": encoded(fields, self._file.keep)})

@@ -8,6 +8,7 @@ from typing import Any
 from torch_loss_parity.subjects.declined import NotObserved
 from torch_loss_parity.subjects.observing.answer import Answer, given_again
 from torch_loss_parity.subjects.observing.container import Reader
+from torch_loss_parity.subjects.observing.planning import FOR, JUDGE
 from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity observation"
@@ -45,6 +46,11 @@ class Recorded(Source):
         if not self.end:
             return "the file was cut short"
         return "" if self.end["why"] == "done" else str(self.end["why"])
+
+    @property
+    def meant_for(self) -> str:
+        """The command that works with it: that which its plan was made for."""
+        return str(self.header["plan"].get(FOR, JUDGE))  # there was one kind of plan before there were two
 
     def __len__(self) -> int:
         return len(self._answers)
