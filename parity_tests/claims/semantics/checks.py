@@ -171,12 +171,10 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated:
     if not verdict.passes:
         return f"{quantity} is {observed}, expected {bound.nearest}"
     if finding.strict.undecided and not finding.divergence:
-        if stated is None and not np.array_equal(observed, bound.nearest, equal_nan=True):
-            return f"{quantity} is {observed}, expected {bound.nearest}, exactly, as no bound holds there"
         if stated is None:
             return (
-                f"no bound holds for {quantity}, {bound.nearest}: the row must state it, or say in which "
-                f"dtypes it makes sense"
+                f"{quantity} is {observed}, the definition's is {bound.nearest}, and no bound holds there: "
+                f"the row must state it, or say in which dtypes it makes sense"
             )
         if not np.array_equal(observed, stated, equal_nan=True):
             return f"{quantity} is {observed}, the row says {stated}"
