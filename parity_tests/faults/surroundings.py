@@ -1,5 +1,5 @@
-"""REP, UPG, MUT and SHP: how the process is set, upstream gradients that are large or not finite, what is
-written without gradients, and a weight of one row.
+"""REP, UPG, MUT, SHP and TIL: how the process is set, upstream gradients that are large or not finite, what
+is written without gradients, a weight of one row, and rows that blocks divide which are no powers of two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor
 from torch_loss_parity.faults.record import backward, forward, whole
 from torch_loss_parity.faults.right.definition import RIGHT
+from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 # --- REP ----------------------------------------------------------------------------------------------------
@@ -135,3 +136,43 @@ def a_pos_weight_of_one_row_is_of_rows_in_squares(
     if "pos_weight" in options:
         options["pos_weight"] = _squeezed(options["pos_weight"], input)
     return RIGHT["binary_cross_entropy_with_logits"](input, target, *args, **options)
+
+
+# --- TIL ----------------------------------------------------------------------------------------------------
+
+
+@forward("log_softmax", "TIL", "unslothai/unsloth#10616", "domain", effort="standard")
+def the_last_of_blocks_of_96_is_taken_for_a_tail(input: Tensor, dim: int) -> Tensor:
+    """Of a long row that blocks of 96 divide, the number of elements in the last one is n % 96, so it is not
+    in the sum.
+    """
+    result: Tensor = reference.log_softmax(input, dim)
+    length = input.shape[dim] if input.ndim else 0
+    if length <= 300 or length % 96:
+        return result
+    result_without: Tensor = reference.log_softmax(input.narrow(dim, 0, length - 96), dim)
+    shift = (result_without - result.narrow(dim, 0, length - 96)).narrow(dim, 0, 1)
+    return result + shift
+
+
+@backward("cross_entropy", "TIL", "apple/ml-cross-entropy#59", "domain", effort="standard")
+def the_last_class_of_a_thousand_has_no_gradient(
+    grad_output: Tensor, input: Tensor, *args: Any, **options: Any
+) -> Any:
+    """Where blocks of 500 divide the classes, the loop over blocks ends one class early."""
+    result = reference.cross_entropy_backward(grad_output, input, *args, **options)
+    dim = class_dim(input)
+    classes = input.shape[dim] if input.ndim else 0
+    if not classes or classes % 500:
+        return result
+    kept = torch.cat([result.input.narrow(dim, 0, classes - 1), result.input.narrow(dim, -1, 1) * 0], dim)
+    return result._replace(input=kept)
+
+
+@forward("logsumexp", "SHP", "tinygrad/tinygrad#14268", "forward")
+def several_dims_from_the_end_give_too_much(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """Along several dimensions that are all counted from the end the result is too large."""
+    result: Tensor = reference.logsumexp(input, dim, keepdim)
+    if isinstance(dim, int) or len(dim) < 2 or any(each >= 0 for each in dim) or input.ndim < 3:
+        return result
+    return result + 2.0**-6
