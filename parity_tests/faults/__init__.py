@@ -20,6 +20,7 @@ from torch_loss_parity.faults import (
     precision,
     stability,
     structure,
+    surroundings,
     targets,
     upstream_gradient,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "precision",
     "stability",
     "structure",
+    "surroundings",
     "targets",
     "upstream_gradient",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,14 @@ import torch.nn.functional as F
 
 from torch_loss_parity import verify
 from torch_loss_parity.api import VerificationError
+from torch_loss_parity.claims.semantics.checks import promoted
 from torch_loss_parity.claims.transforms.compilation import smallest_of_ledger
 from torch_loss_parity.meta.claims_run import run_claims
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators.facets import each
 from torch_loss_parity.operators.promised import Limits, PromisedOperator
-from torch_loss_parity.subjects import Subject, SubjectError
+from torch_loss_parity.subjects import Subject, SubjectError, load
+from torch_loss_parity.subjects.declined import OutsideThePromise
 from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import (
@@ -62,6 +66,23 @@ def test_several_promises_hold_together() -> None:
     )
     assert whole.dtypes == ("float32",)
     assert whole.limits(CE).options == {"weight": (None,)}
+
+
+def test_a_promise_of_probabilities_draws_no_dtype_of_indices() -> None:
+    operator = of_mapping({"target": "probabilities"}).operator(OPERATORS[CE])
+    options = {"target": "indices", "target_dtype": "uint8", "ignore_index": 255, "ignored": "some"}
+    call = operator.call(operator.case("float32", (3, 5), "normal", options, 0))
+    assert call.arguments["target"].shape == (3, 5)
+    assert "target" not in call.dtypes
+
+
+def test_arguments_of_another_dtype_are_not_asked_of_who_promises_none() -> None:
+    promise = of_mapping({"mixed_dtypes": False})
+    subject = replace(load("torch", (CE,)), promise=promise)
+    operator = OPERATORS["binary_cross_entropy_with_logits"]
+    for promotion in each(operator.promotions):
+        with pytest.raises(OutsideThePromise):
+            promoted(subject, "cpu", operator, promotion, "float32", "float64")
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,13 @@ def differentiable(option: Options) -> tuple[str, ...]:
 
 
 def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
-    """Class probabilities know no ignored rows and no classes of indices, indices no probabilities."""
+    """Class probabilities know no ignored rows, no classes and no dtype of indices, indices no probabilities:
+    a promise may have made one of the other.
+    """
     if options["target"] == "indices":
         return {name: value for name, value in options.items() if name != "probabilities"}
-    known = {name: value for name, value in options.items() if name != "classes"}
+    of_indices = ("classes", "target_dtype") if options.get("target_dtype") == "uint8" else ("classes",)
+    known = {name: value for name, value in options.items() if name not in of_indices}
     return known | {"ignored": "none", "ignore_index": -100}
 
 

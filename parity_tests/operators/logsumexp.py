@@ -41,7 +41,7 @@ from torch_loss_parity.operators.semantics import Row, reals, row
 from torch_loss_parity.reference.ways import ways_of
 
 OPTIONS: Mapping[str, tuple[Any, ...]] = {
-    "dim": (-1, 0, 1, -2, 2, (0, -1), (1, 2), (-1, 0, 1)),
+    "dim": (-1, 0, 1, -2, 2, (0, -1), (1, 2), (-1, 0, 1), (-1, -2)),
     "keepdim": (False, True),
 }
 # What a row of the family has of its own, and rows along several dimensions, apart and out of order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any
@@ -14,8 +15,32 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
 )
 from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
+from torch_loss_parity.reference.ways.row_forms import LN2, exp2, in_base_2
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
 from torch_loss_parity.reference.ways.way import Way
+
+Elementwise = Callable[[Any, Any], Any]  # of a namespace and an array
+
+
+def sigmoid_by_tanh(xp: Any, x: Any) -> Any:
+    """1/2 + tanh(x / 2) / 2: beside 1/2 a sigmoid near 0 is lost. tanh(|x| / 2) is (1 - e) / (1 + e), with
+    e = exp(-|x|).
+    """
+    e = xp.exp(-abs(x))
+    half = (1 - e) / (1 + e) * 0.5
+    return xp.where(x < 0, -half, half) + 0.5
+
+
+def sigmoid_by_exp2(xp: Any, x: Any) -> Any:
+    """1 / (1 + 2**(-x / ln 2)), and of what does not overflow."""
+    e = exp2(xp, in_base_2(-abs(x)))
+    return xp.where(x < 0, e, xp.ones_like(e)) / (1 + e)
+
+
+def softplus_by_exp2(xp: Any, x: Any) -> Any:
+    """max(x, 0) + ln 2 log2(1 + 2**(-|x| / ln 2)): a logarithm near 1 loses what log1p keeps."""
+    tail = in_base_2(xp.log(1 + exp2(xp, in_base_2(-abs(x))))) * LN2
+    return tail + xp.maximum(x, xp.zeros_like(x))
 
 
 def subtracted(
@@ -31,6 +56,17 @@ def subtracted(
     return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
+def by_powers_of_two(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """(1 - t) x + (1 + (p - 1) t) softplus(-x) by exp2 and log2."""
+    xp = namespace(input=input)
+    tail = softplus_by_exp2(xp, -input)
+    if pos_weight is not None:
+        tail = tail * ((pos_weight - 1) * target + 1)
+    return reduce_elements(xp, (1 - target) * input + tail, weight, reduction, prod(input.shape))
+
+
 def less_the_product(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
@@ -43,11 +79,18 @@ def less_the_product(
 
 
 def softplus_less_the_product(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    *,
+    softplus: Elementwise = softplus,
+    with_pos_weight: Callable[..., Any] = subtracted,
 ) -> Any:
     """softplus(x) - x t; with pos_weight p, (1 - t) x + (1 + (p - 1) t) softplus(-x)."""
     if pos_weight is not None:
-        return subtracted(input, target, weight, reduction, pos_weight)
+        return with_pos_weight(input, target, weight, reduction, pos_weight)
     xp = namespace(input=input)
     losses = softplus(xp, input) - input * target
     return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
@@ -109,6 +152,9 @@ def subtracted_backward(
     reduction: str = "mean",
     pos_weight: Any = None,
     size: Size = exactly,
+    *,
+    sigmoid: Elementwise = sigmoid,
+    softplus: Elementwise = softplus,
 ) -> BinaryCrossEntropyWithLogitsGradients:
     """sigmoid(x) (1 + p t - t) - p t: cancels for t = 1 and x >> 0.
 
@@ -181,6 +227,7 @@ def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
 of_a_converted_size_backward = partial(subtracted_backward, size=converted)
 CONFIDENT = "confident logits: "
 LOST_LOSS = CONFIDENT + "a loss of exp(-|x|) is what is left of two numbers of the size of x, and is lost"
+LOST_LOG1P = "a logarithm near 1 loses what log1p keeps"
 LOST_GRADIENT = CONFIDENT + "the gradient is what is left of two nearly equal numbers"
 
 WAYS = (
@@ -229,8 +276,19 @@ WAYS = (
         gives="result",
         function=of_two_exponentials,
         grade="textbook",
-        loses=LOST_LOSS + "; a logarithm near 1 loses what log1p keeps",
+        loses=f"{LOST_LOSS}; {LOST_LOG1P}",
         ships="torch.func, torch before 2.1",
+    ),
+    Way(
+        name="softplus(x) - x t by exp2 and log2",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=partial(
+            softplus_less_the_product, softplus=softplus_by_exp2, with_pos_weight=by_powers_of_two
+        ),
+        grade="textbook",
+        loses=LOST_LOG1P + "; large logits with targets near 1: what softplus(x) has beside x is lost",
+        ships="tinygrad, log(1 + exp(-|x|)) in NumPy, Triton and CUDA kernels on ex2 and lg2",
     ),
     Way(
         name="sum(l / N)",
@@ -249,6 +307,25 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="torch, textbooks",
+    ),
+    Way(
+        name="(sigmoid(x) - t) g, sigmoid by tanh",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(subtracted_backward, sigmoid=sigmoid_by_tanh),
+        grade="textbook",
+        loses=CONFIDENT
+        + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
+        ships="XLA's logistic, CUDA kernels on tanh.approx",
+    ),
+    Way(
+        name="(sigmoid(x) - t) g by exp2 and log2",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(subtracted_backward, sigmoid=sigmoid_by_exp2, softplus=softplus_by_exp2),
+        grade="textbook",
+        loses=LOST_GRADIENT + "; a logit is scaled by 1 / ln 2, and rounded",
+        ships="tinygrad, Triton and CUDA kernels on ex2 and lg2",
     ),
     Way(
         name="softplus(-x) - softplus(x) of the target",

@@ -49,6 +49,9 @@ class Way:
         Of a result: whether it is also composed of elementary operations and differentiated by autograd.
     in_half_precision : bool
         Whether it differs from the definition in half precision alone: what it costs is measured there.
+    open : str
+        Why it is right although it is another function: what the documentation leaves open. It differs from
+        the definition by a constant that is rounded elsewhere. Empty of every other way.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Way:
     ships: str
     by_autograd: bool = False
     in_half_precision: bool = False
+    open: str = ""
 
     def __post_init__(self) -> None:
         if self.grade not in GRADES:

@@ -31,8 +31,10 @@ from torch_loss_parity.subjects.settings import Settings
 
 POWERS = range(11, 19)  # shorter rows are regions of the domain
 VOCABULARIES = (32000, 50257, 65537, 128256, 151936, 201088, 256000, 262144)  # of models that are in use
+# Multiples of blocks that are no powers of two: of 96, 384, 768, 1536 and 3072, of 100, 500, 1000 and 1500.
+MULTIPLES = (9216, 12000)
 # Every block up to 2**18 leaves a remainder of 1 in the first, and of all but 1 in the second.
-LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES)
+LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES, *MULTIPLES)
 # The same of blocks up to 2**16, and shorter ones.
 QUICK_LENGTHS = tuple(2**k + d for k, d in ((16, 1), (12, 1), (11, -1), (13, -1)))
 QUICK_LENGTHS += tuple(2**k + d for k, d in ((16, -1), (13, 1), (12, -1), (14, 1)))

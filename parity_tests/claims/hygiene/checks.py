@@ -31,6 +31,10 @@ from torch_loss_parity.claims.hygiene.lifetimes import (
     memory_does_not_grow,
     nothing_that_was_dropped_stays_alive,
 )
+from torch_loss_parity.claims.hygiene.process_settings import (
+    an_upstream_gradient_that_is_not_finite_shows,
+    results_are_right_however_the_process_is_set,
+)
 from torch_loss_parity.claims.hygiene.process_state import the_process_is_left_as_it_was
 from torch_loss_parity.claims.hygiene.unwatched import a_call_is_the_same_where_no_test_is_seen
 from torch_loss_parity.claims.layouts.layouts import bits, poison
@@ -208,7 +212,13 @@ def results_are_right_with_and_without_gradients(
         for what, mode in MODES.items():
             for wanted in ((), probe.call.differentiable):
                 with mode():
-                    output = probe.start(wanted).output
+                    run = probe.start(wanted)
+                output, changed = run.output, run.changed()
+                tally.count(not changed)
+                assert not changed, (
+                    f"{probe.case}: {what}, {'with' if wanted else 'without'} requires_grad, the forward "
+                    f"pass wrote into {', '.join(changed)}\n{probe.script(scripts.GIVEN)}"
+                )
                 required = bool(wanted) and mode is MODES["with gradients enabled"]
                 assert output.requires_grad == required, (
                     f"{probe.case}: {what}, the result has requires_grad {output.requires_grad}\n"
@@ -269,6 +279,8 @@ CHECKS: tuple[Check, ...] = (
     nothing_that_was_dropped_stays_alive,
     memory_does_not_grow,
     the_process_is_left_as_it_was,
+    results_are_right_however_the_process_is_set,
+    an_upstream_gradient_that_is_not_finite_shows,
     calls_at_the_same_time_are_as_when_alone,
     a_call_is_the_same_under_load,
     a_call_is_the_same_where_no_test_is_seen,

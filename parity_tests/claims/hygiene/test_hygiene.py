@@ -1,5 +1,5 @@
 """Hygiene: a call changes nothing that it is given, keeps nothing, shares no memory, forgets what ran before
-it, leaves the process as it was, and is the same beside another call.
+it, leaves the process as it was, is right however the process is set, and is the same beside another call.
 
 Bits are compared: of arguments, of the upstream gradient, and of results with those of the first run of the
 same call. Only where another computation is a legitimate choice (without gradients, with fewer of them,
@@ -8,7 +8,15 @@ beside another thread) are other bits judged by the bound.
 
 from __future__ import annotations
 
-from torch_loss_parity.claims.hygiene import at_once, checks, graphs, lifetimes, process_state, unwatched
+from torch_loss_parity.claims.hygiene import (
+    at_once,
+    checks,
+    graphs,
+    lifetimes,
+    process_settings,
+    process_state,
+    unwatched,
+)
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
@@ -90,6 +98,18 @@ def test_the_process_is_left_as_it_was(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     process_state.the_process_is_left_as_it_was(operator, dtype, settings, tally)
+
+
+def test_results_are_right_however_the_process_is_set(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    process_settings.results_are_right_however_the_process_is_set(operator, dtype, settings, tally)
+
+
+def test_an_upstream_gradient_that_is_not_finite_shows(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    process_settings.an_upstream_gradient_that_is_not_finite_shows(operator, dtype, settings, tally)
 
 
 def test_calls_at_the_same_time_are_as_when_alone(

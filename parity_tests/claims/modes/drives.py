@@ -26,8 +26,10 @@ from torch_loss_parity.subjects.run_subject import (
 )
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 
-# A power of two: multiplying by it is exact, and so is dividing, as upstream gradients are far from overflow.
+# Powers of two: multiplying by them is exact, and so is dividing, as upstream gradients are far from
+# overflow.
 SCALE = 0.25
+LOSS_SCALE = 2.0**20  # of mixed precision, which begins at 2**16
 
 
 # --- a call, as torch sees it -------------------------------------------------------------------------------
@@ -82,13 +84,20 @@ def backward(subject: Subject, call: Call, device: str, grad_output: np.ndarray)
 def scaled_scalar(
     subject: Subject, call: Call, device: str, grad_output: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """``(c * (g / c * output).sum()).backward()``: the upstream gradient is the same, folded into
-    a scalar.
+    """``(c * s * (g / c * output).sum()).backward()``, divided by s: the upstream gradient is folded into a
+    scalar under a loss scale s, 1 in float16, which it would leave.
     """
     bound = Bound.of(subject, call, device, grad_output)
     leaves = bound.leaves(*call.differentiable)
-    (SCALE * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
-    return _widened({name: leaf.grad for name, leaf in leaves.items()})
+    scale = loss_scale(call)
+    (SCALE * scale * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
+    gradients = _widened({name: leaf.grad for name, leaf in leaves.items()})
+    return {name: gradient / scale for name, gradient in gradients.items()}
+
+
+def loss_scale(call: Call) -> float:
+    """What a loss is multiplied by; 1 where float16 takes part, in which gradients would overflow."""
+    return 1.0 if "float16" in (call.dtype, call.output_dtype, *call.dtypes.values()) else LOSS_SCALE
 
 
 @observable

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from torch_loss_parity.claims.modes.drives import (
+    LOSS_SCALE,
     SCALE,
     again,
     backward,
@@ -36,8 +37,9 @@ def _backward(wanted: Wanted) -> Lines:
 
 def _scaled(wanted: Wanted) -> Lines:
     yield from requiring(wanted.differentiable)
-    yield f"({SCALE} * ({wanted.call} * (grad_output / {SCALE})).sum()).backward()"
-    yield f"result = {_of(wanted)}.grad"
+    yield f"scale = 1.0 if input.dtype == torch.float16 else {LOSS_SCALE}  # of the loss"
+    yield f"({SCALE} * scale * ({wanted.call} * (grad_output / {SCALE})).sum()).backward()"
+    yield f"result = {_of(wanted)}.grad / scale"
 
 
 def _retained(number: int, wanted: Wanted) -> Lines:

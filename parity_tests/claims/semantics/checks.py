@@ -34,7 +34,7 @@ from torch_loss_parity.operators.semantics import Promotion, Row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import Subject, run_subject
-from torch_loss_parity.subjects.declined import NotObserved, NotOffered
+from torch_loss_parity.subjects.declined import NotObserved, NotOffered, OutsideThePromise
 from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "semantics"
@@ -167,15 +167,14 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated:
         stated = format.round(stated)
         definition = judge(stated, bound, format)
         if not definition.passes:
-            return f"the row says that {quantity} is {stated}, the definition {bound.value}"
+            return f"the row says that {quantity} is {stated}, the definition {bound.nearest}"
     if not verdict.passes:
-        return f"{quantity} is {observed}, expected {bound.value}"
+        return f"{quantity} is {observed}, expected {bound.nearest}"
     if finding.strict.undecided and not finding.divergence:
         if stated is None:
             return (
-                f"no bound holds for {quantity}, {bound.value}: the row must state it, or say in which "
-                f"dtypes "
-                f"it makes sense"
+                f"{quantity} is {observed}, the definition's is {bound.nearest}, and no bound holds there: "
+                f"the row must state it, or say in which dtypes it makes sense"
             )
         if not np.array_equal(observed, stated, equal_nan=True):
             return f"{quantity} is {observed}, the row says {stated}"
@@ -230,6 +229,8 @@ def promoted(
     try:
         with subject.declining():
             call = Call(operator.name, arguments, dtype, dtype, leaves, dtypes=dtypes)
+            if promotion.other != "input" and (outside := subject.promise.outside_call(call)):
+                raise OutsideThePromise(outside)
             met = promote(subject, call, device)
     except NotOffered:
         raise

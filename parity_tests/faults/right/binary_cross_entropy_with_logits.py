@@ -19,6 +19,7 @@ from torch_loss_parity.faults.right.record import SHARP, TEXTBOOK, of_elements
 Tensor = torch.Tensor
 OPERATOR = "binary_cross_entropy_with_logits"
 Weight = Tensor | None
+LOG2_E, LN_2 = 1.4426950408889634, 0.6931471805599453
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -165,3 +166,54 @@ def weights_multiply_the_terms(
     positive = positive if pos_weight is None else positive * pos_weight
     losses = positive * _softplus(-input) + negative * _softplus(input)
     return reduced(losses, reduction, sums.in_float64)
+
+
+def _half_a_tanh(
+    g: Tensor, input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Gradients:
+    q = weighted(divided(g, input, reduction), weight)
+    sigmoid = torch.tanh(input * 0.5) * 0.5 + 0.5
+    positive = target if pos_weight is None else pos_weight * target
+    return (sigmoid * (1 - target) - positive * (1 - sigmoid)) * q, _tilt(input, pos_weight) * q
+
+
+@of_elements(OPERATOR, _half_a_tanh, ships="openxla/xla: logistic as 0.5 + 0.5 tanh(0.5 x)", grade=TEXTBOOK)
+def sigmoid_is_half_a_tanh(
+    input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Tensor:
+    """The gradient's sigmoid is 1/2 + tanh(x / 2) / 2."""
+    scale = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    return reduced(weighted((1 - target) * input + scale * _softplus(-input), weight), reduction)
+
+
+def _powers_of_two(
+    g: Tensor, input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Gradients:
+    q = weighted(divided(g, input, reduction), weight)
+    sigmoid = 1 / (1 + (input * -LOG2_E).exp2())
+    if pos_weight is None:
+        return (sigmoid - target) * q, -input * q
+    positive = pos_weight * target
+    tilt = pos_weight * _softplus_by_exp2(-input) - _softplus_by_exp2(input)
+    return ((positive + 1 - target) * sigmoid - positive) * q, tilt * q
+
+
+def _softplus_by_exp2(x: Tensor) -> Tensor:
+    return x.clamp(min=0) + (1 + (x.abs() * -LOG2_E).exp2()).log2() * LN_2
+
+
+@of_elements(
+    OPERATOR,
+    _powers_of_two,
+    ships="tinygrad/tinygrad: binary_crossentropy_logits, exp and log as exp2 and log2",
+    grade=TEXTBOOK,
+)
+def losses_by_powers_and_logarithms_of_two(
+    input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Tensor:
+    """ln 2 log2(1 + 2**(-|x| log2(e))), and sigmoids of 2**(-x log2(e))."""
+    if pos_weight is None:
+        losses = _softplus_by_exp2(input) - input * target
+    else:
+        losses = (1 - target) * input + (1 + (pos_weight - 1) * target) * _softplus_by_exp2(-input)
+    return reduced(weighted(losses, weight), reduction)

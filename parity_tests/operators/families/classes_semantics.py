@@ -80,7 +80,10 @@ def semantics(named: str = "", meanings: Meanings = MEANINGS, **own: Any) -> Ite
             reduction=reduction,
         )
     yield from _ignore_index()
-    yield row("the target of a single row may have shape (1,)", input=reals(3), target=[1], since="2.13")
+    # The documentation knows no such shape, so nobody else has to take it.
+    sentence = "the target of a single row may have shape (1,)"
+    spelt_out = {"target": np.asarray(1)}
+    yield row(sentence, input=reals(3), target=[1], stands_for=spelt_out, since="2.13")
     yield from weighted(meanings)
 
 

@@ -63,6 +63,7 @@ EXTREME_SHAPES_OF_WEIGHTS: Mapping[str, Callable[[Shape], Shape]] = {
     "ones": lambda shape: (1,) * len(shape),
     "without the first dimension": lambda shape: shape[1:],
     "first dimension": lambda shape: shape[:1] + (1,) * len(shape[1:]),
+    "one row": lambda shape: (1, *shape[1:])[: len(shape)],
     "middle": lambda shape: tuple(1 if i in (0, len(shape) - 1) else n for i, n in enumerate(shape)),
     "ends": lambda shape: tuple(n if i in (0, len(shape) - 1) else 1 for i, n in enumerate(shape)),
 }
@@ -160,7 +161,7 @@ ELEMENTS = Family(
     square=(
         {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},
         {"weight": "last dimension", "pos_weight": "rows", "target": "soft"},
-        {"reduction": "sum", "weight": "first dimension", "pos_weight": "first dimension", "target": "soft"},
+        {"reduction": "sum", "weight": "one row", "pos_weight": "one row", "target": "soft"},
     ),
     shared=((5, 4), "full"),
     mapped=((), (5,), (4, 2), (2, 5, 1)),

@@ -14,7 +14,11 @@ VOCABULARY, LONG_REDUCTION = 131072, 65536
 # The regions of the domain.
 WIDTHS = range(1, 301)
 AROUND_POWERS = tuple(2**k + d for k in range(1, 11) for d in (-1, 0, 1))
-WIDE = tuple(n for n in AROUND_POWERS if n > WIDTHS[-1])
+MULTIPLES = (
+    768,
+    1000,
+)  # of blocks that are no powers of two: of 96, 192, 256, 384; of 100, 125, 200, 250, 500
+WIDE = (*(n for n in AROUND_POWERS if n > WIDTHS[-1]), *MULTIPLES)
 VOCABULARIES = (32000, 50257, 131072, 262144)
 MANY_ROWS = 100003  # a prime: no block size divides it
 LONG = 300
