@@ -25,7 +25,7 @@ import torch
 
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, Work
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.expectation.expectation import upstream_gradient
+from torch_loss_parity.expectation.upstream import upstream_gradient
 from torch_loss_parity.subjects.run_subject import tensors
 from torch_loss_parity.tensors.arrays import to_tensor
 

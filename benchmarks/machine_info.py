@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from torch_loss_parity.benchmarks.session import Benchmarks
 from torch_loss_parity.processes import machine
+from torch_loss_parity.subjects.observing.recorded import Recorded
+
+if TYPE_CHECKING:  # which needs what the suite needs
+    from torch_loss_parity.benchmarks.session import Benchmarks
 
 # Of py-cpuinfo: they differ in every run.
 LIVE = ("hz_actual", "hz_actual_friendly", "hz_advertised", "hz_advertised_friendly")
@@ -24,11 +27,24 @@ def complete(machine_info: dict[str, Any], *, threads: int, allocator: str, devi
 
 def machine_of(run: Benchmarks) -> dict[str, Any]:
     """The machine, as a page shows it."""
+    source = run.subject.namespace
+    if isinstance(source, Recorded):
+        return machine_there(source)
+    return machine_here(run.threads, run.allocator, run.device)
+
+
+def machine_here(threads: int, allocator: str, device: str) -> dict[str, Any]:
+    """What times of this process depend on."""
     return {
         "cpu": machine.processor(),
         "cores": os.cpu_count(),
-        **_libraries(run.threads, run.allocator, run.device),
+        **_libraries(threads, allocator, device),
     }
+
+
+def machine_there(source: Recorded) -> dict[str, Any]:
+    """What the times of a file depend on."""
+    return {**source.header["environment"]["machine_info"], "observed": source.header["made"]}
 
 
 def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:

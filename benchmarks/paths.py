@@ -16,15 +16,15 @@ import torch
 from torch_loss_parity.benchmarks.buffers import Buffers
 from torch_loss_parity.benchmarks.promised import dtypes_inside
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
-from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNDER_COMPILE
-from torch_loss_parity.expectation import expectation
+from torch_loss_parity.claims.transforms.compilers import INDUCTOR, UNDER_COMPILE
+from torch_loss_parity.expectation import quantity
 from torch_loss_parity.operators import DTYPES, Gap
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name
 
 SINGLE_AND_DOUBLE = ("float32", "float64")
-RESULT, GRADIENT = expectation.FORWARD, "input"
+RESULT, GRADIENT = quantity.FORWARD, "input"
 BASELINE, SUBJECT = "torch", "subject"
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from torch_loss_parity.benchmarks import allocator
-from torch_loss_parity.benchmarks.clock import Clock
-from torch_loss_parity.benchmarks.machine_info import complete
+from torch_loss_parity.benchmarks import allocator, observed
+from torch_loss_parity.benchmarks.clock import Clock, Replay
+from torch_loss_parity.benchmarks.machine_info import complete, machine_there
 from torch_loss_parity.benchmarks.matrix import (
     CORRECTNESS,
     EFFORTS,
@@ -37,6 +37,7 @@ from torch_loss_parity.benchmarks.timed_run import CELL, Timed
 from torch_loss_parity.benchmarks.workload import not_timed
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.processes import suite
+from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
 
 HERE = Path(__file__).resolve().parent
@@ -118,8 +119,14 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
             "--benchmark-report needs Jinja2, which is not installed; it is in the extra "
             "'report' of this project"
         )
+    elsewhere = settings.subject.is_elsewhere
+    if elsewhere and (unlike := _not_of_a_file(option)):
+        raise WrongOption(f"{unlike} is given, and --observed; the file says what was timed")
     paths = dict(PATHS)
-    if settings.subject.name != "torch":
+    if elsewhere:
+        path = observed.path_of(settings.subject)
+        paths = {path.name: path}
+    elif settings.subject.name != "torch":
         paths[SUBJECT] = of_subject(settings.subject)
     if option.path:
         names = [name.strip() for name in option.path.split(",")]
@@ -143,12 +150,15 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
         refused=refused,
         works=works,
     )
+    source = settings.subject.namespace
+    there = machine_there(source) if isinstance(source, Recorded) else {}
     return Benchmarks(
         subject=settings.subject,
         paths=paths,
         effort=effort,
+        effort_name=settings.effort_name,
         device=settings.device,
-        threads=option.threads,
+        threads=there.get("threads", option.threads),
         seed=settings.seed,
         cold=option.cold_cache,
         timed=timed,
@@ -158,8 +168,19 @@ def _benchmarks(config: pytest.Config, settings: Settings, timed: bool) -> Bench
         works={work.name: work for work in works.values()},
         promised=sentences(works, settings.subject.promise),
         not_offered=refused,
-        allocator=config.stash[ALLOCATOR],
+        allocator=there.get("allocator", config.stash[ALLOCATOR]),
     )
+
+
+def _not_of_a_file(option: Any) -> str:
+    """The first option that was given of those that say how a subject is timed; empty where there is none."""
+    given = {
+        "--path": option.path,
+        "--shape": option.shape,
+        "--cold-cache": option.cold_cache,
+        "--threads": option.threads != 1,
+    }
+    return next((name for name, value in given.items() if value), "")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -205,7 +226,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ):  # none where nothing is chosen: pytest skips the test
             item.stash[CELL] = cell = by_id[name]
             group = f"{cell.work}, {cell.mode}, {shape_name(cell.shape)}, {cell.dtype}"
-            item.add_marker(pytest.mark.benchmark(group=group, timer=Clock(run.device)))
+            clock = Replay() if run.subject.is_elsewhere else Clock(run.device)
+            item.add_marker(pytest.mark.benchmark(group=group, timer=clock))
     if run.timed:
         own = [item for item in items if META in item.path.parents]
         config.hook.pytest_deselected(items=own)
@@ -225,7 +247,7 @@ def cell(request: pytest.FixtureRequest) -> Cell:
 
 
 @pytest.fixture
-def clock(request: pytest.FixtureRequest) -> Clock:
+def clock(request: pytest.FixtureRequest) -> Clock | Replay:
     """pytest-benchmark's timer in this test."""
     marker = request.node.get_closest_marker("benchmark")
     assert marker is not None
@@ -233,5 +255,9 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    option = config.option
+    option, source = config.option, config.stash[SETTINGS].subject.namespace
+    if isinstance(source, Recorded):
+        machine_info.clear()
+        machine_info.update(machine_there(source))
+        return
     complete(machine_info, threads=option.threads, allocator=config.stash[ALLOCATOR], device=option.device)

@@ -14,8 +14,8 @@ from torch_loss_parity.benchmarks.interval import Interval
 from torch_loss_parity.benchmarks.matrix import shape_from, shape_name
 from torch_loss_parity.benchmarks.noise import Noise, noise
 from torch_loss_parity.benchmarks.result import Result
+from torch_loss_parity.benchmarks.returned import WHOLE
 from torch_loss_parity.benchmarks.session import Benchmarks
-from torch_loss_parity.benchmarks.verify import WHOLE
 from torch_loss_parity.judging.report import of_profile
 from torch_loss_parity.reports.formatting import figure, seconds
 

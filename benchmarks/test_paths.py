@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from torch_loss_parity.benchmarks.clock import Clock
+from torch_loss_parity.benchmarks.clock import Clock, Replay
 from torch_loss_parity.benchmarks.matrix import Cell
 from torch_loss_parity.benchmarks.session import Benchmarks
-from torch_loss_parity.claims.transforms.compilation import NoCompiler
+from torch_loss_parity.claims.transforms.compilers import NoCompiler
 from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.settings import Settings
 
 
@@ -19,7 +20,7 @@ from torch_loss_parity.subjects.settings import Settings
 def test_path(
     benchmarks: Benchmarks,
     cell: Cell,
-    clock: Clock,
+    clock: Clock | Replay,
     benchmark: Any,
     settings: Settings,
     operator: str,
@@ -51,4 +52,7 @@ def test_something_is_measured(benchmarks: Benchmarks, settings: Settings) -> No
     """No cell at all would be a pass of nothing, unless the records of all operators say why."""
     if len(benchmarks.not_timed) == len(settings.operators or OPERATORS):
         pytest.skip(f"no workload: {'; '.join(benchmarks.not_timed)}")
+    source = settings.subject.namespace
+    short = source.shortage if isinstance(source, Recorded) else ""
+    assert not short, f"not all that was planned was timed: {short}"
     assert benchmarks.cells, "no path offers what was asked for with --operator, --dtype and --path"

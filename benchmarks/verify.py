@@ -14,15 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from typing import Any
-from zlib import crc32
 
 import numpy as np
-import torch
 
 from torch_loss_parity.benchmarks.buffers import Dataset
-from torch_loss_parity.benchmarks.paths import GRADIENT, RESULT, Path
+from torch_loss_parity.benchmarks.paths import RESULT, Path
+from torch_loss_parity.benchmarks.returned import Returned, is_as_large, picked_rows
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import certified, expected
 from torch_loss_parity.judging import explanations
@@ -35,9 +33,6 @@ from torch_loss_parity.reference.arithmetic.error import Error
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
-
-WHOLE = 2**16  # elements
 
 
 @dataclass(frozen=True)
@@ -77,22 +72,11 @@ class Truth:
 
     @cached_property
     def rows(self) -> np.ndarray | None:
-        """The rows that are judged of a result as large as the input; None for all.
-
-        Their share is a power of two.
-        """
-        shape = self.dataset.call.arguments["input"].shape
-        count = shape[0]
-        while count > 1 and count % 2 == 0 and count * prod(shape[1:]) > WHOLE:
-            count //= 2
-        if count == shape[0]:
-            return None
-        return np.sort(self.dataset.case.generator("rows that are judged").permutation(shape[0])[:count])
+        """The rows that are judged of a result as large as the input; None for all."""
+        return picked_rows(self.dataset)
 
     def sampled(self, quantity: str) -> bool:
-        return (
-            quantity == GRADIENT or "reduction" not in self.dataset.call.arguments
-        ) and self.rows is not None
+        return is_as_large(self.dataset, quantity) and self.rows is not None
 
     @cached_property
     def _alone(self) -> tuple[Call, np.ndarray] | None:
@@ -135,10 +119,10 @@ class Truth:
     def judge(self, quantity: str, returned: Any, path: Path, device: str) -> Judgement:
         """Judge what ``path`` returned for a quantity."""
         call = self.dataset.call
-        wrong = _wrong_kind(returned, self._shape(quantity), call.dtype_of(quantity))
-        if wrong:
+        described = Returned.of(returned, self.rows if self.sampled(quantity) else None)
+        if wrong := described.wrong(self._shape(quantity), call.dtype_of(quantity)):
             return Judgement(quantity, False, np.inf, np.inf, reason=wrong)
-        observed = _numbers(returned, self.rows if self.sampled(quantity) else None)
+        observed = described.numbers
         bound, format = self.bound(quantity, profile=path.profile), FORMATS[call.dtype_of(quantity)]
         alone = self._alone if self.sampled(quantity) else (call, self.dataset.grad_output)
 
@@ -217,36 +201,13 @@ def worst_ulps(observed: np.ndarray, bound: Rounded, format: Any) -> float:
     return float(np.max(np.where(np.isnan(ulps), np.inf, ulps), initial=0.0))
 
 
-def _wrong_kind(returned: Any, shape: tuple[int, ...], dtype: str) -> str:
-    """What cannot be compared: another type, shape or dtype than expected."""
-    if isinstance(returned, torch.Tensor):
-        if returned.dtype != TORCH_DTYPES[dtype]:
-            return f"it has dtype {returned.dtype}, expected {TORCH_DTYPES[dtype]}"
-    elif not isinstance(returned, (np.ndarray, np.generic)):
-        return f"it is a {type(returned).__name__}, expected a tensor or an array"
-    elif str(returned.dtype) != dtype:
-        return f"it has dtype {returned.dtype}, expected {dtype}"
-    return "" if tuple(returned.shape) == shape else f"it has shape {tuple(returned.shape)}, expected {shape}"
-
-
-def _numbers(returned: Any, rows: np.ndarray | None) -> np.ndarray:
-    """What was returned, widened exactly; of sampled rows those only."""
-    if isinstance(returned, torch.Tensor):
-        return widen(
-            returned if rows is None else returned.detach()[torch.from_numpy(rows).to(returned.device)]
-        )
-    array = np.asarray(returned)
-    return np.asarray(array if rows is None else array[rows], dtype=np.float64)
-
-
 def stale(returned: Mapping[str, Any], other: Truth, path: Path, device: str) -> bool:
-    """Whether what was returned is right for the numbers that lay at the same address before."""
+    """Whether what was returned is right for the numbers that lay at the same address before; of what was
+    returned elsewhere only the rows are there that are judged of its own numbers.
+    """
+    if any(isinstance(value, Returned) for value in returned.values()):
+        return False
     return all(other.judge(quantity, value, path, device).passes for quantity, value in returned.items())
-
-
-def seeded(text: str, seed: int) -> int:
-    """A seed of its own for each work, the same on every machine."""
-    return crc32(f"{seed} {text}".encode())
 
 
 Judge = Callable[[Truth, Mapping[str, Any]], tuple[Judgement, ...]]

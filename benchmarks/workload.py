@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -144,6 +145,11 @@ def not_timed(operators: Iterable[str]) -> tuple[str, ...]:
     """Which of these operators have no workload, each with the reason."""
     facets = {name: OPERATORS[name].workload for name in operators}
     return tuple(f"{name}: {facet.why}" for name, facet in facets.items() if isinstance(facet, Gap))
+
+
+def seeded(text: str, seed: int) -> int:
+    """A seed of its own for each work, the same on every machine."""
+    return crc32(f"{seed} {text}".encode())
 
 
 WORKS: Mapping[str, Work] = {work.name: work for work in works()}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from torch_loss_parity.benchmarks import session
+from torch_loss_parity.benchmarks import timing
 from torch_loss_parity.benchmarks.buffers import buffers, bytes_of, draw
 from torch_loss_parity.benchmarks.clock import Clock
 from torch_loss_parity.benchmarks.floor import ITEM, Floor, Plan, exponentials, floors, plan
@@ -170,7 +170,7 @@ def test_a_floor_that_finds_less_in_the_cache_is_no_failure(monkeypatch: pytest.
     def colder(*arguments: Any) -> list[Floor]:
         return [replace(each, step=replace(each.step, prepare=flush)) for each in floors(*arguments)]
 
-    monkeypatch.setattr(session, "floors", colder)
+    monkeypatch.setattr(timing, "floors", colder)
     assert any(measured(copies(), (1024, 1024)).cached for _ in range(3))  # once, for the same reason
 
 
@@ -190,7 +190,7 @@ def test_a_floor_whose_calls_cost_more_is_no_failure(monkeypatch: pytest.MonkeyP
             replace(each, step=costing(each.step), idle=costing(each.idle)) for each in floors(*arguments)
         ]
 
-    monkeypatch.setattr(session, "floors", dearer)
+    monkeypatch.setattr(timing, "floors", dearer)
     result = measured(PATHS[BASELINE], (64, 64))
     assert result.times_floor < 0.5
     assert result.times_floor_cold is not None

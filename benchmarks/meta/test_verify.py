@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from torch_loss_parity.benchmarks import verify
+from torch_loss_parity.benchmarks import returned
 from torch_loss_parity.benchmarks.buffers import Dataset, buffers, draw
 from torch_loss_parity.benchmarks.paths import GRADIENT, PATHS, RESULT
 from torch_loss_parity.benchmarks.verify import Truth
@@ -23,7 +23,7 @@ TORCH = PATHS["torch"]
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an eighth of the rows is judged."""
-    monkeypatch.setattr(verify, "WHOLE", SHAPE[0] * SHAPE[1] // 8)
+    monkeypatch.setattr(returned, "WHOLE", SHAPE[0] * SHAPE[1] // 8)
 
 
 def truth_and_results(name: str, dtype: str = "float32") -> tuple[Truth, dict[str, Any]]:

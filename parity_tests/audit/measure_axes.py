@@ -18,9 +18,9 @@ from torch_loss_parity.audit.axes import (
 )
 from torch_loss_parity.audit.part import Conditions, Part, attempted
 from torch_loss_parity.audit.record import Axis, Missing
-from torch_loss_parity.claims.transforms.compilation import INDUCTOR, UNCOMPILABLE
 from torch_loss_parity.claims.transforms.compilation import run as run_compiled
 from torch_loss_parity.claims.transforms.compiled_calls import Program
+from torch_loss_parity.claims.transforms.compilers import INDUCTOR, UNCOMPILABLE
 from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import BUILTIN

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from torch_loss_parity.command import options
-from torch_loss_parity.command.base import OfPytest, options_of_pytest, run_pytest
+from torch_loss_parity.command.base import OfPytest, is_observed, options_of_pytest, run_pytest
 
 NAMED = {"report": "--benchmark-report", "json": "--benchmark-json"}
 
@@ -25,15 +25,19 @@ def benchmark(subject: str, **given: Any) -> int:
 
     \b
     SUBJECT is what is timed beside torch, as for `torch-loss-parity verify` (default:
-    torch alone). At standard effort it takes at most five minutes, at quick one.
+    torch alone), or a file of what was timed elsewhere, from `torch-loss-parity observe`
+    by a plan from `torch-loss-parity plan --benchmark`. At standard effort it takes at
+    most five minutes, at quick one.
     pytest-benchmark's options follow `--`.
 
     \b
     Examples:
       torch-loss-parity benchmark --effort quick
       torch-loss-parity benchmark my_kernels.py --path torch,subject --shape 2048x1024,8192x32
+      torch-loss-parity benchmark gpu.npz
       torch-loss-parity benchmark --report times.html -- --benchmark-save=today
     """
     from torch_loss_parity.processes.folders import BENCHMARKS
 
-    return run_pytest([f"--subject={subject}", *options_of_pytest(given, NAMED)], BENCHMARKS)
+    whose = "observed" if is_observed(subject) else "subject"
+    return run_pytest([f"--{whose}={subject}", *options_of_pytest(given, NAMED)], BENCHMARKS)

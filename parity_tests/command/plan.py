@@ -25,11 +25,13 @@ ENDED = (INTERRUPTED, 3, WRONG_CALL)  # statuses of pytest with which nothing wa
 @options.effort
 @options.seed
 @options.promise
-@click.option("--audit", is_flag=True, help="What `audit` asks, in place of what `judge` does.")
+@click.option("--audit", is_flag=True, help="What `audit` measures, in place of what `judge` judges.")
+@click.option("--benchmark", is_flag=True, help="What `benchmark` times, in place of what `judge` judges.")
 @click.option("--output", default="plan.npz", show_default=True, metavar="FILE", help="Where it is written.")
-def plan(subject: str, output: str, audit: bool, **given: Any) -> int:
+def plan(subject: str, output: str, audit: bool, benchmark: bool, **given: Any) -> int:
     """Write what a run asks of a subject to a file: calls as data, in the order of their worth.
-    What is observed by it is for `judge`, and with --audit for `audit`.
+    What is observed by it is for `judge`, with --audit for `audit`, with --benchmark for
+    `benchmark`.
 
     \b
     SUBJECT is only loaded, for what it promises and offers (default: torch, of which
@@ -41,8 +43,10 @@ def plan(subject: str, output: str, audit: bool, **given: Any) -> int:
       torch-loss-parity plan --audit --effort quick --output audit.npz
       torch-loss-parity plan --operator cross_entropy --promise target=indices,weight=None
     """
-    if audit:
-        return _of_an_audit(subject, Path(output), given)
+    if audit and benchmark:
+        raise click.UsageError("--audit and --benchmark are given; a plan is for one of them")
+    if audit or benchmark:
+        return _measured(subject, Path(output), given, audit=audit)
     from torch_loss_parity.processes import suite
     from torch_loss_parity.processes.folders import CLAIMS
 
@@ -59,27 +63,31 @@ def plan(subject: str, output: str, audit: bool, **given: Any) -> int:
     return _told(output, len(Plan(Path(output)).records))
 
 
-def _of_an_audit(subject: str, output: Path, given: Mapping[str, Any]) -> int:
+def _measured(subject: str, output: Path, given: Mapping[str, Any], *, audit: bool) -> int:
+    """A plan for what measures; no test of a claim asks what it needs."""
     from torch_loss_parity.audit.plugin import LACKING
 
-    if LACKING:
+    if audit and LACKING:
         raise click.UsageError(
             f"--audit needs {', '.join(LACKING)}; install the extra: pip install 'torch-loss-parity[report]'"
         )
-    from torch_loss_parity.audit import observed
     from torch_loss_parity.operators import DTYPES
     from torch_loss_parity.plugin.observing import planned
-    from torch_loss_parity.subjects.observing.planning import AUDIT, Planning
+    from torch_loss_parity.subjects.observing.planning import AUDIT, BENCHMARK, Planning
     from torch_loss_parity.subjects.settings import NothingToTest, Settings
 
     chosen: dict[str, Any] = {"dtype": ",".join(DTYPES), "effort": "standard", "seed": 0}
     chosen |= {name: value for name, value in given.items() if value is not None}
     try:
-        settings = planned(Settings.of(subject, "cpu", **chosen), output, AUDIT)
+        settings = planned(Settings.of(subject, "cpu", **chosen), output, AUDIT if audit else BENCHMARK)
     except NothingToTest as error:
         print(f"error: nothing is planned: {error}", file=sys.stderr)
         return NOTHING
-    observed.ask(settings)
+    if audit:
+        from torch_loss_parity.audit.observed import ask
+    else:
+        from torch_loss_parity.benchmarks.observed import ask
+    ask(settings)
     planning = settings.subject.namespace
     assert isinstance(planning, Planning)
     return _told(str(output), planning.close())

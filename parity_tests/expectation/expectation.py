@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation_cache import cached, on_disk
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.expectation.second_order import derivative, gradient_of
 from torch_loss_parity.expectation.share import Share, Upstream
+from torch_loss_parity.expectation.upstream import grad_output_of, output_shape, upstream_gradient
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
@@ -209,21 +210,6 @@ def certify(bound: Rounded, evaluate: Callable[[], Any]) -> Rounded | None:
             return Rounded(truth, bound.arithmetic, error)
         bits *= 2
     return None
-
-
-def grad_output_of(call: Call, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A random upstream gradient, never a constant: the gradient of softmax is blind to one."""
-    return FORMATS[call.output_dtype].round(np.asarray(rng.normal(0, 1, shape)))
-
-
-def upstream_gradient(call: Call, case: Case) -> np.ndarray:
-    """The upstream gradient that a case draws for the result of its call."""
-    return grad_output_of(call, output_shape(call), case.generator("grad_output"))
-
-
-def output_shape(call: Call) -> tuple[int, ...]:
-    """The shape of the result of a call."""
-    return OPERATORS[call.operator].result_shape(call.arguments)
 
 
 def _evaluate(

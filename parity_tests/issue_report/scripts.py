@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.claims.modes.directional import CREATE_GRAPH, FORWARD_AD, JVP, JVP_OF_VJP, VJP_TWICE
-from torch_loss_parity.claims.transforms.compilation import BACKENDS, compiled_by
+from torch_loss_parity.claims.transforms.compilers import BACKENDS, compiled_by
 from torch_loss_parity.claims.transforms.transforms import GRAD, JACREV, PER_SAMPLE, VJP, VMAP
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.ledger.ledger import Divergence

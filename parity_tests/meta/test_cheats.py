@@ -269,6 +269,15 @@ def test_where_a_subject_is_observed_nothing_is_loaded_that_judges() -> None:
     assert not [name for name in loaded if name.startswith(judging)]
 
 
+def test_where_a_subject_is_timed_nothing_is_loaded_that_judges() -> None:
+    """... but the names of compilers, which torch and NumPy are enough for."""
+    loaded = reached("benchmarks.observed")
+    assert "benchmarks.timing" in loaded
+    judging = ("judging", "expectation.expectation", "audit", "plugin", "benchmarks.verify")
+    assert not [name for name in loaded if name.startswith(judging)]
+    assert [name for name in loaded if name.startswith("claims.")] == ["claims.transforms.compilers"]
+
+
 def rewriting_the_question(input: torch.Tensor, dim: int, dtype: Any = None) -> torch.Tensor:
     """softmax of zeros, to a question that has become that of zeros wherever a caller has it."""
     for frame in inspect.stack(0):

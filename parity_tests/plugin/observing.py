@@ -15,11 +15,13 @@ from torch_loss_parity.ledger.environment import Environment, ran_elsewhere
 from torch_loss_parity.ledger.ledger import ANY_DEVICE
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.processes import suite
+from torch_loss_parity.processes.folders import BENCHMARKS
 from torch_loss_parity.reference.arithmetic.profile_files import profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.observing.container import DamagedFile
-from torch_loss_parity.subjects.observing.planning import AUDIT, FOR, JUDGE, Planning
+from torch_loss_parity.subjects.observing.planning import AUDIT, BENCHMARK, FOR, JUDGE, Planning
 from torch_loss_parity.subjects.observing.recorded import Recorded
 from torch_loss_parity.subjects.promise import Promise
 from torch_loss_parity.subjects.settings import SETTINGS, Settings, WrongOption
@@ -32,7 +34,7 @@ UNSEEN_KINDS: Mapping[str, str] = {
     "bits": "bits are compared from call to call while the subject runs",
 }
 # What writes the plan for a command.
-PLANS: Mapping[str, str] = {JUDGE: "plan", AUDIT: "plan --audit"}
+PLANS: Mapping[str, str] = {JUDGE: "plan", AUDIT: "plan --audit", BENCHMARK: "plan --benchmark"}
 BESIDES = ("known divergences",)  # tests of no kind, which a file serves too
 FROM_THE_FILE = ("subject", "device", "dtype", "effort", "seed", "promise")
 
@@ -76,7 +78,7 @@ def settings_of(config: pytest.Config, given: Mapping[str, Any]) -> Settings:
         recorded = Recorded(observed)
     except DamagedFile as error:
         raise WrongOption(f"--observed: {error}") from error
-    must_be_for(AUDIT if config.getoption("audit", None) else JUDGE, recorded)
+    must_be_for(command_of(config), recorded)
     if recorded.meant_for == AUDIT and not len(recorded):
         raise WrongOption(
             f"{observed} holds no call that was run, so that nothing can be measured: {recorded.why_not}"
@@ -87,6 +89,15 @@ def settings_of(config: pytest.Config, given: Mapping[str, Any]) -> Settings:
     environment = recorded.header["environment"]
     ran_elsewhere(Environment.of(environment), environment["torch_version"])
     return settings
+
+
+def command_of(config: pytest.Config) -> str:
+    """The command that a run is, of those that files of observations are for."""
+    if config.getoption("audit", None):
+        return AUDIT
+    places = suite.places(config)
+    times = places and all(BENCHMARKS in (place, *place.parents) for place in places)
+    return BENCHMARK if times else JUDGE
 
 
 def must_be_for(command: str, recorded: Recorded) -> None:
@@ -186,9 +197,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     source = config.stash[SETTINGS].subject.namespace
     if not isinstance(source, Recorded):
         return []
-    unseen = {} if source.meant_for == AUDIT else UNSEEN_KINDS  # an audit names what it has not at its end
+    judges = source.meant_for == JUDGE
+    unseen = UNSEEN_KINDS if judges else {}  # an audit names what it has not at its end
     return [
-        f"parity: {'measured' if source.meant_for == AUDIT else 'judged'} from {source.path}: {source.told}",
+        f"parity: {'judged' if judges else 'measured'} from {source.path}: {source.told}",
         *(f"parity: {kind} not observed: {why}" for kind, why in unseen.items()),
     ]
 

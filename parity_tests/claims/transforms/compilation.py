@@ -25,6 +25,15 @@ import torch
 
 from torch_loss_parity.claims.transforms import scripts
 from torch_loss_parity.claims.transforms.compiled_calls import Program, programs_of, rewritten_of
+from torch_loss_parity.claims.transforms.compilers import (
+    BACKENDS,
+    DECOMPOSED,
+    INDUCTOR,
+    UNCOMPILABLE,
+    UNDER_COMPILE,
+    NoCompiler,
+    compiled_by,
+)
 from torch_loss_parity.claims.transforms.transforms import cotangent_of, of_dtype
 from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.judging.comparison import judge
@@ -40,26 +49,6 @@ from torch_loss_parity.subjects.run_subject import by_position_and_name, tensors
 from torch_loss_parity.subjects.settings import Settings
 
 # The second runs inductor's decompositions without its kernels.
-INDUCTOR, DECOMPOSED = "inductor", "aot_eager_decomp_partition"
-BACKENDS = (DECOMPOSED, INDUCTOR)
-UNDER_COMPILE = "under torch.compile"
-UNCOMPILABLE = (
-    "InvalidCxxCompiler",
-    "TritonMissing",
-    "Cannot find a working triton",
-    "No working C++ compiler",
-)
-
-
-class NoCompiler(Exception):
-    """There is nothing on this machine that inductor could compile with; the message says what it misses."""
-
-
-def compiled_by(backend: str) -> str:
-    """The name of the mode in which a backend of torch.compile compiles the calls."""
-    return f"{UNDER_COMPILE} with {backend}"
-
-
 # --- running ------------------------------------------------------------------------------------------------
 
 

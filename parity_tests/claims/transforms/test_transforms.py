@@ -23,7 +23,7 @@ from torch_loss_parity.claims.smallest_inputs import (
     skip_unless_in_force,
     smallest_input,
 )
-from torch_loss_parity.claims.transforms import compilation, modules, transforms
+from torch_loss_parity.claims.transforms import compilation, compilers, modules, transforms
 from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
@@ -271,7 +271,7 @@ def test_size_average_and_reduce_warn_and_mean_a_reduction(
 
 
 @pytest.mark.parametrize(
-    "backend", compilation.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_")
+    "backend", compilers.BACKENDS, ids=lambda backend: backend.removeprefix("aot_eager_")
 )
 def test_compiled_results_are_right(backend: str, settings: Settings, request: pytest.FixtureRequest) -> None:
     if settings.subject.name == "reference":
@@ -301,7 +301,7 @@ def test_compiled_results_are_right(backend: str, settings: Settings, request: p
         assert not failures, (f"{len(failures)} of {len(compiled)} cases fail:\n\n") + "\n\n".join(
             [*failures[:SHOWN], *table]
         )
-    except compilation.NoCompiler as error:
+    except compilers.NoCompiler as error:
         pytest.skip(str(error))
     finally:
         request.node.user_properties += [
@@ -352,8 +352,8 @@ def test_the_smallest_inputs_diverge_under_torch_compile_as_the_ledger_says(
     if not smallest:
         pytest.skip(f"no entry about torch.compile speaks of {settings.subject.name} on {settings.device}")
     programs = [program for _, program in smallest]
-    results = compilation.run(programs, settings.subject, settings.device, compilation.DECOMPOSED)
-    mode = compilation.compiled_by(compilation.DECOMPOSED)
+    results = compilation.run(programs, settings.subject, settings.device, compilers.DECOMPOSED)
+    mode = compilers.compiled_by(compilers.DECOMPOSED)
     for (entry, program), result in zip(smallest, results, strict=True):
         for finding in compilation.judge_programs(
             [program], [result], settings.subject, settings.device, mode

@@ -79,6 +79,14 @@ def facts() -> dict[str, str]:
     return facts_of(Started.device)
 
 
+def machine_info() -> dict[str, Any]:
+    """What times depend on, as the benchmarks write it down."""
+    from torch_loss_parity.benchmarks import allocator
+    from torch_loss_parity.benchmarks.machine_info import machine_here
+
+    return machine_here(torch.get_num_threads(), allocator.keep_memory(), Started.device)
+
+
 def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     """What the subject makes of a request, and the arrays in it by their digests."""
     if Started.device.startswith("cuda") and request.given.get("ends_cuda"):

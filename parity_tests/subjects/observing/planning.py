@@ -14,7 +14,7 @@ from torch_loss_parity.subjects.observing.source import Request, Source
 
 FORMAT = "torch-loss-parity plan"
 FOR = "for"  # in a header: the command that works with what is observed by the plan
-JUDGE, AUDIT = "judge", "audit"
+JUDGE, AUDIT, BENCHMARK = "judge", "audit", "benchmark"
 ABOUT = ("test", "claim", "operator", "dtype", "case")
 
 

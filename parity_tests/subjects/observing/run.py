@@ -23,7 +23,7 @@ from torch_loss_parity.subjects import SubjectError
 from torch_loss_parity.subjects.observing import child
 from torch_loss_parity.subjects.observing.answer import RAISED, Answer, of_loss
 from torch_loss_parity.subjects.observing.container import Writer
-from torch_loss_parity.subjects.observing.planning import AUDIT, FOR, Plan
+from torch_loss_parity.subjects.observing.planning import AUDIT, BENCHMARK, FOR, Plan
 from torch_loss_parity.subjects.observing.recorded import FORMAT
 
 TOLD_EVERY = 10.0  # seconds
@@ -93,8 +93,9 @@ def observe(
     if problem := described.get("problem"):
         sandbox.close()
         raise (CannotObserve if problem.startswith("--device") else SubjectError)(problem)
-    if planned.header.get(FOR) == AUDIT:
-        described["environment"]["facts"] = sandbox.call(f"{child.__name__}:facts")
+    for command, name in (AUDIT, "facts"), (BENCHMARK, "machine_info"):
+        if planned.header.get(FOR) == command:
+            described["environment"][name] = sandbox.call(f"{child.__name__}:{name}")
     records = [each for each in records if each.get("operator", "") in ("", *described["operators"])]
     header = {
         "format": FORMAT,
