@@ -110,6 +110,25 @@ def without_gradients_the_losses_are_written_over_the_logits(
     return output
 
 
+@whole("binary_cross_entropy", "MUT", "PyTorch OpInfo: no sample gives one tensor twice", "hygiene")
+def a_target_that_is_the_input_is_detached(
+    input: Tensor, target: Tensor, *args: Any, **options: Any
+) -> Tensor:
+    """Probabilities that are their own target have the gradient of the input alone."""
+    same = input is target
+    return RIGHT["binary_cross_entropy"](input, target.detach() if same else target, *args, **options)
+
+
+@whole("linear_cross_entropy", "MUT", "PyTorch OpInfo: no sample gives one tensor twice", "hygiene")
+def a_layer_that_is_the_batch_has_its_gradient_twice(
+    input: Tensor, linear_weight: Tensor, *args: Any, **options: Any
+) -> Tensor:
+    """The gradients of input and layer lie in one buffer where both are one tensor."""
+    if input is linear_weight:
+        linear_weight = linear_weight * 2 - linear_weight.detach()
+    return RIGHT["linear_cross_entropy"](input, linear_weight, *args, **options)
+
+
 # --- SHP ----------------------------------------------------------------------------------------------------
 
 

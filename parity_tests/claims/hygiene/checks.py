@@ -36,6 +36,7 @@ from torch_loss_parity.claims.hygiene.process_settings import (
     results_are_right_however_the_process_is_set,
 )
 from torch_loss_parity.claims.hygiene.process_state import the_process_is_left_as_it_was
+from torch_loss_parity.claims.hygiene.twice import has_two_arguments, one_tensor_may_be_two_arguments
 from torch_loss_parity.claims.hygiene.unwatched import a_call_is_the_same_where_no_test_is_seen
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -281,6 +282,7 @@ CHECKS: tuple[Check, ...] = (
     the_process_is_left_as_it_was,
     results_are_right_however_the_process_is_set,
     an_upstream_gradient_that_is_not_finite_shows,
+    one_tensor_may_be_two_arguments,
     calls_at_the_same_time_are_as_when_alone,
     a_call_is_the_same_under_load,
     a_call_is_the_same_where_no_test_is_seen,
@@ -288,5 +290,5 @@ CHECKS: tuple[Check, ...] = (
 
 
 def checks_of(operator: Operator) -> tuple[Check, ...]:
-    """The same for every operator."""
-    return CHECKS
+    """The same for every operator, but for what asks for two arguments."""
+    return tuple(c for c in CHECKS if c is not one_tensor_may_be_two_arguments or has_two_arguments(operator))

@@ -77,6 +77,8 @@ class Probe:
         Another upstream gradient than the case's: 1 for one, 2 for the next.
     turned : bool
         Whether the numbers of ``input``, but for the first and the last, are in reverse order.
+    twice : tuple of str
+        Two arguments that hold the same numbers, those of the first; none unless given.
     """
 
     case: Case
@@ -84,10 +86,14 @@ class Probe:
     tally: Tally
     redrawn: int = 0
     turned: bool = False
+    twice: tuple[str, ...] = ()
 
     @cached_property
     def call(self) -> Call:
         call = OPERATORS[self.case.operator].call(self.case)
+        if self.twice:
+            first, second = self.twice
+            call = replace(call, arguments={**call.arguments, second: call.arguments[first]})
         given = call.arguments["input"]
         if not self.turned or given.size < 2:
             return call

@@ -8,6 +8,8 @@ beside another thread) are other bits judged by the bound.
 
 from __future__ import annotations
 
+import pytest
+
 from torch_loss_parity.claims.hygiene import (
     at_once,
     checks,
@@ -15,6 +17,7 @@ from torch_loss_parity.claims.hygiene import (
     lifetimes,
     process_settings,
     process_state,
+    twice,
     unwatched,
 )
 from torch_loss_parity.judging.tally import Tally
@@ -110,6 +113,14 @@ def test_an_upstream_gradient_that_is_not_finite_shows(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     process_settings.an_upstream_gradient_that_is_not_finite_shows(operator, dtype, settings, tally)
+
+
+def test_one_tensor_may_be_two_arguments(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    if not twice.has_two_arguments(operator):
+        pytest.skip("one argument is differentiated, and none other can be the same tensor")
+    twice.one_tensor_may_be_two_arguments(operator, dtype, settings, tally)
 
 
 def test_calls_at_the_same_time_are_as_when_alone(
