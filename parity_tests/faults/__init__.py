@@ -22,6 +22,7 @@ from torch_loss_parity.faults import (
     structure,
     targets,
     upstream_gradient,
+    z_loss,
 )
 from torch_loss_parity.faults.record import FAULTS, KINDS, Fault
 from torch_loss_parity.operators import ADDED
@@ -47,6 +48,7 @@ __all__ = [
     "structure",
     "targets",
     "upstream_gradient",
+    "z_loss",
 ]
 
 for module in ADDED:
