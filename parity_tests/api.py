@@ -40,7 +40,7 @@ from torch_loss_parity.subjects import Subject, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.promise import together
 from torch_loss_parity.subjects.settings import Settings, WrongOption
-from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping
+from torch_loss_parity.subjects.written_promise import PromiseError, must_take, of_mapping
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
 OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {
@@ -178,7 +178,9 @@ def verify(
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
     said, written = ("promise", promise) if promise is not None else promises_of(function)
     try:
-        promised = together([promise_of_signatures({operator: function}), of_mapping(written)])
+        stated = of_mapping(written)
+        must_take(operator, function, stated)
+        promised = together([promise_of_signatures({operator: function}), stated])
     except PromiseError as error:
         raise WrongOption(f"{said} has {error}" if written else str(error)) from None
     if nothing := promised.nothing_of(operator):

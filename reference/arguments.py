@@ -6,7 +6,7 @@ A message names the argument, the value that was given and what is allowed.
 from __future__ import annotations
 
 import operator
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from torch_loss_parity.reference.namespaces import array_namespace, is_array
@@ -60,6 +60,16 @@ def check_label_smoothing(label_smoothing: float) -> None:
         ) from error
     if not inside:
         raise RuntimeError(f"label_smoothing is {label_smoothing!r}; it must be between 0 and 1")
+
+
+def check_z_loss(z_loss: float) -> None:
+    """Raise RuntimeError unless ``z_loss`` is finite and not negative, and TypeError if it is no number."""
+    try:
+        inside = 0.0 <= z_loss < inf
+    except TypeError as error:
+        raise TypeError(f"z_loss is {z_loss!r}; it must be a number, 0 or more") from error
+    if not inside:
+        raise RuntimeError(f"z_loss is {z_loss!r}; it must be 0 or more, and finite")
 
 
 def check_ignore_index(ignore_index: int) -> None:

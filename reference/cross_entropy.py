@@ -23,6 +23,7 @@ from torch_loss_parity.reference.arguments import (
     check_label_smoothing,
     check_real,
     check_reduction,
+    check_z_loss,
     class_dim,
     class_indices,
     namespace,
@@ -30,6 +31,7 @@ from torch_loss_parity.reference.arguments import (
 from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward, target_weights
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
 from torch_loss_parity.reference.softmax import log_softmax, log_softmax_backward
+from torch_loss_parity.reference.z_loss import z_losses, z_losses_backward
 
 
 class CrossEntropyGradients(NamedTuple):
@@ -47,6 +49,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
 ) -> Any:
     """Cross-entropy between logits and targets.
 
@@ -66,6 +70,8 @@ def cross_entropy(
         See the module.
     label_smoothing : float
         The share, in [0, 1], of a target that is spread over all classes evenly.
+    z_loss : float
+        The weight of each row's z-loss, see `torch_loss_parity.reference.z_loss`. torch has none; kernels do.
 
     Returns
     -------
@@ -76,12 +82,12 @@ def cross_entropy(
     ValueError, NotImplementedError
         As `nll_loss`.
     TypeError
-        As `nll_loss`; also if ``label_smoothing`` is no number.
+        As `nll_loss`; also if ``label_smoothing`` or ``z_loss`` is no number.
     IndexError
         As `nll_loss`; also if ``input`` is 0-d.
     RuntimeError
-        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], or if ``ignore_index`` is not negative
-        with probabilities.
+        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], ``z_loss`` is negative or infinite, or
+        ``ignore_index`` is not negative with probabilities.
 
     References
     ----------
@@ -97,6 +103,10 @@ def cross_entropy(
     >>> print(f"{cross_entropy(logits, np.asarray([[1.0, 0.0], [0.0, 1.0]])):.12f}")
     0.410037595801
     """
+    check_z_loss(z_loss)
+    if z_loss:
+        loss = cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+        return loss + z_loss * z_losses(input, target, ignore_index, reduction)
     xp, dim, target = _check(input, target, weight, ignore_index, reduction, label_smoothing)
     y = log_softmax(input, dim)
     if _holds_probabilities(input, target):
@@ -120,6 +130,8 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
 ) -> CrossEntropyGradients:
     r"""The gradient of `cross_entropy`.
 
@@ -131,7 +143,7 @@ def cross_entropy_backward(
     ----------
     grad_output : array, the shape of the loss
         Upstream gradient.
-    input, target, weight, ignore_index, reduction, label_smoothing
+    input, target, weight, ignore_index, reduction, label_smoothing, z_loss
         As given to `cross_entropy`.
 
     Returns
@@ -139,6 +151,12 @@ def cross_entropy_backward(
     CrossEntropyGradients
         ``input``; with probabilities also ``target``, and ``weight`` where it is given.
     """
+    check_z_loss(z_loss)
+    if z_loss:
+        options = (weight, ignore_index, reduction, label_smoothing)
+        gradients = cross_entropy_backward(grad_output, input, target, *options)
+        more = z_loss * z_losses_backward(grad_output, input, target, ignore_index, reduction)
+        return gradients._replace(input=gradients.input + more)
     xp, dim, target = _check(input, target, weight, ignore_index, reduction, label_smoothing)
     y = log_softmax(input, dim)
     if _holds_probabilities(input, target):

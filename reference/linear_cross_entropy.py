@@ -44,6 +44,7 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> Any:
     """Cross-entropy between ``input @ linear_weight.T + linear_bias`` and targets.
 
@@ -56,7 +57,7 @@ def linear_cross_entropy(
         As `cross_entropy` takes it, of logits of shape (C), (N, C) or (N, C, d1, ..., dk).
     linear_bias : array, shape (C) or (C, d1, ..., dk), optional
         0 unless given.
-    weight, reduction, label_smoothing
+    weight, reduction, label_smoothing, z_loss
         As `cross_entropy` takes them.
     ignore_index : int, optional
         As `cross_entropy` takes it, -100 unless given; only for indices.
@@ -88,7 +89,7 @@ def linear_cross_entropy(
     """
     index = _check(input, linear_weight, target, linear_bias, ignore_index)
     logits = linear(input, linear_weight, linear_bias)
-    return cross_entropy(logits, target, weight, index, reduction, label_smoothing)
+    return cross_entropy(logits, target, weight, index, reduction, label_smoothing, z_loss=z_loss)
 
 
 def linear_cross_entropy_backward(
@@ -102,6 +103,7 @@ def linear_cross_entropy_backward(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> LinearCrossEntropyGradients:
     """The gradient of `linear_cross_entropy`.
 
@@ -109,7 +111,7 @@ def linear_cross_entropy_backward(
     ----------
     grad_output : array, the shape of the loss
         Upstream gradient.
-    input, linear_weight, target, linear_bias, weight, reduction, ignore_index, label_smoothing
+    input, linear_weight, target, linear_bias, weight, reduction, ignore_index, label_smoothing, z_loss
         As given to `linear_cross_entropy`.
 
     Returns
@@ -121,7 +123,7 @@ def linear_cross_entropy_backward(
     index = _check(input, linear_weight, target, linear_bias, ignore_index)
     logits = linear(input, linear_weight, linear_bias)
     options = (weight, index, reduction, label_smoothing)
-    of_logits = cross_entropy_backward(grad_output, logits, target, *options)
+    of_logits = cross_entropy_backward(grad_output, logits, target, *options, z_loss=z_loss)
     grad_input, grad_weight, grad_bias = linear_backward(of_logits.input, input, linear_weight, linear_bias)
     return LinearCrossEntropyGradients(grad_input, grad_weight, grad_bias, of_logits.target, of_logits.weight)
 

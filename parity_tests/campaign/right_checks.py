@@ -95,7 +95,7 @@ def _check(
             tally = Tally(operator.name, dtype, claim)
             rejection = None
             try:
-                check(operator, dtype, settings, tally)
+                check(settings.subject.promise.operator(operator), dtype, settings, tally)
             except pytest.skip.Exception:  # what an effort leaves out
                 continue
             except AssertionError as error:

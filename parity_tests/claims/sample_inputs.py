@@ -17,7 +17,7 @@ from torch_loss_parity.expectation.expectation_cache import once
 from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
-from torch_loss_parity.operators.record import options_of
+from torch_loss_parity.operators.record import bound, options_of
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
@@ -101,10 +101,8 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     its default.
     """
     record = OPERATORS[operator]
-    signature = inspect.signature(record.forward)
-    bound = signature.bind(sample.input, *sample.args, **sample.kwargs)
-    bound.apply_defaults()
-    arguments = {name: _plain(value) for name, value in bound.arguments.items()}
+    given = bound(record, sample.input, *sample.args, **sample.kwargs)
+    arguments = {name: _plain(value) for name, value in given.items()}
     options = options_of(record, arguments)
     facts = {
         "reduction": arguments.get("reduction"),

@@ -23,6 +23,7 @@ from torch_loss_parity.faults import (
     surroundings,
     targets,
     upstream_gradient,
+    z_loss,
 )
 from torch_loss_parity.faults.record import FAULTS, KINDS, Fault
 from torch_loss_parity.operators import ADDED
@@ -49,6 +50,7 @@ __all__ = [
     "surroundings",
     "targets",
     "upstream_gradient",
+    "z_loss",
 ]
 
 for module in ADDED:

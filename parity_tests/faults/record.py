@@ -4,8 +4,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch_loss_parity.faults import kernels
@@ -60,6 +60,8 @@ class Fault:
         What it gets wrong.
     function : callable
         The implementation.
+    promises : mapping
+        What it takes beside torch's arguments, as ``PROMISES`` of a module writes it.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Fault:
     dtype: str
     sentence: str
     function: Callable[..., Any]
+    promises: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name
@@ -83,7 +86,13 @@ Build = Callable[[str, Written], Written]
 
 def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
     def decorator(
-        operator: str, kind: str, thread: str, *catches: str, effort: str = "quick", dtype: str = "float32"
+        operator: str,
+        kind: str,
+        thread: str,
+        *catches: str,
+        effort: str = "quick",
+        dtype: str = "float32",
+        promises: Mapping[str, Any] | None = None,
     ) -> Callable[[Written], Written]:
         def record(function: Written) -> Written:
             name, sentence = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
@@ -92,8 +101,9 @@ def _recorded(build: Build) -> Callable[..., Callable[[Written], Written]]:
                     f"fault {name}: it needs a kind among {', '.join(KINDS)}, what catches it, a docstring, "
                     f"and a name of its own"
                 )
+            built = build(operator, function)
             FAULTS[name] = Fault(
-                name, operator, kind, thread, catches, effort, dtype, sentence, build(operator, function)
+                name, operator, kind, thread, catches, effort, dtype, sentence, built, promises or {}
             )
             return function
 

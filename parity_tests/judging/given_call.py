@@ -12,7 +12,7 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.operators.record import options_of
+from torch_loss_parity.operators.record import bound, options_of
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import WrongOption
@@ -81,14 +81,11 @@ def bound_arguments(
     TypeError
         If they are none of the operator.
     """
-    signature = inspect.signature(operator.forward)
     try:
-        bound = signature.bind(*arguments, **options)
+        return bound(operator, *arguments, **options)
     except TypeError as error:
-        names = ", ".join(signature.parameters)
+        names = ", ".join(inspect.signature(operator.forward).parameters)
         raise TypeError(f"{operator.name}: {error}; its arguments are {names}") from error
-    bound.apply_defaults()
-    return dict(bound.arguments)
 
 
 def call_of(

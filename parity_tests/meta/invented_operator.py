@@ -78,6 +78,7 @@ OPERATOR = Operator(
     options={"reduction": ("sum", "none")},
     ways=Gap("the definition is the one form that anyone ships"),
     second_order=Gap("the derivative of the gradient is a constant"),
+    extensions={},
     reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,

@@ -22,7 +22,7 @@ from torch_loss_parity.expectation.expectation import grad_output_of, output_sha
 from torch_loss_parity.faults import FAULTS
 from torch_loss_parity.faults.right import GRADES, RIGHT_KERNELS, RightKernel, record
 from torch_loss_parity.judging.tally import claim_of
-from torch_loss_parity.operators import DTYPES, OPERATORS
+from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.processes.folders import files_of_claims
 from torch_loss_parity.reports import readme
@@ -32,11 +32,10 @@ ULPS = 64  # of the largest element of a result
 KERNELS = pytest.mark.parametrize("kernel", RIGHT_KERNELS.values(), ids=str)
 
 
-def ordinary_calls(operator: str) -> list[Call]:
+def ordinary_calls(known: Operator) -> list[Call]:
     """Calls in which every two options meet, on numbers of moderate size: the first distribution of an
     operator, in which nothing is known to lose digits.
     """
-    known = OPERATORS[operator]
     cases = grid(known, "float64", EFFORTS["quick"], 0)
     calls = [known.call(replace(case, values=next(iter(known.values)))) for case in cases]
     return [call for call in calls if call.output_dtype == "float64"]
@@ -79,7 +78,7 @@ def worst_error(subject: Subject, operator: str, dtype: str) -> float:
     definition = load("torch_loss_parity.faults.right.definition", (operator,))
     unit = np.finfo(dtype).eps / np.finfo("float64").eps
     worst = 0.0
-    for call in ordinary_calls(operator):
+    for call in ordinary_calls(subject.promise.operator(OPERATORS[operator])):
         call = replace(call, dtype=dtype, output_dtype=dtype)
         expected, actual = results(definition, call), results(subject, call)
         assert set(actual) == {"forward", *call.differentiable}

@@ -30,7 +30,6 @@ NOT_YET_NEEDED = {
     "linear_cross_entropy: nll of x - logsumexp(x)",
     "linear_cross_entropy: nll of x - lse by exp2 and log2",
     "linear_cross_entropy: lse sum(q) - sum(q x)",
-    "linear_cross_entropy: sum(l / D)",
     "linear_cross_entropy: sum(l / D), of stored logits",
     "linear_cross_entropy: (p - onehot) g, of stored logits",
     "linear_cross_entropy: (p - onehot) g, p = exp(x - m - log(sum))",

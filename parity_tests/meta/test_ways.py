@@ -20,7 +20,7 @@ from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.ways import SHARP, Way
-from torch_loss_parity.reports.ways import calls, cost, every_way
+from torch_loss_parity.reports.ways import calls, cost, every_way, extended_calls
 
 BITS = 320
 CONSTANT = flint.arb(0, 2.0**-24)  # by which a constant that is written in float32 differs from a way's
@@ -54,7 +54,8 @@ def arguments_of(call: Call) -> Mapping[str, Any]:
 @cache
 def drawn(operator: str) -> tuple[tuple[Call, Mapping[str, Any], Any], ...]:
     """The calls of an operator, their arguments in balls, and their upstream gradients in balls."""
-    return tuple((call, arguments_of(call), in_balls(upstream)) for call, upstream in calls(operator))
+    every = (*calls(operator), *extended_calls(operator))
+    return tuple((call, arguments_of(call), in_balls(upstream)) for call, upstream in every)
 
 
 def value_of(function: Any, gives: str, call: Call, arguments: Mapping[str, Any], upstream: Any) -> Any:

@@ -169,6 +169,7 @@ OPERATOR = Operator(
     draw=elements.draw,
     differentiable=elements.differentiable,
     options=elements.OPTIONS,
+    extensions={},
     reconcile=as_given,
     output_dtype=of_input,
     result_shape=elements.result_shape,

@@ -80,6 +80,7 @@ OPERATOR = Operator(
     draw=draw,
     differentiable=elements.differentiable,
     options={**elements.OPTIONS, "pos_weight": (None, *elements.WEIGHTS)},
+    extensions={},
     reconcile=as_given,
     output_dtype=output_dtype,
     result_shape=elements.result_shape,

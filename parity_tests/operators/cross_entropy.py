@@ -113,6 +113,7 @@ OPERATOR = Operator(
         "target": ("indices", "probabilities"),
         "label_smoothing": (0.0, 0.1, 1.0),
     },
+    extensions=classes.EXTENSIONS,
     reconcile=reconcile,
     output_dtype=output_dtype,
     result_shape=classes.result_shape,

@@ -11,7 +11,7 @@ from torch_loss_parity.cases import factors
 from torch_loss_parity.operators import linear_cross_entropy_refusals, linear_cross_entropy_semantics
 from torch_loss_parity.operators.cross_entropy import PROBABILITIES
 from torch_loss_parity.operators.facets import Compiled, Domain, Gap, Layouts
-from torch_loss_parity.operators.families import identities, linear_classes
+from torch_loss_parity.operators.families import classes, identities, linear_classes
 from torch_loss_parity.operators.record import Operator, of_input
 from torch_loss_parity.reference.ways import ways_of
 
@@ -26,6 +26,7 @@ OPERATOR = Operator(
     draw=linear_classes.draw,
     differentiable=linear_classes.differentiable,
     options=linear_classes.OPTIONS,
+    extensions=classes.EXTENSIONS,
     reconcile=linear_classes.reconcile,
     output_dtype=of_input,
     result_shape=linear_classes.result_shape,

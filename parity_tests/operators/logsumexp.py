@@ -200,6 +200,7 @@ OPERATOR = Operator(
     draw=draw,
     differentiable=rows.differentiable,
     options=OPTIONS,
+    extensions={},
     reconcile=rows.reconcile,
     output_dtype=of_input,
     result_shape=result_shape,

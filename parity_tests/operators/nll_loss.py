@@ -130,6 +130,7 @@ OPERATOR = Operator(
     draw=draw,
     differentiable=differentiable,
     options=classes.OPTIONS,
+    extensions={},
     reconcile=as_given,
     output_dtype=of_input,
     result_shape=classes.result_shape,

@@ -88,7 +88,7 @@ class PromisedOperator(Operator):
         """A case inside the limits, its options completed and settled."""
         dim = options.get("dim", -1) if self.family.along_dim else min(1, len(shape) - 1)
         axis = dim if isinstance(dim, int) and -len(shape) <= dim < len(shape) else -1
-        inside = {}
+        inside = {name: values[seed % len(values)] for name, values in self.extended.items()}
         for name, value in options.items():
             allowed = self.limits.options.get(name)
             if allowed is None or is_among(value, allowed):
@@ -151,6 +151,7 @@ def inside(operator: Operator, limits: Limits) -> Operator:
         return operator
     known = {each.name: getattr(operator, each.name) for each in fields(Operator)}
     options = {name: limits.allowed(name, values) for name, values in operator.options.items()}
+    options |= {name: limits.options[name] for name in operator.extensions if name in limits.options}
     facets = {
         "options": options,
         "bits": _calls_inside(operator.bits, limits),

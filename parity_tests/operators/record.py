@@ -8,8 +8,10 @@ Note [Facets]
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from torch_loss_parity.cases.case import Call, Case
@@ -63,6 +65,9 @@ class Operator:
         The arguments that torch differentiates, for the options of a case.
     options : mapping of str to tuple
         Every option that a case may set, with the values that each run meets, and meets in pairs.
+    extensions : mapping of str to tuple
+        Arguments that torch's function does not take and kernels do, with values for the suite's own tests.
+        A subject is given one if it promises it, and then only where it has not its default.
     reconcile : callable
         Replaces options that make no sense together, for a shape.
     output_dtype : callable
@@ -115,6 +120,7 @@ class Operator:
     draw: Callable[[Case], dict[str, Any]]
     differentiable: Callable[[Mapping[str, Any]], tuple[str, ...]]
     options: Mapping[str, tuple[Any, ...]]
+    extensions: Mapping[str, tuple[Any, ...]]
     reconcile: Callable[[tuple[int, ...], dict[str, Any]], dict[str, Any]]
     output_dtype: Callable[[Case], str]
     result_shape: Callable[[Mapping[str, Any]], tuple[int, ...]]
@@ -158,9 +164,10 @@ class Operator:
 
     def call(self, case: Case) -> Call:
         """Draw the arguments of ``case``."""
+        extensions = {name: case.option[name] for name in self.extensions if case.option.get(name)}
         return Call(
             operator=self.name,
-            arguments=self.draw(case),
+            arguments=self.draw(case) | extensions,
             dtype=case.dtype,
             output_dtype=case.option.get(RESULT_DTYPE) or self.output_dtype(case),
             differentiable=self.differentiable(case.option),
@@ -169,10 +176,36 @@ class Operator:
         )
 
     @property
+    def extended(self) -> Mapping[str, tuple[Any, ...]]:
+        """The values of what a subject promises beside torch's arguments, the default first; nothing unless
+        it does.
+        """
+        return {name: self.options[name] for name in self.extensions if name in self.options}
+
+    @property
     def gaps(self) -> Mapping[str, Gap]:
         """The facets that the operator does not have, by name."""
         every = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: facet for name, facet in every.items() if isinstance(facet, Gap)}
+
+
+def bound(operator: Operator, /, *positional: Any, **named: Any) -> dict[str, Any]:
+    """The arguments of a call by name, in the order of the signature, what is left out at its default; what
+    torch's function does not take only where it has another value.
+
+    Raises
+    ------
+    TypeError
+        If they are none of the operator.
+    """
+    given = _signature(operator.forward).bind(*positional, **named)
+    given.apply_defaults()
+    return {
+        name: value for name, value in given.arguments.items() if name not in operator.extensions or value
+    }
+
+
+_signature = lru_cache(inspect.signature)
 
 
 def as_given(shape: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:

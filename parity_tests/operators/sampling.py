@@ -154,9 +154,10 @@ def grid(
     """Cases in which every pair of option values meets; beyond quick effort every three of them, and every
     pair of options, shapes and distributions, which ``dtypes`` share where the effort says so.
 
-    Three, because the oldest faults take three: a class weight, index targets and a mean.
+    Three, because the oldest faults take three: a class weight, index targets and a mean. What a subject
+    promises beside torch's arguments meets a mean of rows of which some are ignored at any effort.
     """
-    rows = list(enumerate(_filled(operator, 2, False)))
+    rows = list(enumerate([*_filled(operator, 2, False), *_of_extensions(operator)]))
     among = len(rows)
     rows = list(share(operator, rows, dtype, dtypes, base_seed, effort))
     if effort.triples:
@@ -173,6 +174,18 @@ def grid(
             shape = next(s for s in rotated if fits(operator, chosen | {"shape": s}))
         drawn = chosen.pop("values", values[number % len(values)])
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
+
+
+def _of_extensions(operator: Operator) -> Iterator[dict[str, Any]]:
+    """What is promised beside torch's arguments, with every reduction of rows that are ignored in part, with
+    class weights and without.
+    """
+    for name, (_, *values) in operator.extended.items():
+        for number, (value, reduction) in enumerate(product(values, operator.options["reduction"])):
+            weights = operator.options["weight"]
+            wanted = {"target": "indices", "ignored": "some", "weight": weights[number % 2 % len(weights)]}
+            inside = {k: v for k, v in wanted.items() if v in operator.options[k]}
+            yield {name: value, "reduction": reduction, **inside}
 
 
 def _filled(operator: Operator, strength: int, with_values_and_shapes: bool) -> list[dict[str, Any]]:

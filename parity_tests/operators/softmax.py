@@ -110,6 +110,7 @@ OPERATOR = Operator(
     draw=rows.draw,
     differentiable=rows.differentiable,
     options=rows.OPTIONS,
+    extensions={},
     reconcile=rows.reconcile,
     output_dtype=rows.output_dtype,
     result_shape=rows.result_shape,

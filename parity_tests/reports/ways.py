@@ -64,6 +64,14 @@ def unlike_in_one_place(shape: tuple[int, ...], dim: int) -> np.ndarray:
     return upstream
 
 
+def extended_calls(name: str) -> Iterator[tuple[Call, np.ndarray]]:
+    """Every other small call, with what kernels take beside torch's arguments: no part of what ways cost."""
+    extensions = OPERATORS[name].extensions
+    for number, (call, grad_output) in enumerate(calls(name)[::2] if extensions else ()):
+        chosen = {name: values[number % len(values)] for name, values in extensions.items()}
+        yield replace(call, arguments={**call.arguments, **chosen}), grad_output
+
+
 def small_cases(operator: Operator) -> Iterator[Case]:
     """Cases of every option's values, each distribution, small shapes, in float32."""
     shapes = [shape for shape in operator.shapes if 0 < np.prod(shape) <= 64]

@@ -24,6 +24,7 @@ from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
 from torch_loss_parity.subjects.written_promise import (
     PromiseError,
     by_position,
+    must_take,
     of_mapping,
     of_signature,
     of_text,
@@ -249,8 +250,11 @@ def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
     """What a subject promises, where ``asked`` replaces what its module says."""
     beside = of_mapping(asked)
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
-        return together([Promise(without=tuple(LIMITS)), beside])
+        own = of_mapping(subject.namespace.PROMISES)
+        return together([Promise(without=tuple(LIMITS)), own, beside])
     if subject.name in BUILTIN:
+        for name in filter(subject.offers, OPERATORS):
+            must_take(name, getattr(subject.namespace, name), beside)
         return together([PROMISED.get(subject.name, EVERYTHING), beside])
     written = getattr(subject.namespace, "PROMISES", {})
     try:
@@ -260,6 +264,8 @@ def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
     own = of_mapping(replaced(written, asked))
     offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
     try:
+        for name, function in offered.items():
+            must_take(name, function, own)
         return together([promise_of_signatures(offered), own]).of(offered)
     except PromiseError as error:
         raise SubjectError(f"{subject.name}: {error}") from error
@@ -331,7 +337,7 @@ def _in_place_of_one(name: str, recorded: Any) -> Subject:
     from torch_loss_parity.faults.right import definition
 
     imports = f"from torch_loss_parity.subjects import load; subject = load({name!r}, ()).namespace"
-    functions = {**definition.RIGHT, recorded.operator: recorded.function}
+    functions = {**definition.RIGHT, recorded.operator: recorded.function, "PROMISES": recorded.promises}
     return Subject(name, SimpleNamespace(**functions), imports)
 
 

@@ -127,6 +127,35 @@ def _of_indices(dim: int, ignore_index: int, reduction: str) -> Callable[..., An
     return loss
 
 
+def linear_cross_entropy(
+    input: torch.Tensor,
+    linear_weight: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    linear_bias: torch.Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+) -> torch.Tensor:
+    """The losses of optax, of logits by jax.numpy.tensordot."""
+    factors = (input, linear_weight) if linear_bias is None else (input, linear_weight, linear_bias)
+    dim, index = input.ndim - 1, -100 if ignore_index is None else ignore_index
+    if target.shape == (*input.shape[:-1], *linear_weight.shape[:-1]):
+        return _BRIDGE.call(_of_layer(_of_probabilities(dim, 0.0, reduction)), (*factors, target))
+    return _BRIDGE.call(_of_layer(_of_indices(dim, index, reduction)), factors, target)
+
+
+@cache
+def _of_layer(of_logits: Callable[..., Any]) -> Callable[..., Any]:
+    """A loss of logits, as one of an input, a layer, its bias if it has one, and a target."""
+
+    def loss(x: Any, w: Any, *others: Any) -> Any:
+        *bias, target = others
+        logits = jnp.tensordot(x, w, axes=((-1,), (-1,)))
+        return of_logits(logits + bias[0] if bias else logits, target)
+
+    return loss
+
+
 def binary_cross_entropy_with_logits(
     input: torch.Tensor,
     target: torch.Tensor,

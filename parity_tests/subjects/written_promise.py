@@ -11,9 +11,11 @@ A module says so by ``PROMISES``, the command line by ``--promise``, and Python 
         "double_backward": False, "forward_mode": False, "transforms": False,  # of torch.func
         "result_dtype": "float32",  # of losses of half precision, too
         "cross_entropy": {"label_smoothing": 0.0},  # of one operator
+        "linear_cross_entropy": {"z_loss": (1e-4, 0.1)},  # what torch's function does not take
     }
 
-A signature is a promise too: an argument that a function does not take is never given.
+A signature is a promise too: an argument that a function does not take is never given. What torch's function
+does not take either is given to those who promise it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from types import FunctionType
 from typing import Any
 
@@ -148,6 +151,11 @@ def _into(
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a whole number")
     if name == "label_smoothing" and (wrong := [each for each in values if not _is_share(each)]):
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a number from 0 to 1")
+    if name == "z_loss" and (wrong := [each for each in values if not _is_weight(each)]):
+        raise PromiseError(f"{said}={wrong[0]!r}; it must be a number, 0 or more")
+    if name in OPERATORS[operator].extensions:  # left out, it has its default
+        default = _parameters(OPERATORS[operator].forward)[name].default
+        values = (default, *(each for each in values if each != default))
     options.setdefault(operator, {})[name] = tuple(values)
 
 
@@ -162,6 +170,10 @@ def _are_whole(value: Any) -> bool:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
 
 
 def _several(said: str, value: Any) -> tuple[Any, ...]:
@@ -199,7 +211,7 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
         return {}  # it does not tell
     kinds = {each.kind for each in taken.values()}
     takes_any = bool(kinds & set(ANY))
-    wanted = inspect.signature(OPERATORS[operator].forward).parameters
+    wanted = of_torch(operator)
     first = by_position(operator)
     positional = [
         each for each in taken.values() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
@@ -231,6 +243,20 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
     return limits
 
 
+def must_take(operator: str, function: Callable[..., Any], promise: Promise) -> None:
+    """Raise PromiseError if a function does not take what is promised of it beside torch's arguments."""
+    taken = parameters_of(function)
+    for name in OPERATORS[operator].extensions:
+        if name in promise.options.get(operator, {}) and taken is not None and name not in taken:
+            raise PromiseError(f"{operator} takes no {name}, which is promised of it")
+
+
+def of_torch(operator: str) -> Mapping[str, inspect.Parameter]:
+    """The arguments that torch's function takes, as the definition has them."""
+    record = OPERATORS[operator]
+    return {name: each for name, each in _parameters(record.forward).items() if name not in record.extensions}
+
+
 def by_position(operator: str) -> list[str]:
     """The arguments that people give an operator by position."""
     wanted = _parameters(OPERATORS[operator].forward)
@@ -258,6 +284,5 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def _signature(operator: str) -> str:
-    parameters = inspect.signature(OPERATORS[operator].forward).parameters.values()
-    plain = [each.replace(annotation=each.empty) for each in parameters]
+    plain = [each.replace(annotation=each.empty) for each in of_torch(operator).values()]
     return str(inspect.Signature(plain))

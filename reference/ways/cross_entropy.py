@@ -35,6 +35,7 @@ from torch_loss_parity.reference.ways.rows import (
 )
 from torch_loss_parity.reference.ways.sizes import converted
 from torch_loss_parity.reference.ways.way import Way, stored
+from torch_loss_parity.reference.ways.z_loss import in_each_row, with_z_loss, with_z_loss_backward
 
 
 def cross_entropy_divided_first(
@@ -172,6 +173,18 @@ def _of_rows(
     return xp, dim, hit, counted, g
 
 
+_IN_BASE_2 = partial(
+    with_z_loss_backward,
+    partial(
+        cross_entropy_textbook_backward,
+        probabilities=rows.softmax_in_base_2,
+        log_probabilities=rows.log_softmax_by_exp2,
+    ),
+    log_sum=rows.logsumexp_in_base_2,
+    probabilities=rows.softmax_in_base_2,
+)
+
+
 def cross_entropy_scaled_backward(
     grad_output: Any,
     input: Any,
@@ -180,17 +193,16 @@ def cross_entropy_scaled_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
 ) -> CrossEntropyGradients:
     """The gradients for an upstream gradient of 1, kept in memory, times the upstream gradient."""
     xp = namespace(grad_output=grad_output, input=input)
     dim = class_dim(input)
 
     def for_upstream(upstream: Any) -> CrossEntropyGradients:
-        return cross_entropy_textbook_backward(
-            *(upstream, input, target, weight, ignore_index, reduction, label_smoothing),
-            probabilities=rows.softmax_in_base_2,
-            log_probabilities=rows.log_softmax_by_exp2,
-        )
+        given = (upstream, input, target, weight, ignore_index, reduction, label_smoothing)
+        return _IN_BASE_2(*given, z_loss=z_loss)
 
     gradients = for_upstream(xp.ones_like(grad_output) + 0 * grad_output)
     g = xp.expand_dims(grad_output, axis=dim) if reduction == "none" else grad_output
@@ -242,13 +254,21 @@ cross_entropy_of_a_converted_size = partial(cross_entropy_in_order, size=convert
 cross_entropy_of_a_converted_size_backward = partial(cross_entropy_multiplied_backward, size=converted)
 CONVERTED = "half precision: the number of rows is rounded to it before a mean divides"
 
+
+def log_sum(name: str) -> Form:
+    """The logarithm of the sum, beside log-probabilities in a form of that name."""
+    return rows.logsumexp_in_base_2 if "exp2" in name else rows.logsumexp_textbook
+
+
 WAYS = (
     *(
         Way(
             name=f"nll of {name}",
             operator="cross_entropy",
             gives="result",
-            function=partial(cross_entropy_in_order, log_probabilities=form),
+            function=partial(
+                with_z_loss, partial(cross_entropy_in_order, log_probabilities=form), log_sum=log_sum(name)
+            ),
             grade="textbook",
             loses=LOST_LOSS + (f"; {more}" if more else ""),
             ships=ships,
@@ -260,7 +280,7 @@ WAYS = (
         name="lse sum(q) - sum(q x)",
         operator="cross_entropy",
         gives="result",
-        function=cross_entropy_of_row_sums,
+        function=partial(with_z_loss, cross_entropy_of_row_sums),
         grade="textbook",
         loses=f"{LOST_LOSS}; {OFFSET}",
         ships="Liger, Apex",
@@ -269,7 +289,7 @@ WAYS = (
         name="sum(l / D)",
         operator="cross_entropy",
         gives="result",
-        function=cross_entropy_divided_first,
+        function=partial(in_each_row, cross_entropy_divided_first),
         grade="textbook",
         loses=f"{LOST_LOSS}; {MIXED_SIGNS}",
         ships="kernels that scale each row's loss (Liger, chunked losses)",
@@ -278,7 +298,7 @@ WAYS = (
         name="(p - onehot) g",
         operator="cross_entropy",
         gives="gradients",
-        function=cross_entropy_textbook_backward,
+        function=partial(with_z_loss_backward, cross_entropy_textbook_backward),
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="textbooks, Triton kernels",
@@ -287,7 +307,7 @@ WAYS = (
         name="minus the sum of the others at the class",
         operator="cross_entropy",
         gives="gradients",
-        function=cross_entropy_of_the_others_backward,
+        function=partial(with_z_loss_backward, cross_entropy_of_the_others_backward),
         grade="textbook",
         loses="long rows: the sum of the others is rounded as often as it has terms",
         ships="careful kernels of index targets",
@@ -298,7 +318,10 @@ WAYS = (
             operator="cross_entropy",
             gives="gradients",
             function=partial(
-                cross_entropy_textbook_backward, probabilities=probabilities, log_probabilities=form
+                with_z_loss_backward,
+                partial(cross_entropy_textbook_backward, probabilities=probabilities, log_probabilities=form),
+                log_sum=log_sum(name),
+                probabilities=probabilities,
             ),
             grade="textbook",
             loses=f"{LOST_GRADIENT}; {more}",
@@ -310,7 +333,7 @@ WAYS = (
         name="G - p sum(G), p = exp(x - m - log(sum))",
         operator="cross_entropy",
         gives="gradients",
-        function=cross_entropy_in_order_backward,
+        function=partial(with_z_loss_backward, cross_entropy_in_order_backward),
         grade="textbook",
         loses=f"{LOST_GRADIENT}; {LONG}; ignored rows of infinite or nan logits, whose gradient is nan",
         ships="torch",
@@ -328,7 +351,7 @@ WAYS = (
         name="G of products with 0, less p sum(G)",
         operator="cross_entropy",
         gives="gradients",
-        function=cross_entropy_multiplied_backward,
+        function=partial(with_z_loss_backward, cross_entropy_multiplied_backward),
         grade="lossy",
         loses=TIMES_ZERO,
         ships="torch.compile",
@@ -337,7 +360,7 @@ WAYS = (
         name="mean over a converted number of rows",
         operator="cross_entropy",
         gives="result",
-        function=cross_entropy_of_a_converted_size,
+        function=partial(with_z_loss, cross_entropy_of_a_converted_size),
         grade="lossy",
         loses=CONVERTED,
         ships="torch.compile with dynamic shapes",
@@ -346,7 +369,7 @@ WAYS = (
         name="gradient of a mean over a converted number of rows",
         operator="cross_entropy",
         gives="gradients",
-        function=cross_entropy_of_a_converted_size_backward,
+        function=partial(with_z_loss_backward, cross_entropy_of_a_converted_size_backward),
         grade="lossy",
         loses=CONVERTED,
         ships="torch.compile with dynamic shapes",

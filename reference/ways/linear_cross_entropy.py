@@ -48,12 +48,13 @@ def cross_entropy_of_logits(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     form: Callable[..., Any],
     keep: Callable[[Any], Any] = _kept,
 ) -> Any:
     """A form of cross_entropy, of the logits as they are kept."""
     logits = keep(linear(input, linear_weight, linear_bias))
-    return form(logits, target, weight, _index(ignore_index), reduction, label_smoothing)
+    return form(logits, target, weight, _index(ignore_index), reduction, label_smoothing, z_loss=z_loss)
 
 
 def cross_entropy_of_logits_backward(
@@ -67,6 +68,7 @@ def cross_entropy_of_logits_backward(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     form: Callable[..., Any],
     keep: Callable[[Any], Any] = _kept,
     keep_gradient: Callable[[Any], Any] = _kept,
@@ -74,7 +76,7 @@ def cross_entropy_of_logits_backward(
     """A form of the gradient of cross_entropy, of the logits as they are kept; that of the logits too."""
     logits = keep(linear(input, linear_weight, linear_bias))
     options = (weight, _index(ignore_index), reduction, label_smoothing)
-    gradients = form(grad_output, logits, target, *options)
+    gradients = form(grad_output, logits, target, *options, z_loss=z_loss)
     of_factors = linear_backward(keep_gradient(gradients.input), input, linear_weight, linear_bias)
     return LinearCrossEntropyGradients(*of_factors, gradients.target, gradients.weight)
 
@@ -90,12 +92,13 @@ def products_of_probabilities_backward(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> LinearCrossEntropyGradients:
     """(g p) W less g W_t, and likewise of the layer: what the classes have and what the target has, apart."""
     logits = linear(input, linear_weight, linear_bias)
     given = (grad_output, logits, target, weight, _index(ignore_index), reduction, label_smoothing)
-    if tuple(target.shape) == tuple(logits.shape) or label_smoothing:
-        gradients = derivative(*given)
+    if tuple(target.shape) == tuple(logits.shape) or label_smoothing or z_loss:
+        gradients = derivative(*given, z_loss=z_loss)
         of_factors = linear_backward(gradients.input, input, linear_weight, linear_bias)
         return LinearCrossEntropyGradients(*of_factors, gradients.target, gradients.weight)
     xp, dim = namespace(input=input), class_dim(logits)

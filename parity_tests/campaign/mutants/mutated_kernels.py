@@ -98,7 +98,8 @@ def subject_of(mutant: Mutant, operator: str, functions: dict[str, Any]) -> Subj
         _without_defaults(operator, functions[name]) for name in (operator, f"{operator}_backward")
     )
     kernel = definition.kernel(operator, forward, backward, refusals=forward)
-    promise = of_mapping(definition.PROMISES)
+    extensions = {name: dict(record.extensions) for name, record in OPERATORS.items()}
+    promise = of_mapping({**definition.PROMISES, **extensions})
     return Subject(str(mutant), SimpleNamespace(**{operator: kernel}), "", promise=promise)
 
 

@@ -35,8 +35,12 @@ def what_is_left_out_has_its_default(
 
 
 def defaults_of(operator: Operator) -> dict[str, Any]:
-    """The arguments that have a default, with it."""
-    parameters = signature(operator.forward).parameters.values()
+    """The arguments that have a default, with it; what torch's function does not take is left as it is."""
+    parameters = [
+        each
+        for name, each in signature(operator.forward).parameters.items()
+        if name not in operator.extensions
+    ]
     return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 

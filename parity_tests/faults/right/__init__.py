@@ -18,6 +18,7 @@ from torch_loss_parity.faults.right import (
     soft_targets,
     softmax,
     softmax_backward,
+    z_loss,
 )
 from torch_loss_parity.faults.right.record import GRADES, RIGHT_KERNELS, RightKernel
 
@@ -38,4 +39,5 @@ __all__ = [
     "soft_targets",
     "softmax",
     "softmax_backward",
+    "z_loss",
 ]

@@ -22,7 +22,7 @@ class Batch:
         Logits, or log-probabilities, in the dtype of the caller.
     target : tensor of int64, shape (N)
     weight : tensor, shape (C), or None
-    ignore_index, reduction, label_smoothing
+    ignore_index, reduction, label_smoothing, z_loss
         As the caller gave them.
     """
 
@@ -32,6 +32,7 @@ class Batch:
     ignore_index: int
     reduction: str
     label_smoothing: float = 0.0
+    z_loss: float = 0.0
 
     @cached_property
     def x(self) -> Tensor:
@@ -74,6 +75,11 @@ class Batch:
     def denominator(self) -> Tensor:
         """What the mean divides by: the sum of the rows' weights."""
         return self.weights.sum()
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The number of rows that are not ignored."""
+        return self.counted.sum().to(self.x.dtype)
 
     @property
     def share(self) -> float:

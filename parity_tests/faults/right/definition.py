@@ -7,14 +7,12 @@ by what torch gets wrong too.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import torch
 
-from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.operators import OPERATORS, record
 
 Forward = Callable[..., torch.Tensor]
 # The derivatives are closed forms, for eager mode and once.
@@ -59,14 +57,7 @@ def prepared(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def bound(operator: str, *positional: Any, **named: Any) -> dict[str, Any]:
     """All arguments of a call by name, defaults among them."""
-    given = _signature(operator).bind(*positional, **named)
-    given.apply_defaults()
-    return dict(given.arguments)
-
-
-@cache
-def _signature(operator: str) -> inspect.Signature:
-    return inspect.signature(OPERATORS[operator].forward)
+    return record.bound(OPERATORS[operator], *positional, **named)
 
 
 def refuse(operator: str, arguments: Mapping[str, Any], by: Forward | None = None) -> None:

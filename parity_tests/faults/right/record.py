@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,8 @@ class RightKernel:
         Those in which it returns what torch returns.
     function : callable
         The implementation.
+    promises : mapping
+        What it takes beside torch's arguments, as ``PROMISES`` of a module writes it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class RightKernel:
     grade: str | None
     dtypes: tuple[str, ...]
     function: Callable[..., Any]
+    promises: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name
@@ -59,6 +62,7 @@ def _record(
     ships: str,
     grade: str | None,
     dtypes: tuple[str, ...] = DTYPES,
+    promises: Mapping[str, Any] | None = None,
 ) -> Callable[[Written], Written]:
     def record(function: Written) -> Written:
         name, sentence = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
@@ -70,7 +74,10 @@ def _record(
             )
         if name in RIGHT_KERNELS:
             raise ValueError(f"there are two right kernels called {name}")
-        RIGHT_KERNELS[name] = RightKernel(name, operator, ships, sentence, grade, dtypes, build(function))
+        built = build(function)
+        RIGHT_KERNELS[name] = RightKernel(
+            name, operator, ships, sentence, grade, dtypes, built, promises or {}
+        )
         return function
 
     return record

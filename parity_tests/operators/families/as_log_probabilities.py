@@ -23,11 +23,12 @@ def of_probabilities(arguments: Mapping[str, Any], result: np.ndarray) -> AsLogP
 
 
 def of_losses(arguments: Mapping[str, Any], result: np.ndarray) -> AsLogProbabilities | None:
-    """Minus the losses of class indices where nothing is reduced, weighted or smoothed, of rows that count;
-    None of other losses.
+    """Minus the losses of class indices where nothing is reduced, weighted, smoothed or added, of rows that
+    count; None of other losses.
     """
     target = arguments["target"]
     plain = arguments["reduction"] == "none" and arguments["weight"] is None
-    if target.dtype.kind not in "iu" or not plain or arguments["label_smoothing"]:
+    others = arguments["label_smoothing"] or arguments.get("z_loss")
+    if target.dtype.kind not in "iu" or not plain or others:
         return None
     return -result[(target != arguments["ignore_index"]).reshape(result.shape)], None

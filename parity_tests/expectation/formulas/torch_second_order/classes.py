@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch_loss_parity.expectation.formulas.torch_second_order.rows import logsumexp_jvp
@@ -14,9 +16,35 @@ from torch_loss_parity.reference.ways.class_products import (
     through_log_softmax,
 )
 from torch_loss_parity.reference.ways.rows import log_softmax_textbook
+from torch_loss_parity.reference.z_loss import z_losses, z_losses_backward
 
 
-def cross_entropy_double_backward(
+def _with_z_loss(
+    formula: Callable[..., Any],
+    quantity: Quantity,
+    direction: Any,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
+) -> Any:
+    """A formula of the loss, and the same derivative of the z-loss where there is one."""
+    options = (ignore_index, reduction)
+    value = formula(quantity, direction, grad_output, input, target, weight, *options, label_smoothing)
+    if not z_loss or quantity.along != "input" or quantity.of not in ("", "input"):
+        return value
+    duals = Dual(input, direction), Dual(target)
+    if not quantity.of:
+        return value + z_loss * tangent_of(z_losses(*duals, *options))
+    return value + z_loss * tangent_of(z_losses_backward(Dual(grad_output), *duals, *options))
+
+
+def _double_backward(
     quantity: Quantity,
     direction: Any,
     grad_output: Any,
@@ -44,7 +72,7 @@ def cross_entropy_double_backward(
     return _cross_entropy_along(quantity, direction, grad_output, Dual(y, tangent), target, weight, *options)
 
 
-def cross_entropy_jvp(
+def _jvp(
     quantity: Quantity,
     direction: Any,
     grad_output: Any,
@@ -80,3 +108,7 @@ def _cross_entropy_along(
     if quantity.of != "input":
         return tangent_of(getattr(gradients, quantity.of))
     return tangent_of(through_log_softmax(namespace(y=y).exp(y), gradients.input))
+
+
+cross_entropy_double_backward = partial(_with_z_loss, _double_backward)
+cross_entropy_jvp = partial(_with_z_loss, _jvp)

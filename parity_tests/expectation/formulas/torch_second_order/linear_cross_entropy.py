@@ -16,7 +16,9 @@ from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.linear_cross_entropy import NO_INDEX, linear, linear_backward
 from torch_loss_parity.reference.ways.class_products import cross_entropy_in_order_backward
+from torch_loss_parity.reference.ways.z_loss import with_z_loss_backward
 
+_in_order_backward = partial(with_z_loss_backward, cross_entropy_in_order_backward)
 FACTORS = ("input", "linear_weight", "linear_bias")
 
 
@@ -34,6 +36,7 @@ def _through_the_layer(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> Any:
     """The chain rule around a formula of cross_entropy."""
 
@@ -49,9 +52,9 @@ def _through_the_layer(
     index = NO_INDEX if ignore_index is None else ignore_index
     given = (logits.primal, target, weight, index, reduction, label_smoothing)
     if quantity.of not in FACTORS:
-        return of_logits(Quantity(along, quantity.of), inner, grad_output, *given)
-    gradient = cross_entropy_in_order_backward(grad_output, *given).input
-    tangent = of_logits(Quantity(along, "input"), inner, grad_output, *given)
+        return of_logits(Quantity(along, quantity.of), inner, grad_output, *given, z_loss=z_loss)
+    gradient = _in_order_backward(grad_output, *given, z_loss=z_loss).input
+    tangent = of_logits(Quantity(along, "input"), inner, grad_output, *given, z_loss=z_loss)
     gradients = linear_backward(Dual(gradient, tangent), *factors)
     return tangent_of(gradients[FACTORS.index(quantity.of)])
 
