@@ -27,8 +27,8 @@ def _options(function: Decorated) -> Decorated:
 @options.subject
 @_options
 def observe(subject: str, **given: Any) -> int:
-    """Run a subject, and write what it returns to a file, which `judge` judges anywhere;
-    by a plan from `plan --audit`, one from which `audit` measures.
+    """Run a subject, and write what it returns to a file, which `judge` judges anywhere; by
+    a plan from `plan --audit` or `plan --benchmark`, one for `audit` or `benchmark`.
 
     \b
     SUBJECT as for `torch-loss-parity verify` (default: torch). With --plan, torch and

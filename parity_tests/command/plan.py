@@ -41,6 +41,7 @@ def plan(subject: str, output: str, audit: bool, benchmark: bool, **given: Any) 
     Examples:
       torch-loss-parity plan --effort quick --output quick.npz
       torch-loss-parity plan --audit --effort quick --output audit.npz
+      torch-loss-parity plan --benchmark --effort quick --output times.npz
       torch-loss-parity plan --operator cross_entropy --promise target=indices,weight=None
     """
     if audit and benchmark:
