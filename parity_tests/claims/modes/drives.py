@@ -91,8 +91,9 @@ def scaled_scalar(
     leaves = bound.leaves(*call.differentiable)
     scale = loss_scale(call)
     (SCALE * scale * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
-    gradients = _widened({name: leaf.grad for name, leaf in leaves.items()})
-    return {name: gradient / scale for name, gradient in gradients.items()}
+    # Divided in its own dtype, of which alone a bound speaks: 2**-170 is 0 in float32.
+    grads = {name: leaf.grad if leaf.grad is None else leaf.grad / scale for name, leaf in leaves.items()}
+    return _widened(grads)
 
 
 def loss_scale(call: Call) -> float:
