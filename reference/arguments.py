@@ -72,6 +72,16 @@ def check_z_loss(z_loss: float) -> None:
         raise RuntimeError(f"z_loss is {z_loss!r}; it must be 0 or more, and finite")
 
 
+def check_softcap(softcap: float | None) -> None:
+    """Raise RuntimeError unless ``softcap`` is None, or finite and above 0; TypeError if it is no number."""
+    try:
+        inside = softcap is None or 0.0 < softcap < inf
+    except TypeError as error:
+        raise TypeError(f"softcap is {softcap!r}; it must be a number above 0, or None") from error
+    if not inside:
+        raise RuntimeError(f"softcap is {softcap!r}; it must be above 0, and finite")
+
+
 def check_ignore_index(ignore_index: int) -> None:
     """Raise TypeError unless ``ignore_index`` is an integer, and ValueError unless 64 bits hold it."""
     if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):

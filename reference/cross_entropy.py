@@ -23,6 +23,7 @@ from torch_loss_parity.reference.arguments import (
     check_label_smoothing,
     check_real,
     check_reduction,
+    check_softcap,
     check_z_loss,
     class_dim,
     class_indices,
@@ -30,6 +31,7 @@ from torch_loss_parity.reference.arguments import (
 )
 from torch_loss_parity.reference.nll_loss import nll_loss, nll_loss_backward, target_weights
 from torch_loss_parity.reference.reduction import reduce, reduce_backward
+from torch_loss_parity.reference.softcap import softcap_slope, softcapped
 from torch_loss_parity.reference.softmax import log_softmax, log_softmax_backward
 from torch_loss_parity.reference.z_loss import z_losses, z_losses_backward
 
@@ -51,6 +53,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> Any:
     """Cross-entropy between logits and targets.
 
@@ -72,6 +75,8 @@ def cross_entropy(
         The share, in [0, 1], of a target that is spread over all classes evenly.
     z_loss : float
         The weight of each row's z-loss, see `torch_loss_parity.reference.z_loss`. torch has none; kernels do.
+    softcap : float, optional
+        Where logits are capped before anything else, see `torch_loss_parity.reference.softcap`. The same.
 
     Returns
     -------
@@ -82,12 +87,12 @@ def cross_entropy(
     ValueError, NotImplementedError
         As `nll_loss`.
     TypeError
-        As `nll_loss`; also if ``label_smoothing`` or ``z_loss`` is no number.
+        As `nll_loss`; also if ``label_smoothing``, ``z_loss`` or ``softcap`` is no number.
     IndexError
         As `nll_loss`; also if ``input`` is 0-d.
     RuntimeError
-        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], ``z_loss`` is negative or infinite, or
-        ``ignore_index`` is not negative with probabilities.
+        As `nll_loss`; also if ``label_smoothing`` is outside [0, 1], ``z_loss`` is negative or infinite,
+        ``softcap`` is not above 0, or ``ignore_index`` is not negative with probabilities.
 
     References
     ----------
@@ -104,6 +109,10 @@ def cross_entropy(
     0.410037595801
     """
     check_z_loss(z_loss)
+    check_softcap(softcap)
+    if softcap is not None:
+        options = (weight, ignore_index, reduction, label_smoothing)
+        return cross_entropy(softcapped(input, softcap), target, *options, z_loss=z_loss)
     if z_loss:
         loss = cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
         return loss + z_loss * z_losses(input, target, ignore_index, reduction)
@@ -132,6 +141,7 @@ def cross_entropy_backward(
     label_smoothing: float = 0.0,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> CrossEntropyGradients:
     r"""The gradient of `cross_entropy`.
 
@@ -143,7 +153,7 @@ def cross_entropy_backward(
     ----------
     grad_output : array, the shape of the loss
         Upstream gradient.
-    input, target, weight, ignore_index, reduction, label_smoothing, z_loss
+    input, target, weight, ignore_index, reduction, label_smoothing, z_loss, softcap
         As given to `cross_entropy`.
 
     Returns
@@ -152,8 +162,13 @@ def cross_entropy_backward(
         ``input``; with probabilities also ``target``, and ``weight`` where it is given.
     """
     check_z_loss(z_loss)
+    check_softcap(softcap)
+    options = (weight, ignore_index, reduction, label_smoothing)
+    if softcap is not None:
+        capped = softcapped(input, softcap)
+        gradients = cross_entropy_backward(grad_output, capped, target, *options, z_loss=z_loss)
+        return gradients._replace(input=gradients.input * softcap_slope(input, softcap))
     if z_loss:
-        options = (weight, ignore_index, reduction, label_smoothing)
         gradients = cross_entropy_backward(grad_output, input, target, *options)
         more = z_loss * z_losses_backward(grad_output, input, target, ignore_index, reduction)
         return gradients._replace(input=gradients.input + more)

@@ -45,6 +45,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> Any:
     """Cross-entropy between ``input @ linear_weight.T + linear_bias`` and targets.
 
@@ -57,7 +58,7 @@ def linear_cross_entropy(
         As `cross_entropy` takes it, of logits of shape (C), (N, C) or (N, C, d1, ..., dk).
     linear_bias : array, shape (C) or (C, d1, ..., dk), optional
         0 unless given.
-    weight, reduction, label_smoothing, z_loss
+    weight, reduction, label_smoothing, z_loss, softcap
         As `cross_entropy` takes them.
     ignore_index : int, optional
         As `cross_entropy` takes it, -100 unless given; only for indices.
@@ -89,7 +90,8 @@ def linear_cross_entropy(
     """
     index = _check(input, linear_weight, target, linear_bias, ignore_index)
     logits = linear(input, linear_weight, linear_bias)
-    return cross_entropy(logits, target, weight, index, reduction, label_smoothing, z_loss=z_loss)
+    options = (weight, index, reduction, label_smoothing)
+    return cross_entropy(logits, target, *options, z_loss=z_loss, softcap=softcap)
 
 
 def linear_cross_entropy_backward(
@@ -104,6 +106,7 @@ def linear_cross_entropy_backward(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> LinearCrossEntropyGradients:
     """The gradient of `linear_cross_entropy`.
 
@@ -111,7 +114,8 @@ def linear_cross_entropy_backward(
     ----------
     grad_output : array, the shape of the loss
         Upstream gradient.
-    input, linear_weight, target, linear_bias, weight, reduction, ignore_index, label_smoothing, z_loss
+    input, linear_weight, target, linear_bias, weight, reduction, ignore_index, label_smoothing, z_loss,
+    softcap
         As given to `linear_cross_entropy`.
 
     Returns
@@ -123,7 +127,8 @@ def linear_cross_entropy_backward(
     index = _check(input, linear_weight, target, linear_bias, ignore_index)
     logits = linear(input, linear_weight, linear_bias)
     options = (weight, index, reduction, label_smoothing)
-    of_logits = cross_entropy_backward(grad_output, logits, target, *options, z_loss=z_loss)
+    extensions: dict[str, Any] = {"z_loss": z_loss, "softcap": softcap}
+    of_logits = cross_entropy_backward(grad_output, logits, target, *options, **extensions)
     grad_input, grad_weight, grad_bias = linear_backward(of_logits.input, input, linear_weight, linear_bias)
     return LinearCrossEntropyGradients(grad_input, grad_weight, grad_bias, of_logits.target, of_logits.weight)
 

@@ -348,6 +348,18 @@ def log1p(x: Low) -> Low:
 
 
 @_kept
+def tanh(x: Low) -> Low:
+    value, finite = np.tanh(x.value), np.isfinite(x.value)
+    e = np.exp(-2 * np.abs(x.value))
+    slope = 4 * e / (1 + e) ** 2 * (1 - 2.0**-40)
+    own = None if x.total is None else np.where(finite, x.total * slope, 0.0)
+    charge = np.where(finite, np.abs(value), 0.0) * (
+        2 * x.arithmetic.tanh_ulps * x.arithmetic.compute.unit_roundoff
+    )
+    return x.like(value, errors.plus(own, charge))
+
+
+@_kept
 def sum(x: Low, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Low:
     """The error of a sum over one axis that keeps its place is the row's."""
     value = np.sum(x.value, axis=axis, keepdims=keepdims)

@@ -128,6 +128,9 @@ ARGUMENTS = {
             np.exp(np.random.default_rng(2).normal(0, 9, MANY)),
         ]
     ),
+    "tanh": np.concatenate(
+        [around(0.25, -0.25, 1e-300, 1.0, -20.0), np.random.default_rng(4).normal(0, 1, MANY)]
+    ),
 }
 
 
@@ -172,7 +175,7 @@ SPECIAL = np.asarray(
 )
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "tanh"])
 def test_a_function_of_what_is_special_is_that_of_float64(name: str) -> None:
     with np.errstate(all="ignore"):
         computed, plain = getattr(np, name)(DoubleDouble(SPECIAL)), getattr(np, name)(SPECIAL)

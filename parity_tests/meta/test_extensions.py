@@ -12,9 +12,16 @@ import torch
 import torch.nn.functional as F
 
 from torch_loss_parity import assert_close_to_truth, reference
+from torch_loss_parity.expectation.formulas import autograd_formulas
+from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.expectation.second_order import derivative
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.sampling import EFFORTS, grid
 from torch_loss_parity.reference.arithmetic import balls
+from torch_loss_parity.reference.arithmetic import rounding_functions as bounds
+from torch_loss_parity.reference.arithmetic.error import Error
+from torch_loss_parity.reference.arithmetic.formats import Arithmetic
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects import load
 from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping, of_signature
 
@@ -61,12 +68,11 @@ def test_it_meets_every_reduction_of_rows_that_are_ignored_in_part(of: str) -> N
     assert met >= set(product((1e-4, 0.1), ("mean", "sum", "none"), ("some",)))
 
 
-def test_a_case_that_names_other_options_has_it_in_turn() -> None:
+def test_a_case_that_names_other_options_has_it_by_chance() -> None:
     promised = of_mapping(Z).operator(OPERATORS[CE])
-    drawn = {
-        promised.case("float32", (3, 5), "normal", {"reduction": "sum"}, n).option["z_loss"] for n in range(3)
-    }
-    assert drawn == {0.0, 1e-4, 0.1}
+    seeds = range(0, 24 * 20, 24)  # in steps, as quick effort counts cases
+    cases = [promised.case("float32", (3, 5), "normal", {"reduction": "sum"}, seed) for seed in seeds]
+    assert {case.option["z_loss"] for case in cases} == {0.0, 1e-4, 0.1}
 
 
 def test_a_signature_neither_promises_it_nor_rules_it_out() -> None:
@@ -97,6 +103,13 @@ def test_a_result_of_ones_own_is_held_against_the_truth_with_it(reduction: str) 
     for other in (0.0, 0.1001) if reduction == "mean" else ():
         with pytest.raises(AssertionError):
             assert_close_to_truth(loss, CE, logits, TARGET, **given, z_loss=other)
+
+
+@pytest.mark.parametrize("value", [0.0, -30.0, inf, "30", True])
+def test_a_cap_that_is_none_is_no_promise(value: Any) -> None:
+    with pytest.raises(PromiseError, match=r"cross_entropy.softcap=.*; it must be None, or a number above 0"):
+        of_mapping({CE: {"softcap": value}})
+    assert of_mapping({CE: {"softcap": 30}}).options == {CE: {"softcap": (None, 30)}}
 
 
 # --- what it is ---------------------------------------------------------------------------------------------
@@ -150,3 +163,78 @@ def test_ignored_rows_have_no_z_loss_and_no_gradient() -> None:
 def test_a_weight_that_is_no_number_is_refused(value: Any, refusal: type[Exception]) -> None:
     with pytest.raises(refusal, match=r"z_loss is .*; it must be"):
         reference.cross_entropy(LOGITS, TARGET, z_loss=value)
+
+
+# --- capped logits ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("softcap", [30.0, 4.0, 0.5])
+def test_the_definition_is_the_loss_of_capped_logits_and_so_is_its_gradient(softcap: float) -> None:
+    logits = LOGITS.clone().requires_grad_()
+    capped = softcap * torch.tanh(logits / softcap)
+    expected = composed(capped, TARGET, 0.1, weight=WEIGHT, reduction="mean")
+    options: dict[str, Any] = {"weight": WEIGHT, "z_loss": 0.1, "softcap": softcap}
+    torch.testing.assert_close(reference.cross_entropy(LOGITS, TARGET, **options), expected.detach())
+    (gradient,) = torch.autograd.grad(expected, logits)
+    one = torch.tensor(1.0, dtype=torch.float64)
+    closed_form = reference.cross_entropy_backward(one, LOGITS, TARGET, **options).input
+    torch.testing.assert_close(closed_form, gradient)
+
+
+def test_a_logit_far_beyond_the_cap_keeps_its_slope() -> None:
+    logits = np.asarray([[100.0, 0.0]])
+    gradient = reference.cross_entropy_backward(np.asarray(1.0), logits, np.asarray([1]), softcap=4.0).input
+    certain = balls.evaluate(
+        reference.cross_entropy_backward, np.asarray(1.0), logits, np.asarray([1]), softcap=4.0, bits=256
+    ).input
+    assert 0 < gradient[0, 0] < 1e-20
+    assert abs(gradient[0, 0] - float(certain[0, 0].mid())) < 1e-13 * gradient[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "refusal"), [(0.0, RuntimeError), (-1.0, RuntimeError), (inf, RuntimeError), ("1", TypeError)]
+)
+def test_a_cap_that_is_no_number_above_0_is_refused(value: Any, refusal: type[Exception]) -> None:
+    with pytest.raises(refusal, match=r"softcap is .*; it must be"):
+        reference.cross_entropy(LOGITS, TARGET, softcap=value)
+
+
+@pytest.mark.parametrize("size", [2.0**-30, 2.0**-8, 0.25, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bound_of_tanh_holds_whatever_its_argument_is_off_by(dtype: str, size: float) -> None:
+    rng = np.random.default_rng(0)
+    true = np.concatenate([rng.normal(0, 3, 200), [0.0, 40.0, -40.0, 1e-30]])
+    bound = bounds.tanh(Rounded(true, Arithmetic.for_dtype(dtype), Error(0.0, np.full(true.shape, size))))
+    allowed = np.broadcast_to(bound.total_error(), true.shape)
+    with balls.precision(200):
+        for x, most in zip(true, allowed, strict=True):
+            for away in (-size, -size / 2, size / 2, size):
+                error = (balls.ball(x) + balls.ball(away)).tanh() - balls.ball(x).tanh()
+                assert abs(error) <= balls.ball(most)
+    # Not by more than the slope at the near end, and the five ulps.
+    unit = bound.arithmetic.compute.unit_roundoff
+    nearer = np.maximum(np.abs(true) - size, 0)
+    assert np.all(allowed <= 1.01 * (size / np.cosh(nearer) ** 2 + 11 * unit))
+
+
+def test_reverse_mode_and_duals_differentiate_a_loss_of_capped_logits() -> None:
+    rng = np.random.default_rng(3)
+    logits, direction, target = (
+        rng.normal(0, 6, (4, 3)),
+        rng.normal(0, 1, (4, 3)),
+        np.asarray([0, 2, 1, -100]),
+    )
+    options: dict[str, Any] = {"reduction": "sum", "z_loss": 0.1, "softcap": 4.0}
+    one, x, v = balls.balls(np.asarray(1.0)), balls.balls(logits), balls.balls(direction)
+    with balls.precision(256):
+        arguments = {"input": x, "target": target, **options}
+        closed = reference.cross_entropy_backward(one, **arguments).input
+        along = derivative(CE, Quantity("input"), v, None, arguments)
+        assert abs(along - np.sum(closed * v)) < 2.0**-200
+        step = balls.ball(2.0**-80)
+        moved = reference.cross_entropy_backward(one, **arguments | {"input": x + step * v}).input
+        second = derivative(CE, Quantity("input", "input"), v, one, arguments)
+        for quotient, of in zip(((moved - closed) / step).reshape(-1), second.reshape(-1), strict=True):
+            assert abs(quotient - of) < 2.0**-60
+    taped = autograd_formulas.backward(CE, np.asarray(1.0), **arguments | {"input": logits}).input
+    np.testing.assert_allclose(taped, closed.astype(float), rtol=2.0**-36)  # 1 - tanh^2 cancels

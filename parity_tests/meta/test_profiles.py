@@ -145,7 +145,7 @@ def test_failures_and_tables_say_under_which_profile_they_are() -> None:
 # --- arithmetic ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "tanh"])
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("format", [FLOAT32, FLOAT64])
 def test_a_function_may_be_off_by_what_the_profile_says_and_no_more(

@@ -32,7 +32,6 @@ NOT_YET_NEEDED = {
     "linear_cross_entropy: lse sum(q) - sum(q x)",
     "linear_cross_entropy: sum(l / D), of stored logits",
     "linear_cross_entropy: (p - onehot) g, of stored logits",
-    "linear_cross_entropy: (p - onehot) g, p = exp(x - m - log(sum))",
     "linear_cross_entropy: (p - onehot) g, p = exp(x - lse)",
     "linear_cross_entropy: (p - onehot) g, p = exp(x - lse), of stored logits",
     "linear_cross_entropy: (p - onehot) g, p = exp(x - logsumexp(x))",

@@ -90,6 +90,7 @@ FLOATS = SimpleNamespace(
     exp=erring(np.exp, F32.exp_ulps),
     log=erring(np.log, F32.log_ulps),
     log1p=erring(np.log1p, F32.log1p_ulps),
+    tanh=erring(np.tanh, F32.tanh_ulps),
     maximum=np.maximum,
     max=np.max,
     where=np.where,
@@ -110,6 +111,9 @@ BINARY: dict[str, Callable[[Any, Any, Any], Any]] = {
 UNARY: dict[str, Callable[[Any, Any], Any]] = {
     "negate and abs": lambda xp, x: abs(-x),
     "exp": lambda xp, x: xp.exp(x),
+    "tanh": lambda xp, x: xp.tanh(x),
+    "tanh where it is nearly 1": lambda xp, x: xp.tanh(x * 4),
+    "tanh where it is nearly linear": lambda xp, x: xp.tanh(x / 64),
     "max": lambda xp, x: xp.max(x, axis=-1, keepdims=True),
     "take_along_axis of the row": lambda xp, x: xp.take_along_axis(x, INDEX, axis=-1),
     "take_along_axis of the column": lambda xp, x: xp.take_along_axis(x, INDEX, axis=-2),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import Any
+from zlib import crc32
 
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.operators.facets import BitCalls, Gap, Identities
@@ -88,7 +89,11 @@ class PromisedOperator(Operator):
         """A case inside the limits, its options completed and settled."""
         dim = options.get("dim", -1) if self.family.along_dim else min(1, len(shape) - 1)
         axis = dim if isinstance(dim, int) and -len(shape) <= dim < len(shape) else -1
-        inside = {name: values[seed % len(values)] for name, values in self.extended.items()}
+        # By chance: whoever counts cases in steps would meet one value alone.
+        inside = {
+            name: allowed[crc32(f"{name} {values} {shape} {seed}".encode()) % len(allowed)]
+            for name, allowed in self.extended.items()
+        }
         for name, value in options.items():
             allowed = self.limits.options.get(name)
             if allowed is None or is_among(value, allowed):

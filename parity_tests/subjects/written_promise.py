@@ -153,6 +153,8 @@ def _into(
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a number from 0 to 1")
     if name == "z_loss" and (wrong := [each for each in values if not _is_weight(each)]):
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a number, 0 or more")
+    if name == "softcap" and (wrong := [each for each in values if not _is_cap(each)]):
+        raise PromiseError(f"{said}={wrong[0]!r}; it must be None, or a number above 0")
     if name in OPERATORS[operator].extensions:  # left out, it has its default
         default = _parameters(OPERATORS[operator].forward)[name].default
         values = (default, *(each for each in values if each != default))
@@ -174,6 +176,10 @@ def _is_share(value: Any) -> bool:
 
 def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
+
+
+def _is_cap(value: Any) -> bool:
+    return value is None or (_is_weight(value) and value > 0)
 
 
 def _several(said: str, value: Any) -> tuple[Any, ...]:

@@ -42,6 +42,25 @@ def log1p(x: Any) -> DoubleDouble:
     return _usual(elementary.log1p(x.high, x.low), x.high > -1, x.high, np.log1p)
 
 
+@quietly
+def tanh(x: Any) -> DoubleDouble:
+    """(1 - e) / (1 + e) with e = exp(-2|x|); near 0, where that cancels, the continued fraction of Lambert,
+    x / (1 + x^2 / (3 + x^2 / (5 + ...))), which 11 of its terms determine to 107 bits below 1/4.
+    """
+    x = DoubleDouble.of(x)
+    size = abs(x)
+    little = size.high < 0.25
+    e = exp(-2 * size)
+    far = (1 - e) / (1 + e)
+    near = where(little, x, 0.0)
+    square = near * near
+    fraction: Any = 23.0
+    for odd in range(21, 0, -2):
+        fraction = odd + square / fraction
+    result = where(little, near / fraction, where(x.high < 0, -far, far))
+    return DoubleDouble(result.high, np.where(np.isnan(result.high), 0.0, result.low))
+
+
 def _usual(pair: elementary.Pair, inside: Any, x: Any, function: Any) -> DoubleDouble:
     """A logarithm; outside of where it is a number, and of infinity, what NumPy says: an infinity, or nan."""
     usual = inside & (x < np.inf)
@@ -169,6 +188,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.exp: exp,
     np.log: log,
     np.log1p: log1p,
+    np.tanh: tanh,
     np.matmul: matmul,
 }
 UFUNCS |= {ufunc: _of_nearest(ufunc) for ufunc in (np.isfinite, np.isinf, np.isnan, np.signbit, np.sign)}

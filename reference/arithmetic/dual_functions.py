@@ -157,4 +157,13 @@ def log1p(x: Dual) -> Dual:
     return Dual(x.inner.log1p(x.primal), None if x.tangent is None else x.tangent / (1 + x.primal))
 
 
+def tanh(x: Dual) -> Dual:
+    """Its slope as a quotient of exponentials: 1 - tanh^2 cancels."""
+    value = x.inner.tanh(x.primal)
+    if x.tangent is None:
+        return Dual(value)
+    e = x.inner.exp(-2 * abs(x.primal))
+    return Dual(value, 4 * e / ((1 + e) * (1 + e)) * x.tangent)
+
+
 __all__ = [name for name in dir() if not name.startswith("_")]

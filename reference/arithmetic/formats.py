@@ -185,7 +185,7 @@ class Arithmetic:
         The format in which the sums of a matrix product are kept while they grow; ``compute`` unless given.
     factors : Format, optional
         The format that the factors of a matrix product are rounded to first; not at all unless given.
-    exp_ulps, log_ulps, log1p_ulps : float
+    exp_ulps, log_ulps, log1p_ulps, tanh_ulps : float
         Largest error of the elementary functions, in ulps of ``compute``.
     exp_ulps_per_unit : float
         How much further exp may be off for a large argument: by floor(``exp_ulps_per_unit`` |x|) ulps. An exp
@@ -217,6 +217,7 @@ class Arithmetic:
     exp_ulps: float = 3.0
     log_ulps: float = 3.0
     log1p_ulps: float = 2.0
+    tanh_ulps: float = 5.0
     exp_ulps_per_unit: float = 0.0
     log_error_near_one: float = 0.0
     division_ulps: float = 0.5
@@ -261,7 +262,7 @@ class Arithmetic:
 
     @cached_property
     def evaluation_roundoff_of_functions(self) -> float:
-        """The same of exp, log and log1p, to be multiplied with the ulps that are asked of an
+        """The same of elementary functions, to be multiplied with the ulps that are asked of an
         implementation.
         """
         return (

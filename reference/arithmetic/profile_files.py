@@ -35,6 +35,7 @@ NUMBERS: Mapping[str, tuple[float, float]] = {
     "log_ulps": (0.5, MOST_ULPS),
     "log_error_near_one": (0.0, MOST_ERROR),
     "log1p_ulps": (0.5, MOST_ULPS),
+    "tanh_ulps": (0.5, MOST_ULPS),
     "division_ulps": (0.5, MOST_ULPS),
 }
 FLAGS = ("flushes_subnormals", "flushes_inputs")

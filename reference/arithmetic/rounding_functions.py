@@ -222,6 +222,20 @@ def log1p(x: Rounded) -> Rounded:
         return round_result(x, value, error, charge, exact=exact, doubt=lambda: in_doubt(x))
 
 
+@evaluated_once
+def tanh(x: Rounded) -> Rounded:
+    """An error of the argument, times the largest slope within it: that of the argument nearest to 0."""
+    with np.errstate(all="ignore"):
+        value, total, finite = np.tanh(x.value), x.total_error(), np.isfinite(x.nearest)
+        e = np.exp(-2 * np.maximum(x.magnitude - total, 0.0))
+        slope = 4 * e / (1 + e) ** 2 * (1 + 2.0**-40)  # the magnitude, too, is a float64
+        own = np.where(finite, slope * total, np.where(in_doubt(x), np.inf, 0.0))
+        error = Error(_own_error(x, x.arithmetic.tanh_ulps, Arithmetic.tanh_ulps), own)
+        exact = ~finite | ((x.nearest == 0) & (total == 0))
+        charge = 2 * x.arithmetic.tanh_ulps * x.arithmetic.compute.unit_roundoff
+        return round_result(x, value, error, charge, exact=exact, doubt=lambda: in_doubt(x))
+
+
 sum = rounding_sums.sum
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -174,4 +174,9 @@ def log1p(x: Taped) -> Taped:
     return Taped(x.inner.log1p(x.value), (x, lambda g: g / (x.value + 1)))
 
 
+def tanh(x: Taped) -> Taped:
+    value = x.inner.tanh(x.value)
+    return Taped(value, (x, lambda g: g * (1 - value * value)))
+
+
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -17,6 +17,7 @@ from torch_loss_parity.reference.ways.class_products import (
     cross_entropy_in_order_backward,
     smoothed_target,
 )
+from torch_loss_parity.reference.ways.extended import extended, extended_backward, in_each_row
 from torch_loss_parity.reference.ways.nll_loss import (
     MIXED_SIGNS,
     TIMES_ZERO,
@@ -35,7 +36,6 @@ from torch_loss_parity.reference.ways.rows import (
 )
 from torch_loss_parity.reference.ways.sizes import converted
 from torch_loss_parity.reference.ways.way import Way, stored
-from torch_loss_parity.reference.ways.z_loss import in_each_row, with_z_loss, with_z_loss_backward
 
 
 def cross_entropy_divided_first(
@@ -174,7 +174,7 @@ def _of_rows(
 
 
 _IN_BASE_2 = partial(
-    with_z_loss_backward,
+    extended_backward,
     partial(
         cross_entropy_textbook_backward,
         probabilities=rows.softmax_in_base_2,
@@ -195,6 +195,7 @@ def cross_entropy_scaled_backward(
     label_smoothing: float = 0.0,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> CrossEntropyGradients:
     """The gradients for an upstream gradient of 1, kept in memory, times the upstream gradient."""
     xp = namespace(grad_output=grad_output, input=input)
@@ -202,7 +203,7 @@ def cross_entropy_scaled_backward(
 
     def for_upstream(upstream: Any) -> CrossEntropyGradients:
         given = (upstream, input, target, weight, ignore_index, reduction, label_smoothing)
-        return _IN_BASE_2(*given, z_loss=z_loss)
+        return _IN_BASE_2(*given, z_loss=z_loss, softcap=softcap)
 
     gradients = for_upstream(xp.ones_like(grad_output) + 0 * grad_output)
     g = xp.expand_dims(grad_output, axis=dim) if reduction == "none" else grad_output
@@ -267,7 +268,7 @@ WAYS = (
             operator="cross_entropy",
             gives="result",
             function=partial(
-                with_z_loss, partial(cross_entropy_in_order, log_probabilities=form), log_sum=log_sum(name)
+                extended, partial(cross_entropy_in_order, log_probabilities=form), log_sum=log_sum(name)
             ),
             grade="textbook",
             loses=LOST_LOSS + (f"; {more}" if more else ""),
@@ -280,7 +281,7 @@ WAYS = (
         name="lse sum(q) - sum(q x)",
         operator="cross_entropy",
         gives="result",
-        function=partial(with_z_loss, cross_entropy_of_row_sums),
+        function=partial(extended, cross_entropy_of_row_sums),
         grade="textbook",
         loses=f"{LOST_LOSS}; {OFFSET}",
         ships="Liger, Apex",
@@ -298,7 +299,7 @@ WAYS = (
         name="(p - onehot) g",
         operator="cross_entropy",
         gives="gradients",
-        function=partial(with_z_loss_backward, cross_entropy_textbook_backward),
+        function=partial(extended_backward, cross_entropy_textbook_backward),
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="textbooks, Triton kernels",
@@ -307,7 +308,7 @@ WAYS = (
         name="minus the sum of the others at the class",
         operator="cross_entropy",
         gives="gradients",
-        function=partial(with_z_loss_backward, cross_entropy_of_the_others_backward),
+        function=partial(extended_backward, cross_entropy_of_the_others_backward),
         grade="textbook",
         loses="long rows: the sum of the others is rounded as often as it has terms",
         ships="careful kernels of index targets",
@@ -318,7 +319,7 @@ WAYS = (
             operator="cross_entropy",
             gives="gradients",
             function=partial(
-                with_z_loss_backward,
+                extended_backward,
                 partial(cross_entropy_textbook_backward, probabilities=probabilities, log_probabilities=form),
                 log_sum=log_sum(name),
                 probabilities=probabilities,
@@ -333,7 +334,7 @@ WAYS = (
         name="G - p sum(G), p = exp(x - m - log(sum))",
         operator="cross_entropy",
         gives="gradients",
-        function=partial(with_z_loss_backward, cross_entropy_in_order_backward),
+        function=partial(extended_backward, cross_entropy_in_order_backward),
         grade="textbook",
         loses=f"{LOST_GRADIENT}; {LONG}; ignored rows of infinite or nan logits, whose gradient is nan",
         ships="torch",
@@ -351,7 +352,7 @@ WAYS = (
         name="G of products with 0, less p sum(G)",
         operator="cross_entropy",
         gives="gradients",
-        function=partial(with_z_loss_backward, cross_entropy_multiplied_backward),
+        function=partial(extended_backward, cross_entropy_multiplied_backward),
         grade="lossy",
         loses=TIMES_ZERO,
         ships="torch.compile",
@@ -360,7 +361,7 @@ WAYS = (
         name="mean over a converted number of rows",
         operator="cross_entropy",
         gives="result",
-        function=partial(with_z_loss, cross_entropy_of_a_converted_size),
+        function=partial(extended, cross_entropy_of_a_converted_size),
         grade="lossy",
         loses=CONVERTED,
         ships="torch.compile with dynamic shapes",
@@ -369,7 +370,7 @@ WAYS = (
         name="gradient of a mean over a converted number of rows",
         operator="cross_entropy",
         gives="gradients",
-        function=partial(with_z_loss_backward, cross_entropy_of_a_converted_size_backward),
+        function=partial(extended_backward, cross_entropy_of_a_converted_size_backward),
         grade="lossy",
         loses=CONVERTED,
         ships="torch.compile with dynamic shapes",

@@ -49,12 +49,14 @@ def cross_entropy_of_logits(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
     form: Callable[..., Any],
     keep: Callable[[Any], Any] = _kept,
 ) -> Any:
     """A form of cross_entropy, of the logits as they are kept."""
     logits = keep(linear(input, linear_weight, linear_bias))
-    return form(logits, target, weight, _index(ignore_index), reduction, label_smoothing, z_loss=z_loss)
+    options = (weight, _index(ignore_index), reduction, label_smoothing)
+    return form(logits, target, *options, z_loss=z_loss, softcap=softcap)
 
 
 def cross_entropy_of_logits_backward(
@@ -69,6 +71,7 @@ def cross_entropy_of_logits_backward(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
     form: Callable[..., Any],
     keep: Callable[[Any], Any] = _kept,
     keep_gradient: Callable[[Any], Any] = _kept,
@@ -76,7 +79,7 @@ def cross_entropy_of_logits_backward(
     """A form of the gradient of cross_entropy, of the logits as they are kept; that of the logits too."""
     logits = keep(linear(input, linear_weight, linear_bias))
     options = (weight, _index(ignore_index), reduction, label_smoothing)
-    gradients = form(grad_output, logits, target, *options, z_loss=z_loss)
+    gradients = form(grad_output, logits, target, *options, z_loss=z_loss, softcap=softcap)
     of_factors = linear_backward(keep_gradient(gradients.input), input, linear_weight, linear_bias)
     return LinearCrossEntropyGradients(*of_factors, gradients.target, gradients.weight)
 
@@ -93,12 +96,13 @@ def products_of_probabilities_backward(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> LinearCrossEntropyGradients:
     """(g p) W less g W_t, and likewise of the layer: what the classes have and what the target has, apart."""
     logits = linear(input, linear_weight, linear_bias)
     given = (grad_output, logits, target, weight, _index(ignore_index), reduction, label_smoothing)
-    if tuple(target.shape) == tuple(logits.shape) or label_smoothing or z_loss:
-        gradients = derivative(*given, z_loss=z_loss)
+    if tuple(target.shape) == tuple(logits.shape) or label_smoothing or z_loss or softcap:
+        gradients = derivative(*given, z_loss=z_loss, softcap=softcap)
         of_factors = linear_backward(gradients.input, input, linear_weight, linear_bias)
         return LinearCrossEntropyGradients(*of_factors, gradients.target, gradients.weight)
     xp, dim = namespace(input=input), class_dim(logits)

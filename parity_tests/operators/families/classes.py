@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "ignored": ("none", "some", "all"),
     "ignore_index": (-100, 0, 7, 255),
 }
-EXTENSIONS: Mapping[str, tuple[Any, ...]] = {"z_loss": (1e-4, 0.1)}
+EXTENSIONS: Mapping[str, tuple[Any, ...]] = {"z_loss": (1e-4, 0.1), "softcap": (30.0, 4.0)}
 EXTREME_OPTIONS: Mapping[str, tuple[Any, ...]] = {
     "weight": (*EXTREME_WEIGHTS, "zero where present"),
     "ignored": ("adjacent",),

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch_loss_parity.expectation.formulas.torch_second_order.rows import logsumexp_jvp
 from torch_loss_parity.expectation.quantity import Quantity
+from torch_loss_parity.expectation.second_order import derivative
 from torch_loss_parity.reference.arguments import class_dim, namespace
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.ways.class_products import (
@@ -32,8 +33,16 @@ def _with_z_loss(
     label_smoothing: float = 0.0,
     *,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> Any:
-    """A formula of the loss, and the same derivative of the z-loss where there is one."""
+    """A formula of the loss, and the same derivative of the z-loss where there is one; of capped logits that
+    of the definition.
+    """
+    if softcap is not None:
+        names = ("weight", "ignore_index", "reduction", "label_smoothing", "z_loss", "softcap")
+        values = (weight, ignore_index, reduction, label_smoothing, z_loss, softcap)
+        arguments = {"input": input, "target": target, **dict(zip(names, values, strict=True))}
+        return derivative("cross_entropy", quantity, direction, grad_output, arguments)
     options = (ignore_index, reduction)
     value = formula(quantity, direction, grad_output, input, target, weight, *options, label_smoothing)
     if not z_loss or quantity.along != "input" or quantity.of not in ("", "input"):

@@ -16,9 +16,9 @@ from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.arithmetic.dual import Dual, tangent_of
 from torch_loss_parity.reference.linear_cross_entropy import NO_INDEX, linear, linear_backward
 from torch_loss_parity.reference.ways.class_products import cross_entropy_in_order_backward
-from torch_loss_parity.reference.ways.z_loss import with_z_loss_backward
+from torch_loss_parity.reference.ways.extended import extended_backward
 
-_in_order_backward = partial(with_z_loss_backward, cross_entropy_in_order_backward)
+_in_order_backward = partial(extended_backward, cross_entropy_in_order_backward)
 FACTORS = ("input", "linear_weight", "linear_bias")
 
 
@@ -37,6 +37,7 @@ def _through_the_layer(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> Any:
     """The chain rule around a formula of cross_entropy."""
 
@@ -51,10 +52,11 @@ def _through_the_layer(
     inner = logits.tangent if quantity.along in FACTORS else direction
     index = NO_INDEX if ignore_index is None else ignore_index
     given = (logits.primal, target, weight, index, reduction, label_smoothing)
+    more: dict[str, Any] = {"z_loss": z_loss, "softcap": softcap}
     if quantity.of not in FACTORS:
-        return of_logits(Quantity(along, quantity.of), inner, grad_output, *given, z_loss=z_loss)
-    gradient = _in_order_backward(grad_output, *given, z_loss=z_loss).input
-    tangent = of_logits(Quantity(along, "input"), inner, grad_output, *given, z_loss=z_loss)
+        return of_logits(Quantity(along, quantity.of), inner, grad_output, *given, **more)
+    gradient = _in_order_backward(grad_output, *given, **more).input
+    tangent = of_logits(Quantity(along, "input"), inner, grad_output, *given, **more)
     gradients = linear_backward(Dual(gradient, tangent), *factors)
     return tangent_of(gradients[FACTORS.index(quantity.of)])
 
