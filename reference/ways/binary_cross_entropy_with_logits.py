@@ -291,6 +291,15 @@ WAYS = (
         ships="tinygrad, log(1 + exp(-|x|)) in NumPy, Triton and CUDA kernels on ex2 and lg2",
     ),
     Way(
+        name="(1 - t) x + softplus(-x) by exp2 and log2",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=by_powers_of_two,
+        grade="textbook",
+        loses=f"{LOST_LOSS}; {LOST_LOG1P}",
+        ships="Triton and CUDA kernels on ex2 and lg2, of torch's formula",
+    ),
+    Way(
         name="sum(l / N)",
         operator="binary_cross_entropy_with_logits",
         gives="result",

@@ -217,3 +217,18 @@ def losses_by_powers_and_logarithms_of_two(
     else:
         losses = (1 - target) * input + (1 + (pos_weight - 1) * target) * _softplus_by_exp2(-input)
     return reduced(weighted(losses, weight), reduction)
+
+
+@of_elements(
+    OPERATOR,
+    _powers_of_two,
+    ships="triton-lang/triton: a kernel of torch's formula on tl.exp2 and tl.log2",
+    grade=TEXTBOOK,
+)
+def what_torch_subtracts_by_powers_of_two(
+    input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Tensor:
+    """(1 - t) x + (1 + (p - 1) t) softplus(-x), with ln 2 log2(1 + 2**(-|x| log2(e)))."""
+    tail = _softplus_by_exp2(-input)
+    tail = tail if pos_weight is None else (1 + (pos_weight - 1) * target) * tail
+    return reduced(weighted((1 - target) * input + tail, weight), reduction)
