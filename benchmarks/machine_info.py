@@ -43,8 +43,8 @@ def machine_here(threads: int, allocator: str, device: str) -> dict[str, Any]:
 
 
 def machine_there(source: Recorded) -> dict[str, Any]:
-    """What the times of a file depend on."""
-    return {**source.header["environment"]["machine_info"], "observed": source.header["made"]}
+    """What the times of a file depend on; of a file without times nothing is known."""
+    return {**source.header["environment"].get("machine_info", {}), "observed": source.header["made"]}
 
 
 def _libraries(threads: int, allocator: str, device: str) -> dict[str, Any]:

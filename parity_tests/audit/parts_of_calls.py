@@ -47,8 +47,11 @@ def blocks(
 
 
 def has_rows_alone(call: Call, quantity: str) -> bool:
-    """Whether each row of a result, or of a gradient, follows from its own row of the input."""
-    if call.arguments.get("reduction", "none") != "none":
+    """Whether each row of a result, or of a gradient, follows from its own row of the input, which lies along
+    one dimension.
+    """
+    dim = call.arguments.get("dim")
+    if call.arguments.get("reduction", "none") != "none" or (isinstance(dim, tuple) and len(dim) > 1):
         return False
     if not OPERATORS[call.operator].targets_classes:
         return True

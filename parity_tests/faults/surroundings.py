@@ -36,7 +36,7 @@ def the_sum_has_the_default_dtype(input: Tensor, dim: int) -> Tensor:
     """The sum of a row is kept in the default dtype, where that is narrower than float32."""
     result: Tensor = reference.softmax(input, dim)
     default = torch.get_default_dtype()
-    if torch.finfo(default).bits >= 32 or not result.numel() or not result.ndim:
+    if default.itemsize >= 4 or not result.numel() or not result.ndim:
         return result
     exponentials = (input - input.amax(dim, keepdim=True)).exp()
     return exponentials / exponentials.sum(dim, keepdim=True).to(default).to(result.dtype)
@@ -110,7 +110,12 @@ def without_gradients_the_losses_are_written_over_the_logits(
     return output
 
 
-@whole("binary_cross_entropy", "MUT", "PyTorch OpInfo: no sample gives one tensor twice", "hygiene")
+@whole(
+    "binary_cross_entropy",
+    "MUT",
+    "pytorch/pytorch: OpInfo, no sample of which gives one tensor twice",
+    "hygiene",
+)
 def a_target_that_is_the_input_is_detached(
     input: Tensor, target: Tensor, *args: Any, **options: Any
 ) -> Tensor:
@@ -119,7 +124,12 @@ def a_target_that_is_the_input_is_detached(
     return RIGHT["binary_cross_entropy"](input, target.detach() if same else target, *args, **options)
 
 
-@whole("linear_cross_entropy", "MUT", "PyTorch OpInfo: no sample gives one tensor twice", "hygiene")
+@whole(
+    "linear_cross_entropy",
+    "MUT",
+    "pytorch/pytorch: OpInfo, no sample of which gives one tensor twice",
+    "hygiene",
+)
 def a_layer_that_is_the_batch_has_its_gradient_twice(
     input: Tensor, linear_weight: Tensor, *args: Any, **options: Any
 ) -> Tensor:

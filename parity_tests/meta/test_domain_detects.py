@@ -156,7 +156,7 @@ FAULTS = [
     Fault(
         "a weight of a batch's shape is turned around",
         "binary_cross_entropy",
-        "every pair of options, and of each with extreme values",
+        "square shapes, in which one dimension may be taken for another",
         _weight_without_the_first_dimension,
     ),
     Fault(

@@ -65,7 +65,9 @@ def _first_of_the_largest(xp: Any, x: Any, axis: int) -> Any:
     length = x.shape[axis]
     places = xp.arange(length, device=device_of(x))[(...,) + (None,) * (x.ndim - axis % x.ndim - 1)]
     is_largest = x == xp.max(x, axis=axis, keepdims=True)
-    return places == -xp.max(xp.where(is_largest, -places, 0 * places - length), axis=axis, keepdims=True)
+    zeros = xp.zeros_like(x)
+    last_first = xp.where(is_largest, zeros - places, zeros - length)
+    return xp.max(last_first, axis=axis, keepdims=True) == zeros - places
 
 
 def log_softmax_backward_textbook(

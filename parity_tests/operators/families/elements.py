@@ -162,6 +162,7 @@ ELEMENTS = Family(
         {"reduction": "none", "weight": "rows", "pos_weight": "last dimension", "target": "soft"},
         {"weight": "last dimension", "pos_weight": "rows", "target": "soft"},
         {"reduction": "sum", "weight": "one row", "pos_weight": "one row", "target": "soft"},
+        {"reduction": "none", "weight": "without the first dimension", "target": "soft"},
     ),
     shared=((5, 4), "full"),
     mapped=((), (5,), (4, 2), (2, 5, 1)),
