@@ -75,7 +75,8 @@ def test_an_exp_that_loses_with_its_argument_is_right_where_the_profile_says_so(
         assert result.way is None
         assert 0.5 < result.strict.fraction <= 1  # no more is allowed than it needs
     else:
-        assert result.way is not None and result.way.grade == "textbook"
+        assert result.way is not None
+        assert result.way.grade == "textbook"
         assert result.strict.fraction > 2
 
 
