@@ -271,3 +271,9 @@ def test_the_bits_of_exp_and_log_are_the_same_everywhere() -> None:
     halves = [half for each in results for half in (each.high, np.broadcast_to(each.low, each.shape))]
     digest = blake2b(b"".join(np.asarray(half, dtype="<f8").tobytes() for half in halves), digest_size=8)
     assert digest.hexdigest() == "fff568dbf3341bb9"
+
+
+def test_what_is_huge_is_far_for_every_function_of_exponentials() -> None:
+    huge = DoubleDouble(np.asarray([1.7e308, -1.7e308, 1e300])) / 30.0
+    np.testing.assert_array_equal(double_double_functions.tanh(huge).high, [1.0, -1.0, 1.0])
+    np.testing.assert_array_equal(double_double_functions.exp(-huge).high, [0.0, np.inf, 0.0])

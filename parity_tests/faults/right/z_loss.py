@@ -68,7 +68,9 @@ def z_loss_is_in_the_loss_of_each_row(b: Batch) -> tuple[Tensor, ...]:
     """lse - x + z lse^2 of one online pass; the gradient scales the probabilities by 1 + 2 z lse."""
     largest, sum = online(b.x)
     lse = largest + sum.log()
-    each, squares = losses(b, b.x - lse), b.where_counted(b.z_loss * lse[:, 0].square())
+    each = losses(b, b.x - lse)
+    # Without a z-loss nothing is squared: 0 times an infinite square is nan.
+    squares = b.where_counted(b.z_loss * lse[:, 0].square()) if b.z_loss else torch.zeros_like(each)
     if b.reduction != "mean":
         each = each + squares
         return (each if b.reduction == "none" else each.sum()), lse
@@ -86,7 +88,9 @@ def _of_chunks(gradient_of_logits: Written) -> Written:
         largest = x.amax(1)
         lse = (x - largest[:, None]).exp().sum(1).log() + largest
         each = torch.where(rows, own * (lse - picked(x, inside)), torch.zeros_like(own))
-        squares = torch.where(rows, options.get("z_loss", 0.0) * lse * lse, torch.zeros_like(own))
+        z_loss, squares = options.get("z_loss", 0.0), torch.zeros_like(own)
+        if z_loss:
+            squares = torch.where(rows, z_loss * lse * lse, squares)
         if options["reduction"] == "none":
             return each + squares
         if options["reduction"] == "sum":
