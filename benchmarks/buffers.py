@@ -97,6 +97,10 @@ class Buffers:
                     held[-1][name].copy_(kept)
         self.order[:] = [*self.order[1:], self.order[0]]
 
+    def beginning_with(self, buffer: int) -> list[int]:
+        """The number of every buffer, one of them first."""
+        return [buffer, *(i for i in range(len(self.order)) if i != buffer)]
+
 
 def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
     """The memory of a contiguous tensor as float64, but for what is left over.

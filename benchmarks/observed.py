@@ -84,7 +84,7 @@ def timed(
     def returned(step: Step, output: Any, buffer: int) -> None:
         answers.append(_answer(held, step, output, buffer, exchanged=False))
         held.exchange()
-        for number in [buffer, *(i for i in range(len(held.order)) if i != buffer)]:
+        for number in held.beginning_with(buffer):
             output = step.call(step.prepare(number))
             answers.append(_answer(held, step, output, number, exchanged=True))
 

@@ -245,7 +245,7 @@ class Benchmarks:
         judgements = list(self._judged(cell, step.read(output), truths, order[buffer], path))
         del output
         inputs.buffers.exchange()
-        for number in [buffer, *(i for i in range(len(inputs.buffers.order)) if i != buffer)]:
+        for number in inputs.buffers.beginning_with(buffer):
             with self._of(path):
                 output = step.call(step.prepare(number))
             judgements += self._judged(cell, step.read(output), truths, order[number], path, exchanged=True)

@@ -35,7 +35,7 @@ def z_losses(input: Any, target: Any, ignore_index: int, reduction: str, *, log_
         What makes the logarithms of the sums, of ``input`` and the dimension of the classes.
     """
     xp, dim = namespace(input=input, target=target), class_dim(input)
-    counted = _counted(xp, input, target, ignore_index)
+    counted = counted_rows(xp, input, target, ignore_index)
     lse = log_sum(input, dim)
     squares = xp.where(counted > 0, lse * lse, xp.zeros_like(lse))
     return reduce(xp, squares, reduction, xp.sum(counted))
@@ -63,13 +63,13 @@ def z_losses_backward(
         What makes the probabilities, of ``input`` and the dimension of the classes.
     """
     xp, dim = namespace(input=input, target=target), class_dim(input)
-    counted = _counted(xp, input, target, ignore_index)
+    counted = counted_rows(xp, input, target, ignore_index)
     g = reduce_backward(grad_output, reduction, xp.sum(counted))
     slope = xp.expand_dims(2 * log_sum(input, dim) * g, axis=dim) * probabilities(input, dim)
     return xp.where(xp.expand_dims(counted > 0, axis=dim), slope, xp.zeros_like(slope))
 
 
-def _counted(xp: Any, input: Any, target: Any, ignore_index: int) -> Any:
+def counted_rows(xp: Any, input: Any, target: Any, ignore_index: int) -> Any:
     """1 for each row that counts, and 0 for one that is ignored; rows of probabilities all count."""
     if tuple(target.shape) == tuple(input.shape):
         return xp.ones_like(xp.sum(input, axis=class_dim(input)))

@@ -34,7 +34,8 @@ def exp(high: Any, low: Any) -> Pair:
     """2^(k / 256) exp(r), where r = x - k log(2) / 256 is at most 2^-9.5."""
     powers, rests, (first, second, third) = _powers()
     clipped = np.clip(high, -800.0, 800.0)
-    low = np.where(clipped == high, low, 0.0)  # of a huge number it is huge too
+    if np.count_nonzero(far := clipped != high):
+        low = np.where(far, 0.0, low)  # of a huge number it is huge too
     k = np.rint(clipped / (first + second))
     a, b = two_sum(clipped, -k * first)
     c, d = two_sum(a, -k * second)

@@ -15,7 +15,7 @@ from torch_loss_parity.reference.softcap import softcapped
 from torch_loss_parity.reference.softmax import softmax
 from torch_loss_parity.reference.ways.row_forms import Form
 from torch_loss_parity.reference.ways.rows import logsumexp_textbook
-from torch_loss_parity.reference.z_loss import z_losses, z_losses_backward
+from torch_loss_parity.reference.z_loss import counted_rows, z_losses, z_losses_backward
 
 
 def extended(
@@ -90,7 +90,7 @@ def in_each_row(
     squares = z_loss * z_losses(input, target, ignore_index, "none", log_sum=logsumexp_textbook)
     if reduction == "mean":
         of_indices = tuple(target.shape) != tuple(input.shape)
-        rows = target_weights(xp, input, target, None, ignore_index) if of_indices else xp.ones_like(squares)
+        rows = counted_rows(xp, input, target, ignore_index)
         own = rows if weight is None or not of_indices else target_weights(xp, *given)
         losses, squares = losses / xp.sum(own), squares / xp.sum(rows)
     return reduce(xp, losses + squares, "sum", 1)

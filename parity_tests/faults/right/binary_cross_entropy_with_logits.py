@@ -202,6 +202,12 @@ def _softplus_by_exp2(x: Tensor) -> Tensor:
     return x.clamp(min=0) + (1 + (x.abs() * -LOG2_E).exp2()).log2() * LN_2
 
 
+def _subtracted_by_powers_of_two(input: Tensor, target: Tensor, pos_weight: Weight) -> Tensor:
+    tail = _softplus_by_exp2(-input)
+    tail = tail if pos_weight is None else (1 + (pos_weight - 1) * target) * tail
+    return (1 - target) * input + tail
+
+
 @of_elements(
     OPERATOR,
     _powers_of_two,
@@ -215,7 +221,7 @@ def losses_by_powers_and_logarithms_of_two(
     if pos_weight is None:
         losses = _softplus_by_exp2(input) - input * target
     else:
-        losses = (1 - target) * input + (1 + (pos_weight - 1) * target) * _softplus_by_exp2(-input)
+        losses = _subtracted_by_powers_of_two(input, target, pos_weight)
     return reduced(weighted(losses, weight), reduction)
 
 
@@ -229,6 +235,5 @@ def what_torch_subtracts_by_powers_of_two(
     input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
 ) -> Tensor:
     """(1 - t) x + (1 + (p - 1) t) softplus(-x), with ln 2 log2(1 + 2**(-|x| log2(e)))."""
-    tail = _softplus_by_exp2(-input)
-    tail = tail if pos_weight is None else (1 + (pos_weight - 1) * target) * tail
-    return reduced(weighted((1 - target) * input + tail, weight), reduction)
+    losses = _subtracted_by_powers_of_two(input, target, pos_weight)
+    return reduced(weighted(losses, weight), reduction)

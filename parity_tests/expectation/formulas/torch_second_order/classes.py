@@ -39,9 +39,16 @@ def _with_z_loss(
     of the definition.
     """
     if softcap is not None:
-        names = ("weight", "ignore_index", "reduction", "label_smoothing", "z_loss", "softcap")
-        values = (weight, ignore_index, reduction, label_smoothing, z_loss, softcap)
-        arguments = {"input": input, "target": target, **dict(zip(names, values, strict=True))}
+        arguments = {
+            "input": input,
+            "target": target,
+            "weight": weight,
+            "ignore_index": ignore_index,
+            "reduction": reduction,
+            "label_smoothing": label_smoothing,
+            "z_loss": z_loss,
+            "softcap": softcap,
+        }
         return derivative("cross_entropy", quantity, direction, grad_output, arguments)
     options = (ignore_index, reduction)
     value = formula(quantity, direction, grad_output, input, target, weight, *options, label_smoothing)
