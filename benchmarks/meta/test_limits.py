@@ -94,6 +94,7 @@ def test_exponentials_are_those_of_the_operand() -> None:
         assert exponentials(operands).call(i).equal(operand.detach().exp())
 
 
+TRIES = 6  # of what a busy machine may hide
 BELOW, ABOVE = [0.5, 0.52, 0.48] * 5, [1.1, 1.2, 1.0] * 5
 
 
@@ -153,8 +154,8 @@ def caught(path: Path) -> bool:
 @pytest.mark.whole_runs
 def test_a_path_that_skips_half_of_its_work_is_caught() -> None:
     """What it returns is right: the other half was done, but not in the time that was taken. Others run on
-    this machine, and beside them an interval may be too wide once, and twice."""
-    assert any(caught(copies(0.5)) for _ in range(3))
+    this machine, and beside them an interval may be too wide for most of the tries."""
+    assert any(caught(copies(0.5)) for _ in range(TRIES))
 
 
 @pytest.mark.whole_runs
@@ -171,7 +172,7 @@ def test_a_floor_that_finds_less_in_the_cache_is_no_failure(monkeypatch: pytest.
         return [replace(each, step=replace(each.step, prepare=flush)) for each in floors(*arguments)]
 
     monkeypatch.setattr(timing, "floors", colder)
-    assert any(measured(copies(), (1024, 1024)).cached for _ in range(3))  # once, for the same reason
+    assert any(measured(copies(), (1024, 1024)).cached for _ in range(TRIES))  # once, for the same reason
 
 
 @pytest.mark.whole_runs

@@ -70,7 +70,7 @@ def bits_change_where_the_table_says_so_and_nowhere_else(
         tally.count()
         if family.name not in part.families:
             text = f"{family.name} is not recorded ({where}): {bits.command(subject, settings.device)}"
-            tally.tell(News("bits", family.name, dtype, text, not unlike))
+            tally.tell(News("bits", family.name, dtype, text))  # nothing was recorded that could be otherwise
             continue
         measurement = Measurement(subject, family, dtype, settings.device)
         changed = changes(
