@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 
+import pytest
+
 from torch_loss_parity.campaign import pytest_process
-from torch_loss_parity.operators import DTYPES
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.processes import system
 from torch_loss_parity.processes.folders import files_of_claims
@@ -37,30 +38,20 @@ class Outcome:
     report: str
 
 
-def run_seed(
-    seed: int, claims: tuple[str, ...], subject: str, device: str, dtype: str, effort: str
-) -> Outcome:
-    """Run the claims under one seed, in a process and with a thread of its own.
+def run_seed(seed: int, claims: tuple[str, ...], options: tuple[str, ...]) -> Outcome:
+    """Run the claims under one seed, with options of pytest, in a process and with a thread of its own.
 
     Raises
     ------
     RuntimeError
         If pytest could not run, as opposed to finding failures.
+    WrongOption
+        If it refuses an option.
     """
     files = [str(path) for path in files_of_claims(claims)]
-    options = [
-        "--subject",
-        subject,
-        "--device",
-        device,
-        "--dtype",
-        dtype,
-        "--effort",
-        effort,
-        "--seed",
-        str(seed),
-    ]
-    run = pytest_process.run_pytest([*files, *options, "-k", f"not {WRITTEN}"])
+    run = pytest_process.run_pytest([*files, *options, "--seed", str(seed), "-k", f"not {WRITTEN}"])
+    if run.exitcode == pytest.ExitCode.USAGE_ERROR and (told := re.search(r"^ERROR: (.*)", run.report, re.M)):
+        raise WrongOption(told[1])
     if run.exitcode not in (0, 1) or not run.counts:
         raise RuntimeError(f"seed {seed}: pytest ended with {run.exitcode}\n{run.report}")
     cases = sum(
@@ -77,31 +68,27 @@ def run_seeds(
     seeds: int = 100,
     first: int = 0,
     claims: str | None = None,
-    subject: str = "torch",
-    device: str | None = None,
-    dtype: str | None = None,
-    effort: str = "quick",
     workers: int | None = None,
+    **options: str | None,
 ) -> int:
     """Run as many seeds, from the first on, over all cores unless ``workers`` says otherwise; the exit status
     is 1 if any test failed.
 
+    Parameters
+    ----------
+    **options : str, optional
+        Of pytest, by name: subject, operator, dtype, device, effort. None is the default of a run.
+
     Raises
     ------
     WrongOption
-        If a kind of claim is not one whose cases are drawn.
+        If a kind of claim is not one whose cases are drawn, or an option has a value that no run takes.
     """
     kinds = tuple(claims.split(",")) if claims else DRAWN
     if unknown := [kind for kind in kinds if kind not in DRAWN]:
         raise WrongOption(f"--claims has {', '.join(unknown)}; choose from {', '.join(DRAWN)}")
-    job = partial(
-        run_seed,
-        claims=kinds,
-        subject=subject,
-        device=device or "cpu",
-        dtype=dtype or ",".join(DTYPES),
-        effort=effort,
-    )
+    words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    job = partial(run_seed, claims=kinds, options=tuple(words))
     every = range(first, first + seeds)
     cases, failed = 0, 0
     pytest_process.prepare()

@@ -14,6 +14,7 @@ from torch_loss_parity.command import options
 @click.option("--seeds", type=int, default=100, show_default=True, metavar="N", help="How many seeds.")
 @click.option("--first", type=int, default=0, show_default=True, metavar="N", help="The first seed.")
 @click.option("--claims", metavar="A,B", help="Kinds of claim (default: those whose cases are drawn).")
+@options.operator
 @options.dtype
 @options.device
 @click.option(
@@ -32,6 +33,7 @@ def seeds(**given: Any) -> int:
     \b
     Examples:
       torch-loss-parity seeds --seeds 1000
+      torch-loss-parity seeds --operator linear_cross_entropy --workers 4
       torch-loss-parity seeds my_kernels.py --claims forward,gradients --dtype float32
     """
     from torch_loss_parity.campaign.seeds import run_seeds

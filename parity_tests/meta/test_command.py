@@ -120,6 +120,7 @@ def test_options_of_pytest_and_those_of_the_command_are_the_same() -> None:
         (["campaign", "--faults", "nothing"], "--faults has nothing; choose from"),
         (["campaign", "--check", "--write"], "--check and --write do not go together"),
         (["seeds", "--claims", "nothing"], "--claims has nothing; choose from"),
+        (["seeds", "--seeds", "1", "--operator", "nothing"], "--operator is 'nothing'; choose from"),
         (["observe", "--plan", "none.npz"], "none.npz cannot be read: "),
         (["observe", "--plan", "none.npz", "--seed", "1"], "--seed is given, and --plan"),
         (["compare", "none.npz", "none.npz"], "none.npz cannot be read: "),

@@ -227,7 +227,7 @@ def test_seeds_report_what_fails(tmp_path: Path) -> None:
         "import torch.nn.functional as F\ndef softmax(input, dim, dtype=None): return F.softmax(input, dim, "
         "dtype=dtype) * 1.01"
     )
-    outcome = seeds.run_seed(0, ("forward",), str(planted), "cpu", "float32", "quick")
+    outcome = seeds.run_seed(0, ("forward",), (f"--subject={planted}", "--dtype=float32", "--effort=quick"))
     assert outcome.cases
     assert outcome.failures
     assert "planted.py on cpu, float32: the result is wrong" in outcome.report

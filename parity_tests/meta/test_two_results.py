@@ -61,7 +61,7 @@ def test_two_roundings_are_no_defect() -> None:
     comparison = compare(x.log_softmax(-1), rounded, "log_softmax", x, -1)
     assert comparison
     assert comparison.nearer == "b"
-    # Each is off by so many ulps, which are of twice the size across a power of two. How many, the CPU decides.
+    # How many ulps each is off, the CPU decides; across a power of two they are of twice the size.
     assert comparison.apart <= 2 * (comparison.a.verdict.ulps + comparison.b.verdict.ulps)
     assert "the difference is rounding, and no defect" in str(comparison)
 
