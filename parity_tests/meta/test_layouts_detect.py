@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -23,6 +24,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject, builtin
 from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.tensors.arrays import to_tensor
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 VIEWS, SHARED = (
@@ -71,6 +73,13 @@ def test_without_a_fault_they_pass(of_operator: str, check: Callable[..., None])
     assert checked(of_operator, honest(of_operator), check).cases
 
 
+def test_numbers_are_tried_on_contiguous_tensors() -> None:
+    """Whatever strides the arrays have that were drawn: who does not promise layouts is given none."""
+    drawn = np.arange(12.0).reshape(4, 3).T
+    assert to_tensor(drawn, "float64", "cpu").is_contiguous()
+    assert to_tensor(drawn, "bfloat16", "cpu").is_contiguous()
+
+
 # --- reading ------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +94,22 @@ class Linearly(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         return grad, None
+
+
+class AskingACopy(torch.autograd.Function):
+    """The identity, which asks a contiguous copy whether gradients are wanted: made in here, it requires
+    none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        copy = x if x.dim() == 0 or x.stride(-1) == 1 else x.contiguous()
+        ctx.wanted = copy.requires_grad
+        return copy.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad if ctx.wanted else torch.zeros_like(grad)
 
 
 class Upstream(torch.autograd.Function):
@@ -141,6 +166,10 @@ def reading_past_the_end(x: torch.Tensor) -> torch.Tensor:
     return x + 0 * behind[0]
 
 
+def asking_a_copy(x: torch.Tensor) -> torch.Tensor:
+    return AskingACopy.apply(x)
+
+
 def needing_contiguous(x: torch.Tensor) -> torch.Tensor:
     if not x.is_contiguous():
         raise RuntimeError("must be contiguous")
@@ -169,6 +198,8 @@ READING = [
         for operator in OPERATORS
         for change in (ignoring_strides, ignoring_the_offset)
     ),
+    (ROW, "input", asking_a_copy, VIEWS),
+    (PROBABILITY, "input", asking_a_copy, VIEWS),
     (ELEMENT, "target", ignoring_strides, VIEWS),
     (ELEMENT, "weight", ignoring_strides, VIEWS),
     (ELEMENT, "pos_weight", ignoring_strides, VIEWS),

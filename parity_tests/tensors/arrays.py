@@ -17,9 +17,9 @@ OF_A_BACKEND: tuple[type[torch.Tensor], ...] = (torch.Tensor,)
 
 
 def to_tensor(array: np.ndarray, dtype: str | torch.dtype, device: str | torch.device) -> torch.Tensor:
-    """The numbers of an array in a tensor of its own memory, rounded to ``dtype``."""
+    """The numbers of an array in a contiguous tensor of its own memory, rounded to ``dtype``."""
     torch_dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    return torch.from_numpy(np.array(array)).to(device=device, dtype=torch_dtype)
+    return torch.from_numpy(np.array(array, order="C")).to(device=device, dtype=torch_dtype)
 
 
 def dtype_in_call(array: np.ndarray, dtype: str) -> torch.dtype:
