@@ -87,7 +87,7 @@ def test_torch_is_never_called_with_it() -> None:
 
 @pytest.mark.parametrize("value", [-0.1, inf, "0.1", True])
 def test_a_weight_that_is_none_is_no_promise(value: Any) -> None:
-    with pytest.raises(PromiseError, match=r"cross_entropy.z_loss=.*; it must be a number, 0 or more"):
+    with pytest.raises(PromiseError, match=r"cross_entropy.z_loss=.*; it must be (a number, )?0 or more"):
         of_mapping({CE: {"z_loss": value}})
 
 
@@ -107,7 +107,7 @@ def test_a_result_of_ones_own_is_held_against_the_truth_with_it(reduction: str) 
 
 @pytest.mark.parametrize("value", [0.0, -30.0, inf, "30", True])
 def test_a_cap_that_is_none_is_no_promise(value: Any) -> None:
-    with pytest.raises(PromiseError, match=r"cross_entropy.softcap=.*; it must be None, or a number above 0"):
+    with pytest.raises(PromiseError, match=r"cross_entropy.softcap=.*; it must be (a number )?above 0"):
         of_mapping({CE: {"softcap": value}})
     assert of_mapping({CE: {"softcap": 30}}).options == {CE: {"softcap": (None, 30)}}
 

@@ -24,18 +24,19 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from math import inf
 from types import FunctionType
 from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.operators.semantics import GIVEN
+from torch_loss_parity.reference.arguments import check_label_smoothing, check_softcap, check_z_loss
 from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
 
 BY_POSITION = ("input", "linear_weight", "target")
 WHOLE_NUMBERS = ("dim", "ignore_index")
 CHOSEN = ("reduction", "keepdim", IGNORED)  # what has few values, all of them in the record
+RULES = {"label_smoothing": check_label_smoothing, "z_loss": check_z_loss, "softcap": check_softcap}
 ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # kinds of what takes any argument
 
 
@@ -149,12 +150,9 @@ def _into(
         raise PromiseError(f"{said}={wrong[0]!r}; choose from {', '.join(map(str, choices))}")
     if name in WHOLE_NUMBERS and (wrong := [each for each in values if not _are_whole(each)]):
         raise PromiseError(f"{said}={wrong[0]!r}; it must be a whole number")
-    if name == "label_smoothing" and (wrong := [each for each in values if not _is_share(each)]):
-        raise PromiseError(f"{said}={wrong[0]!r}; it must be a number from 0 to 1")
-    if name == "z_loss" and (wrong := [each for each in values if not _is_weight(each)]):
-        raise PromiseError(f"{said}={wrong[0]!r}; it must be a number, 0 or more")
-    if name == "softcap" and (wrong := [each for each in values if not _is_cap(each)]):
-        raise PromiseError(f"{said}={wrong[0]!r}; it must be None, or a number above 0")
+    for each in values if name in RULES else ():
+        if broken := _broken(RULES[name], each):
+            raise PromiseError(f"{said}={each!r}; {broken}")
     if name in OPERATORS[operator].extensions:  # left out, it has its default
         default = _parameters(OPERATORS[operator].forward)[name].default
         values = (default, *(each for each in values if each != default))
@@ -170,16 +168,13 @@ def _are_whole(value: Any) -> bool:
     return all(map(_is_whole, value if isinstance(value, tuple) else (value,)))
 
 
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
-
-
-def _is_cap(value: Any) -> bool:
-    return value is None or (_is_weight(value) and value > 0)
+def _broken(rule: Callable[[Any], None], value: Any) -> str:
+    """What a value must be, by the rule of the definitions; empty where it is. True is no 1."""
+    try:
+        rule(str(value) if isinstance(value, bool) else value)
+    except (TypeError, RuntimeError) as error:
+        return str(error).partition("; ")[2]
+    return ""
 
 
 def _several(said: str, value: Any) -> tuple[Any, ...]:
