@@ -47,7 +47,11 @@ VJP = "under torch.func.vjp"
 def function_over(
     subject: Subject, call: Call, arguments: Mapping[str, Any], names: Sequence[str]
 ) -> Callable[..., torch.Tensor]:
-    """The subject's function of the tensors ``names`` alone; the other arguments are closed over."""
+    """The subject's function of the tensors ``names`` alone, for a transform of torch.func; the other
+    arguments are closed over. Of no names it is called as it is.
+    """
+    if names:
+        subject.promise.must_offer("transforms")
 
     def function(*given: torch.Tensor) -> torch.Tensor:
         positional, named = by_position_and_name({**arguments, **dict(zip(names, given, strict=True))})
