@@ -35,7 +35,7 @@ class Softmax(torch.autograd.Function):
         return p.to(input.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None]:
         (p,) = ctx.saved_tensors
         g = grad_output.double()
         return (p * (g - (p * g).sum(ctx.dim, keepdim=True))).to(grad_output.dtype), None
@@ -44,7 +44,8 @@ class Softmax(torch.autograd.Function):
 def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
     if input.ndim == 0 or not input.numel():
         raise NotImplementedError("no rows")
-    return Softmax.apply(input if dtype is None else input.to(dtype), dim)  # type: ignore[no-any-return]
+    result: torch.Tensor = Softmax.apply(input if dtype is None else input.to(dtype), dim)
+    return result
 
 
 def test_a_second_derivative_that_is_not_promised_is_not_asked() -> None:
