@@ -47,6 +47,7 @@ def alike(message: str) -> str:
     """The first sentence of a message, numbers and shapes left out: two of the same cause read the same."""
     line = first_sentence(message)
     line = re.sub(r"^\w+ of .{1,200}? on \S+, \w+: ", "", line)  # whose function, where, in which dtype
+    line = re.sub(r"^\w+ \w+ .{1,400}? seed=\d+: ", "", line)  # or which case
     line = ARRAY.sub("[N]", line)
     return re.sub(r"[-+]?\b\d[\w.]*((?<=e)[-+]?\d+)?|(?<==)nan\b", "N", line)
 

@@ -174,7 +174,7 @@ BUILTIN = {
 }
 
 # What autograd does not do with compiled code, in torch's own words.
-PROMISED = {"torch.compile": Promise(without=("double_backward", "transforms"))}
+PROMISED = {"torch.compile": Promise(may_lack=("double_backward", "transforms"))}
 
 # Where the line depends on the operator: torch and the reference have some elsewhere than others.
 IMPORTS = {"torch": builtin.import_of_function, "reference": builtin.import_of_definition}
@@ -251,7 +251,7 @@ def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
     beside = of_mapping(asked)
     if subject.name.startswith((FAULT, RIGHT)):  # with derivatives of their own, written for eager mode
         own = of_mapping(subject.namespace.PROMISES)
-        return together([Promise(without=tuple(LIMITS)), own, beside])
+        return together([Promise(may_lack=tuple(LIMITS)), own, beside])
     if subject.name in BUILTIN:
         for name in filter(subject.offers, OPERATORS):
             must_take(name, getattr(subject.namespace, name), beside)

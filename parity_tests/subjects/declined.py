@@ -23,6 +23,8 @@ LIMITS = {
         "(compiled_fn) function from eager mode is not supported",  # torch.compile, under torch.func
         # ... attempting to use a Tensor in some data-dependent control flow, or calling .item()
         "vmap: It looks like you're",
+        # ... operators that can support dynamic shape: indexing with a mask
+        "vmap: We do not support batching operators",
     ),
 }
 # Of a gradient that is differentiated once more: it came from elsewhere. Of a result, this would be a

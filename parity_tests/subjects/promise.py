@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 
 from torch_loss_parity.cases.case import Call
@@ -17,7 +19,7 @@ from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.operators.promised import Limits, inside, is_among
 from torch_loss_parity.operators.semantics import GIVEN
-from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, missing_in
+from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, OutsideThePromise, missing_in
 
 TENSORS = ("input", "target", "linear_weight", "linear_bias", "weight", "pos_weight")
 KINDS_OF_TARGET = ("indices", "probabilities")
@@ -25,6 +27,7 @@ IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets 
 MIXED = "mixed_dtypes"
 DIMENSIONS = 7  # one more than a message names
 SWITCHES = (MIXED, *LIMITS)  # what is promised unless it is False
+NARROW_INDICES = (np.dtype(np.uint8),)  # what torch takes as class indices beside int64
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class Promise:
         By operator: the numbers of dimensions of ``input``.
     dtypes, claims : tuple of str
     without : tuple of str
-        Of `SWITCHES`, what it does not offer.
+        Of `SWITCHES`, what it does not offer and is not asked for.
+    may_lack : tuple of str
+        Of `LIMITS`, what it is asked for, and may say by an exception that it does not offer.
     result_dtype : str
         The narrowest dtype of a result.
     """
@@ -49,6 +54,7 @@ class Promise:
     dtypes: tuple[str, ...] = DTYPES
     claims: tuple[str, ...] = KINDS
     without: tuple[str, ...] = ()
+    may_lack: tuple[str, ...] = ()
     result_dtype: str = ""
 
     def limits(self, operator: str) -> Limits:
@@ -77,26 +83,44 @@ class Promise:
             Tensors, or arrays of NumPy, by name; what is left out has its default.
         """
         limits = self.limits(operator)
+        given = {**defaults_of(operator), **arguments}
         reasons = [
-            f"{name}={_shown(name, arguments.get(name))}"
+            f"{name}={_shown(name, given[name])}"
             for name in limits.options
-            if name != IGNORED and name in arguments and not self._holds(operator, name, arguments[name])
+            if name != IGNORED and name in given and not self._holds(operator, name, given[name])
         ]
         ndim = getattr(arguments.get("input"), "ndim", None)
         if limits.ndim and ndim is not None and ndim not in limits.ndim:
             reasons.append(f"an input of {ndim} dimensions")
+        layer = getattr(arguments.get("linear_weight"), "ndim", 2)
+        if limits.ndim and ndim is not None and ndim + layer - 2 > max(limits.ndim):
+            reasons.append(f"logits of {ndim + layer - 2} dimensions")
         return ", ".join(reasons)
 
     def excludes(self, reason: str) -> bool:
         """Whether what a subject declined, for a reason, is nothing that it promises."""
-        return OUTSIDE in reason or missing_in(reason) in self.without
+        return OUTSIDE in reason or missing_in(reason) in (*self.without, *self.may_lack)
+
+    def must_offer(self, *switches: str) -> None:
+        """A derivative that needs ``switches`` is not asked of who does not offer them.
+
+        Raises
+        ------
+        OutsideThePromise
+            If one of them is not promised.
+        """
+        if lacking := [f"{name}=False" for name in switches if name in self.without]:
+            raise OutsideThePromise(", ".join(lacking))
 
     def outside_call(self, call: Call) -> str:
         """As `outside`, of a call whose arrays are at hand: of which rows are ignored too."""
+        target, ignore_index = call.arguments.get("target"), call.arguments.get("ignore_index", -100)
         if MIXED in self.without and call.dtypes:
             return ", ".join(f"{name} of {dtype}" for name, dtype in call.dtypes.items())
+        if MIXED in self.without and getattr(target, "dtype", None) in NARROW_INDICES:
+            assert target is not None
+            return f"target of {target.dtype}"
         promised = self.limits(call.operator).options.get(IGNORED)
-        target, ignore_index = call.arguments.get("target"), call.arguments.get("ignore_index", -100)
         if promised == ("none",) and getattr(target, "dtype", None) is not None:
             assert target is not None
             if target.dtype.kind in "iu" and bool((target == ignore_index).any()):
@@ -145,6 +169,19 @@ EVERYTHING = Promise()
 
 
 @lru_cache
+def defaults_of(operator: str) -> Mapping[str, Any]:
+    """What torch's function takes where an argument is left out. None of an argument that is no tensor stands
+    for a value that the function chooses.
+    """
+    parameters = signature(OPERATORS[operator].forward).parameters.items()
+    return {
+        name: each.default
+        for name, each in parameters
+        if each.default is not each.empty and (name in TENSORS or each.default is not None)
+    }
+
+
+@lru_cache
 def has_input_of(operator: str, ndim: int) -> bool:
     """Whether an operator's ``input`` may have so many dimensions: whether one of its shapes can be given
     them."""
@@ -179,6 +216,7 @@ def together(promises: Iterable[Promise]) -> Promise:
             tuple(dtype for dtype in whole.dtypes if dtype in each.dtypes),
             tuple(kind for kind in whole.claims if kind in each.claims),
             (*whole.without, *each.without),
+            (*whole.may_lack, *each.may_lack),
             each.result_dtype or whole.result_dtype,
         )
     return whole

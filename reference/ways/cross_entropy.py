@@ -35,6 +35,7 @@ from torch_loss_parity.reference.ways.rows import (
     SCALED,
 )
 from torch_loss_parity.reference.ways.sizes import converted
+from torch_loss_parity.reference.ways.smoothed import cross_entropy_less_shares, cross_entropy_of_shares
 from torch_loss_parity.reference.ways.way import Way, stored
 
 
@@ -285,6 +286,25 @@ WAYS = (
         grade="textbook",
         loses=f"{LOST_LOSS}; {OFFSET}",
         ships="Liger, Apex",
+    ),
+    Way(
+        name="lse - e mean(x) - (1 - e) x_t",
+        operator="cross_entropy",
+        gives="result",
+        function=partial(extended, cross_entropy_less_shares),
+        grade="textbook",
+        loses=f"{LOST_LOSS}; {OFFSET}",
+        ships="flash-attention",
+        open="1 - e is rounded, and with e adds up to 1, which stands before lse, or next to it",
+    ),
+    Way(
+        name="-sum(q y), of each class and its share",
+        operator="cross_entropy",
+        gives="result",
+        function=partial(extended, cross_entropy_of_shares),
+        grade="textbook",
+        loses=LOST_LOSS,
+        ships="Keras, timm: one-hot targets that are smoothed",
     ),
     Way(
         name="sum(l / D)",

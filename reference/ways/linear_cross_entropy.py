@@ -22,7 +22,8 @@ from torch_loss_parity.reference.nll_loss import classes_along, target_weights
 from torch_loss_parity.reference.reduction import reduce_backward
 from torch_loss_parity.reference.softmax import softmax
 from torch_loss_parity.reference.ways import cross_entropy
-from torch_loss_parity.reference.ways.rows import LOST_GRADIENT
+from torch_loss_parity.reference.ways.counted_rows import linear_cross_entropy_of_counted_rows_backward
+from torch_loss_parity.reference.ways.rows import LOST_GRADIENT, OFFSET
 from torch_loss_parity.reference.ways.way import Way, stored
 
 STORED = "half precision: logits are rounded before the softmax, by up to half an ulp of the largest"
@@ -199,6 +200,15 @@ _OWN = (
         grade="textbook",
         loses=LOST_GRADIENT,
         ships="torch in chunks",
+    ),
+    Way(
+        name="of the rows that count alone, p = exp(x - lse)",
+        operator="linear_cross_entropy",
+        gives="gradients",
+        function=linear_cross_entropy_of_counted_rows_backward,
+        grade="textbook",
+        loses=f"{LOST_GRADIENT}; {OFFSET}",
+        ships="cut-cross-entropy: ignored rows are left out before the layer",
     ),
 )
 WAYS = (*_OWN, *(each for way in cross_entropy.WAYS for each in _of_way(way)))

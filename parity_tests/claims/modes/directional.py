@@ -118,6 +118,15 @@ DRIVES: Mapping[str, Callable[[Bound, str, torch.Tensor], Found]] = {
     JVP_OF_VJP: jvp_of_vjp,
 }
 
+# What a subject must promise to be asked in a mode.
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    CREATE_GRAPH: ("double_backward",),
+    VJP_TWICE: ("double_backward", "transforms"),
+    JVP: ("forward_mode", "transforms"),
+    FORWARD_AD: ("forward_mode",),
+    JVP_OF_VJP: ("double_backward", "forward_mode", "transforms"),
+}
+
 
 @observable
 def in_direction(
@@ -130,6 +139,7 @@ def in_direction(
     mode: str,
 ) -> dict[str, np.ndarray]:
     """What a mode finds in a direction of the argument ``along``, by the names of quantities."""
+    subject.promise.must_offer(*NEEDS[mode])
     bound = Bound.of(subject, call, device, grad_output)
     like = bound.arguments[along]
     v = to_tensor(direction, like.dtype, like.device)

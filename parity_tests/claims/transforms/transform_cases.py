@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding, reproduction_of
 from torch_loss_parity.judging.run_cases import SHOWN, Verify, findings_of
@@ -60,6 +61,7 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
             raised = f"{type(error).__name__}: {error}"
             sentence.count(raised, tally)
             if sentence.shortfall is None:
+                tally.blame(alike(raised), str(attempt))
                 how = reproduction_of(error)
                 call, reason = how.pop("call", attempt.call(operator, case.dtype)), f"{attempt}: {raised}"
                 finding = Finding.of_failure(case, call, reason, **how)

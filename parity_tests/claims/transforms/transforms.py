@@ -25,6 +25,7 @@ from torch_loss_parity.judging.reproduction import Steps
 from torch_loss_parity.judging.run_cases import Verify
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
+from torch_loss_parity.subjects.declined import NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import (
     WrongResult,
     by_position_and_name,
@@ -47,7 +48,11 @@ VJP = "under torch.func.vjp"
 def function_over(
     subject: Subject, call: Call, arguments: Mapping[str, Any], names: Sequence[str]
 ) -> Callable[..., torch.Tensor]:
-    """The subject's function of the tensors ``names`` alone; the other arguments are closed over."""
+    """The subject's function of the tensors ``names`` alone, for a transform of torch.func; the other
+    arguments are closed over. Of no names it is called as it is.
+    """
+    if names:
+        subject.promise.must_offer("transforms")
 
     def function(*given: torch.Tensor) -> torch.Tensor:
         positional, named = by_position_and_name({**arguments, **dict(zip(names, given, strict=True))})
@@ -100,6 +105,28 @@ def verify_vmap(names: Sequence[str], in_dim: int = 0, out_dim: int = 0) -> Veri
         where = f"over {'+'.join(names)}, in_dims={in_dim}, out_dims={out_dim}"
         results = {FORWARD: output}
         yield from _judge_slices(subject, device, case, calls, results, None, where, certify, steps_of)
+
+    return verify
+
+
+def verify_vmap_of_nothing(names: Sequence[str]) -> Verify:
+    """As `verify_vmap`, of a call without rows. Who does not offer the same of some rows does not offer it:
+    of none, what vmap cannot do (a mask that chooses rows) fails otherwise.
+    """
+    mapped = verify_vmap(names)
+
+    def verify(
+        subject: Subject, case: Case, device: str = "cpu", *, certify: bool = False
+    ) -> Iterator[Finding]:
+        try:
+            yield from mapped(subject, case, device, certify=certify)
+        except Exception:
+            try:
+                list(mapped(subject, replace(case, shape=(SLICES, *case.shape[1:])), device))
+            except Exception as error:
+                if subject.declines(error):
+                    raise NotOffered(reason_of(error)) from error
+            raise
 
     return verify
 

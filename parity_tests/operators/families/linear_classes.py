@@ -96,11 +96,14 @@ def rounded(case: Case, shape: Shape) -> np.ndarray:
 
 
 def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
-    """Class probabilities know no ignored rows and no classes of indices."""
+    """Class probabilities know no ignored rows and no classes of indices; None is what torch's function has
+    where nothing is given, and all that a function may take.
+    """
     if options["target"] == "indices":
         return options
     known = {name: value for name, value in options.items() if name != "classes"}
-    return known | {"ignored": "none", "ignore_index": -100}
+    index = None if options["ignore_index"] is None else -100
+    return known | {"ignored": "none", "ignore_index": index}
 
 
 def differentiable(option: Options) -> tuple[str, ...]:
