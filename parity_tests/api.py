@@ -198,8 +198,9 @@ def verify(
     if not dtypes:
         raise WrongOption(f"{said} has dtypes={promised.dtypes}, and dtypes has none of them")
     settings = Settings(subject, checked.device, tuple(dtypes), effort, seed)
-    if not (claims := [claim for claim in claims if claim in promised.claims]):
-        raise WrongOption(f"{said} has claims={promised.claims}, and claims has none of them")
+    asked = promised.claims_of(operator)
+    if not (claims := [claim for claim in claims if claim in asked]):
+        raise WrongOption(f"{said} has claims={asked}, and claims has none of them")
     verified = Verified([], profile=subject.profile)
     counts: dict[str, dict[str, Tally]] = {}
     replaced.begin()

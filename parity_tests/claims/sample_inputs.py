@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
 from torch_loss_parity.expectation.expectation_cache import once
-from torch_loss_parity.judging.judge import Finding, judge_results, output_shape
+from torch_loss_parity.judging.judge import Finding, judge_results, of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
 from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.operators.record import bound, options_of
@@ -125,8 +126,15 @@ def judge_sample(
 ) -> Iterator[Finding]:
     """The forward result and every gradient of one call, certified unless it is one of many."""
     subject, device = settings.subject, settings.device
+    offered = subject.promise.limits(call.operator).differentiated(call.differentiable)
+    call = replace(call, differentiable=offered)
     grad_output = grad_output_of(call, output_shape(call), rng)
-    results = dict(run_subject.separately(subject, call, device, grad_output))
+    try:
+        with of_the_subject(subject):
+            results = dict(run_subject.separately(subject, call, device, grad_output))
+    except run_subject.WrongResult as error:
+        yield Finding.of_failure(None, call, str(error))
+        return
     result = {FORWARD: results.pop(FORWARD)}
     yield from judge_results(subject, device, None, call, result, None, certify=certify)
     yield from judge_results(subject, device, None, call, results, grad_output, certify=certify)

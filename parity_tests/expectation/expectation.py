@@ -95,6 +95,8 @@ def expected(
         Evaluated in place of the definition or of its derivative; in place of a derivative in a direction,
         ``function(quantity, direction, grad_output, **arguments)``.
     """
+    if not quantities:
+        return {}
     arithmetic = arithmetic_of(call, quantities[0], profile, changes)
     bounds = _bounds(call, quantities, grad_output, direction, arithmetic, function)
     if arithmetic.flushes_inputs and (others := _flushed(call, grad_output, direction, arithmetic)):

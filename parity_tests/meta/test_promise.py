@@ -88,7 +88,7 @@ def test_arguments_of_another_dtype_are_not_asked_of_who_promises_none() -> None
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"weigth": None}, "'weigth', which is nothing to promise; choose from dim, dtype, ignore_index, "),
+        ({"weigth": None}, "'weigth', which is nothing to promise; choose from dim, dtype, gradients, "),
         ({CE: {"dim": 1}}, "cross_entropy.dim, which is no argument; choose from target, weight, "),
         ({CE: None}, "cross_entropy: None; it must be a mapping"),
         ({"target": "logits"}, "target='logits'; choose from indices, probabilities"),

@@ -16,7 +16,7 @@ from zlib import crc32
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.operators.facets import BitCalls, Gap, Identities
 from torch_loss_parity.operators.families.identities import SMOOTHING
-from torch_loss_parity.operators.record import RESULT_DTYPE, Operator
+from torch_loss_parity.operators.record import GRADIENTS, RESULT_DTYPE, Operator
 from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.reference.arithmetic.formats import promoted
 
@@ -33,15 +33,22 @@ class Limits:
         The numbers of dimensions of ``input``; any where it is empty.
     result_dtype : str
         The narrowest dtype of a result; that of torch's where it is empty.
+    gradients : tuple of str, optional
+        The arguments whose gradients may be asked for; all that torch differentiates where it is None.
     """
 
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     ndim: tuple[int, ...] = ()
     result_dtype: str = ""
+    gradients: tuple[str, ...] | None = None
 
     @property
     def is_narrow(self) -> bool:
-        return bool(self.options or self.ndim or self.result_dtype)
+        return bool(self.options or self.ndim or self.result_dtype or self.gradients is not None)
+
+    def differentiated(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of differentiable arguments whose gradients lie inside."""
+        return tuple(name for name in names if self.gradients is None or name in self.gradients)
 
     def allowed(self, name: str, values: Sequence[Any]) -> tuple[Any, ...]:
         """Those of an option's values that lie inside; what is promised itself where none of them does."""
@@ -79,9 +86,10 @@ def is_among(value: Any, promised: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PromisedOperator(Operator):
-    """An operator whose cases lie inside `Limits`."""
+    """An operator, the ``whole``, whose cases lie inside `Limits`."""
 
     limits: Limits
+    whole: Operator
 
     def case(
         self, dtype: str, shape: tuple[int, ...], values: str, options: Mapping[str, Any], seed: int
@@ -102,11 +110,17 @@ class PromisedOperator(Operator):
                 choices = self.options.get(name) or self.limits.allowed(name, ())
                 inside[name] = choices[seed % len(choices)]
         case = super().case(dtype, self.limits.shape(shape, axis), values, inside, seed)
-        if not self.limits.result_dtype:
-            return case
-        return replace(case, options=tuple(sorted({**case.option, **self._result(case)}.items())))
+        if promised := {**self._result(case), **self._gradients(case)}:
+            return replace(case, options=tuple(sorted({**case.option, **promised}.items())))
+        return case
+
+    def _gradients(self, case: Case) -> Mapping[str, str]:
+        every, offered = self.whole.differentiable(case.option), self.differentiable(case.option)
+        return {} if offered == every else {GRADIENTS: "|".join(offered) or "none"}
 
     def _result(self, case: Case) -> Mapping[str, str]:
+        if not self.limits.result_dtype:
+            return {}
         own = self.output_dtype(case)
         wider = promoted(own, self.limits.result_dtype)
         return {} if wider == own else {RESULT_DTYPE: wider}
@@ -159,10 +173,11 @@ def inside(operator: Operator, limits: Limits) -> Operator:
     options |= {name: limits.options[name] for name in operator.extensions if name in limits.options}
     facets = {
         "options": options,
+        "differentiable": lambda option: limits.differentiated(operator.differentiable(option)),
         "bits": _calls_inside(operator.bits, limits),
         "identities": _inputs_inside(operator.identities, limits),
     }
-    return PromisedOperator(**{**known, **facets}, limits=limits)
+    return PromisedOperator(**{**known, **facets}, limits=limits, whole=operator)
 
 
 def in_result_dtype(call: Call, result_dtype: str) -> Call:

@@ -38,6 +38,9 @@ from torch_loss_parity.reference.ways import Way
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 REDUCTION = ("mean", "sum", "none")
 RESULT_DTYPE = "result_dtype"  # the option of a case that names the dtype of its result
+# And the one that names the arguments whose gradients may be asked for, where these are not all of them:
+# "input|weight", or "none".
+GRADIENTS = "gradients"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +168,15 @@ class Operator:
     def call(self, case: Case) -> Call:
         """Draw the arguments of ``case``."""
         extensions = {name: case.option[name] for name in self.extensions if case.option.get(name)}
+        differentiable = self.differentiable(case.option)
+        if offered := case.option.get(GRADIENTS):
+            differentiable = tuple(name for name in differentiable if name in offered.split("|"))
         return Call(
             operator=self.name,
             arguments=self.draw(case) | extensions,
             dtype=case.dtype,
             output_dtype=case.option.get(RESULT_DTYPE) or self.output_dtype(case),
-            differentiable=self.differentiable(case.option),
+            differentiable=differentiable,
             facts=facts(case),
             dtypes=dtypes_of(case),
         )

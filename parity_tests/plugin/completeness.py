@@ -50,9 +50,9 @@ def missing(
     met = {kind for cell in counted.values() for kind, cases in cell.items() if cases}
     lines = []
     for kind in _kinds_of(config):
-        if kind not in settings.subject.promise.claims:
-            continue
         for name in settings.operators or OPERATORS:
+            if kind not in settings.subject.promise.claims_of(name):
+                continue
             if gap(OPERATORS[name], kind) or not settings.subject.offers(name):
                 continue
             if kind not in met and left_out & {(name, kind), ("", kind)}:

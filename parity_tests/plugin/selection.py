@@ -105,7 +105,7 @@ def _is_of(item: pytest.Item, subject: Subject) -> bool:
     if is_unseen(kind, subject):
         return True
     if kind in KINDS:
-        return kind not in subject.promise.claims
+        return kind not in subject.promise.claims_of(operator_of(item))
     return not subject.is_shipped
 
 

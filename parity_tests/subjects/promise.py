@@ -27,6 +27,7 @@ IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets 
 MIXED = "mixed_dtypes"
 DIMENSIONS = 7  # one more than a message names
 SWITCHES = (MIXED, *LIMITS)  # what is promised unless it is False
+OF_DERIVATIVES = ("gradients", "modes", "transforms")  # kinds of claim that are about nothing else
 NARROW_INDICES = (np.dtype(np.uint8),)  # what torch takes as class indices beside int64
 
 
@@ -47,6 +48,8 @@ class Promise:
         Of `LIMITS`, what it is asked for, and may say by an exception that it does not offer.
     result_dtype : str
         The narrowest dtype of a result.
+    gradients : mapping of str to tuple of str
+        By operator: the arguments whose gradients it offers. Without any it offers no derivative.
     """
 
     options: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
@@ -56,11 +59,18 @@ class Promise:
     without: tuple[str, ...] = ()
     may_lack: tuple[str, ...] = ()
     result_dtype: str = ""
+    gradients: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def limits(self, operator: str) -> Limits:
         """Where the cases of an operator may lie."""
         ndim = tuple(each for each in self.ndim.get(operator, ()) if has_input_of(operator, each))
-        return Limits(self.options.get(operator, {}), ndim, self.result_dtype)
+        options, gradients = self.options.get(operator, {}), self.gradients.get(operator)
+        return Limits(options, ndim, self.result_dtype, gradients)
+
+    def claims_of(self, operator: str) -> tuple[str, ...]:
+        """The kinds of claim that are asked of an operator."""
+        results_alone = self.gradients.get(operator) == ()
+        return tuple(kind for kind in self.claims if not (results_alone and kind in OF_DERIVATIVES))
 
     def nothing_of(self, operator: str) -> str:
         """Why no case of an operator lies inside, in a few words; empty where some do."""
@@ -112,6 +122,17 @@ class Promise:
         if lacking := [f"{name}=False" for name in switches if name in self.without]:
             raise OutsideThePromise(", ".join(lacking))
 
+    def must_have_gradients(self, operator: str) -> None:
+        """What is about a backward pass is not asked of who promises results alone.
+
+        Raises
+        ------
+        OutsideThePromise
+            If no gradient is promised.
+        """
+        if self.gradients.get(operator) == ():
+            raise OutsideThePromise("gradients=None")
+
     def outside_call(self, call: Call) -> str:
         """As `outside`, of a call whose arrays are at hand: of which rows are ignored too."""
         target, ignore_index = call.arguments.get("target"), call.arguments.get("ignore_index", -100)
@@ -139,7 +160,9 @@ class Promise:
         """The promise without what it says of other operators."""
         names = tuple(operators)
         options = {name: each for name, each in self.options.items() if name in names}
-        return replace(self, options=options, ndim={k: v for k, v in self.ndim.items() if k in names})
+        ndim = {name: each for name, each in self.ndim.items() if name in names}
+        gradients = {name: each for name, each in self.gradients.items() if name in names}
+        return replace(self, options=options, ndim=ndim, gradients=gradients)
 
     def __str__(self) -> str:
         """What is promised, in one line; empty where all is."""
@@ -149,6 +172,8 @@ class Promise:
                 parts.setdefault(f"{name}={'|'.join(map(str, values))}", []).append(operator)
         for operator, numbers in self.ndim.items():
             parts.setdefault(f"ndim={'|'.join(map(str, numbers))}", []).append(operator)
+        for operator, names in self.gradients.items():
+            parts.setdefault(f"gradients={'|'.join(names) or None}", []).append(operator)
         several = len({operator for operators in parts.values() for operator in operators}) > 1
         said = [f"{text} ({', '.join(operators)})" if several else text for text, operators in parts.items()]
         return ", ".join([*said, *self._of_all()])
@@ -218,5 +243,6 @@ def together(promises: Iterable[Promise]) -> Promise:
             (*whole.without, *each.without),
             (*whole.may_lack, *each.may_lack),
             each.result_dtype or whole.result_dtype,
+            {**whole.gradients, **each.gradients},
         )
     return whole

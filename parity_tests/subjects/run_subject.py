@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def _gradients(
         raise WrongResult(f"the result has shape {tuple(output.shape)}, expected {grad_output.shape}")
     upstream = to_tensor(grad_output, output.dtype, device)
     wanted = [arguments[name] for name in call.differentiable]
-    gradients_in_order = torch.autograd.grad(output, wanted, upstream, allow_unused=True)
+    gradients_in_order = gradients_of(output, wanted, upstream, allow_unused=True)
     result = {}
     for name, argument, gradient in zip(call.differentiable, wanted, gradients_in_order, strict=True):
         if gradient is None:
@@ -98,6 +98,13 @@ def _gradients(
         _check(f"the gradient with respect to {name}", gradient, argument.dtype, argument.device)
         result[name] = widen(gradient)
     return result
+
+
+def gradients_of(
+    output: torch.Tensor, leaves: Sequence[torch.Tensor], grad_output: torch.Tensor, **options: Any
+) -> tuple[torch.Tensor, ...]:
+    """As torch.autograd.grad, which wants a leaf: of no leaves, nothing is differentiated."""
+    return torch.autograd.grad(output, leaves, grad_output, **options) if leaves else ()
 
 
 def output_of(subject: Subject, call: Call, arguments: Mapping[str, Any], device: str) -> torch.Tensor:

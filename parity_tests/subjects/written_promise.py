@@ -5,6 +5,7 @@ A module says so by ``PROMISES``, the command line by ``--promise``, and Python 
     PROMISES = {
         "target": "indices", "weight": None, "reduction": ("mean", "sum"),  # arguments of any operator
         "ndim": 2,  # dimensions of ``input``
+        "gradients": "input",  # of which arguments; None: of none, results alone
         "dtypes": ("float32", "bfloat16"),
         "claims": ("forward", "gradients", "semantics"),  # kinds of claim
         "mixed_dtypes": False,  # arguments of other dtypes than that of ``input``
@@ -24,6 +25,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from types import FunctionType
 from typing import Any
 
@@ -34,6 +36,7 @@ from torch_loss_parity.reference.arguments import check_label_smoothing, check_s
 from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
 
 BY_POSITION = ("input", "linear_weight", "target")
+GRADIENTS = "gradients"
 WHOLE_NUMBERS = ("dim", "ignore_index")
 CHOSEN = ("reduction", "keepdim", IGNORED)  # what has few values, all of them in the record
 RULES = {"label_smoothing": check_label_smoothing, "z_loss": check_z_loss, "softcap": check_softcap}
@@ -82,6 +85,7 @@ def of_mapping(given: Any) -> Promise:
         raise PromiseError(f"{given!r}; it must be a mapping of names to values")
     options: dict[str, dict[str, tuple[Any, ...]]] = {}
     ndim: dict[str, tuple[int, ...]] = {}
+    gradients: dict[str, tuple[str, ...]] = {}
     whole: dict[str, tuple[str, ...]] = {}
     without: tuple[str, ...] = ()
     anywhere = {name for operator in OPERATORS for name in promisable(operator)}
@@ -90,7 +94,7 @@ def of_mapping(given: Any) -> Promise:
             if not isinstance(value, Mapping):
                 raise PromiseError(f"{name}: {value!r}; it must be a mapping of arguments to values")
             for argument, values in value.items():
-                _into(options, ndim, name, argument, _several(f"{name}.{argument}", values))
+                _into(options, ndim, gradients, name, argument, _several(f"{name}.{argument}", values))
         elif name in ("dtypes", "claims", "result_dtype"):
             known = KINDS if name == "claims" else DTYPES
             whole[name] = _several(name, value)
@@ -104,30 +108,47 @@ def of_mapping(given: Any) -> Promise:
         elif name in anywhere:
             for operator in OPERATORS:
                 if name in promisable(operator) and name not in given.get(operator, {}):
-                    _into(options, ndim, operator, name, _several(name, value), said=name)
+                    _into(options, ndim, gradients, operator, name, _several(name, value), said=name)
         else:
             choices = (*sorted(anywhere), "dtypes", "claims", "result_dtype", *SWITCHES, *OPERATORS)
             raise PromiseError(f"{name!r}, which is nothing to promise; choose from {', '.join(choices)}")
     result_dtype = whole.pop("result_dtype", ("",))[0]
-    return Promise(options, ndim, **whole, without=without, result_dtype=result_dtype)
+    return Promise(options, ndim, **whole, without=without, result_dtype=result_dtype, gradients=gradients)
 
 
 def promisable(operator: str) -> tuple[str, ...]:
     """What of a call of an operator may be promised."""
     record = OPERATORS[operator]
     names = [name for name in inspect.signature(record.forward).parameters if name != "input"]
-    return (*names, *((IGNORED,) if IGNORED in record.options else ()), "ndim")
+    return (*names, *((IGNORED,) if IGNORED in record.options else ()), "ndim", GRADIENTS)
+
+
+@lru_cache
+def _differentiable(operator: str) -> tuple[str, ...]:
+    """The arguments that torch differentiates in some call."""
+    record = OPERATORS[operator]
+    tensors = [name for name in TENSORS if name in record.options]
+    first = {name: values[0] for name, values in record.options.items()}
+    calls = product(*(record.options[name] for name in tensors))
+    names = {
+        name
+        for call in calls
+        for name in record.differentiable({**first, **dict(zip(tensors, call, strict=True))})
+    }
+    return tuple(name for name in TENSORS if name in names)
 
 
 def _into(
     options: dict[str, dict[str, tuple[Any, ...]]],
     ndim: dict[str, tuple[int, ...]],
+    gradients: dict[str, tuple[str, ...]],
     operator: str,
     name: str,
     values: Sequence[Any],
     said: str = "",
 ) -> None:
     """Add what is promised of an argument, if it can be; a message names it as it was ``said``."""
+    about = tuple(OPERATORS) if said else (operator,)
     said, has = said or f"{operator}.{name}", OPERATORS[operator].options
     if name not in (known := promisable(operator)):
         raise PromiseError(f"{said}, which is no argument; choose from {', '.join(known)}")
@@ -135,6 +156,12 @@ def _into(
         if not all(_is_whole(each) and each >= 0 for each in values):
             raise PromiseError(f"{said}={values!r}; it must be numbers of dimensions")
         ndim[operator] = tuple(values)
+        return
+    if name == GRADIENTS:
+        known = tuple(dict.fromkeys(each for one in about for each in _differentiable(one)))
+        if wrong := [each for each in values if each not in (None, *known)]:
+            raise PromiseError(f"{said}={wrong[0]!r}; choose from None, {', '.join(known)}")
+        gradients[operator] = tuple(each for each in _differentiable(operator) if each in values)
         return
     choices: Sequence[Any] = ()
     if name == "target":

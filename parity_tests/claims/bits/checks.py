@@ -137,13 +137,14 @@ def script_of(family: Family, size: Size, dtype: str, settings: Settings) -> str
     arrays = {
         name: (value, dtype if value.dtype.kind == "f" else str(value.dtype)) for name, value in drawn.items()
     }
-    names = ", ".join(family.differentiable)
+    promised = settings.subject.promise.limits(operator).differentiated(family.differentiable)
+    gradients = f", *torch.autograd.grad(output, [{', '.join(promised)}], grad_output)" if promised else ""
     options = "".join(f", {name}={value!r}" for name, value in family.calls.options.items())
     body = [
-        *reproduction.requiring(family.differentiable),
+        *reproduction.requiring(promised),
         "def run():",
         f"    output = subject.{operator}({reproduction.passed(call)}{options})",
-        f"    results = [output, *torch.autograd.grad(output, [{names}], grad_output)]",
+        f"    results = [output{gradients}]",
         "    return [result.detach().contiguous().view(-1).view(torch.uint8) for result in results]",
         "for threads in (1, 2):",
         "    torch.set_num_threads(threads)",

@@ -56,7 +56,7 @@ class Measurement:
         threads.
         """
         family = self.family
-        wanted = family.differentiable if wanted is None else wanted
+        wanted = self.differentiable if wanted is None else wanted
         placed = {name: (layout or self._contiguous)(name, array) for name, array in drawn.items()}
         arguments = {
             name: tensor.detach().requires_grad_(name in wanted)
@@ -73,6 +73,12 @@ class Measurement:
                 output, [arguments[name] for name in wanted], placed["grad_output"]
             )
         return {"forward": [output.detach()], "gradient": list(gradients)}
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """Those of the family that the subject promises."""
+        promised = self.subject.promise.limits(self.family.operator.name)
+        return promised.differentiated(self.family.differentiable)
 
     def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, dtype_in_call(array, self.dtype), self.device)
@@ -108,7 +114,7 @@ class Measurement:
                 yield from _compared(
                     "gradients", every, self.run(drawn, ()), f"with gradients and under torch.{mode.__name__}"
                 )
-        for number, name in enumerate(self.family.differentiable):
+        for number, name in enumerate(self.differentiable):
             of_this = {"forward": every["forward"], "gradient": [every["gradient"][number]]}
             how = f"with every gradient and with that of {name} alone"
             yield from _compared("gradients", of_this, self.run(drawn, (name,)), how)

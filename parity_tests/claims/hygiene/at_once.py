@@ -25,7 +25,7 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.declined import NotOffered, reason_of
-from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.run_subject import WrongResult, gradients_of
 from torch_loss_parity.subjects.settings import Settings
 
 CALLS = {"quick": 8, "standard": 16, "thorough": 64}  # of each thread
@@ -65,7 +65,7 @@ class Thread:
                     start.wait()  # each time, or one would be done before the other on a busy machine
                     with _letting_others_run():
                         output = called(subject, call, arguments)
-                        gradients = torch.autograd.grad(output, leaves, grad_output)
+                        gradients = gradients_of(output, leaves, grad_output)
                     named = zip(call.differentiable, gradients, strict=True)
                     self.results.append({FORWARD: output.detach(), **dict(named)})
                 if on_cuda:

@@ -138,6 +138,7 @@ def results_stay_when_everything_else_is_overwritten(
 
 
 def a_backward_pass_can_be_repeated(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
+    settings.subject.promise.must_have_gradients(operator.name)
     for probe in probes(operator, dtype, settings, tally):
         run = probe.start()
         for what in ("of a backward pass that retains its graph", "of its repetition"):
@@ -187,7 +188,7 @@ def nothing_depends_on_the_order_of_calls(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     others = [
-        probes(other, dtype, settings, tally)[0]
+        probes(settings.subject.promise.operator(other), dtype, settings, tally)[0]
         for other in OPERATORS.values()
         if settings.subject.offers(other.name)
     ]

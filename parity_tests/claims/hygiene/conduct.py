@@ -21,7 +21,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.sampling import share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
-from torch_loss_parity.subjects.run_subject import WrongResult, must_be_a_tensor, tensors
+from torch_loss_parity.subjects.run_subject import WrongResult, gradients_of, must_be_a_tensor, tensors
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import to_tensor, widen
 from torch_loss_parity.tensors.torch_private import writes
@@ -146,7 +146,7 @@ class Probe:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]
         with self.of_the_subject():
-            gradients = torch.autograd.grad(
+            gradients = gradients_of(
                 run.output, [run.arguments[n] for n in wanted], run.grad_output, retain_graph=retain_graph
             )
             run.gradients = dict(zip(wanted, gradients, strict=True))

@@ -22,6 +22,7 @@ def one_graph_has_a_gradient_for_each_upstream_gradient(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     """Both are right, the second leaves the first as it was, and lies in other memory."""
+    settings.subject.promise.must_have_gradients(operator.name)
     for first in probes(operator, dtype, settings, tally):
         second = first.with_another_upstream
         run = first.start()

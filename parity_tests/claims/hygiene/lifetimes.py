@@ -16,6 +16,7 @@ from torch_loss_parity.claims.hygiene.conduct import Probe, name_of, probes
 from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, called
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
+from torch_loss_parity.subjects.run_subject import gradients_of
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.torch_private import memory_is_gone
 
@@ -105,7 +106,7 @@ def _call(probe: Probe, calls: int) -> None:
         for _ in range(calls):
             arguments, grad_output = probe.given()
             leaves = [arguments[name] for name in call.differentiable]
-            torch.autograd.grad(called(subject, call, arguments), leaves, grad_output)
+            gradients_of(called(subject, call, arguments), leaves, grad_output)
 
 
 # --- the same in a script -----------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ def an_upstream_gradient_that_is_not_finite_shows(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     """Whoever scales a loss finds out by a gradient of nan or infinity that the scale is too large."""
+    settings.subject.promise.must_have_gradients(operator.name)
     for probe in probes(operator, dtype, settings, tally)[:1]:
         for value, replaced in NOT_FINITE.items():
             run = probe.start()

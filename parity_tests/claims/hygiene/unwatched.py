@@ -17,7 +17,7 @@ from torch_loss_parity.claims.hygiene.conduct import Probe, name_of, probes
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.subjects.run_subject import by_position_and_name, must_be_a_tensor
+from torch_loss_parity.subjects.run_subject import by_position_and_name, gradients_of, must_be_a_tensor
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import parameters_of
 
@@ -47,7 +47,7 @@ def _unwatched(probe: Probe) -> Mapping[str, torch.Tensor]:
         function, named = _of_the_subject(probe, named)
         output = thread.submit(function, *positional, **named).result()
         must_be_a_tensor(name_of(FORWARD), output)
-        gradients = thread.submit(torch.autograd.grad, output, leaves, grad_output).result()
+        gradients = thread.submit(gradients_of, output, leaves, grad_output).result()
     return {FORWARD: output, **dict(zip(call.differentiable, gradients, strict=True))}
 
 

@@ -29,13 +29,13 @@ def identity_holds(
     for variant in identity.variants(
         operator.name, dtype, settings.effort_name, settings.seed, settings.dtypes, inputs
     ):
+        compared = []
         try:
-            compared = list(
-                verify_identity(identity, operator.name, dtype, variant, settings.subject, settings.device)
+            compared += verify_identity(
+                identity, operator.name, dtype, variant, settings.subject, settings.device
             )
         except NotOffered as error:  # other variants have other options
             tally.decline(str(error))
-            continue
         for comparison in compared:
             tally.add(comparison.finding)
             for entry in comparison.entries[1:]:

@@ -19,6 +19,7 @@ from torch_loss_parity.operators.facets import lies_last
 from torch_loss_parity.reference.arithmetic.double_double import DoubleDouble
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, run_subject
+from torch_loss_parity.subjects.declined import OutsideThePromise
 
 BACKWARD = "_backward"
 
@@ -111,6 +112,8 @@ class Observed(Functions):
     def _result(self, call: Call, quantity: str, upstream: Any) -> np.ndarray:
         if quantity == FORWARD:
             return run_subject.forward(self.subject, call, self.device)
+        if not self.subject.promise.limits(call.operator).differentiated((quantity,)):
+            raise OutsideThePromise(f"the gradient with respect to {quantity}")
         return run_subject.gradients(self.subject, call, self.device, upstream)[quantity]
 
 

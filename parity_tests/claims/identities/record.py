@@ -18,10 +18,11 @@ from zlib import crc32
 
 import numpy as np
 
-from torch_loss_parity.claims.identities.functions import Functions
+from torch_loss_parity.claims.identities.functions import CallFailed, Functions
 from torch_loss_parity.operators import DTYPES, OPERATORS, Gap, Operator
 from torch_loss_parity.operators.dealing import hand
 from torch_loss_parity.operators.facets import Family, Identities, Options, Shape
+from torch_loss_parity.subjects.declined import OutsideThePromise
 
 Pair = tuple[str, Any, Any]
 """What is compared ("forward", or the argument whose gradient is meant), the left side and the right side."""
@@ -135,15 +136,19 @@ class Identity:
     def pairs(self, functions: Functions, inputs: Mapping[str, Any]) -> list[Pair]:
         """The identity in the arithmetic of ``functions``.
 
-        The inputs are also there as they were drawn, as ``drawn``.
+        The inputs are also there as they were drawn, as ``drawn``. Pairs come to an end before the first
+        gradient that is not promised.
         """
-        with np.errstate(all="ignore"):
-            return list(
-                self.compose(
-                    functions,
-                    SimpleNamespace(**_as_arguments(functions, inputs), drawn=SimpleNamespace(**inputs)),
-                )
-            )
+        drawn = SimpleNamespace(**_as_arguments(functions, inputs), drawn=SimpleNamespace(**inputs))
+        pairs: list[Pair] = []
+        try:
+            with np.errstate(all="ignore"):
+                for pair in self.compose(functions, drawn):
+                    pairs.append(pair)  # noqa: PERF402, those before one that raises are kept
+        except CallFailed as failed:
+            if not (pairs and isinstance(failed.__cause__, OutsideThePromise)):
+                raise
+        return pairs
 
 
 def inputs_of(operator: str) -> Identities:

@@ -28,7 +28,12 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.reproduction import Lines, Wanted, with_gradients
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.run_subject import WrongResult, by_position_and_name, must_be_a_tensor
+from torch_loss_parity.subjects.run_subject import (
+    WrongResult,
+    by_position_and_name,
+    gradients_of,
+    must_be_a_tensor,
+)
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, dtype_in_call, to_tensor, widen
 
 GUARD = 5  # elements in front of a view and behind it
@@ -191,14 +196,14 @@ def from_views(
     _check(
         "the result", output, TORCH_DTYPES[call.output_dtype], arguments["input"].device, grad_output.shape
     )
-    if not output.requires_grad:
+    if call.differentiable and not output.requires_grad:
         raise WrongResult("the result does not require a gradient, and its arguments do")
     _check_untouched(placed, "the forward pass")
     yield FORWARD, widen(output)
     upstream = place(grad_output, strides_of(GRAD_OUTPUT, grad_output.shape), output.dtype, device)
     wanted = [arguments[name] for name in call.differentiable]
     poison(call.arguments["input"].shape, TORCH_DTYPES[call.dtype], device)
-    gradients = torch.autograd.grad(output, wanted, upstream.view, allow_unused=True)
+    gradients = gradients_of(output, wanted, upstream.view, allow_unused=True)
     _check_untouched(placed | {GRAD_OUTPUT: upstream}, "the backward pass")
     for name, argument, gradient in zip(call.differentiable, wanted, gradients, strict=True):
         _check(

@@ -221,10 +221,11 @@ def promoted(
     }
     if "dtype" in arguments:
         arguments["dtype"], result = dtype, getattr(torch, dtype)
-    leaves = tuple(name for name in ("input", "target") if name in arguments and own[name].is_floating_point)
+    real = tuple(name for name in ("input", "target") if name in arguments and own[name].is_floating_point)
+    leaves = subject.promise.limits(operator.name).differentiated(real)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
     wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
-    script = _script_of_promotion(subject, device, operator, promotion, own, result)
+    script = _script_of_promotion(subject, device, operator, promotion, own, result, leaves)
     dtypes = {name: str(each).removeprefix("torch.") for name, each in own.items() if name in arguments}
     try:
         with subject.declining():
@@ -243,7 +244,7 @@ def promoted(
         )
     )
     right = right and met["dtypes"] == [str(own[name]) for name in leaves]
-    right = right and (not leaves or np.array_equal(met["gradients"][0], promotion.gradient))
+    right = right and ("input" not in leaves or np.array_equal(met["gradients"][0], promotion.gradient))
     return sentence, "" if right else f"{wrong}{GOT} {met['said']}\n{script}"
 
 
@@ -254,6 +255,7 @@ def _script_of_promotion(
     promotion: Promotion,
     own: Mapping[str, torch.dtype],
     result: torch.dtype,
+    leaves: Sequence[str],
 ) -> str:
     arguments = promotion.arguments
     arrays = {
@@ -264,13 +266,12 @@ def _script_of_promotion(
     values = {name: name if name in arrays else repr(value) for name, value in arguments.items()}
     if "dtype" in values:
         values["dtype"] = str(result)
-    leaves = [name for name in ("input", "target") if name in arrays and own[name].is_floating_point]
     body = [
         *reproduction.requiring(leaves),
         f"output = subject.{operator.name}({', '.join(f'{name}={value}' for name, value in values.items())})",
         f"print(output, 'expected', {np.asarray(promotion.value).tolist()}, {str(result)!r})",
         f"print(torch.autograd.grad(output.sum(), [{', '.join(leaves)}]))" if leaves else "",
-        f"print('expected', {np.asarray(promotion.gradient).tolist()})" if leaves else "",
+        f"print('expected', {np.asarray(promotion.gradient).tolist()})" if "input" in leaves else "",
     ]
     text = reproduction.written(subject.import_of(operator.name), arrays, device, filter(None, body))
     return "\n".join(reproduction.shown(text, operator.name))
