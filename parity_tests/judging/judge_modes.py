@@ -21,6 +21,7 @@ from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
+from torch_loss_parity.reference.linear_cross_entropy import NO_INDEX
 from torch_loss_parity.subjects import COMPLETE, Subject
 from torch_loss_parity.subjects.declined import NO_SECOND_DERIVATIVE, NotOffered, reason_of
 from torch_loss_parity.subjects.run_subject import WrongResult
@@ -91,9 +92,7 @@ def judge_modes(
             if only not in (None, name):
                 continue
             quantity = Quantity.parse(name)
-            if quantity.along and not quantity.of and call.arguments["input"].size == 0:
-                # The derivative of a result that depends on nothing: 0, or 0/0 where a mean divides by no
-                # elements.
+            if quantity.along and not quantity.of and _depends_on_nothing(call) and _is_none(result):
                 continue
             known = covering(subject, device, call, name, mode.name) if allowed is None else allowed
             key = name, result.shape, result.tobytes(), tuple(entry.id for entry in known)
@@ -117,6 +116,23 @@ def judge_modes(
                     entries=known,
                 )
             yield replace(judged[key], mode=mode.name, news=news, steps=mode.steps)
+
+
+def _depends_on_nothing(call: Call) -> bool:
+    """Whether a result is of no elements, or a mean of no rows: its derivative in a direction is 0, as its
+    gradient is, or 0/0, as the mean itself.
+    """
+    if call.arguments["input"].size == 0:
+        return True
+    target = call.arguments.get("target")
+    if call.arguments.get("reduction") != "mean" or target is None or target.dtype.kind not in "iu":
+        return False
+    index = call.arguments.get("ignore_index")
+    return bool((target == (NO_INDEX if index is None else index)).all())
+
+
+def _is_none(result: np.ndarray) -> bool:
+    return bool(np.all((result == 0) | np.isnan(result)))
 
 
 def _missing(subject: Subject, device: str, call: Call, mode: Mode) -> Shortfall | None:

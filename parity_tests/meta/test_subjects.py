@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from torch_loss_parity.processes import watchdog
+from torch_loss_parity.subjects import SubjectError, load
 
 pytestmark = pytest.mark.whole_runs
 
@@ -161,3 +162,11 @@ def test_a_process_that_hangs_where_none_is_raised_is_ended(tmp_path: Path, envi
     assert done.returncode == 1
     assert "Timeout" in done.stderr  # and the stack: faulthandler's
     assert watchdog.Watch(tmp_path, "", 1.0).last("main") == {"operator": "softmax", "case": "a case"}
+
+
+def test_a_file_of_a_package_is_told_how_it_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "kernels"
+    package.mkdir()
+    (package / "losses.py").write_text("from .core import softmax\n")
+    with pytest.raises(SubjectError, match=r"relative import.*dotted module, such as kernels\.losses"):
+        load(str(package / "losses.py"), ("softmax",))

@@ -360,8 +360,18 @@ def _from_file(name: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SubjectError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SubjectError(
+            f"{name!r} cannot be imported: {type(error).__name__}: {error}{_hint(path, error)}"
+        ) from error
     return module
+
+
+def _hint(path: Path, error: Exception) -> str:
+    """What to do about a file of a package, which imports what lies beside it."""
+    if not isinstance(error, ImportError) or "relative import" not in str(error):
+        return ""
+    dotted = ".".join(path.with_suffix("").parts[-2:])
+    return f"; a file of a package is named as a dotted module, such as {dotted}, where it can be imported"
 
 
 def _from_module(name: str) -> Any:
