@@ -14,6 +14,7 @@ from torch_loss_parity.judging.finding import Finding
 Cause = dict[str, Any]
 
 BROKEN = re.compile(r" {4}\S")  # a line that goes on with the sentence of the one before
+CASE = re.compile(r"(\w+ b?float\d+ [^:]*?seed=\d+): ")  # as a `Case` is written
 ARRAY = re.compile(r"\[[][\s\d.,einfa+-]*\]")  # of numbers, nan and inf among them
 
 
@@ -41,6 +42,13 @@ def first_sentence(message: str) -> str:
     """The first sentence of a message, which `failure_message.explain` may have broken into several lines."""
     first, *rest = message.strip().splitlines() or [""]
     return " ".join([first, *(line.strip() for line in takewhile(BROKEN.match, rest))])
+
+
+def apart_from_its_case(message: str) -> tuple[str, str]:
+    """What the first sentence of a message says, and the case that it begins with; "" where it names none."""
+    line = first_sentence(message)
+    case = CASE.match(line)
+    return (line[case.end() :], case[1]) if case else (line, "")
 
 
 def alike(message: str) -> str:

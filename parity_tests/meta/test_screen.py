@@ -18,6 +18,7 @@ from torch_loss_parity.judging.run_cases import check_random_cases
 from torch_loss_parity.judging.tally import PROPERTY, Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.kinds import AREAS
+from torch_loss_parity.plugin.failed_test import first_line
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.reports.screen import COLUMNS, FAILED, PASSED, TOO_LITTLE, Failure, Screen
 from torch_loss_parity.subjects import Subject
@@ -100,6 +101,26 @@ def test_cases_of_one_cause_stand_in_one_line_with_the_smallest() -> None:
     )
     assert second[:2] == (1, "conduct")
     assert second[3] == "N bytes changed"
+
+
+def test_a_cause_is_what_is_wrong_and_not_the_case_that_its_message_begins_with() -> None:
+    case = "softmax float32 6x7 normal dim=-1 seed=0"
+    cause, row = Failure("hygiene", "softmax", f"{case}: a call takes 3 threads", explained=False).cause
+    assert (cause, row["example"]) == ("a call takes N threads", case)
+
+
+@pytest.mark.parametrize(
+    ("message", "first"),
+    [
+        ("AssertionError: 2 of 9 cases fail:\n\nsoftmax of mine: wrong\n  case 1", "softmax of mine: wrong"),
+        ("2 of 9 cases fail; the smallest of each cause:\n\nwrong", "wrong"),
+        ("AssertionError: 2 of 9 rows are off", "AssertionError: 2 of 9 rows are off"),
+        ("2 of 9 cases fail", "2 of 9 cases fail"),
+    ],
+)
+def test_how_many_cases_fail_is_no_reason_why(message: str, first: str) -> None:
+    report = pytest.TestReport("test", ("", 0, ""), {}, "failed", message, "call")
+    assert first_line(report) == first
 
 
 def test_no_more_cases_fail_than_there_are() -> None:

@@ -121,6 +121,9 @@ def _special_logits() -> Iterator[Row]:
     for bad in (nan, -inf, inf):
         for special in ([bad, bad], [bad, 0.0]):
             yield from _special_row(special)
+        given = {"input": [[bad], [0.0]], "target": [0, 0], "reduction": "none"}
+        meaning = NAN if bad != bad else INDETERMINATE
+        yield row(f"one class, {bad} -> nan, in this row only", **given, value=[nan, 0.0], meaning=meaning)
     masked: dict[str, Any] = {"input": [[0.0, -inf]]}
     sentence = "-inf at the target -> inf, gradient finite"
     yield row(sentence, **masked, target=[1], value=inf, gradient=[[1.0, -1.0]], meaning=LIMIT)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from torch_loss_parity.judging.causes import first_sentence
+
+COUNTED = re.compile(r"\A(\w*Error: )?\d+ of \d+ cases fail[^\n]*\n+")  # says how many fail, and not why
 
 
 def first_line(report: pytest.TestReport) -> str:
     """What the message begins with, a sentence of several lines whole; empty where there is none."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    return first_sentence(str(crash.message if crash else report.longrepr))
+    message = str(crash.message if crash else report.longrepr)
+    return first_sentence(COUNTED.sub("", message) or message)

@@ -177,8 +177,10 @@ def _promise(fields: Mapping[str, Any]) -> Promise:
         for operator, of_operator in fields["options"].items()
     }
     ndim = {operator: tuple(values) for operator, values in fields["ndim"].items()}
-    tuples = {name: tuple(fields[name]) for name in ("dtypes", "claims", "without")}
-    return Promise(options, ndim, **tuples, result_dtype=fields["result_dtype"])
+    gradients = {operator: tuple(names) for operator, names in fields.get("gradients", {}).items()}
+    dtypes, claims, without = (tuple(fields[name]) for name in ("dtypes", "claims", "without"))
+    may_lack = tuple(fields.get("may_lack", ()))
+    return Promise(options, ndim, dtypes, claims, without, may_lack, fields["result_dtype"], gradients)
 
 
 def is_unseen(kind: str, subject: Subject) -> bool:

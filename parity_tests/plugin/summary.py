@@ -181,7 +181,8 @@ class Summary:
         if self.config.option.all_failures or len(self.failures) <= screen.CAUSES:
             return set(self.failures)
         told = {
-            test: self.told.get(test) or {(area_of(failure.kind), failure.cause[0]): (0, failure.message)}
+            test: self.told.get(test)
+            or {(area_of(failure.kind), failure.cause[0]): (0, failure.cause[1]["example"])}
             for test, failure in self.failures.items()
         }
         return shown_failures.chosen(told, verdict.smallest)

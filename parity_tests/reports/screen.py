@@ -40,8 +40,10 @@ class Failure:
 
     @property
     def cause(self) -> tuple[str, Cause]:
-        """Why it fails where it counted no cause: what its message says."""
-        return causes.alike(self.message), {"cases": 1, "example": self.message, "size": 0, "worst": 0.0}
+        """Why it fails where it counted no cause: what its message says, of the case that it names first."""
+        said, case = causes.apart_from_its_case(self.message)
+        example = case or self.message
+        return causes.alike(said), {"cases": 1, "example": example, "size": 0, "worst": 0.0}
 
 
 @dataclass(frozen=True)

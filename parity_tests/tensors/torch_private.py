@@ -30,6 +30,14 @@ def writes(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else getattr(tensor, "_version", 0)
 
 
+def negated_view(tensor: torch.Tensor) -> torch.Tensor:
+    """A view whose numbers are those of ``tensor`` with the other sign, once they are read.
+
+    Uses ``torch._neg_view``. Without it: a negated tensor, which is no view.
+    """
+    return torch._neg_view(tensor) if hasattr(torch, "_neg_view") else -tensor
+
+
 def memory_is_gone(tensor: torch.Tensor) -> Callable[[], bool]:
     """Says, later, whether the memory of a tensor is no longer held by anything; holds nothing itself.
 

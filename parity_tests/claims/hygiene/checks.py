@@ -22,7 +22,17 @@ from torch_loss_parity.claims.hygiene.at_once import (
     calls_at_the_same_time_are_as_when_alone,
 )
 from torch_loss_parity.claims.hygiene.between import BETWEEN, MODES
-from torch_loss_parity.claims.hygiene.conduct import Probe, Run, memory_of, name_of, of_all_values, probes
+from torch_loss_parity.claims.hygiene.conduct import (
+    Probe,
+    Run,
+    memory_of,
+    name_of,
+    of_all_values,
+    of_one_class,
+    probes,
+)
+from torch_loss_parity.claims.hygiene.first_calls import a_first_call_may_be_in_inference_mode
+from torch_loss_parity.claims.hygiene.given_tensors import every_kind_of_tensor_gives_the_right_results
 from torch_loss_parity.claims.hygiene.graphs import (
     one_graph_has_a_gradient_for_each_upstream_gradient,
     what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
@@ -31,6 +41,7 @@ from torch_loss_parity.claims.hygiene.lifetimes import (
     memory_does_not_grow,
     nothing_that_was_dropped_stays_alive,
 )
+from torch_loss_parity.claims.hygiene.own_memory import a_result_can_be_written_to_and_viewed
 from torch_loss_parity.claims.hygiene.process_settings import (
     an_upstream_gradient_that_is_not_finite_shows,
     results_are_right_however_the_process_is_set,
@@ -72,16 +83,18 @@ def results_share_memory_with_nothing(
 ) -> None:
     """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns
     neither here. What needs no gradient is asked for first: a result of its own is easiest to spare there."""
-    for probe in probes(operator, dtype, settings, tally):
+    every = (*probes(operator, dtype, settings, tally), of_one_class(operator, dtype, settings, tally))
+    for probe in every:
         earlier, run = probe.start(()), probe.start(())
-        shared = memory_of(earlier.output) == memory_of(run.output)
-        tally.count(not shared)
-        assert not shared, (
-            f"{probe.case}: without gradients, two results lie in the same memory\n"
+        others = {"an earlier result": earlier.output, **run.tensors_given}
+        sharing = [name for name, other in others.items() if memory_of(other) == memory_of(run.output)]
+        tally.count(not sharing)
+        assert not sharing, (
+            f"{probe.case}: without gradients, the result lies in the memory of {', '.join(sharing)}\n"
             f"{probe.script(scripts.MEMORY)}"
         )
     strict = settings.subject.name in ("torch", "torch.nn") and settings.device == "cpu"
-    for probe in probes(operator, dtype, settings, tally):
+    for probe in every:
         earlier, run = probe.run(), probe.run()
         given = {
             f"{name} of {which} call": v
@@ -270,6 +283,7 @@ def _counting(subject: Subject, change: Callable[[Any], Any]) -> tuple[Counter[s
 CHECKS: tuple[Check, ...] = (
     what_is_given_stays_as_it_is,
     results_share_memory_with_nothing,
+    a_result_can_be_written_to_and_viewed,
     results_stay_when_everything_else_is_overwritten,
     a_backward_pass_can_be_repeated,
     each_claim_calls_the_subject_once_and_judges_what_it_returns,
@@ -283,6 +297,8 @@ CHECKS: tuple[Check, ...] = (
     the_process_is_left_as_it_was,
     results_are_right_however_the_process_is_set,
     an_upstream_gradient_that_is_not_finite_shows,
+    every_kind_of_tensor_gives_the_right_results,
+    a_first_call_may_be_in_inference_mode,
     one_tensor_may_be_two_arguments,
     calls_at_the_same_time_are_as_when_alone,
     a_call_is_the_same_under_load,

@@ -35,6 +35,8 @@ OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ),
 )
 
+ONE_CLASS = (5, 1)
+
 
 @dataclass
 class Run:
@@ -79,6 +81,8 @@ class Probe:
         Whether the numbers of ``input``, but for the first and the last, are in reverse order.
     twice : tuple of str
         Two arguments that hold the same numbers, those of the first; none unless given.
+    begins : float, optional
+        What the upstream gradient begins with; as drawn unless given.
     """
 
     case: Case
@@ -87,6 +91,7 @@ class Probe:
     redrawn: int = 0
     turned: bool = False
     twice: tuple[str, ...] = ()
+    begins: float | None = None
 
     @cached_property
     def call(self) -> Call:
@@ -103,13 +108,21 @@ class Probe:
 
     @cached_property
     def upstream(self) -> np.ndarray:
-        return upstream_gradient(self.call, replace(self.case, seed=self.case.seed + self.redrawn))
+        drawn = upstream_gradient(self.call, replace(self.case, seed=self.case.seed + self.redrawn))
+        if self.begins is not None and drawn.size:
+            drawn = drawn.copy()
+            drawn.flat[0] = self.begins
+        return drawn
 
     @cached_property
     def bounds(self) -> dict[str, Rounded]:
+        """Of the gradients."""
         call, profile = self.call, self.settings.subject.profile
-        gradients = expected(call, call.differentiable, self.upstream, profile=profile)
-        return expected(call, (FORWARD,), profile=profile) | gradients
+        return dict(expected(call, call.differentiable, self.upstream, profile=profile))
+
+    @cached_property
+    def bound_of_result(self) -> Rounded:
+        return expected(self.call, (FORWARD,), profile=self.settings.subject.profile)[FORWARD]
 
     def given(self, wanted: Sequence[str] | None = None) -> tuple[dict[str, Any], torch.Tensor]:
         """The arguments, of which ``wanted`` require a gradient, every differentiable one unless given, and
@@ -196,8 +209,10 @@ class Probe:
 
     @property
     def with_another_upstream(self) -> Probe:
-        """The same call with another upstream gradient."""
-        return Probe(self.case, self.settings, self.tally, self.redrawn + 1)
+        """The same call with another upstream gradient, which begins with 1: whoever looks there alone leaves
+        out the multiplication by all.
+        """
+        return Probe(self.case, self.settings, self.tally, self.redrawn + 1, begins=1.0)
 
     def script(self, lines: Iterable[str], others: Mapping[str, Probe] | None = None) -> str:
         """A script of this call, as a message shows it; see `torch_loss_parity.claims.hygiene.scripts`."""
@@ -265,7 +280,7 @@ class Probe:
             self.call,
             quantity,
             widen(result),
-            self.bounds[quantity],
+            self.bound_of_result if quantity == FORWARD else self.bounds[quantity],
             upstream,
             mode=what,
         )
@@ -321,6 +336,13 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
     if settings.effort_name == "quick":
         return each_option[:1]
     return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
+
+
+def of_one_class(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> Probe:
+    """Five rows of one class, whose results are easily had: numbers that are all equal, or those given."""
+    options = offered(operator, {"reduction": "none", "dim": -1})
+    case = operator.case(dtype, ONE_CLASS, next(iter(operator.values)), options, settings.seed)
+    return Probe(case, settings, tally)
 
 
 def offered(operator: Operator, options: Mapping[str, Any]) -> dict[str, Any]:

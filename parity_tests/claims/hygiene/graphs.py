@@ -21,7 +21,9 @@ from torch_loss_parity.tensors.arrays import to_tensor
 def one_graph_has_a_gradient_for_each_upstream_gradient(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """Both are right, the second leaves the first as it was, and lies in other memory."""
+    """Both are right, the second leaves the first as it was, and lies in other memory. Where each row has an
+    upstream gradient, the second begins with 1, and is judged: alone, it may be as wrong.
+    """
     settings.subject.promise.must_have_gradients(operator.name)
     for first in probes(operator, dtype, settings, tally):
         second = first.with_another_upstream
@@ -43,13 +45,14 @@ def one_graph_has_a_gradient_for_each_upstream_gradient(
         first.agrees(
             gradients, "of the first of two backward passes", exactly=False, happens=scripts.RETAINED
         )
-        second.agrees(
-            later,
-            "of a backward pass that follows one with another upstream gradient",
-            exactly=False,
-            happens=_AFTER_ANOTHER,
-            others={"other": first},
+        what = (
+            "of a backward pass that follows one with another upstream gradient, and whose own begins with 1"
         )
+        if not second.upstream.ndim:
+            second.agrees(later, what, exactly=False, happens=_AFTER_ANOTHER, others={"other": first})
+            continue
+        for name, gradient in later.items():
+            second.judge(name, gradient, what, _AFTER_ANOTHER, {"other": first})
 
 
 def what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was(

@@ -7,6 +7,7 @@ changes what is computed, it is looked at as it is.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -58,6 +59,10 @@ def _set_autocast(value: tuple[bool, ...]) -> None:
         torch.set_autocast_enabled(device, enabled)
 
 
+def _set_collector(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+
+
 def _numpy_numbers() -> tuple[Any, ...]:
     """The state of NumPy's global generator, in numbers that can be compared."""
     name, key, *rest = np.random.get_state()  # noqa: NPY002
@@ -79,6 +84,7 @@ FLAGS: Mapping[str, Flag] = {
     "the precision of float32 matrix products": Flag(
         torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, ("highest", "high")
     ),
+    "the collector of garbage": Flag(gc.isenabled, _set_collector, (True, False)),
     "the benchmarks of cuDNN": Flag(
         lambda: torch.backends.cudnn.benchmark,
         torch_private.set_cudnn_benchmark,
@@ -178,7 +184,7 @@ def _shown(before: Any, after: Any) -> str:
 # --- the same in a script -----------------------------------------------------------------------------------
 
 STATE = (
-    "import os, random, warnings",
+    "import gc, os, random, warnings",
     "import numpy",
     "",
     "def state():",
@@ -191,7 +197,7 @@ STATE = (
     "            'autocast': [torch.is_autocast_enabled(d) for d in ('cpu', 'cuda')],",
     "            'random numbers': (torch.get_rng_state().tolist(), random.getstate(),",
     "                               str(numpy.random.get_state())),",
-    "            'warnings': list(warnings.filters), 'NumPy': numpy.geterr()}",
+    "            'warnings': list(warnings.filters), 'NumPy': numpy.geterr(), 'gc': gc.isenabled()}",
     "",
     "run(mine, grad_output)",
     "for dtype in (torch.float32, torch.float64):",
@@ -200,6 +206,7 @@ STATE = (
     "        torch.use_deterministic_algorithms(flag, warn_only=True)",
     "        torch.set_flush_denormal(flag)",
     "        torch.set_num_threads(1 + flag)",
+    "        (gc.disable if flag else gc.enable)()",
     "        before = state()",
     "        run(mine, grad_output)",
     "        for name, value in state().items():",

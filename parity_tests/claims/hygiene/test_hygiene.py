@@ -13,8 +13,11 @@ import pytest
 from torch_loss_parity.claims.hygiene import (
     at_once,
     checks,
+    first_calls,
+    given_tensors,
     graphs,
     lifetimes,
+    own_memory,
     process_settings,
     process_state,
     twice,
@@ -35,6 +38,12 @@ def test_results_share_memory_with_nothing(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     checks.results_share_memory_with_nothing(operator, dtype, settings, tally)
+
+
+def test_a_result_can_be_written_to_and_viewed(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    own_memory.a_result_can_be_written_to_and_viewed(operator, dtype, settings, tally)
 
 
 def test_results_stay_when_everything_else_is_overwritten(
@@ -113,6 +122,18 @@ def test_an_upstream_gradient_that_is_not_finite_shows(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     process_settings.an_upstream_gradient_that_is_not_finite_shows(operator, dtype, settings, tally)
+
+
+def test_every_kind_of_tensor_gives_the_right_results(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    given_tensors.every_kind_of_tensor_gives_the_right_results(operator, dtype, settings, tally)
+
+
+def test_a_first_call_may_be_in_inference_mode(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    first_calls.a_first_call_may_be_in_inference_mode(operator, dtype, settings, tally)
 
 
 def test_one_tensor_may_be_two_arguments(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torch_loss_parity.claims.identities import Identity
-from torch_loss_parity.claims.identities.judgement import explain, verify_identity
+from torch_loss_parity.claims.identities.judgement import Comparison, explain, verify_identity
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Gap, Operator
 from torch_loss_parity.subjects.declined import NotOffered, OutsideThePromise
@@ -29,7 +29,7 @@ def identity_holds(
     for variant in identity.variants(
         operator.name, dtype, settings.effort_name, settings.seed, settings.dtypes, inputs
     ):
-        compared = []
+        compared: list[Comparison] = []
         try:
             compared += verify_identity(
                 identity, operator.name, dtype, variant, settings.subject, settings.device

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.checks import Check
+from torch_loss_parity.claims.modes.directional import FORWARD_AD, JVP
 from torch_loss_parity.claims.modes.first_order import FIRST_ORDER
-from torch_loss_parity.claims.modes.second_order import verify_second_order
+from torch_loss_parity.claims.modes.second_order import SECOND_ORDER, verify_second_order
+from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.operators import DTYPES, Operator
+from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
 from torch_loss_parity.operators.sampling import EFFORTS, grid, share
+from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import Settings
 
 verify_first_order = verify_in_modes(FIRST_ORDER)
 # One random case for so many of a plain claim: each is judged in a handful of modes.
 RANDOM_SHARE, SECOND_SHARE = 3, 5
 LONGEST = 40
+FORWARD = tuple(mode for mode in SECOND_ORDER if mode.name in (JVP, FORWARD_AD))
+ALL_ARGUMENTS = (
+    ("target", "soft"),
+    ("target", "probabilities"),
+    ("weight", "positive"),
+    ("linear_bias", "any_sign"),
+    ("reduction", "sum"),
+)
 
 
 def pairs(operator: Operator, dtype: str, settings: Settings, every: int = 1) -> list[Case]:
@@ -68,14 +81,44 @@ def second_order_in_every_pair_of_options(
     check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally)
 
 
+def has_several_arguments(operator: Operator) -> bool:
+    """Whether more than one argument is differentiated."""
+    return len(operator.call(_with_all_arguments(operator, "float32", 0)).differentiable) > 1
+
+
+def _with_all_arguments(operator: Operator, dtype: str, seed: int) -> Case:
+    """A small call in which as many arguments are differentiated as the operator has."""
+    options = {name: value for name, value in ALL_ARGUMENTS if value in operator.options.get(name, ())}
+    return operator.case(dtype, (3, 4), next(iter(operator.values)), options, seed)
+
+
+def forward_mode_along_every_argument(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    """Of the many arguments of few cases chance leaves some out: here each has its turn, in one of the dtypes
+    where several are run.
+    """
+    case = _with_all_arguments(operator, dtype, settings.seed)
+    names = OPERATORS[operator.name].call(case).differentiable
+    if len(settings.dtypes) > 1 and settings.effort_name != "thorough":
+        names = (names[(DTYPES.index(dtype) + settings.seed) % len(names)],)
+
+    def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
+        for along in names:
+            yield from verify_second_order(subject, case, device, certify=certify, modes=FORWARD, along=along)
+
+    check_cases([case], verify, settings, tally)
+
+
 CHECKS: tuple[Check, ...] = (
     gradients_in_random_cases,
     gradients_in_every_pair_of_options,
     second_order_in_random_cases,
     second_order_in_every_pair_of_options,
+    forward_mode_along_every_argument,
 )
 
 
 def checks_of(operator: Operator) -> tuple[Check, ...]:
-    """The same for every operator."""
-    return CHECKS
+    """The same for every operator, but for what asks for several arguments."""
+    return CHECKS if has_several_arguments(operator) else CHECKS[:-1]

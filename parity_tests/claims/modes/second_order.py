@@ -126,12 +126,14 @@ def verify_second_order(
     *,
     certify: bool = False,
     modes: Sequence[InDirection] = SECOND_ORDER,
+    along: str = "",
 ) -> Iterator[Finding]:
-    """Judge every quantity of every mode along a random direction of one differentiable argument, another one
-    from case to case.
+    """Judge every quantity of every mode along a random direction of one differentiable argument: the one
+    given, or another one from case to case.
     """
     call = OPERATORS[case.operator].call(case)
-    along = call.differentiable[int(case.generator("along").integers(len(call.differentiable)))]
+    names = call.differentiable
+    along = along or names[int(case.generator("along").integers(len(names)))]
     grad_output, direction = upstream_gradient(call, case), direction_of(call, case, along)
     driven = [mode.along(along, direction) for mode in modes]
     yield from judge_modes(subject, device, case, call, driven, grad_output, direction, certify=certify)

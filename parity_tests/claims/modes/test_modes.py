@@ -49,6 +49,14 @@ def test_second_order_in_every_pair_of_options(
     checks.second_order_in_every_pair_of_options(operator, dtype, settings, tally)
 
 
+def test_forward_mode_along_every_argument(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    if not checks.has_several_arguments(operator):
+        pytest.skip("one argument is differentiated, along which every case is")
+    checks.forward_mode_along_every_argument(operator, dtype, settings, tally)
+
+
 def in_turn(entry: Divergence, turn: int | None) -> tuple[str, ...]:
     """The dtypes of an entry; one of them where the cases of its operators are dealt out, and a turn is
     given.

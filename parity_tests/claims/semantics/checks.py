@@ -30,6 +30,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.environment import torch_version
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
+from torch_loss_parity.operators.meaning import IGNORED, TIMES_ZERO
 from torch_loss_parity.operators.semantics import Promotion, Row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -71,20 +72,31 @@ def row_holds(
         pytest.skip("what torch does where an argument is left out, which is deprecated; nobody else has to")
     if Version(torch_version()) < Version(row.since):
         pytest.skip(f"torch {torch_version()} is older than {row.since}, the oldest that is known to do so")
-    for dtype in dtypes:
+    extended = with_a_z_loss(row, operator, settings.subject)
+    for each_row, dtype in product((row, *extended), dtypes):
         tally = tally_of(dtype)
         try:
-            problem = problem_in_row(settings.subject, settings.device, operator, row, dtype, tally)
+            problem = problem_in_row(settings.subject, settings.device, operator, each_row, dtype, tally)
         except NotObserved as error:  # of another dtype it may be
             tally.decline(str(error))
             continue
-        sentence = Sentence.of(row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
+        sentence = Sentence.of(each_row, dtype, claim=CLAIM, operator=operator.name, settings=settings)
         if problem and sentence.shortfall is None:
             tally.count(False)
-            tally.blame(alike(first_sentence(problem).partition(f"{row}: ")[2] or problem), str(row))
+            said = first_sentence(problem).partition(f"{each_row}: ")[2] or problem
+            tally.blame(alike(said), str(each_row))
         sentence.check(problem, tally, RIGHT)
         if problem:  # recorded
             tally.count()
+
+
+def with_a_z_loss(row: Row, operator: Operator, subject: Subject) -> list[Row]:
+    """A row that is ignored, whatever it holds, under the z-loss that a subject promises."""
+    weights = subject.promise.options.get(operator.name, {}).get("z_loss", ())
+    if row.meaning not in (IGNORED, TIMES_ZERO) or not any(weights):
+        return []
+    arguments = {**row.arguments, "z_loss": max(weights)}
+    return [replace(row, sentence=f"{row.sentence}, z-loss", arguments=arguments, value=None, gradient=None)]
 
 
 def problem_in_row(

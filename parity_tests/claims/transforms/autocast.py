@@ -61,14 +61,14 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         arguments = tensors(call, device, requires_grad=True)
         steps = Steps(partial(scripts.under_autocast, device, autocast_dtype))
         autocast = torch.autocast(device.split(":")[0], dtype=TORCH_DTYPES[autocast_dtype])
-        with reproduced_by(call=call, steps=steps, grad_output=upstream_gradient(call, case)), autocast:
-            output = function_over(subject, call, arguments, ())()
+        mode = f"under torch.autocast to {autocast_dtype}"
         allowed = {computed_dtype(call, p) for p in ([AS_GIVEN, SINGLE] if policy is None else [policy])}
-        dtype = str(output.dtype).removeprefix("torch.")
-        if dtype not in allowed:
-            raise WrongResult(
-                f"the result under torch.autocast has dtype {dtype}, expected {' or '.join(sorted(allowed))}"
-            )
+        with reproduced_by(call=call, steps=steps, mode=mode, grad_output=upstream_gradient(call, case)):
+            with autocast:
+                output = function_over(subject, call, arguments, ())()
+            dtype = str(output.dtype).removeprefix("torch.")
+            if dtype not in allowed:
+                raise WrongResult(f"it has dtype {dtype}, expected {' or '.join(sorted(allowed))}")
         call = replace(call, output_dtype=dtype)
         grad_output = upstream_gradient(call, case)
         wanted = call.differentiable
@@ -80,7 +80,6 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
             name: of_dtype(f"the gradient of {name}", g, call.dtype)
             for name, g in zip(wanted, gradients, strict=True)
         }
-        mode = f"under torch.autocast to {autocast_dtype}"
         yield from judge_results(
             subject, device, case, call, observed, grad_output, certify=certify, mode=mode, steps=steps
         )

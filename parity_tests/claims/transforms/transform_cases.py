@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch_loss_parity.cases.case import Call, Case
-from torch_loss_parity.judging.causes import alike
 from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.finding import Finding, reproduction_of
 from torch_loss_parity.judging.run_cases import SHOWN, Verify, findings_of
@@ -16,6 +15,7 @@ from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.subjects.declined import reason_of
+from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.subjects.settings import Settings
 
 CLAIM = "transforms"
@@ -57,15 +57,16 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
             if settings.subject.declines(error):
                 tally.decline(reason_of(error))
                 continue
-            tally.count(passes=sentence.shortfall is not None)
             raised = f"{type(error).__name__}: {error}"
             sentence.count(raised, tally)
-            if sentence.shortfall is None:
-                tally.blame(alike(raised), str(attempt))
-                how = reproduction_of(error)
-                call, reason = how.pop("call", attempt.call(operator, case.dtype)), f"{attempt}: {raised}"
-                finding = Finding.of_failure(case, call, reason, **how)
-                failures.append(explain(finding, settings.subject, settings.device))
+            if sentence.shortfall is not None:
+                tally.count()
+                continue
+            how = reproduction_of(error)
+            call = how.pop("call", attempt.call(operator, case.dtype))
+            finding = Finding.of_failure(case, call, _reason(attempt, error, how.get("mode", "")), **how)
+            tally.add(finding)
+            failures.append(explain(finding, settings.subject, settings.device))
             continue
         sentence.count("", tally)
         failures += [
@@ -78,3 +79,12 @@ def check_attempts(attempts: Iterable[Attempt], settings: Settings, tally: Tally
         raise AssertionError(
             f"{len(failures)} of {tally.cases} cases fail:\n\n" + "\n\n".join(failures[:SHOWN])
         )
+
+
+def _reason(attempt: Attempt, error: Exception, mode: str) -> str:
+    """Why an attempt gives nothing to compare: the transform, unless the mode names it, without the case, of
+    which a message says more.
+    """
+    transform = "" if mode else attempt.sentence.removesuffix(str(attempt.case)).rstrip(": ")
+    said = str(error) if isinstance(error, WrongResult) else f"it raises {type(error).__name__}: {error}"
+    return f"{transform}: {said}" if transform else said

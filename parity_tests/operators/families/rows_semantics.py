@@ -18,6 +18,9 @@ SPECIAL_ROWS: tuple[list[float], ...] = (
     [nan, 0.0, 1.0],
     [nan, inf, -inf],
     [inf, -inf],
+    [nan],
+    [inf],
+    [-inf],
 )
 # The dimension that torch chooses where none is given.
 DIMS_OF_TORCH: tuple[tuple[Shape, int], ...] = (
