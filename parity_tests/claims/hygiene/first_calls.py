@@ -12,7 +12,7 @@ from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
-from torch_loss_parity.subjects.run_subject import WrongResult
+from torch_loss_parity.subjects.run_subject import WrongResult, gradients_of
 from torch_loss_parity.subjects.settings import Settings
 
 UNSEEN = (3, 1951)  # classes: a number of them that no other case has
@@ -33,7 +33,7 @@ def a_first_call_may_be_in_inference_mode(
             arguments, grad_output = probe.given()
             output = called(settings.subject, probe.call, arguments)
             leaves = [arguments[name] for name in probe.call.differentiable]
-            gradients = torch.autograd.grad(output, leaves, grad_output)
+            gradients = gradients_of(output, leaves, grad_output)
     except WrongResult as error:
         tally.count(passes=False)
         message = f"{case}: {MODE}, {error}\n{probe.script((*SHOWN, 'run(mine, grad_output)'))}"
