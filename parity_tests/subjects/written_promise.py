@@ -31,12 +31,12 @@ from typing import Any
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.operators.record import GRADIENTS
 from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.reference.arguments import check_label_smoothing, check_softcap, check_z_loss
 from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
 
 BY_POSITION = ("input", "linear_weight", "target")
-GRADIENTS = "gradients"
 WHOLE_NUMBERS = ("dim", "ignore_index")
 CHOSEN = ("reduction", "keepdim", IGNORED)  # what has few values, all of them in the record
 RULES = {"label_smoothing": check_label_smoothing, "z_loss": check_z_loss, "softcap": check_softcap}
