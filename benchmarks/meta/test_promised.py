@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch_loss_parity.benchmarks.matrix import Sheet, cells
 from torch_loss_parity.benchmarks.paths import PATHS, of_subject
 from torch_loss_parity.benchmarks.promised import dtypes_inside, inside, sentences, works_inside
-from torch_loss_parity.benchmarks.workload import TRAINING, VARIANTS, WORKS, Work, is_plain, traffic
+from torch_loss_parity.benchmarks.workload import FORWARD, TRAINING, VARIANTS, WORKS, Work, is_plain, traffic
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.promise import EVERYTHING
 from torch_loss_parity.subjects.written_promise import of_mapping
@@ -55,6 +55,16 @@ def test_cells_are_of_what_is_promised_and_the_rest_is_named() -> None:
     assert "cross_entropy, reduction=sum" in [cell.work for cell in chosen if cell.path == "torch"]
     assert "kernel.py does not promise cross_entropy, weight: weight=positive" in refused
     assert "as --subject promises: cross_entropy, reduction=sum" in sentences(works, PARTIAL)
+
+
+def test_a_backward_pass_that_is_not_promised_is_not_timed() -> None:
+    promise = of_mapping({"softmax": {"gradients": None}})
+    subject = Subject("kernel.py", SimpleNamespace(softmax=F.softmax), "", promise=promise)
+    refused = Counter[str]()
+    sheet = Sheet(tuple(WORKS), (FORWARD, TRAINING), ((4, 8),), ("float32",))
+    of_rows = cells([sheet], {"subject": of_subject(subject)}, "cpu", operators=["softmax"], refused=refused)
+    assert {cell.mode for cell in of_rows} == {FORWARD}
+    assert "kernel.py does not promise the gradient of input" in refused
 
 
 def test_without_a_promise_nothing_is_replaced() -> None:

@@ -34,11 +34,12 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 
 
 def asked(case: Case) -> Iterator[tuple[str, Call, Sequence[str], np.ndarray]]:
-    """What is asked of a subject in a case: first its result, then its gradients."""
+    """What is asked of a subject in a case: first its result, then its gradients, if it promises any."""
     call = OPERATORS[case.operator].call(case)
     grad_output = upstream_gradient(call, case)
     yield "the result", call, (FORWARD,), grad_output
-    yield "the gradients", call, call.differentiable, grad_output
+    if call.differentiable:
+        yield "the gradients", call, call.differentiable, grad_output
 
 
 def draw(conditions: Conditions, case: Case) -> str:
@@ -196,7 +197,7 @@ def _hash(arguments: Mapping[str, Any], grad_output: np.ndarray | None = None) -
 def search(conditions: Conditions, operator: str, dtype: str, evaluations: int) -> str:
     """The figures of the worst that is found by climbing, for each quantity and each objective."""
     subject = conditions.loaded
-    record, of = OPERATORS[operator], audited(operator)
+    record, of = subject.promise.operator(OPERATORS[operator]), audited(operator)
     call = record.call(record.case(dtype, (1, 2), of.telling[0], of.base, 0))
     parts = []
     for quantity in (FORWARD, *call.differentiable):
