@@ -39,10 +39,14 @@ def drawn_call(case: Case) -> tuple[Call, np.ndarray]:
     return call, upstream_gradient(call, case)
 
 
-def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    """The result, and the gradients that are promised."""
+def promised(subject: Subject, call: Call) -> Call:
+    """The call, with those of its gradients that the subject promises."""
     offered = subject.promise.limits(call.operator).differentiated(call.differentiable)
-    return run_subject.results(subject, replace(call, differentiable=offered), device, grad_output)
+    return replace(call, differentiable=offered)
+
+
+def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
+    return run_subject.results(subject, promised(subject, call), device, grad_output)
 
 
 def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
@@ -51,11 +55,10 @@ def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.
 
 
 def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    return dict(
-        from_views(
-            subject, call, device, grad_output, lambda name, shape: LAYOUT.fitting(len(shape)).strides(shape)
-        )
-    )
+    def strides(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return LAYOUT.fitting(len(shape)).strides(shape)
+
+    return dict(from_views(subject, promised(subject, call), device, grad_output, strides))
 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
