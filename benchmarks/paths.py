@@ -199,7 +199,7 @@ def of_subject(subject: Subject) -> Path:
     def lacks(work: Work, mode: str) -> str:
         if not subject.offers(work.operator):
             return f"{subject.name} has no {work.operator}"
-        if mode != FORWARD and not subject.promise.limits(work.operator).differentiated(("input",)):
+        if mode != FORWARD and not subject.promise.differentiated(work.operator, ("input",)):
             return f"{subject.name} does not promise the gradient of input"
         return f"{subject.name} does not promise {work.name}: {work.outside}" if work.outside else ""
 

@@ -39,14 +39,8 @@ def drawn_call(case: Case) -> tuple[Call, np.ndarray]:
     return call, upstream_gradient(call, case)
 
 
-def promised(subject: Subject, call: Call) -> Call:
-    """The call, with those of its gradients that the subject promises."""
-    offered = subject.promise.limits(call.operator).differentiated(call.differentiable)
-    return replace(call, differentiable=offered)
-
-
 def plainly(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    return run_subject.results(subject, promised(subject, call), device, grad_output)
+    return run_subject.results(subject, subject.promise.asked_of(call), device, grad_output)
 
 
 def with_two_threads(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
@@ -58,7 +52,7 @@ def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
     def strides(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return LAYOUT.fitting(len(shape)).strides(shape)
 
-    return dict(from_views(subject, promised(subject, call), device, grad_output, strides))
+    return dict(from_views(subject, subject.promise.asked_of(call), device, grad_output, strides))
 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:

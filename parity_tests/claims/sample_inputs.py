@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -126,8 +125,7 @@ def judge_sample(
 ) -> Iterator[Finding]:
     """The forward result and every gradient of one call, certified unless it is one of many."""
     subject, device = settings.subject, settings.device
-    offered = subject.promise.limits(call.operator).differentiated(call.differentiable)
-    call = replace(call, differentiable=offered)
+    call = subject.promise.asked_of(call)
     grad_output = grad_output_of(call, output_shape(call), rng)
     try:
         with of_the_subject(subject):

@@ -91,7 +91,7 @@ def test_an_ordinary_call_passes_it(function: Callable[..., object]) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_passes(claim: Claim, dtype: str) -> None:
     for number, operator in enumerate(OPERATORS):
-        if claim is TANGENTS and not modes.has_several_arguments(OPERATORS[operator]):
+        if claim is TANGENTS and len(OPERATORS[operator].differentiable_arguments) < 2:
             continue
         run(claim, operator, "torch", dtype, "standard" if claim is THREADS else "quick", number % 3)
 

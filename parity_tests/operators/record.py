@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from torch_loss_parity.cases.case import Call, Case
@@ -180,6 +181,19 @@ class Operator:
             facts=facts(case),
             dtypes=dtypes_of(case),
         )
+
+    @property
+    def differentiable_arguments(self) -> tuple[str, ...]:
+        """The arguments that are differentiated in some call, in the order of the signature."""
+        first = {name: values[0] for name, values in self.options.items()}
+        chosen = [name for name in ("target", "weight", "linear_bias") if name in self.options]
+        calls = product(*(self.options[name] for name in chosen))
+        names = {
+            name
+            for call in calls
+            for name in self.differentiable({**first, **dict(zip(chosen, call, strict=True))})
+        }
+        return tuple(name for name in _signature(self.forward).parameters if name in names)
 
     @property
     def extended(self) -> Mapping[str, tuple[Any, ...]]:

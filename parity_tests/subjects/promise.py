@@ -5,7 +5,7 @@ How a promise is written is told in `torch_loss_parity.subjects.written_promise`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import signature
@@ -66,6 +66,14 @@ class Promise:
         ndim = tuple(each for each in self.ndim.get(operator, ()) if has_input_of(operator, each))
         options, gradients = self.options.get(operator, {}), self.gradients.get(operator)
         return Limits(options, ndim, self.result_dtype, gradients)
+
+    def differentiated(self, operator: str, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of differentiable arguments whose gradients are promised."""
+        return self.limits(operator).differentiated(names)
+
+    def asked_of(self, call: Call) -> Call:
+        """A call that was not drawn inside the promise, without the gradients that are not promised."""
+        return replace(call, differentiable=self.differentiated(call.operator, call.differentiable))
 
     def claims_of(self, operator: str) -> tuple[str, ...]:
         """The kinds of claim that are asked of an operator."""

@@ -25,7 +25,6 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import product
 from types import FunctionType
 from typing import Any
 
@@ -123,21 +122,6 @@ def promisable(operator: str) -> tuple[str, ...]:
     return (*names, *((IGNORED,) if IGNORED in record.options else ()), "ndim", GRADIENTS)
 
 
-@lru_cache
-def _differentiable(operator: str) -> tuple[str, ...]:
-    """The arguments that torch differentiates in some call."""
-    record = OPERATORS[operator]
-    tensors = [name for name in TENSORS if name in record.options]
-    first = {name: values[0] for name, values in record.options.items()}
-    calls = product(*(record.options[name] for name in tensors))
-    names = {
-        name
-        for call in calls
-        for name in record.differentiable({**first, **dict(zip(tensors, call, strict=True))})
-    }
-    return tuple(name for name in TENSORS if name in names)
-
-
 def _into(
     options: dict[str, dict[str, tuple[Any, ...]]],
     ndim: dict[str, tuple[int, ...]],
@@ -158,10 +142,14 @@ def _into(
         ndim[operator] = tuple(values)
         return
     if name == GRADIENTS:
-        known = tuple(dict.fromkeys(each for one in about for each in _differentiable(one)))
+        known = tuple(
+            dict.fromkeys(each for one in about for each in OPERATORS[one].differentiable_arguments)
+        )
         if wrong := [each for each in values if each not in (None, *known)]:
             raise PromiseError(f"{said}={wrong[0]!r}; choose from None, {', '.join(known)}")
-        gradients[operator] = tuple(each for each in _differentiable(operator) if each in values)
+        gradients[operator] = tuple(
+            each for each in OPERATORS[operator].differentiable_arguments if each in values
+        )
         return
     choices: Sequence[Any] = ()
     if name == "target":

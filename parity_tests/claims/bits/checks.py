@@ -137,7 +137,7 @@ def script_of(family: Family, size: Size, dtype: str, settings: Settings) -> str
     arrays = {
         name: (value, dtype if value.dtype.kind == "f" else str(value.dtype)) for name, value in drawn.items()
     }
-    promised = settings.subject.promise.limits(operator).differentiated(family.differentiable)
+    promised = settings.subject.promise.differentiated(operator, family.differentiable)
     gradients = f", *torch.autograd.grad(output, [{', '.join(promised)}], grad_output)" if promised else ""
     options = "".join(f", {name}={value!r}" for name, value in family.calls.options.items())
     body = [

@@ -77,8 +77,7 @@ class Measurement:
     @property
     def differentiable(self) -> tuple[str, ...]:
         """Those of the family that the subject promises."""
-        promised = self.subject.promise.limits(self.family.operator.name)
-        return promised.differentiated(self.family.differentiable)
+        return self.subject.promise.differentiated(self.family.operator.name, self.family.differentiable)
 
     def _contiguous(self, name: str, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, dtype_in_call(array, self.dtype), self.device)

@@ -47,7 +47,7 @@ from torch_loss_parity.claims.hygiene.process_settings import (
     results_are_right_however_the_process_is_set,
 )
 from torch_loss_parity.claims.hygiene.process_state import the_process_is_left_as_it_was
-from torch_loss_parity.claims.hygiene.twice import has_two_arguments, one_tensor_may_be_two_arguments
+from torch_loss_parity.claims.hygiene.twice import one_tensor_may_be_two_arguments
 from torch_loss_parity.claims.hygiene.unwatched import a_call_is_the_same_where_no_test_is_seen
 from torch_loss_parity.claims.layouts.layouts import bits, poison
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -308,4 +308,5 @@ CHECKS: tuple[Check, ...] = (
 
 def checks_of(operator: Operator) -> tuple[Check, ...]:
     """The same for every operator, but for what asks for two arguments."""
-    return tuple(c for c in CHECKS if c is not one_tensor_may_be_two_arguments or has_two_arguments(operator))
+    several = len(operator.differentiable_arguments) > 1
+    return tuple(check for check in CHECKS if check is not one_tensor_may_be_two_arguments or several)

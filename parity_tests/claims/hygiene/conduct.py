@@ -155,6 +155,11 @@ class Probe:
             message = f"{self.case}: {error}\n{self.script(scripts.again(scripts.RUN_AGAIN))}"
             raise WrongResult(message) from error.__cause__
 
+    def wrong(self, what: str, error: WrongResult, lines: Iterable[str]) -> WrongResult:
+        """What was raised in a call that ``what`` describes, counted, with a script that makes it so."""
+        self.tally.count(passes=False)
+        return WrongResult(f"{self.case}: {what}, {error}\n{self.script(lines)}")
+
     def finish(self, run: Run, *, retain_graph: bool = False) -> Run:
         """The gradients of what requires one."""
         wanted = [name for name in self.call.differentiable if run.arguments[name].requires_grad]

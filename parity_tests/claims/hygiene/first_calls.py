@@ -35,9 +35,7 @@ def a_first_call_may_be_in_inference_mode(
             leaves = [arguments[name] for name in probe.call.differentiable]
             gradients = gradients_of(output, leaves, grad_output)
     except WrongResult as error:
-        tally.count(passes=False)
-        message = f"{case}: {MODE}, {error}\n{probe.script((*SHOWN, 'run(mine, grad_output)'))}"
-        raise WrongResult(message) from error.__cause__
+        raise probe.wrong(MODE, error, (*SHOWN, "run(mine, grad_output)")) from error.__cause__
     results = dict(zip(probe.call.differentiable, gradients, strict=True))
     probe.agrees({FORWARD: output, **results}, MODE, exactly=False, happens=SHOWN)
 

@@ -87,9 +87,7 @@ def every_kind_of_tensor_gives_the_right_results(
                 if kind.refusable and error.__cause__ is not None:
                     tally.decline(f"{what}: {error}")
                     continue
-                tally.count(passes=False)
-                message = f"{probe.case}: {what}, {error}\n{probe.script(_happens(kind))}"
-                raise WrongResult(message) from error.__cause__
+                raise probe.wrong(what, error, _happens(kind)) from error.__cause__
             probe.agrees(results, what, exactly=False, happens=_happens(kind))
 
 
@@ -103,10 +101,9 @@ def _results(probe: Probe, kind: Kind) -> dict[str, torch.Tensor]:
     }
     results = {FORWARD: called(probe.settings.subject, call, arguments)}
     must_be_a_tensor("the result", results[FORWARD])
-    if wanted:
-        leaves = [arguments[name] for name in wanted]
-        gradients = gradients_of(results[FORWARD], leaves, kind.make(grad_output))
-        results |= dict(zip(wanted, gradients, strict=True))
+    leaves = [arguments[name] for name in wanted]
+    gradients = gradients_of(results[FORWARD], leaves, kind.make(grad_output))
+    results |= dict(zip(wanted, gradients, strict=True))
     return {name: result.resolve_neg() for name, result in results.items()}
 
 

@@ -24,11 +24,6 @@ SQUARE = (6, 6)  # as many rows as classes, so that a batch is a layer of as man
 OPTIONS = ({"reduction": "sum", "target": "soft"}, {"target": "probabilities"})
 
 
-def has_two_arguments(operator: Operator) -> bool:
-    """Whether more than one argument is differentiated."""
-    return len(operator.differentiable(case_of(operator, "float32", 0).option)) > 1
-
-
 def case_of(operator: Operator, dtype: str, seed: int) -> Case:
     """A square call in which as many arguments are differentiated as the operator has."""
     options = {name: value for each in OPTIONS for name, value in offered(operator, each).items()}

@@ -22,7 +22,7 @@ verify_first_order = verify_in_modes(FIRST_ORDER)
 # One random case for so many of a plain claim: each is judged in a handful of modes.
 RANDOM_SHARE, SECOND_SHARE = 3, 5
 LONGEST = 40
-FORWARD = tuple(mode for mode in SECOND_ORDER if mode.name in (JVP, FORWARD_AD))
+FORWARD_MODES = tuple(mode for mode in SECOND_ORDER if mode.name in (JVP, FORWARD_AD))
 ALL_ARGUMENTS = (
     ("target", "soft"),
     ("target", "probabilities"),
@@ -81,11 +81,6 @@ def second_order_in_every_pair_of_options(
     check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally)
 
 
-def has_several_arguments(operator: Operator) -> bool:
-    """Whether more than one argument is differentiated."""
-    return len(operator.call(_with_all_arguments(operator, "float32", 0)).differentiable) > 1
-
-
 def _with_all_arguments(operator: Operator, dtype: str, seed: int) -> Case:
     """A small call in which as many arguments are differentiated as the operator has."""
     options = {name: value for name, value in ALL_ARGUMENTS if value in operator.options.get(name, ())}
@@ -105,7 +100,9 @@ def forward_mode_along_every_argument(
 
     def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
         for along in names:
-            yield from verify_second_order(subject, case, device, certify=certify, modes=FORWARD, along=along)
+            yield from verify_second_order(
+                subject, case, device, certify=certify, modes=FORWARD_MODES, along=along
+            )
 
     check_cases([case], verify, settings, tally)
 
@@ -121,4 +118,4 @@ CHECKS: tuple[Check, ...] = (
 
 def checks_of(operator: Operator) -> tuple[Check, ...]:
     """The same for every operator, but for what asks for several arguments."""
-    return CHECKS if has_several_arguments(operator) else CHECKS[:-1]
+    return CHECKS if len(operator.differentiable_arguments) > 1 else CHECKS[:-1]

@@ -234,7 +234,7 @@ def promoted(
     if "dtype" in arguments:
         arguments["dtype"], result = dtype, getattr(torch, dtype)
     real = tuple(name for name in ("input", "target") if name in arguments and own[name].is_floating_point)
-    leaves = subject.promise.limits(operator.name).differentiated(real)
+    leaves = subject.promise.differentiated(operator.name, real)
     sentence = f"{promotion.sentence} {other}: the result is {str(result).removeprefix('torch.')}"
     wrong = f"{operator.name} of {subject.name} on {device}, {dtype}: {sentence}: "
     script = _script_of_promotion(subject, device, operator, promotion, own, result, leaves)
