@@ -4,7 +4,9 @@ or probabilities that are their own target. Its gradient is the sum of both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +14,17 @@ import torch
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.hygiene.conduct import Probe, offered
 from torch_loss_parity.claims.layouts.layouts import called
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.expectation.formulas import autograd_formulas
+from torch_loss_parity.expectation.quantity import format_of
+from torch_loss_parity.expectation.second_order import gradient_of
+from torch_loss_parity.judging import explanations
+from torch_loss_parity.judging.comparison import judge
+from torch_loss_parity.judging.explanations import Explanation
+from torch_loss_parity.judging.judge import covering
 from torch_loss_parity.judging.tally import Tally
-from torch_loss_parity.operators import Operator
-from torch_loss_parity.reference.arithmetic.formats import FORMATS
+from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.reference.ways.way import stored
 from torch_loss_parity.subjects.run_subject import must_be_a_tensor
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import widen
@@ -64,15 +73,43 @@ def _pairs(probe: Probe) -> Iterator[tuple[str, str]]:
 
 
 def _is_the_sum(probe: Probe, gradient: torch.Tensor) -> bool:
-    """Bit for bit, or within what both may err and one rounding of their sum."""
+    """Bit for bit, or as the definition or one explanation has it."""
     one, other = (probe.first[name] for name in probe.twice)
     if torch.equal(gradient, one + other):
         return True
-    bounds = [probe.bounds[name] for name in probe.twice]
-    expected = bounds[0].nearest + bounds[1].nearest
-    allowed = bounds[0].total_error() + bounds[1].total_error()
-    allowed = allowed + FORMATS[probe.call.dtype].spacing(np.abs(expected) + allowed)
-    return bool(np.all(np.abs(widen(gradient) - expected) <= allowed))
+    call, name, settings = probe.call, probe.twice[0], probe.settings
+    entries = covering(settings.subject, settings.device, call, name)
+    known = (*explanations.of_entries(entries, call, name), *explanations.ways(call, name))
+    return any(
+        _explains(probe, function, by.arithmetic, gradient)
+        for by in (Explanation("the definition"), *known)
+        for function in _sums(by.function or OPERATORS[call.operator].backward, probe.twice)
+    )
+
+
+def _sums(gradients: Callable[..., Any], pair: tuple[str, ...]) -> Iterator[Callable[..., Any]]:
+    """Both gradients, stored and added up; and what autograd makes of one variable, in whose gradient the
+    terms of both meet in another order.
+    """
+    yield partial(_added_up, gradients, pair)
+    if isinstance(gradients, partial) and gradients.func is autograd_formulas.backward:
+        yield partial(gradients, one=pair)
+
+
+def _added_up(gradients: Callable[..., Any], pair: tuple[str, ...], upstream: Any, **arguments: Any) -> Any:
+    each = gradients(upstream, **arguments)
+    first, second = (stored(gradient_of(each, name), like="gradient") for name in pair)
+    return first + second
+
+
+def _explains(
+    probe: Probe, function: Callable[..., Any], arithmetic: Mapping[str, Any], gradient: torch.Tensor
+) -> bool:
+    name, profile = probe.twice[0], probe.settings.subject.profile
+    bound = expected(
+        probe.call, (name,), probe.upstream, profile=profile, changes=arithmetic, function=function
+    )[name]
+    return judge(widen(gradient), bound, format_of(probe.call, name)).passes
 
 
 def _script(first: str, second: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ derivative of that, on dual numbers. There are three formulas of every operator,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,15 +32,23 @@ class Gradients(NamedTuple):
 
 
 def backward(
-    operator: str, grad_output: Any, /, forward: Callable[..., Any] | None = None, **arguments: Any
+    operator: str,
+    grad_output: Any,
+    /,
+    forward: Callable[..., Any] | None = None,
+    one: Collection[str] = (),
+    **arguments: Any,
 ) -> Gradients:
-    """Reverse mode, of the definition or of another ``forward``."""
+    """Reverse mode, of the definition or of another ``forward``; arguments named in ``one`` are one variable,
+    whose gradient each of them has.
+    """
     record = OPERATORS[operator]
     wanted = record.differentiable(options_of(record, arguments))
     taped = {
         name: Taped(value, variable=name in wanted) if hasattr(value, "shape") else value
         for name, value in arguments.items()
     }
+    taped |= {name: taped[next(iter(one))] for name in one}
     output = (forward or record.forward)(**taped)
     return Gradients(**pull_back(output, grad_output, {name: taped[name] for name in wanted}))
 
