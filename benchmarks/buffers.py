@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,18 +53,33 @@ class Buffers:
 
     @property
     def operand(self) -> int:
-        """The bytes of ``input``."""
-        input = self.arguments[0]["input"]
-        return input.numel() * input.element_size()
+        """The bytes of ``input``, or of the logits of a layer, which may be held or not."""
+        return prod(self.datasets[0].case.shape) * int(self.arguments[0]["input"].element_size())
+
+    @property
+    def differentiated(self) -> tuple[str, ...]:
+        """The arguments whose gradients are asked for, ``input`` first."""
+        return self.datasets[0].call.differentiable
+
+    def operands(self, number: int) -> list[torch.Tensor]:
+        """What is differentiated."""
+        return [self.arguments[number][name] for name in self.differentiated]
+
+    @property
+    def exponents(self) -> list[torch.Tensor]:
+        """What the exponentials of each are taken of: the input, or the logits of a layer."""
+        every = [[each.detach() for each in self.operands(i)] for i in range(len(self.arguments))]
+        return [input if not layer else input @ layer[0].T for input, *layer in every]
 
     def read(self, number: int, mode: str) -> list[torch.Tensor]:
-        """What a mode reads that is as large as ``input``, in order; ``input`` stands for what forward
-        saved."""
+        """What a mode reads that is large, in order: what is differentiated, which stands for what forward
+        saved, and what else has the shape of the case."""
         arguments, upstream = self.arguments[number], self.grad_outputs[number]
-        input = arguments["input"]
+        shape = self.datasets[number].case.shape
         targets = [arguments["target"]] if mode != BACKWARD and "target" in arguments else []
         gradients = [upstream] if mode != FORWARD else []
-        return [input, *(each for each in (*targets, *gradients) if each.shape == input.shape)]
+        others = (each for each in (*targets, *gradients) if each.shape == shape)
+        return [*self.operands(number), *others]
 
     def rewrite_arguments(self, number: int) -> None:
         """Write what forward reads, ``input`` last: see Note [Just written]."""
@@ -77,10 +93,11 @@ class Buffers:
         _rewrite(self.grad_outputs[number])
 
     def require_grad(self, required: bool) -> None:
-        """Whether autograd is to record what happens to ``input``."""
-        for arguments in self.arguments:
-            arguments["input"].grad = None
-            arguments["input"].requires_grad_(required)
+        """Whether autograd is to record what happens to what is differentiated."""
+        for number in range(len(self.arguments)):
+            for operand in self.operands(number):
+                operand.grad = None
+                operand.requires_grad_(required)
 
     def exchange(self) -> None:
         """Each buffer gets what the next one holds, at the same address."""
@@ -124,12 +141,11 @@ def _rewrite(tensor: torch.Tensor) -> None:
 def draw(
     work: Work, dtype: str, shape: tuple[int, ...], seed: int, number: int = NUMBER
 ) -> tuple[Dataset, ...]:
-    """Datasets of a work, each with other numbers; only the gradient of ``input`` is asked for, as in
-    training."""
+    """Datasets of a work, each with other numbers; the gradients are asked for that training asks for."""
     drawn = []
     for i in range(number):
         case = work.case(dtype, shape, seed + i)
-        call = replace(work.record.call(case), differentiable=("input",))
+        call = replace(work.record.call(case), differentiable=work.gradients)
         drawn.append(Dataset(case, call, upstream_gradient(call, case)))
     return tuple(drawn)
 

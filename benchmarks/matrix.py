@@ -18,6 +18,7 @@ from torch_loss_parity.operators import DTYPES
 Shape = tuple[int, int]
 NARROW, SQUARE, WIDE, WIDEST = (8192, 32), (2048, 1024), (256, 32768), (64, 131072)
 SHAPES: tuple[Shape, ...] = (NARROW, SQUARE, WIDE, WIDEST)
+OF_A_LAYER: Shape = (1024, 1024)  # at quick effort: what is true of all rows of a layer takes seconds
 UNTIMED: Shape = (7, 33)
 CLASSES: tuple[Shape, ...] = tuple((64, 2**k) for k in range(7, 18, 2))  # the last is WIDEST
 ROWS: tuple[Shape, ...] = tuple((2**k, 1024) for k in range(3, 12, 2))  # the last is SQUARE
@@ -86,13 +87,15 @@ class Effort:
 
 
 BY_ELEMENT = tuple(name for name in PLAIN if WORKS[name].by_element)
-BY_ROW = tuple(name for name in PLAIN if name not in BY_ELEMENT)
+LAYERS = tuple(name for name in PLAIN if WORKS[name].products(FORWARD))
+BY_ROW = tuple(name for name in PLAIN if name not in (*BY_ELEMENT, *LAYERS))
 UNREDUCED = tuple(name for name in PLAIN if "reduction" not in WORKS[name].record.options)
 
 EFFORTS: Mapping[str, Effort] = {
     "quick": Effort(
         sheets=(
-            Sheet(PLAIN, (TRAINING,), (SQUARE,), (WORKHORSE,)),
+            Sheet(BY_ROW + BY_ELEMENT, (TRAINING,), (SQUARE,), (WORKHORSE,)),
+            Sheet(LAYERS, (TRAINING,), (OF_A_LAYER,), (WORKHORSE,)),
             Sheet(
                 UNREDUCED,
                 (FORWARD,),
@@ -105,7 +108,8 @@ EFFORTS: Mapping[str, Effort] = {
         rounds=(9, 41),
         limit=48,
         left_out=(
-            f"all shapes but {shape_name(SQUARE)}, all dtypes but {WORKHORSE}",
+            f"all shapes but {shape_name(SQUARE)}, of {_listed(LAYERS)} but {shape_name(OF_A_LAYER)}; all "
+            f"dtypes but {WORKHORSE}",
             f"forward apart from backward, but {_listed(UNREDUCED)} without torch.compile",
             "class weights, smoothing, class probabilities",
             "scaling with rows and classes",
@@ -117,7 +121,10 @@ EFFORTS: Mapping[str, Effort] = {
             Sheet(PLAIN, (FORWARD, TRAINING), (NARROW,), (WORKHORSE,)),
             Sheet(BY_ROW, (TRAINING,), (WIDEST,), (WORKHORSE,)),
             Sheet(BY_ROW, (FORWARD,), (WIDEST,), (WORKHORSE,), ("torch", "numpy", "scipy", "subject")),
-            Sheet(PLAIN, (TRAINING,), (SQUARE,), ("bfloat16",), ("torch", "compile", "subject")),
+            Sheet(
+                BY_ROW + BY_ELEMENT, (TRAINING,), (SQUARE,), ("bfloat16",), ("torch", "compile", "subject")
+            ),
+            Sheet(LAYERS, (TRAINING,), (NARROW,), ("bfloat16",), ("torch", "subject")),
             Sheet(VARIANTS, (TRAINING,), (NARROW,), (WORKHORSE,)),
             Sheet(PLAIN, (TRAINING,), (NARROW,), ("float16",), ("torch", "subject")),
             Sheet(PLAIN, (TRAINING,), (NARROW,), ("float64",), ("torch", "numpy", "subject")),
@@ -129,7 +136,10 @@ EFFORTS: Mapping[str, Effort] = {
         left_out=(
             f"{_listed(BY_ELEMENT)} at {shape_name(WIDE)} and {shape_name(WIDEST)}: rows mean nothing "
             f"to them",
-            f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}",
+            f"bfloat16 but forward+backward of torch and torch.compile at {shape_name(SQUARE)}, of "
+            f"{_listed(LAYERS)} of torch at {shape_name(NARROW)}",
+            f"{_listed(LAYERS)} at {shape_name(WIDE)} and {shape_name(WIDEST)}, and with other "
+            f"numbers of features",
             f"float16, float64 but forward+backward of torch, and in float64 of numpy, at "
             f"{shape_name(NARROW)}",
             f"backward apart from forward, but at {shape_name(SQUARE)}",

@@ -125,7 +125,7 @@ def asked(cell: Cell, work: Work, effort: str, seeds: tuple[int, int]) -> tuple[
         "seconds": of.seconds,
         "rounds": list(of.rounds),
     }
-    return Call(work.operator, {}, cell.dtype, cell.dtype, ("input",)), given
+    return Call(work.operator, {}, cell.dtype, cell.dtype, work.gradients), given
 
 
 def seeds_of(cell: Cell, seed: int) -> tuple[int, int]:

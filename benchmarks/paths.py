@@ -6,7 +6,7 @@ is, and what it returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -24,7 +24,7 @@ from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.run_subject import by_position_and_name
 
 SINGLE_AND_DOUBLE = ("float32", "float64")
-RESULT, GRADIENT = quantity.FORWARD, "input"
+RESULT = quantity.FORWARD
 BASELINE, SUBJECT = "torch", "subject"
 
 
@@ -39,7 +39,7 @@ class Step:
     call : callable
         What is timed.
     read : callable
-        What ``call`` returned, by quantity: RESULT, GRADIENT.
+        What ``call`` returned, by quantity: RESULT, and the arguments whose gradients they are.
     """
 
     prepare: Callable[[int], Any]
@@ -100,7 +100,8 @@ def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
     """
 
     def step(work: Work, mode: str, buffers: Buffers) -> Step:
-        function, inputs = function_of(work), [arguments["input"] for arguments in buffers.arguments]
+        function = function_of(work)
+        operands = [buffers.operands(number) for number in range(len(buffers.arguments))]
         buffers.require_grad(mode != FORWARD)
         calls = [by_position_and_name(arguments) for arguments in buffers.arguments]
         positional, named = zip(*calls, strict=True)
@@ -109,24 +110,27 @@ def differentiated(function_of: Callable[[Work], Callable[..., Any]]) -> Maker:
         def forward(i: int) -> Any:
             return function(*positional[i], **named[i])
 
-        def training(i: int) -> tuple[Any, Any]:
+        def training(i: int) -> tuple[Any, ...]:
             output = function(*positional[i], **named[i])
-            return output, torch.autograd.grad(output, inputs[i], upstream[i])[0]
+            return (output, *torch.autograd.grad(output, operands[i], upstream[i]))
 
-        def backward(prepared: tuple[Any, Any, Any]) -> Any:
-            return torch.autograd.grad(*prepared)[0]
+        def backward(prepared: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+            return torch.autograd.grad(*prepared)
 
         return {
             FORWARD: Step(lambda i: i, forward, lambda output: {RESULT: output}),
             BACKWARD: Step(
-                lambda i: (forward(i), inputs[i], upstream[i]),
-                backward,
-                lambda gradient: {GRADIENT: gradient},
+                lambda i: (forward(i), operands[i], upstream[i]), backward, _named(work.gradients)
             ),
-            TRAINING: Step(lambda i: i, training, lambda both: {RESULT: both[0], GRADIENT: both[1]}),
+            TRAINING: Step(lambda i: i, training, _named((RESULT, *work.gradients))),
         }[mode]
 
     return step
+
+
+def _named(quantities: Sequence[str]) -> Callable[[Sequence[Any]], Mapping[str, Any]]:
+    """Gives each of several results its name."""
+    return lambda results: dict(zip(quantities, results, strict=True))
 
 
 def of_torch(work: Work) -> Callable[..., Any]:
@@ -154,17 +158,19 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
         ]
         upstream = [seen_as(each) for each in buffers.grad_outputs]
 
-        def backward(i: int) -> Any:
+        def backward(i: int) -> tuple[Any, ...]:
             gradients: Any = derivative(upstream[i], **arguments[i])
-            return getattr(gradients, GRADIENT) if isinstance(gradients, tuple) else gradients
+            if not isinstance(gradients, tuple):
+                return (gradients,)
+            return tuple(getattr(gradients, name) for name in work.gradients)
 
         return {
             FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),
-            BACKWARD: Step(lambda i: i, backward, lambda gradient: {GRADIENT: gradient}),
+            BACKWARD: Step(lambda i: i, backward, _named(work.gradients)),
             TRAINING: Step(
                 lambda i: i,
-                lambda i: (forward(**arguments[i]), backward(i)),
-                lambda both: {RESULT: both[0], GRADIENT: both[1]},
+                lambda i: (forward(**arguments[i]), *backward(i)),
+                _named((RESULT, *work.gradients)),
             ),
         }[mode]
 
@@ -199,8 +205,9 @@ def of_subject(subject: Subject) -> Path:
     def lacks(work: Work, mode: str) -> str:
         if not subject.offers(work.operator):
             return f"{subject.name} has no {work.operator}"
-        if mode != FORWARD and not subject.promise.differentiated(work.operator, ("input",)):
-            return f"{subject.name} does not promise the gradient of input"
+        promised = subject.promise.differentiated(work.operator, work.gradients)
+        if mode != FORWARD and (lacking := [name for name in work.gradients if name not in promised]):
+            return f"{subject.name} does not promise the gradient of {' and '.join(lacking)}"
         return f"{subject.name} does not promise {work.name}: {work.outside}" if work.outside else ""
 
     step = differentiated(lambda work: subject.function(work.operator))

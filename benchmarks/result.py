@@ -31,9 +31,9 @@ class Result:
     median, spread : float
         Seconds of one call; interquartile range over median.
     floor : float
-        Seconds that moving the bytes which must move takes.
+        Seconds that moving the bytes which must move takes, or computing the products, whichever is longer.
     moved : str
-        How they are moved fastest here.
+        How that is done fastest here.
     times_floor, times_floor_low, times_floor_high : float
         The median of the rounds' quotients of time and floor, and its interval.
     times_floor_cold : float or None
@@ -43,6 +43,8 @@ class Result:
         Over the time of the exponentials alone; None where there are none.
     bytes : int
         What must move.
+    flops : int
+        Multiplications and additions of the matrix products that must be computed.
     bandwidth : float
         Those bytes over the median, in bytes a second.
     speed, speed_low, speed_high : float
@@ -50,7 +52,7 @@ class Result:
     page_faults : float or None
         In one call; None where the system does not count them.
     peak, peak_over_input : float or None
-        The most memory held beyond what was there; as a multiple of the input.
+        The most memory held beyond what was there; as a multiple of the input, or of the logits of a layer.
     ulps, fraction : float
         The worst error in ulps, and worst error / allowed, of all quantities.
     ways : tuple of str
@@ -94,6 +96,7 @@ class Result:
     ways: tuple[str, ...] = ()
     compiles: bool = False
     profile: str = DEFAULT.name
+    flops: int = 0
 
     @property
     def group(self) -> Group:
@@ -143,7 +146,7 @@ class Result:
         ValueError
             If a field is missing.
         """
-        info = {"profile": DEFAULT.name, "ways": (), **info}
+        info = {"profile": DEFAULT.name, "ways": (), "flops": 0, **info}
         missing = [f.name for f in fields(cls) if f.name not in info]
         if missing:
             raise ValueError(
@@ -164,7 +167,7 @@ class Wrong:
     reason: str
 
 
-def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: int) -> float | None:
+def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], limit: str) -> float | None:
     """See to it that a path takes no less time than is possible. A time below the floor is possible if a
     cache or the cost of the floor's calls explains it: if it is not below the floor without its calls where
     both begin with empty caches.
@@ -176,8 +179,8 @@ def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: i
     cold : callable
         Measures the same quotients with empty caches, over the floor without its calls; it is called only if
         there is something to explain.
-    bytes : int
-        What must move.
+    limit : str
+        What cannot be done in less time.
 
     Returns
     -------
@@ -197,8 +200,7 @@ def possible(over_floor: Interval, cold: Callable[[], Sequence[float]], bytes: i
     sure = f"{CONFIDENCE:.0%} interval {without.low:.2f} to {without.high:.2f}"
     raise BelowFloor(
         f"{over_floor.middle:.2f} times the floor, and neither a cache nor the cost of a call explains it: "
-        f"{without.middle:.2f} times without them ({sure}). {bytes} bytes cannot be moved in "
-        "that time: the work was not done in it"
+        f"{without.middle:.2f} times without them ({sure}). {limit} in that time: the work was not done in it"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from torch_loss_parity.benchmarks.buffers import Dataset
-from torch_loss_parity.benchmarks.paths import GRADIENT
+from torch_loss_parity.benchmarks.paths import RESULT
 from torch_loss_parity.tensors.arrays import widen
 
 WHOLE = 2**16  # elements: up to so many are judged of any result
@@ -53,9 +53,11 @@ class Returned(NamedTuple):
 
 
 def picked_rows(dataset: Dataset) -> np.ndarray | None:
-    """The rows that are judged of a result as large as the input; None for all. Their share is a power of
-    two.
+    """The rows that are judged of a result as large as the input; None for all, and where the gradient of a
+    layer adds up all rows. Their share is a power of two.
     """
+    if len(dataset.call.differentiable) > 1:
+        return None
     shape = dataset.call.arguments["input"].shape
     count = shape[0]
     while count > 1 and count % 2 == 0 and count * prod(shape[1:]) > WHOLE:
@@ -67,4 +69,4 @@ def picked_rows(dataset: Dataset) -> np.ndarray | None:
 
 def is_as_large(dataset: Dataset, quantity: str) -> bool:
     """Whether a quantity is as large as the input, so that rows of it may be picked."""
-    return quantity == GRADIENT or "reduction" not in dataset.call.arguments
+    return quantity != RESULT or "reduction" not in dataset.call.arguments

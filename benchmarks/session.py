@@ -18,6 +18,7 @@ from torch_loss_parity.benchmarks.clock import Clock, Replay
 from torch_loss_parity.benchmarks.interval import interval
 from torch_loss_parity.benchmarks.matrix import Cell, Effort, shape_name
 from torch_loss_parity.benchmarks.paths import SUBJECT, Path, Step
+from torch_loss_parity.benchmarks.products import MULTIPLIED
 from torch_loss_parity.benchmarks.pytest_benchmark_api import rounds_of
 from torch_loss_parity.benchmarks.result import BelowFloor, Group, Result, Wrong, possible, spread
 from torch_loss_parity.benchmarks.timing import Timer, Timing
@@ -191,7 +192,10 @@ class Benchmarks:
         quotients = [b / t for b, t in zip(timing.torch, timing.path, strict=True)]
         speed = interval(quotients)
         self.quotients[(cell.work, cell.mode, shape_name(cell.shape), cell.dtype), cell.path] = quotients
-        cold = possible(over_floor, lambda: timing.cold, must.bytes)
+        flops = work.flops(cell.mode, cell.shape)
+        multiplied = timing.moved in MULTIPLIED
+        limit = f"{flops} flops cannot be done" if multiplied else f"{must.bytes} bytes cannot be moved"
+        cold = possible(over_floor, lambda: timing.cold, limit)
         middle = median(timing.path)
         return Result(
             work=cell.work,
@@ -214,6 +218,7 @@ class Benchmarks:
             times_floor_cold=cold,
             times_exponentials=middle / timing.exponentials if timing.exponentials else None,
             bytes=must.bytes,
+            flops=flops,
             bandwidth=must.bytes / middle,
             speed=speed.middle,
             speed_low=speed.low,

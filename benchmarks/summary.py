@@ -13,6 +13,7 @@ from torch_loss_parity.benchmarks import scaling
 from torch_loss_parity.benchmarks.interval import Interval
 from torch_loss_parity.benchmarks.matrix import shape_from, shape_name
 from torch_loss_parity.benchmarks.noise import Noise, noise
+from torch_loss_parity.benchmarks.products import MULTIPLIED
 from torch_loss_parity.benchmarks.result import Result
 from torch_loss_parity.benchmarks.returned import WHOLE
 from torch_loss_parity.benchmarks.session import Benchmarks
@@ -39,6 +40,7 @@ LEGEND = (
     "spread: interquartile range / median.  GB/s: bytes that must move / median.",
     "x floor: over the time of moving them; ~1: as fast; cache: faster, by a cache or a cheaper call.",
     "x exp: over the time of the exponentials alone.  mem: peak beyond the inputs / input.",
+    "Of a layer, the floor is the time of its matrix products, and mem is in logits.",
     "speed: against torch, with its 95 % interval; =: not told from it. The row of torch is A/A.",
     "ulps: worst error of result and gradient.  pages: page faults.",
     "right by: the definition, an entry of torch's ledger, or the grade of another way: sharp, textbook.",
@@ -58,6 +60,7 @@ def lines(run: Benchmarks) -> Iterator[Line]:
     yield apart.verdict, {"bold": True}
     for wrong in run.wrong:
         yield f"WRONG, no time: {wrong.path} in {', '.join(wrong.group)}: {wrong.reason}", {"red": True}
+    yield from ((line, {}) for line in _multiplication(run.results))
     yield from ((line, {}) for line in _compilation(run.results))
     yield from ((line, {}) for line in scaling.lines(run.results))
     yield from ((line, {}) for line in omissions(run))
@@ -101,7 +104,8 @@ def omissions(run: Benchmarks) -> Iterator[str]:
         yield f"memory not measured in {count} cells: {reason}"
     if uncounted := sum(result.page_faults is None for result in run.results):
         yield f"page faults not counted in {uncounted} cells: this system does not tell them"
-    if large := sum(prod(shape_from(result.shape)) > WHOLE for result in run.results):
+    picked = (result for result in run.results if len(run.works[result.work].gradients) == 1)
+    if large := sum(prod(shape_from(result.shape)) > WHOLE for result in picked):
         yield (
             f"in {large} cells results and gradients of more than {WHOLE} elements were judged in rows that "
             f"the seed picks; a mean over "
@@ -126,6 +130,17 @@ def omissions(run: Benchmarks) -> Iterator[str]:
             f"{unfinished} of {len(run.cells)} cells have no result: not selected, interrupted, failed or "
             f"not offered"
         )
+
+
+def _multiplication(results: Sequence[Result]) -> Iterator[str]:
+    """What the products of a layer are, and how fast they are computed."""
+    for group, members in groupby(results, key=lambda result: result.group_name):
+        first = next(members)
+        if first.flops and first.moved in MULTIPLIED:
+            yield (
+                f"the floor of {group}: {first.flops / 1e9:.3g} GFLOP {first.moved}, "
+                f"{first.flops / first.floor / 1e9:.3g} GFLOP/s"
+            )
 
 
 def _compilation(results: Sequence[Result]) -> Iterator[str]:

@@ -28,6 +28,7 @@ from torch_loss_parity.benchmarks.measure import (
     orders,
 )
 from torch_loss_parity.benchmarks.paths import BASELINE, PATHS, Path, Step
+from torch_loss_parity.benchmarks.products import products
 from torch_loss_parity.benchmarks.result import AS_FAST
 from torch_loss_parity.benchmarks.workload import FORWARD, Work, traffic
 from torch_loss_parity.claims.transforms.compilers import UNCOMPILABLE, NoCompiler
@@ -51,7 +52,7 @@ class Timing:
     calls : int
         Of the path in a round.
     moved : str
-        How the bytes of the floor are moved fastest.
+        How the bytes of the floor are moved fastest, or its products computed.
     first_call : float
         Seconds, with what is prepared for it.
     cold : list of float
@@ -63,7 +64,7 @@ class Timing:
     peak : int or None
         The most memory held, in bytes; None where ``no_peak`` says why not.
     operand : int
-        The bytes of the input.
+        The bytes of the input, or of the logits of a layer.
     """
 
     path: list[float]
@@ -120,12 +121,13 @@ class Timer:
         """
         must = traffic(work, cell.mode, cell.shape, cell.dtype)
         bench = Bench(self.device, clock, held, cell.mode, cold=self.cold)
-        moving, holds = floors(must, held, cell.mode), cell.mode != FORWARD
+        kinds = floors(must, held, cell.mode), products(work.products(cell.mode), held, path.profile)
+        holds = cell.mode != FORWARD
         with self.of(path):
             step, first = self.first(path, cell, work, held)
             block = bench.sized(step, holds=holds)
         baseline = PATHS[BASELINE].step(work, cell.mode, held)
-        fastest = moving[bench.fastest([each.step for each in moving])]
+        floor_ways, fastest = _limit(bench, [ways for ways in kinds if ways])
         itself = path.name == BASELINE
         blocks = {
             PATH: block,
@@ -143,7 +145,7 @@ class Timer:
         floor = [each * fastest.share for each in rounds.seconds[FLOOR]]
         # As `possible` asks, which needs SciPy for the rest of what it says.
         below = median(t / f for t, f in zip(times, floor, strict=True)) < AS_FAST
-        cold = self._cold(path, cell.mode, step, moving, held) if below else []
+        cold = self._cold(path, cell.mode, step, floor_ways, held) if below else []
         peak, no_peak = self._peak(step, held)
         timing = Timing(
             path=times,
@@ -183,17 +185,17 @@ class Timer:
                     ) from error
                 raise
 
-    def _cold(self, path: Path, mode: str, step: Step, moving: Sequence[Floor], held: Buffers) -> list[float]:
+    def _cold(self, path: Path, mode: str, step: Step, ways: Sequence[Floor], held: Buffers) -> list[float]:
         """Times the floor, of rounds in which all begins with empty caches; the floor is the fastest then,
         without what its calls take where they move next to nothing, see Note [The floor].
         """
         bench = Bench(self.device, Clock(self.device), held, mode, cold=True)
         taken: list[float] = []
-        floor: list[list[float]] = [[] for _ in moving]
-        idle: list[list[float]] = [[] for _ in moving]
+        floor: list[list[float]] = [[] for _ in ways]
+        idle: list[list[float]] = [[] for _ in ways]
         for number in range(COLD_ROUNDS):
             bench.start = number % len(held.order)
-            for each, times, calls in zip(moving, floor, idle, strict=True):
+            for each, times, calls in zip(ways, floor, idle, strict=True):
                 times.append(bench.seconds(Block(each.step, 1)) * each.share)
                 calls.append(bench.seconds(Block(each.idle, 1)) * each.share)
             with self.of(path):
@@ -211,10 +213,20 @@ class Timer:
             return None, str(error)
 
 
+def _limit(bench: Bench, kinds: Sequence[Sequence[Floor]]) -> tuple[Sequence[Floor], Floor]:
+    """Of moving bytes and of multiplying, what takes longest by its fastest way: all ways of it, and that."""
+    fastest = []
+    for ways in kinds:
+        taken = bench.least([way.step for way in ways])
+        seconds = [each * way.share for each, way in zip(taken, ways, strict=True)]
+        fastest.append((min(seconds), ways, ways[seconds.index(min(seconds))]))
+    _, ways, way = max(fastest, key=lambda kind: kind[0])
+    return ways, way
+
+
 def _exponentials(bench: Bench, number: float) -> float:
     """Seconds of ``number`` exponentials of each element; no bound depends on it, so few rounds do."""
     if not number:
         return 0.0
-    operands = [each["input"] for each in bench.buffers.arguments]
-    block = bench.sized(exponentials(operands), least=LEAST / 4)
+    block = bench.sized(exponentials(bench.buffers.exponents), least=LEAST / 4)
     return number * median(bench.seconds(block) for _ in range(EXPONENTIALS_IN))

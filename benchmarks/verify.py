@@ -6,7 +6,7 @@ Note [Sampled rows]
     so the picked ones are evaluated alone, with the upstream gradient of a mean scaled by their share, which
     is a power of two and so exact. Where they do depend on each other (a mean divided by a sum of class
     weights, a total that is kept in half precision) all rows are evaluated and the picked ones judged. A mean
-    over everything is always evaluated over everything.
+    over everything is always evaluated over everything, and the gradient of a layer, which adds up all rows.
 """
 
 from __future__ import annotations
@@ -103,18 +103,21 @@ class Truth:
         """The expected value with its bound, of the rows that are judged; that of an explanation, if one is
         given.
         """
-        key = quantity, explanation.name if explanation else "", profile
-        if key not in self._bounds:
-            self._bounds[key] = self._evaluate(quantity, explanation, profile)
-        return self._bounds[key]
+        name = explanation.name if explanation else ""
+        if (quantity, name, profile) not in self._bounds:
+            for each, bound in self._evaluate(quantity, explanation, profile).items():
+                self._bounds[each, name, profile] = bound
+        return self._bounds[quantity, name, profile]
 
-    def _evaluate(self, quantity: str, by: Explanation | None, profile: Profile) -> Rounded:
+    def _evaluate(self, quantity: str, by: Explanation | None, profile: Profile) -> Mapping[str, Rounded]:
+        """A quantity, and the others that the same evaluation gives."""
         changes, function = (by.arithmetic, by.function) if by else (None, None)
         apart = self._alone if self.sampled(quantity) else None
         call, g = apart or (self.dataset.call, self.dataset.grad_output)
-        bounds = expected(call, (quantity,), g, profile=profile, changes=changes, function=function)
+        quantities = (quantity,) if quantity == RESULT or by else call.differentiable
+        bounds = expected(call, quantities, g, profile=profile, changes=changes, function=function)
         among = self.sampled(quantity) and not apart
-        return rows_of(bounds[quantity], self.rows) if among else bounds[quantity]
+        return {name: rows_of(bound, self.rows) if among else bound for name, bound in bounds.items()}
 
     def judge(self, quantity: str, returned: Any, path: Path, device: str) -> Judgement:
         """Judge what ``path`` returned for a quantity."""
@@ -164,11 +167,8 @@ class Truth:
         return tuple(entry for entry in entries if entry.covers(call, quantity, path.judged_under))
 
     def _shape(self, quantity: str) -> tuple[int, ...]:
-        return (
-            self.dataset.grad_output.shape
-            if quantity == RESULT
-            else self.dataset.call.arguments["input"].shape
-        )
+        call = self.dataset.call
+        return self.dataset.grad_output.shape if quantity == RESULT else call.arguments[quantity].shape
 
 
 def _adds_rows(call: Call) -> bool:

@@ -1,19 +1,24 @@
-"""What is timed: an operator with options, in one direction, and the bytes and exponentials that it cannot do
-without.
+"""What is timed: an operator with options, in one direction, and the bytes, exponentials and matrix products
+that it cannot do without.
 
 Note [What must move]
     Each input is read once and each output written once, whatever happens between: an implementation that
-    keeps a row in the cache and fuses forward and backward moves no more. What a mode reads and writes is
+    keeps a row in the cache and fuses forward and backward moves no more, and one that never holds the logits
+    of a layer moves the layer alone. What a mode reads and writes is
 
         forward             reads input and target, writes the result
         backward            reads the upstream gradient and as much as the input (the input itself, or
                             what forward saved in its place, up to the finished gradient of a loss),
-                            writes the gradient of the input
-        forward + backward  reads input, target and upstream gradient, writes result and gradient
+                            writes the gradient of the input, and of the layer
+        forward + backward  reads input, target and upstream gradient, writes result and gradients
 
     What looks at one element of a row reads one cache line of each; and where the gradient does not depend on
     the input, backward reads the target in its place. That is said by the record of an operator, under
     `Workload`; what an operator does not have to move is said there too.
+
+Note [What must be multiplied]
+    Logits of a layer are a matrix product, and two more give the gradients of its factors. Forward may have
+    made the gradients, so that backward alone needs none of them.
 """
 
 from __future__ import annotations
@@ -91,6 +96,25 @@ class Work:
         forward, backward = self.facet.exponentials
         return {FORWARD: forward, BACKWARD: backward, TRAINING: forward + backward}[mode]
 
+    def products(self, mode: str) -> int:
+        """See Note [What must be multiplied]."""
+        forward, gradients = self.facet.products
+        return {FORWARD: forward, BACKWARD: 0, TRAINING: forward + gradients}[mode]
+
+    def operands(self, shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of the arguments that are differentiated, by name."""
+        return self.facet.operands(shape, self.every_option)
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """The arguments that are differentiated."""
+        return tuple(self.operands((1, 1)))
+
+    def flops(self, mode: str, shape: tuple[int, ...]) -> int:
+        """Multiplications and additions of the matrix products of one call."""
+        of_each = prod(shape) * self.operands(shape)[INPUT][-1]
+        return 2 * of_each * self.products(mode)
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -115,13 +139,14 @@ def traffic(work: Work, mode: str, shape: tuple[int, ...], dtype: str) -> Traffi
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}; choose from {', '.join(MODES)}")
     item, facet = ITEMSIZE[dtype], work.facet
-    (rows, classes), whole = shape, prod(shape) * item
+    (rows, classes), operands = shape, work.operands(shape)
+    whole = item * sum(map(prod, operands.values()))
     operand = rows * min(CACHE_LINE, classes * item) if facet.reads == ONE_OF_A_ROW else whole
     option = work.case(dtype, shape, 0).option
     beside = facet.beside(shape, option, item)
     # The mean, or what the shape of the input makes; the same for the gradient from above.
-    input = np.broadcast_to(np.float64(0), shape)
-    result = prod(work.record.result_shape({**option, "input": input})) * item
+    given = {name: np.broadcast_to(np.float64(0), each) for name, each in operands.items()}
+    result = prod(work.record.result_shape({**option, **given})) * item
     if mode == FORWARD:
         return Traffic(operand + beside, result)
     if mode == BACKWARD:

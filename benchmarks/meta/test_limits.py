@@ -95,6 +95,7 @@ def test_exponentials_are_those_of_the_operand() -> None:
 
 
 TRIES = 6  # of what a busy machine may hide
+LIMIT = "1000 bytes cannot be moved"
 BELOW, ABOVE = [0.5, 0.52, 0.48] * 5, [1.1, 1.2, 1.0] * 5
 
 
@@ -102,12 +103,12 @@ def test_a_time_above_the_floor_needs_no_explanation() -> None:
     def cold() -> list[float]:
         raise AssertionError("measured although there is nothing to explain")
 
-    assert possible(Interval(0.8, 0.95, 1.1), cold, 1000) is None  # as fast as bytes are known to move
-    assert possible(Interval(1.9, 2.0, 2.1), cold, 1000) is None
+    assert possible(Interval(0.8, 0.95, 1.1), cold, LIMIT) is None  # as fast as bytes are known to move
+    assert possible(Interval(1.9, 2.0, 2.1), cold, LIMIT) is None
 
 
 def test_a_time_below_the_floor_is_explained_by_a_cache() -> None:
-    assert possible(Interval(0.6, 0.68, 0.7), lambda: ABOVE, 1000) == 1.1
+    assert possible(Interval(0.6, 0.68, 0.7), lambda: ABOVE, LIMIT) == 1.1
 
 
 def test_a_time_that_no_cache_explains_is_rejected() -> None:
@@ -115,19 +116,19 @@ def test_a_time_that_no_cache_explains_is_rejected() -> None:
         BelowFloor,
         match=r"0\.68 times the floor, and neither a cache nor .* explains it: 0\.50 times .* 1000 bytes",
     ):
-        possible(Interval(0.6, 0.68, 0.7), lambda: BELOW, 1000)
+        possible(Interval(0.6, 0.68, 0.7), lambda: BELOW, LIMIT)
 
 
 def test_noise_is_not_rejected() -> None:
     """Half of the cold rounds are above: nothing is known against this path."""
-    assert possible(Interval(0.6, 0.68, 0.7), lambda: BELOW[:7] + ABOVE[:8], 1000) is not None
+    assert possible(Interval(0.6, 0.68, 0.7), lambda: BELOW[:7] + ABOVE[:8], LIMIT) is not None
 
 
 def test_a_wide_interval_hides_nothing() -> None:
     """On a noisy machine the interval may reach beyond 1; with empty caches the path is looked at all the
     same."""
     with pytest.raises(BelowFloor):
-        possible(Interval(0.3, 0.6, 1.7), lambda: BELOW, 1000)
+        possible(Interval(0.3, 0.6, 1.7), lambda: BELOW, LIMIT)
 
 
 def measured(path: Path, shape: tuple[int, int]) -> Result:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch_loss_parity.operators.facets import Gap, Options, Shape
+from torch_loss_parity.operators.families import workloads
 
 WHOLE_INPUT, ONE_OF_A_ROW = "the whole input", "one number of each row"
 INPUT, TARGET = "input", "target"
@@ -37,6 +38,12 @@ class Workload:
         and the bytes of an element.
     scipy : str or Gap
         The function of scipy.special.
+    operands : callable
+        The shapes of the arguments that are differentiated, ``input`` first, for a shape (rows, classes) and
+        the options of a case.
+    products : (int, int)
+        Matrix products, each as large as that of the operands: those of forward, and what their gradients
+        take besides.
     """
 
     values: str
@@ -47,3 +54,5 @@ class Workload:
     gradient_from: str
     beside: Callable[[Shape, Options, int], int]
     scipy: str | Gap
+    operands: Callable[[Shape, Options], Mapping[str, Shape]] = workloads.input_alone
+    products: tuple[int, int] = (0, 0)

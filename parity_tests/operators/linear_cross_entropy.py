@@ -11,7 +11,8 @@ from torch_loss_parity.cases import factors
 from torch_loss_parity.operators import linear_cross_entropy_refusals, linear_cross_entropy_semantics
 from torch_loss_parity.operators.cross_entropy import PROBABILITIES
 from torch_loss_parity.operators.facets import Compiled, Domain, Gap, Layouts
-from torch_loss_parity.operators.families import classes, identities, linear_classes
+from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
+from torch_loss_parity.operators.families import classes, identities, linear_classes, workloads
 from torch_loss_parity.operators.record import Operator, of_input
 from torch_loss_parity.reference.ways import ways_of
 
@@ -61,5 +62,16 @@ OPERATOR = Operator(
     sample_inputs="nn.functional.linear_cross_entropy",
     log_probabilities=Gap("cross_entropy of the logits, without reduction, is what is compared"),
     audit=Gap("the audit measures by the length of rows; of a product also the number of features is one"),
-    workload=Gap("the floors of the benchmarks are of bytes and exponentials; a product is bound by flops"),
+    workload=Workload(
+        values="products",
+        options={"features": 64},
+        variants={"probabilities": {"target": "probabilities"}},
+        exponentials=(1, 1),
+        reads=WHOLE_INPUT,
+        gradient_from=INPUT,
+        beside=workloads.target_and_class_weights,
+        scipy=Gap("scipy.special has no linear_cross_entropy"),
+        operands=workloads.input_and_layer,
+        products=(1, 2),
+    ),
 )

@@ -26,6 +26,8 @@ NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')  # of a user, in the name of a folder
 ENVIRONMENT: Mapping[str, str] = {
     # An idle thread of OpenMP would spin on a core that others need.
     "OMP_WAIT_POLICY": "passive",
+    # The products of NumPy's OpenBLAS take one thread, as all else that NumPy does.
+    "OPENBLAS_NUM_THREADS": "1",
     **(MALLOC if GLIBC else {}),
 }
 

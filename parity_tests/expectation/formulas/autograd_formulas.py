@@ -77,7 +77,7 @@ def twice(
         first, second = quantity.of, outer[quantity.along]
     else:
         first, second = quantity.along, outer[quantity.of]
-    gradient = getattr(backward(operator, upstream, forward, **outer), first)
+    gradient = getattr(backward(operator, upstream, forward, (), **outer), first)
     derivative = pull_back(gradient, direction, {"second": second})["second"]
     return second.inner.zeros_like(second.value) if derivative is None else derivative
 
@@ -104,7 +104,7 @@ def along(
     with multiplied_at_kinks() if clamps else nullcontext():
         if not quantity.of:
             return tangent_of((forward or OPERATORS[operator].forward)(**duals))
-        return tangent_of(getattr(backward(operator, Dual(grad_output), forward, **duals), quantity.of))
+        return tangent_of(getattr(backward(operator, Dual(grad_output), forward, (), **duals), quantity.of))
 
 
 MODES: Mapping[str, Callable[..., Any]] = {"backward": backward, "twice": twice, "along": along}

@@ -1,14 +1,26 @@
-"""The bytes that operators of a family read beside the input; see Note [What must move] in
+"""What operators of a family read and differentiate; see Note [What must move] in
 `torch_loss_parity.benchmarks.workload`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from torch_loss_parity.operators.facets import Options, Shape
 
 INDEX = 8  # bytes of a class index
+
+
+def input_alone(shape: Shape, options: Options) -> Mapping[str, Shape]:
+    """The input is differentiated."""
+    return {"input": shape}
+
+
+def input_and_layer(shape: Shape, options: Options) -> Mapping[str, Shape]:
+    """The input and the layer, whose product is the logits."""
+    rows, classes = shape
+    return {"input": (rows, options["features"]), "linear_weight": (classes, options["features"])}
 
 
 def nothing(shape: Shape, options: Options, item: int) -> int:
