@@ -14,11 +14,11 @@ import numpy as np
 
 from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.audit.record import Axis
-from torch_loss_parity.audit.single_row import OF_ROWS, class_axis
+from torch_loss_parity.audit.single_row import OF_ROWS
 from torch_loss_parity.cases.case import Call, Case
 from torch_loss_parity.claims.bits.measure import threads
 from torch_loss_parity.claims.layouts.layouts import TRANSPOSED, from_views
-from torch_loss_parity.expectation.expectation import certified, expected, upstream_gradient
+from torch_loss_parity.expectation.expectation import FORWARD, certified, expected, upstream_gradient
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.subjects import Subject, run_subject
@@ -56,9 +56,9 @@ def strided(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
 
 
 def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Results:
-    """Each row of the batch in a call of its own."""
+    """Each row of the batch in a call of its own; what rows share, as a layer, has its gradient from all."""
     rows_of: dict[str, list[np.ndarray]] = {}
-    x = call.arguments["input"]
+    x, has_rows = call.arguments["input"], OPERATORS[call.operator].family.has_rows
     for place in range(x.shape[0]):
 
         def taken(array: np.ndarray, place: int = place) -> np.ndarray:
@@ -66,14 +66,14 @@ def one_by_one(subject: Subject, call: Call, device: str, grad_output: np.ndarra
 
         rows = {
             name: taken(value)
-            if isinstance(value, np.ndarray) and (name in OF_ROWS or class_axis(call) is None)
+            if isinstance(value, np.ndarray) and (name in OF_ROWS or not has_rows)
             else value
             for name, value in call.arguments.items()
         }
-        for quantity, result in plainly(
-            subject, replace(call, arguments=rows), device, taken(grad_output)
-        ).items():
-            rows_of.setdefault(quantity, []).append(result)
+        row = plainly(subject, replace(call, arguments=rows), device, taken(grad_output))
+        for quantity, result in row.items():
+            if quantity in (FORWARD, *OF_ROWS) or not has_rows:
+                rows_of.setdefault(quantity, []).append(result)
     return {quantity: np.concatenate(results) for quantity, results in rows_of.items()}
 
 
@@ -104,9 +104,9 @@ class Known:
 def compared(
     axis: str, first: str, second: str, one: Results, other: Results, call: Call, truth: Known
 ) -> Iterator[Axis]:
-    """How two ways to the same results differ."""
-    for quantity, result in one.items():
-        yield _axis(axis, first, second, result, other[quantity], call, quantity, truth)
+    """How two ways to the same results differ; ``other`` may have fewer of them."""
+    for quantity, result in other.items():
+        yield _axis(axis, first, second, one[quantity], result, call, quantity, truth)
 
 
 def _axis(

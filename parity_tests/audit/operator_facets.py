@@ -47,3 +47,7 @@ def gaps(operators: Iterable[str]) -> Iterator[Missing]:
             yield Missing(what=name, why=f"not audited: {facet.why}")
         elif isinstance(tried, Gap):
             yield Missing(what=f"every number there is, {name}", why=tried.why)
+        if not isinstance(facet, Gap) and facet.logits is not None:
+            yield Missing(
+                what=f"a search for the worst of {name}", why="rows share the layer they are made with"
+            )

@@ -180,6 +180,9 @@ def cases(operator: Operator, dtype: str, extent: Extent, seed: int) -> Iterator
         shape = usual[::-1] if options.get("dim") == 0 else usual
         for values in telling[: 1 if extent.everywhere == 1 else 2]:
             yield operator.case(dtype, shape, values, options, seed)
+    for features in measured.features:
+        for values in telling[: 1 if extent.everywhere == 1 else 2]:
+            yield operator.case(dtype, usual, values, {**base, "features": features}, seed)
     if "reduction" in operator.options:
         for rows in extent.batches:
             shape = (rows, SHORT) if operator.family.has_rows else (rows,)
@@ -210,13 +213,14 @@ def measures(
     for number, group in enumerate(gathered(drawn)):
         size = float(sum(prod(case.shape) for case in group))
         yield Unit(f"{name} drawn {number}", "draw", (cell,), group, weight=size + 4096 * len(group))
-    yield Unit(
-        f"{name} searched",
-        "search",
-        (cell,),
-        evaluations=extent.evaluations,
-        weight=16.0 * extent.evaluations,
-    )
+    if audited(operator).logits is None:
+        yield Unit(
+            f"{name} searched",
+            "search",
+            (cell,),
+            evaluations=extent.evaluations,
+            weight=16.0 * extent.evaluations,
+        )
     yield Unit(f"{name} axes", "axes", (cell,), option=axes, weight=2.0**17)
     for sweep in sweeps((operator,), (dtype,), seed):
         if sweep.patterns <= 2**16:

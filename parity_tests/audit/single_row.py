@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from torch_loss_parity.audit.operator_facets import audited, is_audited
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS
@@ -22,17 +23,28 @@ def class_axis(call: Call) -> int | None:
     return None if axis is None else axis % max(call.arguments["input"].ndim, 1)
 
 
+def rows_of(call: Call) -> tuple[np.ndarray, int | None]:
+    """The numbers that rows are made of, and the axis that they lie along; None where there are no rows."""
+    made = audited(call.operator).logits if is_audited(call.operator) else None
+    if made is None:
+        return call.arguments["input"], class_axis(call)
+    with np.errstate(all="ignore"):
+        return made(call), -1
+
+
 def extent(call: Call) -> tuple[int, int]:
     """How many rows a call has, and how long they are: 0 where elements stand for themselves."""
-    x, axis = call.arguments["input"], class_axis(call)
+    x, axis = rows_of(call)
     if axis is None or not x.ndim:
         return x.size, 0
     return x.size // max(x.shape[axis], 1), x.shape[axis]
 
 
 def logit_range(call: Call) -> float:
-    """Largest finite input minus smallest, of a row; of all elements where there are no rows."""
-    x, axis = call.arguments["input"], class_axis(call)
+    """Largest finite input, or logit of a layer, minus smallest, of a row; of all elements where there are no
+    rows.
+    """
+    x, axis = rows_of(call)
     finite = np.isfinite(x)
     if not finite.any():
         return 0.0

@@ -98,7 +98,8 @@ def test_an_operator_that_is_not_audited_is_named(monkeypatch: pytest.MonkeyPatc
 def test_numbers_that_are_not_tried_are_named() -> None:
     assert [missing.what for missing in gaps(OPERATORS)] == [
         "every number there is, nll_loss",
-        "linear_cross_entropy",
+        "every number there is, linear_cross_entropy",
+        "a search for the worst of linear_cross_entropy",
     ]
 
 
@@ -109,6 +110,7 @@ def test_every_telling_distribution_and_path_is_one_that_the_operator_has() -> N
         assert len(facet.telling) >= 3  # as many as an effort asks for
         for options in (facet.base, *facet.paths):
             assert all(value in operator.options[name] for name, value in options.items())
+        assert (facet.features == ()) == (facet.logits is None)
         arguments = operator.call(next(plan.cases(operator, "float32", plan.EXTENTS["quick"], 0))).arguments
         assert set(facet.probabilities) <= set(arguments)
 

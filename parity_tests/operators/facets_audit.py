@@ -41,6 +41,11 @@ class Audited:
         How a row becomes shorter before ball arithmetic evaluates it.
     every_number : EveryNumber or Gap
         What all numbers of a format are tried as.
+    features : tuple of int
+        Where logits are products, the lengths of the sums that they are, beside that of ``base``.
+    logits : callable, optional
+        The rows of logits of a call, where they are not its input; one row shares what they are made with
+        with all others, and none is climbed from alone.
     """
 
     telling: tuple[str, ...]
@@ -50,6 +55,8 @@ class Audited:
     probabilities: tuple[str, ...]
     shortened: Shortened | Gap
     every_number: EveryNumber | Gap
+    features: tuple[int, ...] = ()
+    logits: Callable[[Call], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from torch_loss_parity.cases import factors
 from torch_loss_parity.operators import linear_cross_entropy_refusals, linear_cross_entropy_semantics
 from torch_loss_parity.operators.cross_entropy import PROBABILITIES
 from torch_loss_parity.operators.facets import Compiled, Domain, Gap, Layouts
+from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
-from torch_loss_parity.operators.families import classes, identities, linear_classes, workloads
+from torch_loss_parity.operators.families import audits, classes, identities, linear_classes, workloads
 from torch_loss_parity.operators.record import Operator, of_input
 from torch_loss_parity.reference.ways import ways_of
 
@@ -61,7 +62,23 @@ OPERATOR = Operator(
     ),
     sample_inputs="nn.functional.linear_cross_entropy",
     log_probabilities=Gap("cross_entropy of the logits, without reduction, is what is compared"),
-    audit=Gap("the audit measures by the length of rows; of a product also the number of features is one"),
+    audit=Audited(
+        telling=audits.TELLING_PRODUCTS,
+        scales=(),
+        base=audits.LAYER_BASE,
+        paths=(
+            {"reduction": "none", "linear_bias": "any_sign"},
+            {"reduction": "none", "weight": "positive"},
+            {"reduction": "none", "label_smoothing": 0.1},
+            {"reduction": "none", "target": "probabilities"},
+            {"reduction": "mean", "ignored": "some"},
+        ),
+        probabilities=(),
+        shortened=Gap("a logit is a sum of products, and no logarithm of a count is added to it"),
+        every_number=Gap("a logit is a sum of products of two numbers at least"),
+        features=audits.LAYER_FEATURES,
+        logits=audits.logits_of_a_layer,
+    ),
     workload=Workload(
         values="products",
         options={"features": 64},

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators.facets import Gap, Options
 from torch_loss_parity.operators.facets_audit import EveryNumber, Target
 
@@ -45,6 +46,20 @@ def pairs_and_classes(x: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray
     zeros = np.zeros_like(x)
     rows = np.stack([x, zeros, x, zeros, zeros, x, zeros, x], axis=1).reshape(-1, 2)
     return {"input": rows, "target": np.tile([0, 1], len(rows) // 2)}
+
+
+# --- logits of a layer --------------------------------------------------------------------------------------
+
+LAYER_BASE: Options = {"reduction": "none", "features": 8}
+LAYER_FEATURES = (64, 1024)
+TELLING_PRODUCTS = ("products", "wide_products", "dominant_product", "common_offset", "cancelling_products")
+
+
+def logits_of_a_layer(call: Call) -> np.ndarray:
+    """As float64 has them."""
+    logits = call.arguments["input"] @ call.arguments["linear_weight"].T
+    bias = call.arguments["linear_bias"]
+    return np.asarray(logits if bias is None else logits + bias)
 
 
 # --- elements -----------------------------------------------------------------------------------------------
