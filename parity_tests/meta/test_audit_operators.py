@@ -2,7 +2,8 @@
 
 Claims shown here: an operator that is not audited is named, and nothing is planned of it; one whose record
 has no numbers to try is named too; an operator that is registered with a record alone is planned, searched,
-swept with its own closed forms, and certified without shortening its rows, if it has none.
+swept with its own closed forms, and certified without shortening its rows, if it has none; logits of a layer
+are measured by its features too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 
 from torch_loss_parity import reference
 from torch_loss_parity.audit import (
+    axes,
     certify,
     exhaustive,
     exhaustive_figures,
@@ -28,7 +30,8 @@ from torch_loss_parity.audit import (
 from torch_loss_parity.audit.exhaustive import Sweep
 from torch_loss_parity.audit.operator_facets import audited, gaps
 from torch_loss_parity.audit.search import Search
-from torch_loss_parity.expectation.expectation import FORWARD
+from torch_loss_parity.audit.single_row import extent, logit_range
+from torch_loss_parity.expectation.expectation import FORWARD, expected
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.families import audits
@@ -154,3 +157,28 @@ def test_an_invented_operator_is_searched(invented: Operator) -> None:
     rows = list(Search(load("torch", (SOFTMIN,)), "cpu", SOFTMIN, "float32", FORWARD, 256, 0).worst_rows())
     assert len(rows) == 2
     assert all(one.call.operator == SOFTMIN and np.isfinite(one.score) for one in rows)
+
+
+def test_of_a_layer_the_number_of_features_is_met_too_and_no_row_is_climbed_from() -> None:
+    operator = OPERATORS["linear_cross_entropy"]
+    drawn = list(plan.cases(operator, "float32", plan.EXTENTS["quick"], 0))
+    assert {8, *audits.LAYER_FEATURES} <= {case.option["features"] for case in drawn}
+    settings = Settings.of("torch", "cpu", "float32", "quick", 0)
+    units = plan.planned([(operator.name, "float32")], settings).units
+    assert {unit.work for unit in units} == {"draw", "axes"}
+    call = operator.call(operator.case("float32", (6, 5), "products", audits.LAYER_BASE, 0))
+    logits = call.arguments["input"] @ call.arguments["linear_weight"].T
+    assert extent(call) == (6, 5)
+    assert logit_range(call) == np.max(np.ptp(logits, axis=1))
+
+
+def test_rows_that_share_a_layer_are_compared_alone_without_its_gradient() -> None:
+    operator = OPERATORS["linear_cross_entropy"]
+    call, grad_output = axes.drawn_call(operator.case("float64", (6, 5), "products", audits.LAYER_BASE, 0))
+    subject = load("torch", (operator.name,))
+    together = axes.plainly(subject, call, "cpu", grad_output)
+    alone = axes.one_by_one(subject, call, "cpu", grad_output)
+    assert set(together) - set(alone) == {"linear_weight"}
+    for quantity, result in alone.items():
+        bound = expected(call, (quantity,), None if quantity == FORWARD else grad_output)[quantity]
+        assert np.all(np.abs(result - together[quantity]) <= 2 * bound.total_error())
