@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     gc.enable()  # where nothing was collected
     if suite.is_own(config):
         gc.freeze()  # pytest goes through everything twice more, which takes half a second
+        if "triton" in sys.modules:  # whose bindings print what is not let go in the end
+            atexit.register(gc.unfreeze)
     if WATCH in config.stash:
         watchdog.stop()
         if not hasattr(config, "workerinput") and not supervised.directory():
