@@ -118,13 +118,60 @@ def judge_results(
     gradients = tuple(name for name in call.differentiable if name in observed)
     bounds = expected(call, (FORWARD,), profile=subject.profile) if FORWARD in observed else {}
     bounds |= expected(call, gradients, grad_output, profile=subject.profile) if gradients else {}
+    weaker = _together(subject, call, gradients, grad_output)
     for quantity, result in observed.items():
-        upstream = None if quantity == FORWARD else grad_output
-        bound = bounds[quantity]
+        is_result = quantity == FORWARD
         finding = judge_quantity(
-            subject, device, case, call, quantity, result, bound, upstream, certify=certify, mode=mode
+            subject,
+            device,
+            case,
+            call,
+            quantity,
+            result,
+            bounds[quantity],
+            None if is_result else grad_output,
+            certify=certify,
+            mode=mode,
+            weaker=None if is_result else weaker,
         )
         yield replace(finding, steps=steps)
+
+
+Weaker = Callable[[str, Explanation], Rounded]  # the bound of a quantity that follows from an explanation
+
+
+def _together(
+    subject: Subject, call: Call, gradients: Sequence[str], grad_output: np.ndarray | None
+) -> Weaker:
+    """The bounds of several gradients, which one evaluation of an explanation gives."""
+    known: dict[str, dict[str, Rounded]] = {}
+
+    def weaker(quantity: str, explanation: Explanation) -> Rounded:
+        if explanation.name not in known:
+            known[explanation.name] = _expected_by(explanation, subject, call, gradients, grad_output)
+        return known[explanation.name][quantity]
+
+    return weaker
+
+
+def _expected_by(
+    explanation: Explanation,
+    subject: Subject,
+    call: Call,
+    quantities: Sequence[str],
+    grad_output: Upstream,
+    direction: np.ndarray | None = None,
+) -> dict[str, Rounded]:
+    """What is expected where a subject evaluates what an explanation says."""
+    return expected(
+        call,
+        quantities,
+        grad_output,
+        direction,
+        profile=subject.profile,
+        changes=explanation.arithmetic,
+        function=explanation.function,
+    )
 
 
 def covering(
@@ -149,6 +196,7 @@ def judge_quantity(
     certify: bool = False,
     entries: Sequence[Divergence] | None = None,
     mode: str = "",
+    weaker: Weaker | None = None,
 ) -> Finding:
     """Judge what a subject returned for one quantity: by the derived bound, and where it is broken by the
     ledger's and by those of ways.
@@ -169,22 +217,18 @@ def judge_quantity(
         The entries that may explain a broken bound; those that cover the call in the ledger unless given.
     mode : str
         How the result came about; empty for a plain call.
+    weaker : callable, optional
+        Evaluates an explanation, where one evaluation serves several quantities.
     """
 
     def known() -> tuple[Explanation, ...]:
         covered = covering(subject, device, call, quantity, mode) if entries is None else entries
         return (*explanations.of_entries(covered, call, quantity), *explanations.ways(call, quantity))
 
-    def weaker(explanation: Explanation) -> Rounded:
-        return expected(
-            call,
-            (quantity,),
-            grad_output,
-            direction,
-            profile=subject.profile,
-            changes=explanation.arithmetic,
-            function=explanation.function,
-        )[quantity]
+    def explained(explanation: Explanation) -> Rounded:
+        if weaker is not None:
+            return weaker(quantity, explanation)
+        return _expected_by(explanation, subject, call, (quantity,), grad_output, direction)[quantity]
 
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)
@@ -194,7 +238,7 @@ def judge_quantity(
         bound,
         format_of(call, quantity),
         known,
-        weaker,
+        explained,
         truth,
         lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
         certify=certify,
