@@ -176,6 +176,31 @@ def subtracted_backward(
     )
 
 
+def folded_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    *,
+    sigmoid: Elementwise = sigmoid,
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """(1 - t) - (1 + (p - 1) t) sigmoid(-x): cancels for x << 0."""
+    xp = namespace(input=input)
+    slope, tilt = sigmoid(xp, -input), -input
+    if pos_weight is not None:
+        slope = slope * ((pos_weight - 1) * target + 1)
+        tilt = pos_weight * softplus(xp, -input) - softplus(xp, input)
+    slope, tilt = ((1 - target) - slope) * grad_output, tilt * grad_output
+    if weight is not None:
+        slope, tilt = slope * weight, tilt * weight
+    return BinaryCrossEntropyWithLogitsGradients(
+        reduce_backward(slope, reduction, prod(input.shape)),
+        reduce_backward(tilt, reduction, prod(input.shape)),
+    )
+
+
 def of_two_exponentials(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
@@ -326,6 +351,16 @@ WAYS = (
         loses=CONFIDENT
         + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
         ships="XLA's logistic, CUDA kernels on tanh.approx",
+    ),
+    Way(
+        name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(folded_backward, sigmoid=sigmoid_by_tanh),
+        grade="textbook",
+        loses=CONFIDENT
+        + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
+        ships="torch's formula, differentiated by hand, on tanh",
     ),
     Way(
         name="(sigmoid(x) - t) g by exp2 and log2",
