@@ -192,13 +192,9 @@ def folded_backward(
     if pos_weight is not None:
         slope = slope * ((pos_weight - 1) * target + 1)
         tilt = pos_weight * softplus(xp, -input) - softplus(xp, input)
-    slope, tilt = ((1 - target) - slope) * grad_output, tilt * grad_output
-    if weight is not None:
-        slope, tilt = slope * weight, tilt * weight
-    return BinaryCrossEntropyWithLogitsGradients(
-        reduce_backward(slope, reduction, prod(input.shape)),
-        reduce_backward(tilt, reduction, prod(input.shape)),
-    )
+    g = reduce_backward(grad_output, reduction, prod(input.shape))
+    g = g if weight is None else g * weight
+    return BinaryCrossEntropyWithLogitsGradients(g * ((1 - target) - slope), g * tilt)
 
 
 def of_two_exponentials(
@@ -353,16 +349,6 @@ WAYS = (
         ships="XLA's logistic, CUDA kernels on tanh.approx",
     ),
     Way(
-        name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",
-        operator="binary_cross_entropy_with_logits",
-        gives="gradients",
-        function=partial(folded_backward, sigmoid=sigmoid_by_tanh),
-        grade="textbook",
-        loses=CONFIDENT
-        + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
-        ships="torch's formula, differentiated by hand, on tanh",
-    ),
-    Way(
         name="(sigmoid(x) - t) g by exp2 and log2",
         operator="binary_cross_entropy_with_logits",
         gives="gradients",
@@ -388,6 +374,16 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT + "; what flows through m is 0, and cancels",
         ships="torch.func",
+    ),
+    Way(
+        name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(folded_backward, sigmoid=sigmoid_by_tanh),
+        grade="textbook",
+        loses=CONFIDENT
+        + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
+        ships="torch's formula, differentiated by hand, on tanh",
     ),
     Way(
         name="mean over a converted number of elements",
