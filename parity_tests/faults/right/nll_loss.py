@@ -78,9 +78,7 @@ def _times_the_share(g: Tensor, b: Batch) -> Tensor:
     return torch.where(b.onehot, -q, 0.0)
 
 
-@of_classes(
-    "nll_loss", _times_the_share, ships="well known: gradients accumulated over batches", grade=SHARP
-)
+@of_classes("nll_loss", _times_the_share, ships="well known: gradients accumulated over batches", grade=SHARP)
 def mean_of_picked_rows_is_a_mean_of_means(b: Batch) -> tuple[Tensor, ...]:
     """Chunks of 3 rows are averaged, and their means weighted with their shares."""
     if b.reduction != "mean":
