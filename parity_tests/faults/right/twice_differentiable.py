@@ -64,7 +64,8 @@ class _LogSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         (y,) = ctx.saved_tensors
-        gradient = wide(g) - wide(y).exp() * wide(g).sum(ctx.dim, keepdim=True)
+        g = wide(g)  # once: what comes back to it is added up in float32
+        gradient = g - wide(y).exp() * g.sum(ctx.dim, keepdim=True)
         return gradient.to(y.dtype), None
 
     @staticmethod
