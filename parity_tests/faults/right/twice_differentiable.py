@@ -80,7 +80,9 @@ class _LogSoftmax(torch.autograd.Function):
         return result, 0
 
 
-def _called(operator: str, function: type, positional: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+def _called(
+    operator: str, function: type[torch.autograd.Function], positional: tuple[Any, ...], named: dict[str, Any]
+) -> Tensor:
     arguments = bound(operator, *positional, **named)
     refuse(operator, arguments)
     input, dtype = arguments["input"], arguments["dtype"]
