@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from torch_loss_parity import reference
 from torch_loss_parity.faults.components import (
@@ -12,9 +13,12 @@ from torch_loss_parity.faults.components import (
     binary_cross_entropy,
     holds_probabilities,
     log_probabilities,
+    reduced,
+    weighted,
 )
-from torch_loss_parity.faults.record import backward, composed
+from torch_loss_parity.faults.record import backward, composed, differentiable
 from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 
 def _first(grad_output: Tensor) -> Tensor:
@@ -140,3 +144,42 @@ def the_gradient_takes_logits_for_logarithms(
         return result
     total = (log_probabilities(input, dim) - input + input.amax(dim, keepdim=True)).exp()
     return result._replace(input=result.input / total)
+
+
+# --- differentiated twice -----------------------------------------------------------------------------------
+
+
+@differentiable("binary_cross_entropy_with_logits", "HOD", "pytorch/pytorch#58509", "modes")
+def the_second_derivative_lacks_the_upstream_gradient(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
+    """The gradient of the input, differentiated by the input, is that of an upstream gradient of 1."""
+
+    def slope(x: Tensor, t: Tensor) -> Tensor:
+        return weighted((1 - t) * torch.sigmoid(x) - weighted(t * torch.sigmoid(-x), pos_weight), weight)
+
+    positive, negative = F.logsigmoid(input), F.logsigmoid(-input)
+    losses = weighted(-weighted(target * positive, pos_weight) - (1 - target) * negative, weight)
+    right: Tensor = reduced(losses, reduction, input.numel())
+    if is_transformed(right):
+        return right
+    share = 1 / max(input.numel(), 1) if reduction == "mean" else 1.0
+    curved = slope(input, target.detach()) * share
+    through: Tensor = _WithoutUpstream.apply(right, input, curved, curved.detach())
+    return through
+
+
+class _WithoutUpstream(torch.autograd.Function):
+    """A loss as it is, whose gradient has beside it, times 0, what is differentiated as if it were 1 times
+    the slope.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, input: Tensor, slope: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(slope, value)
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+        slope, value = ctx.saved_tensors
+        return grad_output, (1 - grad_output.detach()) * (slope - value), None, None

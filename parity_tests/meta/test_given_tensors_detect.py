@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
 
 from torch_loss_parity.claims.hygiene import (
     checks,
@@ -116,6 +118,17 @@ def test_an_ignored_row_of_what_is_not_finite_has_no_z_loss(subject: str, fails:
             )
     assert any(problems) == fails
     assert bool(problems) == fails
+
+
+def test_what_torch_refuses_to_save_of_an_inference_tensor_may_be_refused() -> None:
+    """A kernel under torch.utils.checkpoint; another exception is wrong."""
+    (kind,) = (kind for kind in given_tensors.KINDS.values() if kind.refused_with)
+    x = kind.make(torch.zeros(2))
+    with pytest.raises(RuntimeError) as refused:
+        checkpoint(torch.exp, x, use_reentrant=False)
+    assert kind.refuses(refused.value)
+    assert not kind.refuses(RuntimeError("another"))
+    assert not kind.refuses(None)
 
 
 def test_what_is_given_is_of_the_kind_it_is_said_to_be() -> None:

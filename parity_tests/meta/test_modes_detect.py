@@ -281,3 +281,13 @@ def test_rows_are_split_only_where_the_parts_add_up() -> None:
         replace(BCE, shape=(3, 2), options=(*BCE.options[:0], *dict(BCE.option, reduction="mean").items()))
     )
     assert not splits(odd)
+
+
+def test_a_subnormal_gradient_under_a_loss_scale_is_rounded_once() -> None:
+    """Rounded to bfloat16 as it is scaled, and once more as it is divided, an element leaves its bound."""
+    option = {"dim": 2, "dtype": "float64"}
+    case = OPERATORS["softmax"].case("bfloat16", (3, 33, 2), "wide", option, 5)
+    (scaled,) = (mode for mode in FIRST_ORDER if mode.name == SCALED)
+    right = load("right:softmax-is-differentiated-twice-from-what-was-stored", ("softmax",))
+    for finding in verify_in_modes([scaled])(right, case):
+        assert finding.verdict.passes, explain(finding, right, "cpu")

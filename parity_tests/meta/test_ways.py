@@ -17,6 +17,7 @@ import pytest
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.quantity import FORWARD
+from torch_loss_parity.meta.ball_arrays import in_balls
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic import balls
 from torch_loss_parity.reference.ways import SHARP, Way
@@ -27,20 +28,6 @@ CONSTANT = flint.arb(0, 2.0**-24)  # by which a constant that is written in floa
 EVERY = every_way()
 # A lossy way may be another function: of another constant, of a size that was rounded.
 SAME = [way for way in EVERY if way.grade != "lossy"]
-
-
-class Balls(np.ndarray):
-    """Balls whose zeros and ones are balls too: those of NumPy are integers, which have no exponential."""
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        result = super().__array_function__(function, types, args, kwargs)
-        created = function in (np.zeros_like, np.ones_like) and result.dtype == object
-        return result * flint.arb(1) if created else result
-
-
-def in_balls(array: np.ndarray) -> np.ndarray:
-    ball = balls.balls(array)
-    return ball.view(Balls) if ball.dtype == object else ball
 
 
 def arguments_of(call: Call) -> Mapping[str, Any]:

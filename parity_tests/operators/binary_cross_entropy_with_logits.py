@@ -75,6 +75,7 @@ OPERATOR = Operator(
         "bce_with_logits_jvp",
         "bce_with_logits_decomposed_double_backward",
         "bce_with_logits_decomposed_jvp",
+        "bce_with_logits_logsigmoid_double_backward",
     ),
     function="torch.nn.functional.binary_cross_entropy_with_logits",
     draw=draw,

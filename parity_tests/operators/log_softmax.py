@@ -83,7 +83,11 @@ OPERATOR = Operator(
     forward=reference.log_softmax,
     backward=reference.log_softmax_backward,
     ways=ways_of("log_softmax"),
-    second_order=("log_softmax_double_backward", "log_softmax_jvp"),
+    second_order=(
+        "log_softmax_double_backward",
+        "log_softmax_jvp",
+        "log_softmax_double_backward_from_memory",
+    ),
     function="torch.nn.functional.log_softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,

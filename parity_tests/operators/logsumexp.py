@@ -195,7 +195,11 @@ OPERATOR = Operator(
     forward=reference.logsumexp,
     backward=reference.logsumexp_backward,
     ways=ways_of("logsumexp"),
-    second_order=("logsumexp_double_backward", "logsumexp_forward_mode"),
+    second_order=(
+        "logsumexp_double_backward",
+        "logsumexp_forward_mode",
+        "logsumexp_double_backward_from_memory",
+    ),
     function="torch.logsumexp",
     draw=draw,
     differentiable=rows.differentiable,

@@ -105,7 +105,11 @@ OPERATOR = Operator(
     forward=reference.softmax,
     backward=reference.softmax_backward,
     ways=ways_of("softmax"),
-    second_order=("softmax_double_backward", "softmax_jvp"),
+    second_order=(
+        "softmax_double_backward",
+        "softmax_jvp",
+        "softmax_double_backward_from_memory",
+    ),
     function="torch.nn.functional.softmax",
     draw=rows.draw,
     differentiable=rows.differentiable,

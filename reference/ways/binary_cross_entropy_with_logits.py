@@ -176,6 +176,27 @@ def subtracted_backward(
     )
 
 
+def folded_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    *,
+    sigmoid: Elementwise = sigmoid,
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """(1 - t) - (1 + (p - 1) t) sigmoid(-x): cancels for x << 0."""
+    xp = namespace(input=input)
+    slope, tilt = sigmoid(xp, -input), -input
+    if pos_weight is not None:
+        slope = slope * ((pos_weight - 1) * target + 1)
+        tilt = pos_weight * softplus(xp, -input) - softplus(xp, input)
+    g = reduce_backward(grad_output, reduction, prod(input.shape))
+    g = g if weight is None else g * weight
+    return BinaryCrossEntropyWithLogitsGradients(g * ((1 - target) - slope), g * tilt)
+
+
 def of_two_exponentials(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
@@ -353,6 +374,16 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT + "; what flows through m is 0, and cancels",
         ships="torch.func",
+    ),
+    Way(
+        name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(folded_backward, sigmoid=sigmoid_by_tanh),
+        grade="textbook",
+        loses=CONFIDENT
+        + "a sigmoid near 0 is lost beside 1/2, and the gradient is of two nearly equal numbers",
+        ships="torch's formula, differentiated by hand, on tanh",
     ),
     Way(
         name="mean over a converted number of elements",

@@ -9,6 +9,7 @@ from torch_loss_parity.reference.nll_loss import (
     NllLossGradients,
     classes_along,
     nll_loss,
+    nll_loss_backward,
     target_weights,
 )
 from torch_loss_parity.reference.reduction import reduce_backward
@@ -51,6 +52,22 @@ def nll_loss_multiplied_backward(
     return NllLossGradients(xp.where(hit & counted, zeros - 1, zeros) * xp.where(counted, g, zeros))
 
 
+def nll_loss_of_means_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> NllLossGradients:
+    """The gradient of a mean of chunks' means, each times its share c / D: (g c / D) / c. Here c is 3 in
+    place of the sizes of the chunks, which nobody knows: two roundings more are charged.
+    """
+    if reduction == "mean":
+        grad_output = grad_output / 3 * 3
+    return nll_loss_backward(grad_output, input, target, weight, ignore_index, reduction)
+
+
 def along_classes(xp: Any, weight: Any, x: Any) -> Any:
     """The weight of each class, to broadcast against ``x``."""
     return xp.reshape(weight, tuple(weight.shape) + (1,) * (x.ndim - class_dim(x) - 1))
@@ -68,6 +85,15 @@ WAYS = (
         grade="textbook",
         loses=MIXED_SIGNS,
         ships="kernels that scale each row's loss (Liger, chunked losses)",
+    ),
+    Way(
+        name="(g c / D) / c of chunks of c",
+        operator="nll_loss",
+        gives="gradients",
+        function=nll_loss_of_means_backward,
+        grade="sharp",
+        loses="",
+        ships="means of the means of batches (gradient accumulation)",
     ),
     Way(
         name="g w times -1 or 0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from torch_loss_parity.reference.arguments import namespace
+from torch_loss_parity.reference.arguments import namespace, normalized_dims
 from torch_loss_parity.reference.logsumexp import of_rows
 from torch_loss_parity.reference.nll_loss import device_of
 from torch_loss_parity.reference.softmax import along, softmax, with_dimension
@@ -111,6 +111,21 @@ def logsumexp_from_result_backward(
     """g exp(x - y) of the result y as the backward finds it in memory."""
     xp, y = namespace(input=input), stored(logsumexp_textbook(input, dim, True))
     return xp.reshape(grad_output, y.shape) * xp.exp(input - y)
+
+
+def logsumexp_of_softmax_backward(
+    grad_output: Any, input: Any, dim: int | tuple[int, ...], keepdim: bool = False
+) -> Any:
+    """g p of softmax's p: the largest logit is subtracted where it is infinite too, and the row is nan."""
+    xp, axes = namespace(input=input), normalized_dims(dim, input.ndim) if input.ndim else ()
+    if 0 in input.shape:  # no maximum of nothing
+        return xp.zeros_like(input)
+    largest = input
+    for axis in axes:
+        largest = xp.max(largest, axis=axis, keepdims=True)
+    e = xp.exp(input - largest)
+    total = xp.sum(e, axis=axes, keepdims=True) if axes else e
+    return xp.reshape(grad_output, total.shape) * (e / total)
 
 
 def logsumexp_in_base_2_backward(
@@ -310,6 +325,15 @@ WAYS = (
         grade="textbook",
         loses=f"{OFFSET}; {MEMORY}",
         ships="torch, JAX",
+    ),
+    Way(
+        name="g softmax(x)",
+        operator="logsumexp",
+        gives="gradients",
+        function=logsumexp_of_softmax_backward,
+        grade="sharp",
+        loses="",
+        ships="MLX: LogSumExp::vjp; whoever has a softmax at hand",
     ),
     Way(
         name="g 2**(x / ln 2 - lse2)",

@@ -36,12 +36,20 @@ class Kind:
         Whether autograd differentiates what is computed of it.
     refusable : bool
         Whether an exception is right, too: code that looks at memory cannot read it, and few ever meet one.
+    refused_with : str
+        What an exception that is right says; "" where every one is. torch.utils.checkpoint saves what it is
+        given even where nothing requires a gradient, and torch refuses that of an inference tensor.
     """
 
     make: Callable[[torch.Tensor], torch.Tensor]
     lines: tuple[str, ...]
     differentiable: bool = True
     refusable: bool = False
+    refused_with: str = ""
+
+    def refuses(self, error: BaseException | None) -> bool:
+        """Whether an exception that a subject raised is right."""
+        return self.refusable and error is not None and self.refused_with in str(error)
 
 
 def _negated(tensor: torch.Tensor) -> torch.Tensor:
@@ -67,6 +75,8 @@ KINDS: Mapping[str, Kind] = {
         _made_in_inference_mode,
         ("def make(v):", "    with torch.inference_mode():", "        return v.clone()"),
         differentiable=False,
+        refusable=True,
+        refused_with="Inference tensors cannot be saved for backward",
     ),
 }
 
@@ -84,7 +94,7 @@ def every_kind_of_tensor_gives_the_right_results(
                 with of_the_subject(settings.subject):
                     results = _results(probe, kind)
             except WrongResult as error:
-                if kind.refusable and error.__cause__ is not None:
+                if kind.refuses(error.__cause__):
                     tally.decline(f"{what}: {error}")
                     continue
                 raise probe.wrong(what, error, _happens(kind)) from error.__cause__

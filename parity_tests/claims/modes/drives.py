@@ -91,9 +91,17 @@ def scaled_scalar(
     leaves = bound.leaves(*call.differentiable)
     scale = loss_scale(call)
     (SCALE * scale * (bound(**leaves) * (bound.grad_output / SCALE)).sum()).backward()
-    # Divided in its own dtype, of which alone a bound speaks: 2**-170 is 0 in float32.
-    grads = {name: leaf.grad if leaf.grad is None else leaf.grad / scale for name, leaf in leaves.items()}
-    return _widened(grads)
+    return _widened({name: _unscaled(leaf.grad, scale) for name, leaf in leaves.items()})
+
+
+def _unscaled(gradient: torch.Tensor | None, scale: float) -> torch.Tensor | None:
+    """A gradient over a power of two: 0 where it is in its own dtype, of which alone a bound speaks (2**-170
+    in float32), and else not rounded once more, as a subnormal quotient would be.
+    """
+    if gradient is None:
+        return None
+    own = (gradient / scale).cpu().double()
+    return torch.where(own == 0, own, gradient.cpu().double() / scale)
 
 
 def loss_scale(call: Call) -> float:

@@ -39,7 +39,7 @@ def _scaled(wanted: Wanted) -> Lines:
     yield from requiring(wanted.differentiable)
     yield f"scale = 1.0 if input.dtype == torch.float16 else {LOSS_SCALE}  # of the loss"
     yield f"({SCALE} * scale * ({wanted.call} * (grad_output / {SCALE})).sum()).backward()"
-    yield f"result = {_of(wanted)}.grad / scale"
+    yield f"result = {_of(wanted)}.grad.double() / scale"
 
 
 def _retained(number: int, wanted: Wanted) -> Lines:

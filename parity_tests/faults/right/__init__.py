@@ -20,6 +20,7 @@ from torch_loss_parity.faults.right import (
     softcap,
     softmax,
     softmax_backward,
+    twice_differentiable,
     z_loss,
 )
 from torch_loss_parity.faults.right.record import GRADES, RIGHT_KERNELS, RightKernel
@@ -43,5 +44,6 @@ __all__ = [
     "softcap",
     "softmax",
     "softmax_backward",
+    "twice_differentiable",
     "z_loss",
 ]

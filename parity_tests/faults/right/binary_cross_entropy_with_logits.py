@@ -186,6 +186,25 @@ def sigmoid_is_half_a_tanh(
     return reduced(weighted((1 - target) * input + scale * _softplus(-input), weight), reduction)
 
 
+def _folded_half_a_tanh(
+    g: Tensor, input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Gradients:
+    q = weighted(divided(g, input, reduction), weight)
+    scale = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    return ((1 - target) - scale * (0.5 - torch.tanh(input * 0.5) * 0.5)) * q, _tilt(input, pos_weight) * q
+
+
+@of_elements(
+    OPERATOR, _folded_half_a_tanh, ships="well known: torch's formula, differentiated", grade=TEXTBOOK
+)
+def positive_weight_is_folded_and_its_sigmoid_half_a_tanh(
+    input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
+) -> Tensor:
+    """The gradient is (1 - t) - (1 + (p - 1) t) sigmoid(-x), with 1/2 - tanh(x / 2) / 2."""
+    scale = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    return reduced(weighted((1 - target) * input + scale * _softplus(-input), weight), reduction)
+
+
 def _powers_of_two(
     g: Tensor, input: Tensor, target: Tensor, weight: Weight, reduction: str, pos_weight: Weight
 ) -> Gradients:

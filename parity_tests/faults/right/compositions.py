@@ -104,3 +104,15 @@ def logits_by_torch_softplus(
     losses = positive + (1 - target) * F.softplus(input)
     losses = losses if weight is None else losses * weight
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+@composed("binary_cross_entropy_with_logits", ships="well known: F.logsigmoid of both signs", grade=TEXTBOOK)
+def logits_by_torch_logsigmoid(
+    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
+) -> Tensor:
+    """-t logsigmoid(x) - (1 - t) logsigmoid(-x), differentiated by autograd, as often as is asked."""
+    positive = target * F.logsigmoid(input)
+    positive = positive if pos_weight is None else pos_weight * positive
+    losses = -positive - (1 - target) * F.logsigmoid(-input)
+    losses = losses if weight is None else losses * weight
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()

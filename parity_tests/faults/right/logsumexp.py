@@ -33,6 +33,10 @@ def times_softmax(g: Tensor, x: Tensor) -> Tensor:
     return _rows(g) * (e / e.sum(-1, keepdim=True))
 
 
+def _times_what_softmax_returns(g: Tensor, x: Tensor) -> Tensor:
+    return _rows(g) * torch.softmax(wide(x), -1)
+
+
 def _scaled_exponentials(g: Tensor, x: Tensor) -> Tensor:
     largest = _largest(x)
     e = (wide(x) - largest).exp()
@@ -51,6 +55,12 @@ def logsumexp_is_by_log1p_of_the_others(x: Tensor) -> tuple[Tensor, ...]:
     """m + log1p(sum of all exponentials but the largest)."""
     largest = wide(x).amax(-1, keepdim=True)
     return (largest + others(x, finite(largest)).log1p()).squeeze(-1), x
+
+
+@of_rows("logsumexp", _times_what_softmax_returns, ships="ml-explore/mlx: LogSumExp::vjp", grade=TEXTBOOK)
+def gradient_of_logsumexp_is_by_softmax(x: Tensor) -> tuple[Tensor, ...]:
+    """g softmax(x): a row with an infinity has probabilities that are nan."""
+    return log_sum_exp(x, _largest(x)).squeeze(-1), x
 
 
 @of_rows("logsumexp", times_softmax, ships="NVIDIA/online-softmax: Milakov and Gimelshein 2018", grade=SHARP)

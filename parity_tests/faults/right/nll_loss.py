@@ -67,6 +67,26 @@ def ignored_rows_of_log_probabilities_are_left_out(b: Batch) -> tuple[Tensor, ..
     return (rows.sum() / b.weights[kept].sum() if b.reduction == "mean" else rows.sum(),)
 
 
+CHUNK = 3
+
+
+def _times_the_share(g: Tensor, b: Batch) -> Tensor:
+    """-w g, times the share of the row's chunk, over the number of its rows."""
+    q = b.weights[:, None] * b.upstream(g)
+    if b.reduction == "mean":
+        q = torch.cat([part * (len(part) / b.denominator) / len(part) for part in q.split(CHUNK)])
+    return torch.where(b.onehot, -q, 0.0)
+
+
+@of_classes("nll_loss", _times_the_share, ships="well known: gradients accumulated over batches", grade=SHARP)
+def mean_of_picked_rows_is_a_mean_of_means(b: Batch) -> tuple[Tensor, ...]:
+    """Chunks of 3 rows are averaged, and their means weighted with their shares."""
+    if b.reduction != "mean":
+        return (reduced(b, _picked(b)),)
+    means = [part.mean() * (len(part) / b.denominator) for part in _picked(b).split(CHUNK)]
+    return (torch.stack(means).sum(),)
+
+
 @of_classes(
     "nll_loss", _minus_w_times_q, ships="pytorch/pytorch: nll_loss on CUDA, a block of threads", grade=SHARP
 )

@@ -22,6 +22,7 @@ from torch_loss_parity.expectation.formulas.torch_second_order.binary_cross_entr
     bce_with_logits_decomposed_jvp,
     bce_with_logits_double_backward,
     bce_with_logits_jvp,
+    bce_with_logits_logsigmoid_double_backward,
 )
 from torch_loss_parity.expectation.formulas.torch_second_order.classes import (
     cross_entropy_double_backward,
@@ -33,12 +34,15 @@ from torch_loss_parity.expectation.formulas.torch_second_order.linear_cross_entr
 )
 from torch_loss_parity.expectation.formulas.torch_second_order.logsumexp import (
     logsumexp_double_backward,
+    logsumexp_double_backward_from_memory,
     logsumexp_forward_mode,
 )
 from torch_loss_parity.expectation.formulas.torch_second_order.rows import (
     log_softmax_double_backward,
+    log_softmax_double_backward_from_memory,
     log_softmax_jvp,
     softmax_double_backward,
+    softmax_double_backward_from_memory,
     softmax_double_backward_in_float16,
     softmax_jvp,
 )
@@ -55,15 +59,19 @@ __all__ = [
     "bce_with_logits_decomposed_jvp",
     "bce_with_logits_double_backward",
     "bce_with_logits_jvp",
+    "bce_with_logits_logsigmoid_double_backward",
     "cross_entropy_double_backward",
     "cross_entropy_jvp",
     "linear_cross_entropy_double_backward",
     "linear_cross_entropy_jvp",
     "log_softmax_double_backward",
+    "log_softmax_double_backward_from_memory",
     "log_softmax_jvp",
     "logsumexp_double_backward",
+    "logsumexp_double_backward_from_memory",
     "logsumexp_forward_mode",
     "softmax_double_backward",
+    "softmax_double_backward_from_memory",
     "softmax_double_backward_in_float16",
     "softmax_jvp",
 ]

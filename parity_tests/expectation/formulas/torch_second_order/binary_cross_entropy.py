@@ -22,7 +22,7 @@ def bce_double_backward(at: Elements, epsilon: float = EPSILON) -> Any:
         return at.from_cotangent(slope * at.cotangent())
     if at.quantity == Quantity("target", "input"):
         return _input_along_target(at, at.direction * at.grad_output, epsilon)
-    return at.weighted_last(slope * (at.direction * at.grad_output if at.quantity.of else at.direction))
+    return at.weighted_last(slope * at.product())
 
 
 # 1e-12 is 0: what it should keep from vanishing is 0/0 or infinite.
@@ -37,7 +37,7 @@ def bce_jvp_of_backward(at: Elements, epsilon: float = EPSILON) -> Any:
     elif at.quantity == Quantity("target", "input"):
         return _input_along_target(at, at.direction * at.grad_output, epsilon)
     else:
-        value = _slope(at, epsilon) * (at.direction * at.grad_output)
+        value = _slope(at, epsilon) * at.product()
     value = at.weighted_last(value)
     if at.quantity == Quantity("input", "input"):
         value = value + _input_along_target(at, 0 * at.direction * at.grad_output, epsilon)

@@ -29,9 +29,25 @@ def bce_with_logits_double_backward(at: Elements) -> Any:
 
 
 @of_elements
+def bce_with_logits_logsigmoid_double_backward(at: Elements) -> Any:
+    """That of -(p t logsigmoid(x) + (1 - t) logsigmoid(-x)): torch differentiates logsigmoid(z) twice to
+    (sigmoid(z) - 1) sigmoid(z), which loses exp(-z) below the roundoff of 1, for z >> 0: on both sides.
+    """
+    t, cotangent = at.target, at.cotangent()
+    s, r = sigmoid(at.xp, at.input), sigmoid(at.xp, -at.input)
+    positive = t if at.pos_weight is None else at.pos_weight * t
+    if at.quantity == Quantity("input", "input"):
+        curvature = positive * ((1 - s) * s) + (1 - t) * ((1 - r) * r)
+        return at.from_cotangent(curvature * cotangent)
+    if at.quantity == Quantity("input"):
+        return at.from_cotangent(((1 - t) * s - positive * r) * cotangent)
+    return at.from_cotangent(_slope(at) * cotangent)
+
+
+@of_elements
 def bce_with_logits_jvp(at: Elements) -> Any:
     """The gradient in the form of `bce_with_logits_double_backward`, times v; weight and 1/N come last."""
-    return at.weighted_last(_slope(at) * at.direction)
+    return at.weighted_last(_slope(at) * at.product())
 
 
 def _slope(at: Elements) -> Any:

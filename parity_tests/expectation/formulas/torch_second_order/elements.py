@@ -43,6 +43,10 @@ class Elements:
         """The gradient that reaches each loss."""
         return reduce_backward(value, self.reduction, prod(self.input.shape))
 
+    def product(self) -> Any:
+        """The direction, of a gradient times the upstream gradient."""
+        return self.direction * self.grad_output if self.quantity.of else self.direction
+
     def cotangent(self) -> Any:
         """What reverse mode multiplies each element's derivative with: 1/N and the weight come first."""
         cotangent = self.weighted(self.averaged(self.direction))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch_loss_parity.expectation.quantity import Quantity
@@ -12,17 +14,27 @@ from torch_loss_parity.reference.arithmetic.round_once import store
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.reference.softmax import softmax
 from torch_loss_parity.reference.ways.rows import log_softmax_textbook
+from torch_loss_parity.reference.ways.way import stored
+
+Kept = Callable[..., Any]  # what becomes of an array that is kept: of the array, and in whose format
+
+
+def as_it_is(array: Any, *, like: str = "result") -> Any:
+    """The array."""
+    return array
 
 
 def softmax_double_backward(
-    quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int
+    quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int, *, keep: Kept = as_it_is
 ) -> Any:
     """The gradient with respect to p, g v - v sum(g p) - g sum(v p), goes through p (G - sum(G p)): the
     products cancel.
     """
     xp, p, v, g, axis = _rows(softmax, input, dim, direction, grad_output)
+    p = keep(p)
     if quantity.of:
         v = g * v - xp.sum(p * g, axis=axis, keepdims=True) * v - g * xp.sum(p * v, axis=axis, keepdims=True)
+        v = keep(v, like="gradient")
     return xp.reshape(p * (v - xp.sum(v * p, axis=axis, keepdims=True)), input.shape)
 
 
@@ -47,17 +59,22 @@ def softmax_jvp(quantity: Quantity, direction: Any, grad_output: Any, input: Any
 
 
 def log_softmax_double_backward(
-    quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int
+    quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int, *, keep: Kept = as_it_is
 ) -> Any:
     """p = exp(y), |log p| units of roundoff off: v - sum(p v); and c - p sum(c) with c = -p v sum(g), whose
     products cancel.
     """
     xp, y, v, g, axis = _rows(log_softmax_textbook, input, dim, direction, grad_output)
-    p = xp.exp(y)
+    p = xp.exp(keep(y))
     if not quantity.of:
         return xp.reshape(v - xp.sum(v * p, axis=axis, keepdims=True), input.shape)
-    c = -xp.sum(g, axis=axis, keepdims=True) * p * v
+    c = keep(-xp.sum(g, axis=axis, keepdims=True) * p * v, like="gradient")
     return xp.reshape(c - p * xp.sum(c, axis=axis, keepdims=True), input.shape)
+
+
+# Of the result as it comes back from memory: in half precision it was rounded, and what is passed back to it.
+softmax_double_backward_from_memory = partial(softmax_double_backward, keep=stored)
+log_softmax_double_backward_from_memory = partial(log_softmax_double_backward, keep=stored)
 
 
 def log_softmax_jvp(quantity: Quantity, direction: Any, grad_output: Any, input: Any, dim: int) -> Any:
