@@ -66,12 +66,16 @@ def balls(array: Any) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind != "f":
         return array
-    # A ball per distinct value: rows in 16 bits hold few.
+    # A ball per distinct value, where they are worth it: rows in 16 bits hold few.
     distinct, inverse = np.unique(array, return_inverse=True)
-    result = np.empty(distinct.shape, dtype=object)
-    wider = distinct.dtype.itemsize > 8
-    result[:] = [ball(x) for x in distinct] if wider else list(map(flint.arb, distinct.tolist()))
-    return result[inverse.reshape(-1)].reshape(array.shape)
+    if 2 * distinct.size > array.size:
+        return _balls_of_each(array.reshape(-1)).reshape(array.shape)
+    return _balls_of_each(distinct)[inverse.reshape(-1)].reshape(array.shape)
+
+
+def _balls_of_each(line: np.ndarray) -> np.ndarray:
+    each = map(ball, line) if line.dtype.itemsize > 8 else map(flint.arb, line.tolist())
+    return np.fromiter(each, dtype=object, count=line.size)
 
 
 def enclosure(array: Any) -> Enclosure:
