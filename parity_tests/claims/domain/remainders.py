@@ -3,8 +3,9 @@ unlike the others.
 
 The rest of a row is equal, so sums are exact in every order: the bound is tight at any length, a term that is
 dropped or counted twice shows, and, where the rest is below 0, so does a lane beside the row that is filled
-with 0. The unlike number lies at an end of the row, in its middle, or beside a multiple of the size of a
-block; a target names it, and an upstream gradient is 1 there.
+with 0. Where the rest is -inf, as under a mask, whole blocks hold nothing: before the first number, between
+two, and after the last. The unlike number lies at an end of the row, in its middle, or beside a multiple of
+the size of a block; a target names it, and an upstream gradient is 1 there.
 
 Where it lies changes nothing: a result is moved back, and has then the expected value of the row in which the
 unlike number is the first. That is evaluated once for all places, so a place costs what the subject does.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.domain.without_a_graph import WITHOUT_A_GRAPH, once_for_the_same_bits
 from torch_loss_parity.expectation.expectation import output_shape
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
@@ -26,6 +28,7 @@ from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, with_gradients
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.dealing import hand
+from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.settings import Settings
 
@@ -39,6 +42,7 @@ LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES
 QUICK_LENGTHS = tuple(2**k + d for k, d in ((16, 1), (12, 1), (11, -1), (13, -1)))
 QUICK_LENGTHS += tuple(2**k + d for k, d in ((16, -1), (13, 1), (12, -1), (14, 1)))
 COSTLY = 2**12  # the longest row of an operator whose cases are dealt out for what they cost
+SHORT = (2**12 + 1,)
 LONG = 2**16 + 1  # longer rows are alone: three of them would cost three times as much
 ROWS = 3  # the unlike number is as the others, below them, or above
 BESIDE_BLOCKS = {"quick": 2, "standard": 4, "thorough": None}  # places
@@ -58,18 +62,28 @@ def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[i
     return (dealt[hand(operator.name, dtype, settings.dtypes, settings.seed)] or dealt)[:1]
 
 
+def masked_lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
+    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most."""
+    every = lengths_of(operator, dtype, settings)
+    return [n for n in every if n <= COSTLY + 1] or SHORT if settings.effort_name == "quick" else every
+
+
 def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
-    """Rows of each length, as they are or, where elements stand for themselves, added up too."""
+    """Rows of each length, as they are or, where elements stand for themselves, added up too; and masked."""
     known = {"dim": 1, "classes": "first", "features": 2}
     options = {name: value for name, value in known.items() if _has(operator, name)}
     reductions: tuple[str, ...] = ("none", "sum") if operator.acts_on_elements else ("none",)
     if settings.effort.shared:  # every second seed each
         reductions = reductions[settings.seed % len(reductions) :][:1]
-    for number, length in enumerate(lengths_of(operator, dtype, settings)):
-        for reduction in reductions:
-            reduced = {"reduction": reduction} if "reduction" in operator.options else {}
-            shape, seed = (ROWS if length < LONG else 1, length), settings.seed + number
-            yield operator.case(dtype, shape, operator.domain.marked, options | reduced, seed)
+    marked = {operator.domain.marked: lengths_of(operator, dtype, settings)}
+    if not isinstance(operator.domain.masked, Gap):
+        marked[operator.domain.masked] = masked_lengths_of(operator, dtype, settings)
+    for values, lengths in marked.items():
+        for number, length in enumerate(lengths):
+            for reduction in reductions:
+                reduced = {"reduction": reduction} if "reduction" in operator.options else {}
+                shape, seed = (ROWS if length < LONG else 1, length), settings.seed + number
+                yield operator.case(dtype, shape, values, options | reduced, seed)
 
 
 def _has(operator: Operator, name: str) -> bool:
@@ -97,10 +111,14 @@ def verify_at(tried: int | None) -> Callable[..., Iterator[Finding]]:
     ) -> Iterator[Finding]:
         call = call_of(case)
         length = max(case.shape)
-        modes = [_at(0, length), *(_at(place, length) for place in places(length, tried, case.seed))]
+        modes = [
+            _at(0, length),
+            WITHOUT_A_GRAPH,
+            *(_at(place, length) for place in places(length, tried, case.seed)),
+        ]
         yield from judge_modes(subject, device, case, call, modes, upstream_of(call, length))
 
-    return verify
+    return once_for_the_same_bits(verify)
 
 
 def call_of(case: Case) -> Call:
