@@ -34,10 +34,11 @@ from torch_loss_parity.subjects.settings import Settings
 
 POWERS = range(11, 19)  # shorter rows are regions of the domain
 VOCABULARIES = (32000, 50257, 65537, 128256, 151936, 201088, 256000, 262144)  # of models that are in use
-# Multiples of blocks that are no powers of two: of 96, 384, 768, 1536 and 3072, of 100, 500, 1000 and 1500.
-MULTIPLES = (9216, 12000)
+# Several whole blocks whose number is no power of two: of 512 and 1024, of 96, 384, 768, 1536 and 3072, of
+# 100, 500, 1000 and 1500.
+MULTIPLES = (3072, 2560, 9216, 12000)
 # Every block up to 2**18 leaves a remainder of 1 in the first, and of all but 1 in the second.
-LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES, *MULTIPLES)
+LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES)
 # The same of blocks up to 2**16, and shorter ones.
 QUICK_LENGTHS = tuple(2**k + d for k, d in ((16, 1), (12, 1), (11, -1), (13, -1)))
 QUICK_LENGTHS += tuple(2**k + d for k, d in ((16, -1), (13, 1), (12, -1), (14, 1)))
@@ -50,16 +51,18 @@ BESIDE_BLOCKS = {"quick": 2, "standard": 4, "thorough": None}  # places
 
 def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
     """The lengths of rows in a dtype: all of them at thorough effort, else one, others with the next seed but
-    for the one that no block divides.
+    for the one that no block divides; and as many whole blocks.
     """
-    every = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS
+    every, whole = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS, MULTIPLES
     if not settings.effort.shared:
-        return every
-    every = tuple(n for n in every if n <= COSTLY) if operator.family.dealt_out else every
+        return (*every, *whole)
+    if operator.family.dealt_out:
+        every, whole = (tuple(n for n in some if n <= COSTLY) for some in (every, whole))
     first, rest = every[0], every[1:]
     turn = 3 * settings.seed % len(rest)  # three of four dtypes have one of these each
     dealt = (first, *rest[turn:], *rest[:turn])
-    return (dealt[hand(operator.name, dtype, settings.dtypes, settings.seed)] or dealt)[:1]
+    own = hand(operator.name, dtype, settings.dtypes, settings.seed)
+    return ((dealt[own] or dealt)[0], (whole[own] or whole)[0])
 
 
 def masked_lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
