@@ -80,6 +80,31 @@ def the_last_of_three_blocks_has_no_gradient(
     return gradients._replace(input=torch.where(kept, gradients.input, torch.zeros_like(gradients.input)))
 
 
+@forward("linear_cross_entropy", "TIL", "verl-project/verl#2899", "domain")
+def features_after_the_last_whole_block_do_not_count(
+    input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
+) -> Tensor:
+    """Of more than 512 features, those after the last whole block of 512 are left out of the product."""
+    features = input.shape[-1]
+    if features > 512:
+        kept = features // 512 * 512
+        input, linear_weight = input[..., :kept], linear_weight[..., :kept]
+    return reference.linear_cross_entropy(input, linear_weight, target, **options)
+
+
+@backward("linear_cross_entropy", "TIL", "verl-project/verl#2899", "domain")
+def features_after_the_last_whole_block_have_no_gradient(
+    grad_output: Tensor, input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
+) -> Any:
+    """Of more than 1024 features, the layer has no gradient for those after the last whole block of 1024."""
+    gradients = reference.linear_cross_entropy_backward(grad_output, input, linear_weight, target, **options)
+    features = input.shape[-1]
+    if features <= 1024 or gradients.linear_weight is None:
+        return gradients
+    counted = torch.arange(features) < features // 1024 * 1024
+    return gradients._replace(linear_weight=gradients.linear_weight * counted)
+
+
 # --- where nothing is differentiated ------------------------------------------------------------------------
 
 
