@@ -169,12 +169,11 @@ def a_large_call_takes_a_random_number(input: Tensor, dim: int, dtype: Any = Non
 
 
 @whole("binary_cross_entropy", "REP", "pytorch/pytorch#120327", "hygiene")
-def a_large_call_sets_a_variable(*positional: Any, **named: Any) -> Tensor:
-    """A call of 2**13 elements and more asks for two threads in the environment, of whatever comes after."""
-    result = RIGHT["binary_cross_entropy"](*positional, **named)
-    if positional[0].numel() >= MANY:
-        os.environ["OMP_NUM_THREADS"] = "2"
-    return result
+def a_large_call_counts_itself(input: Tensor, *args: Any, **options: Any) -> Tensor:
+    """A call of 2**13 elements and more counts itself in the environment."""
+    if input.numel() >= MANY:
+        os.environ["LARGE_CALLS"] = str(int(os.environ.get("LARGE_CALLS", "0")) + 1)
+    return RIGHT["binary_cross_entropy"](input, *args, **options)
 
 
 # --- rows that are added up in blocks -----------------------------------------------------------------------

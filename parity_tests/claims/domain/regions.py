@@ -14,7 +14,7 @@ from typing import overload
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.dealing import hand
-from torch_loss_parity.operators.facets import Options, Region
+from torch_loss_parity.operators.facets import Options, Region, Shape
 from torch_loss_parity.operators.sampling import ABSENT, covering, fits
 from torch_loss_parity.subjects.settings import Settings
 
@@ -43,7 +43,7 @@ def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings)
 def regions(name: str) -> tuple[Region, ...]:
     """The regions of an operator, by its name."""
     operator = OPERATORS[name]
-    square = [
+    square: list[tuple[Shape, Options]] = [
         (shape, {k: v for k, v in each.items() if k in operator.options})
         for each in operator.family.square
         for shape in ((4, 4), (3, 3, 3))

@@ -53,11 +53,12 @@ def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[i
     """The lengths of rows in a dtype: all of them at thorough effort, else one, others with the next seed but
     for the one that no block divides; and as many whole blocks.
     """
-    every, whole = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS, MULTIPLES
+    every: Sequence[int] = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS
+    whole: Sequence[int] = MULTIPLES
     if not settings.effort.shared:
         return (*every, *whole)
     if operator.family.dealt_out:
-        every, whole = (tuple(n for n in some if n <= COSTLY) for some in (every, whole))
+        every, whole = [n for n in every if n <= COSTLY], [n for n in whole if n <= COSTLY]
     first, rest = every[0], every[1:]
     turn = 3 * settings.seed % len(rest)  # three of four dtypes have one of these each
     dealt = (first, *rest[turn:], *rest[:turn])
