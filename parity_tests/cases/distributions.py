@@ -234,6 +234,17 @@ def equal_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np
     return _of_rows(shape, (0.0, -40.0)) + _in_first_place(rng, shape, (0.0, -1000.0, 1000.0))
 
 
+def masked_but_ends(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """-inf everywhere but in the first place of a row, or in the first and the last: whole blocks are masked,
+    before the first number, between two, and after the last. Numbers are equal, so sums are exact.
+    """
+    along = int(np.argmax(shape)) if shape else 0
+    ends = _of_rows(shape, tuple(np.roll((True, False, True), -rng.integers(2)).tolist()))
+    place = _position(shape, along)
+    left = (place == 0) | (_is_last(shape, along) & ends)
+    return np.where(left, _of_rows(shape, (0.0, -40.0)), -np.inf)
+
+
 def costless_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
     """-1000 everywhere but in the first place of a row: a confident negative whose loss is exactly 0."""
     return -1000.0 + _in_first_place(rng, shape, (0.0, -256.0, 256.0))
@@ -368,7 +379,7 @@ EXTREME_WEIGHTS: Mapping[str, Distribution] = {
     "negative": negative,
     "either sign": either_sign,
 }
-MARKED: Mapping[str, Distribution] = _named(equal_but_one, costless_but_one, zero_but_one)
+MARKED: Mapping[str, Distribution] = _named(equal_but_one, masked_but_ends, costless_but_one, zero_but_one)
 CLASS_PROBABILITIES: Mapping[str, Distribution] = _named(one_hot, part_zero, unnormalised)
 
 BY_NAME: Mapping[str, Distribution] = {

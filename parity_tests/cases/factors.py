@@ -75,6 +75,18 @@ def single_products(rng: Generator, shape: Shape, axis: int, format: Format) -> 
     return factors
 
 
+def products_at_the_ends(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    """As `single_products`, the last and the first feature in turn: whoever leaves out a remainder of the
+    features leaves out rows.
+    """
+    rows, _, features = shape
+    factors = products(rng, shape, axis, format)
+    if factors.size:
+        factors[:rows] = 0.0
+        factors[np.arange(rows), np.resize([features - 1, 0], rows)] = 1.0
+    return factors
+
+
 def integer_products(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
     """One logit of each row is 256 and the others are 0: losses are integers, and every sum is exact."""
     rows, outputs, features = shape
@@ -202,5 +214,5 @@ EXTREME_FACTORS: Mapping[str, Distribution] = _named(
     equal_factors,
     zeros,
 )
-MARKED: Mapping[str, Distribution] = _named(equal_products_but_one)
+MARKED: Mapping[str, Distribution] = _named(equal_products_but_one, products_at_the_ends)
 BY_NAME: Mapping[str, Distribution] = {**FACTORS, **EXTREME_FACTORS, **MARKED}

@@ -10,7 +10,8 @@ from typing import Any
 from torch_loss_parity.expectation.quantity import FORWARD
 from torch_loss_parity.judging.finding import Finding
 
-# The number of its cases; the smallest of them, and its size; the worst error / allowed.
+# The number of its cases; the smallest of them, and its size; the worst error / allowed; the mode that all of
+# them have, "" where there is none.
 Cause = dict[str, Any]
 
 BROKEN = re.compile(r" {4}\S")  # a line that goes on with the sentence of the one before
@@ -23,6 +24,7 @@ def merge_cause(causes: dict[str, Cause], cause: str, one: Mapping[str, Any]) ->
     known = causes.setdefault(cause, {**one, "cases": 0})
     known["cases"] += one["cases"]
     known["worst"] = max(known["worst"], one["worst"])
+    known["mode"] = known["mode"] if known["mode"] == one["mode"] else ""
     if one["example"] and (not known["example"] or one["size"] < known["size"]):
         known["example"], known["size"] = one["example"], one["size"]
 

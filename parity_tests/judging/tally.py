@@ -66,7 +66,9 @@ class Tally:
         if not verdict.passes:
             example = str(finding.case) if finding.case else ""
             worst = 0.0 if verdict.reason or finding.resembles else verdict.fraction
-            self.blame(cause_of(finding), example, size=verdict.elements, worst=worst)
+            cause, mode = cause_of(finding), finding.mode
+            mode = "" if mode in cause else mode
+            self.blame(cause, example, size=verdict.elements, worst=worst, mode=mode)
         if finding.verdict.passes and (kind := kind_of(finding)):
             sentence = sentence_of(finding)
             self.ways[sentence] = self.ways.get(sentence, 0) + 1
@@ -80,7 +82,7 @@ class Tally:
         self.failed += not passes
         watchdog.feed()
 
-    def blame(self, cause: str, example: str, *, size: int = 0, worst: float = 0.0) -> None:
+    def blame(self, cause: str, example: str, *, size: int = 0, worst: float = 0.0, mode: str = "") -> None:
         """Say why a case fails, in a few words that are the same for all that fail so.
 
         Parameters
@@ -91,8 +93,11 @@ class Tally:
             Its elements: of all examples the smallest is shown.
         worst : float
             Its error / allowed; 0 where that is not what is wrong.
+        mode : str
+            The mode it was called in, where the cause does not name it.
         """
-        merge_cause(self.causes, cause, {"cases": 1, "example": example, "size": size, "worst": worst})
+        one = {"cases": 1, "example": example, "size": size, "worst": worst, "mode": mode}
+        merge_cause(self.causes, cause, one)
 
     def diverge(self, entry: str) -> None:
         """Count a case that the ledger's ``entry`` explains."""

@@ -88,6 +88,7 @@ OPERATOR = Operator(
     domain=Domain(
         values={name: distributions.BINARY_LOGITS[name] for name in ("nearly_equal", "wide")},
         marked="equal_but_one",
+        masked=Gap(WHY),
         options={},
         dtypes=Gap(WHY),
         copies={"forward": 3, "gradients": 5},

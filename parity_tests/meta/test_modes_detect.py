@@ -28,7 +28,8 @@ from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.run_subject import WrongResult
 from torch_loss_parity.tensors.torch_private import is_transformed
 
-BACKWARD, SCALED, RETAINED, AGAIN, ONE, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
+BACKWARD, SCALED, RETAINED, AGAIN, ONE, *FROZEN, MICRO = FIRST = tuple(mode.name for mode in FIRST_ORDER)
+INPUT_FROZEN = FROZEN[0]
 
 
 def subject(**functions: Callable[..., Any]) -> Subject:
@@ -173,6 +174,15 @@ def without_functorch(input: torch.Tensor, target: torch.Tensor) -> float:
     return 2.0 if is_transformed(input) or is_transformed(target) else 1.0
 
 
+def layer_waits_for_the_input(
+    input: torch.Tensor, linear_weight: torch.Tensor, target: torch.Tensor, **options: Any
+) -> torch.Tensor:
+    """The gradient of the layer is left out where only that of the bias is asked for beside it."""
+    if linear_weight.requires_grad and not input.requires_grad and options["linear_bias"].requires_grad:
+        linear_weight = linear_weight.detach()
+    return torch.nn.functional.linear_cross_entropy(input, linear_weight, target, **options)
+
+
 SOFTMAX, BCE = case_of("softmax"), case_of("binary_cross_entropy")
 # Who must reject it, and who has no reason to.
 FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [
@@ -206,6 +216,13 @@ FAULTS: list[tuple[str, Subject, Case, tuple[str, ...], tuple[str, ...]]] = [
         BCE,
         (ONE,),
         tuple({*FIRST} - {ONE}),
+    ),
+    (
+        "a layer without a gradient where the input is frozen",
+        subject(linear_cross_entropy=layer_waits_for_the_input),
+        case_of("linear_cross_entropy", linear_bias="any_sign"),
+        (INPUT_FROZEN,),
+        tuple({*FIRST} - {INPUT_FROZEN}),
     ),
     (
         "wrong under torch.func",

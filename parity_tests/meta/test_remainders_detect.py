@@ -200,7 +200,7 @@ def test_every_length_is_met_by_some_dtype_and_seed() -> None:
     for operator in (OPERATORS["softmax"], OPERATORS["binary_cross_entropy"]):
         settings = [replace(SETTINGS, dtypes=dtypes, effort_name="standard", seed=seed) for seed in range(48)]
         met = {n for each in settings for d in dtypes for n in remainders.lengths_of(operator, d, each)}
-        assert met == {*remainders.LENGTHS}
+        assert met == {*remainders.LENGTHS, *remainders.MULTIPLES}
         for each in settings:  # a remainder of every block in each run
             assert 2**18 + 1 in [remainders.lengths_of(operator, d, each)[0] for d in dtypes]
             quick = replace(each, effort_name="quick")

@@ -103,6 +103,20 @@ def test_cases_of_one_cause_stand_in_one_line_with_the_smallest() -> None:
     assert second[3] == "N bytes changed"
 
 
+def test_a_cause_names_the_mode_that_all_of_its_cases_have() -> None:
+    tallies = []
+    for dtype, modes in (("float32", ("under vmap", "under vmap")), ("float64", ("under vmap", ""))):
+        tally = Tally("softmax", dtype, "transforms", cases=2, failed=2)
+        for mode in modes:
+            tally.blame("nan where a finite number is expected", "of 3", size=3, mode=mode)
+        tallies.append(tally.as_property())
+    said = [screen(*some).causes()[0][3] for some in (tallies[:1], tallies)]
+    assert said == [
+        "nan where a finite number is expected, under vmap",
+        "nan where a finite number is expected",
+    ]
+
+
 def test_a_cause_is_what_is_wrong_and_not_the_case_that_its_message_begins_with() -> None:
     case = "softmax float32 6x7 normal dim=-1 seed=0"
     cause, row = Failure("hygiene", "softmax", f"{case}: a call takes 3 threads", explained=False).cause

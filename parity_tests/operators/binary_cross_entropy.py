@@ -179,6 +179,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_PROBABILITIES,
         marked="zero_but_one",
+        masked=Gap("an element has no row of which others are left"),
         options=elements.EXTREME_OPTIONS,
         dtypes=mixed(
             ("float16,bfloat16,float64", "weight=float32", {"weight": "full"}),

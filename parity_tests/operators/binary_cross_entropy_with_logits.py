@@ -91,6 +91,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_BINARY_LOGITS,
         marked="costless_but_one",
+        masked=Gap("an element has no row of which others are left"),
         options={**elements.EXTREME_OPTIONS, "pos_weight": elements.SPECIAL_WEIGHTS},
         dtypes=mixed(
             ("float16,bfloat16", "target=float32", {"target": "soft"}),

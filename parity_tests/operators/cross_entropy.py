@@ -123,6 +123,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
         marked="equal_but_one",
+        masked="masked_but_ends",
         options={**classes.EXTREME_OPTIONS, "probabilities": tuple(distributions.CLASS_PROBABILITIES)},
         dtypes=mixed(
             (

@@ -108,6 +108,8 @@ class Region:
         In place of ``options``, those of each dtype.
     dealt_out : bool
         Whether each case is for one dtype only.
+    at_least : int
+        How many of its cases are met at quick effort, where there are so many.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Region:
     values: Sequence[str] = ()
     options_of: Mapping[str, Sequence[Options]] = field(default_factory=dict)
     dealt_out: bool = False
+    at_least: int = 3
 
     @property
     def elements(self) -> int:
@@ -133,6 +136,8 @@ class Domain:
     marked : str
         The distribution of rows that are equal but for their first number, whose results are exact at any
         length.
+    masked : str
+        That of rows whose numbers are -inf but for the first, or the first and the last.
     options : mapping of str to tuple
         An option named ``weight_dtype`` gives the argument ``weight`` another dtype than the case's.
     dtypes : mapping of str to sequence
@@ -144,6 +149,7 @@ class Domain:
 
     values: Mapping[str, Distribution]
     marked: str
+    masked: str | Gap
     options: Mapping[str, tuple[Any, ...]]
     dtypes: Mapping[str, Sequence[Options]] | Gap
     copies: Mapping[str, int]

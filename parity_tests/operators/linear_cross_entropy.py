@@ -38,6 +38,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=factors.EXTREME_FACTORS,
         marked="equal_products_but_one",
+        masked=Gap("a weight of -inf times a gradient of 0 is nan"),
         options=linear_classes.EXTREME_OPTIONS,
         dtypes=Gap("torch refuses factors of two dtypes; targets and weights of others are cross_entropy's"),
         copies={"forward": 3, "gradients": 6},

@@ -214,6 +214,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
         marked="equal_but_one",
+        masked="masked_but_ends",
         options={},
         dtypes=Gap("there is one argument"),
         copies={"forward": 2, "gradients": 4},

@@ -140,6 +140,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_LOG_PROBABILITIES,
         marked="equal_but_one",
+        masked="masked_but_ends",
         options=classes.EXTREME_OPTIONS,
         dtypes=mixed((",".join(DTYPES), "target=uint8", {"ignore_index": 255, "ignored": "some"})),
         copies={"forward": 1, "gradients": 2},

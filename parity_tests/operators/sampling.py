@@ -176,6 +176,14 @@ def grid(
         yield operator.case(dtype, shape, drawn, chosen, base_seed + number)
 
 
+def everyday(operator: Operator, dtype: str, base_seed: int) -> Case:
+    """The call that training makes: a batch of rows, averaged, and nothing else that is asked for. Kernels
+    have a path of its own for it, in which the gradient is made with the loss.
+    """
+    asked = {"reduction": "mean"} if "mean" in operator.options.get("reduction", ()) else {}
+    return operator.case(dtype, (8, 5), next(iter(operator.values)), asked, base_seed)
+
+
 def _of_extensions(operator: Operator) -> Iterator[dict[str, Any]]:
     """What is promised beside torch's arguments, with every reduction of rows that are ignored in part, with
     class weights and without.

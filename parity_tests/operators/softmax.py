@@ -124,6 +124,7 @@ OPERATOR = Operator(
     domain=Domain(
         values=distributions.EXTREME_LOGITS,
         marked="equal_but_one",
+        masked="masked_but_ends",
         options=rows.EXTREME_OPTIONS,
         dtypes=rows.OTHER_DTYPES,
         copies={"forward": 2, "gradients": 4},

@@ -43,7 +43,7 @@ class Failure:
         """Why it fails where it counted no cause: what its message says, of the case that it names first."""
         said, case = causes.apart_from_its_case(self.message)
         example = case or self.message
-        return causes.alike(said), {"cases": 1, "example": example, "size": 0, "worst": 0.0}
+        return causes.alike(said), {"cases": 1, "example": example, "size": 0, "worst": 0.0, "mode": ""}
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Screen:
         cause, the smallest case.
         """
         return [
-            (row["cases"], area, names, cause + _by(row["worst"]), row["example"])
+            (row["cases"], area, names, cause + _in_mode(row["mode"]) + _by(row["worst"]), row["example"])
             for (area, cause), (row, names) in self._summed.items()
         ]
 
@@ -250,6 +250,10 @@ class Screen:
 
 
 NOTHING = Screen("nothing", (), (), "", lambda reason: False)
+
+
+def _in_mode(mode: str) -> str:
+    return f", {mode}" if mode else ""
 
 
 def _by(worst: float) -> str:

@@ -68,6 +68,16 @@ def results(subject: Subject, call: Call, device: str, grad_output: np.ndarray) 
 
 
 @observable
+def unrecorded(subject: Subject, call: Call, device: str) -> np.ndarray:
+    """What the subject returns where nothing is differentiated, by the arguments and by torch's mode: a
+    kernel may take another path there.
+    """
+    with torch.no_grad():
+        output = output_of(subject, call, tensors(call, device), device)
+    return widen(output)
+
+
+@observable
 def gradients(subject: Subject, call: Call, device: str, grad_output: np.ndarray) -> Mapping[str, np.ndarray]:
     """The subject's gradient with respect to each differentiable argument, for an upstream gradient."""
     arguments = tensors(call, device, requires_grad=True)

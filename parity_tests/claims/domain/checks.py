@@ -9,6 +9,7 @@ import pytest
 from torch_loss_parity.claims.checks import Check
 from torch_loss_parity.claims.domain import int32_overflow, many_rows, remainders
 from torch_loss_parity.claims.domain.regions import cases_of, regions
+from torch_loss_parity.claims.domain.without_a_graph import WITHOUT_A_GRAPH, once_for_the_same_bits
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.mode import Mode
@@ -21,8 +22,10 @@ from torch_loss_parity.operators.sampling import LARGE, sizes
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
 
-# One call gives the result and its gradients.
-verify_both = verify_in_modes([Mode("", run_subject.results, steps=Steps(with_gradients))])
+# One call gives the result and its gradients, another one the result where nothing is differentiated: there a
+# kernel may take another path, with other blocks and in another form.
+MODES = (Mode("", run_subject.results, steps=Steps(with_gradients)), WITHOUT_A_GRAPH)
+verify_both = once_for_the_same_bits(verify_in_modes(MODES))
 
 
 def region_stays_within_the_bound(

@@ -14,12 +14,13 @@ from typing import overload
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.operators import OPERATORS, Gap, Operator
 from torch_loss_parity.operators.dealing import hand
-from torch_loss_parity.operators.facets import Options, Region
+from torch_loss_parity.operators.facets import Options, Region, Shape
 from torch_loss_parity.operators.sampling import ABSENT, covering, fits
 from torch_loss_parity.subjects.settings import Settings
 
-ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region,
-AT_LEAST = 3  # where there are so many
+ONE_IN = {"quick": 24, "standard": 1, "thorough": 1}  # of the cases of a region
+# Rows that are added up, a few more than a power of two.
+ROWS_OF_BLOCKS = (131, 517, 2049, 71, 259, 1029, 129, 4103, 1027, 69, 257, 519)
 
 
 def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
@@ -30,7 +31,7 @@ def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings)
     if (region.dealt_out and settings.effort.shared) or whole_family:
         dealt = numbers[hand(operator.name, dtype, settings.dtypes, settings.seed)] or numbers[:1]
         numbers = (dealt[settings.seed % 2 :: 2] or dealt[:1]) if whole_family else dealt
-    for number in numbers[:: min(ONE_IN[settings.effort_name], max(1, len(numbers) // AT_LEAST))]:
+    for number in numbers[:: min(ONE_IN[settings.effort_name], max(1, len(numbers) // region.at_least))]:
         shape, chosen = region.shapes[number % len(region.shapes)], dict(options[number % len(options)])
         # Each time round the distributions are moved on by one: they do not always meet the same shapes and
         # options.
@@ -42,15 +43,25 @@ def cases_of(region: Region, operator: Operator, dtype: str, settings: Settings)
 def regions(name: str) -> tuple[Region, ...]:
     """The regions of an operator, by its name."""
     operator = OPERATORS[name]
-    square = [{k: v for k, v in each.items() if k in operator.options} for each in operator.family.square]
+    square: list[tuple[Shape, Options]] = [
+        (shape, {k: v for k, v in each.items() if k in operator.options})
+        for each in operator.family.square
+        for shape in ((4, 4), (3, 3, 3))
+    ]
+    # What is left of four dimensions has two, which may be taken for each other too.
+    square += [
+        ((3, 3, 3, 3), {"dim": dim}) for dim in operator.options.get("dim", ()) if isinstance(dim, tuple)
+    ]
     every = [
         *operator.family.regions(operator),
         Region(
             "square shapes, in which one dimension may be taken for another",
-            ((4, 4), (3, 3, 3)),
-            square,
+            [shape for shape, _ in square],
+            [options for _, options in square],
             values=list(operator.values)[:1],  # ordinary ones, in which no row is like another
+            at_least=len(square),
         ),
+        *_added_up(operator),
         Region(
             "every pair of options, and of each with extreme values",
             [(3, 5), (7, 3), (2, 9, 2), (1, 6), (2, 5, 2, 3)],
@@ -63,6 +74,26 @@ def regions(name: str) -> tuple[Region, ...]:
         mixed = Region("arguments of different dtypes", [(3, 5), (7, 3), (1, 6)], options_of=dtypes)
         every.append(mixed)
     return tuple(every)
+
+
+def _added_up(operator: Operator) -> Iterator[Region]:
+    """Rows that are added up block by block: a mean of the means of blocks is another number where the last
+    one holds fewer rows, or ignored ones lie side by side.
+    """
+    if "reduction" not in operator.options:
+        return
+    known = {
+        name: (*allowed, *operator.domain.options.get(name, ())) for name, allowed in operator.options.items()
+    }
+    asked = [
+        {"reduction": reduction, "ignored": ignored, "weight": weight}
+        for ignored in ("none", "adjacent", "some")
+        for reduction, weight in (("mean", None), ("sum", None), ("mean", "positive"), ("sum", "positive"))
+    ]
+    options = [{k: v for k, v in each.items() if v in known.get(k, ())} for each in asked]
+    shapes = [(n, 2 + number % 2) for number, n in enumerate(ROWS_OF_BLOCKS)]
+    name, number = "rows of several blocks, added up", len(asked)
+    yield Region(name, shapes, options, dealt_out=True, at_least=number)
 
 
 class WhenAsked(Sequence[Options]):

@@ -3,8 +3,9 @@ unlike the others.
 
 The rest of a row is equal, so sums are exact in every order: the bound is tight at any length, a term that is
 dropped or counted twice shows, and, where the rest is below 0, so does a lane beside the row that is filled
-with 0. The unlike number lies at an end of the row, in its middle, or beside a multiple of the size of a
-block; a target names it, and an upstream gradient is 1 there.
+with 0. Where the rest is -inf, as under a mask, whole blocks hold nothing: before the first number, between
+two, and after the last. The unlike number lies at an end of the row, in its middle, or beside a multiple of
+the size of a block; a target names it, and an upstream gradient is 1 there.
 
 Where it lies changes nothing: a result is moved back, and has then the expected value of the row in which the
 unlike number is the first. That is evaluated once for all places, so a place costs what the subject does.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from torch_loss_parity.cases.case import Call, Case
+from torch_loss_parity.claims.domain.without_a_graph import WITHOUT_A_GRAPH, once_for_the_same_bits
 from torch_loss_parity.expectation.expectation import output_shape
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.judge_modes import judge_modes
@@ -26,19 +28,22 @@ from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, with_gradients
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.operators.dealing import hand
+from torch_loss_parity.operators.facets import Gap
 from torch_loss_parity.subjects import Subject, run_subject
 from torch_loss_parity.subjects.settings import Settings
 
 POWERS = range(11, 19)  # shorter rows are regions of the domain
 VOCABULARIES = (32000, 50257, 65537, 128256, 151936, 201088, 256000, 262144)  # of models that are in use
-# Multiples of blocks that are no powers of two: of 96, 384, 768, 1536 and 3072, of 100, 500, 1000 and 1500.
-MULTIPLES = (9216, 12000)
+# Several whole blocks whose number is no power of two: of 512 and 1024, of 96, 384, 768, 1536 and 3072, of
+# 100, 500, 1000 and 1500.
+MULTIPLES = (3072, 2560, 9216, 12000)
 # Every block up to 2**18 leaves a remainder of 1 in the first, and of all but 1 in the second.
-LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES, *MULTIPLES)
+LENGTHS = (*(2**k + d for k in reversed(POWERS) for d in (1, -1)), *VOCABULARIES)
 # The same of blocks up to 2**16, and shorter ones.
 QUICK_LENGTHS = tuple(2**k + d for k, d in ((16, 1), (12, 1), (11, -1), (13, -1)))
 QUICK_LENGTHS += tuple(2**k + d for k, d in ((16, -1), (13, 1), (12, -1), (14, 1)))
 COSTLY = 2**12  # the longest row of an operator whose cases are dealt out for what they cost
+SHORT = (2**12 + 1,)
 LONG = 2**16 + 1  # longer rows are alone: three of them would cost three times as much
 ROWS = 3  # the unlike number is as the others, below them, or above
 BESIDE_BLOCKS = {"quick": 2, "standard": 4, "thorough": None}  # places
@@ -46,30 +51,43 @@ BESIDE_BLOCKS = {"quick": 2, "standard": 4, "thorough": None}  # places
 
 def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
     """The lengths of rows in a dtype: all of them at thorough effort, else one, others with the next seed but
-    for the one that no block divides.
+    for the one that no block divides; and as many whole blocks.
     """
-    every = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS
+    every: Sequence[int] = QUICK_LENGTHS if settings.effort_name == "quick" else LENGTHS
+    whole: Sequence[int] = MULTIPLES
     if not settings.effort.shared:
-        return every
-    every = tuple(n for n in every if n <= COSTLY) if operator.family.dealt_out else every
+        return (*every, *whole)
+    if operator.family.dealt_out:
+        every, whole = [n for n in every if n <= COSTLY], [n for n in whole if n <= COSTLY]
     first, rest = every[0], every[1:]
     turn = 3 * settings.seed % len(rest)  # three of four dtypes have one of these each
     dealt = (first, *rest[turn:], *rest[:turn])
-    return (dealt[hand(operator.name, dtype, settings.dtypes, settings.seed)] or dealt)[:1]
+    own = hand(operator.name, dtype, settings.dtypes, settings.seed)
+    return ((dealt[own] or dealt)[0], (whole[own] or whole)[0])
+
+
+def masked_lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
+    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most."""
+    every = lengths_of(operator, dtype, settings)
+    return [n for n in every if n <= COSTLY + 1] or SHORT if settings.effort_name == "quick" else every
 
 
 def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
-    """Rows of each length, as they are or, where elements stand for themselves, added up too."""
+    """Rows of each length, as they are or, where elements stand for themselves, added up too; and masked."""
     known = {"dim": 1, "classes": "first", "features": 2}
     options = {name: value for name, value in known.items() if _has(operator, name)}
     reductions: tuple[str, ...] = ("none", "sum") if operator.acts_on_elements else ("none",)
     if settings.effort.shared:  # every second seed each
         reductions = reductions[settings.seed % len(reductions) :][:1]
-    for number, length in enumerate(lengths_of(operator, dtype, settings)):
-        for reduction in reductions:
-            reduced = {"reduction": reduction} if "reduction" in operator.options else {}
-            shape, seed = (ROWS if length < LONG else 1, length), settings.seed + number
-            yield operator.case(dtype, shape, operator.domain.marked, options | reduced, seed)
+    marked = {operator.domain.marked: lengths_of(operator, dtype, settings)}
+    if not isinstance(operator.domain.masked, Gap):
+        marked[operator.domain.masked] = masked_lengths_of(operator, dtype, settings)
+    for values, lengths in marked.items():
+        for number, length in enumerate(lengths):
+            for reduction in reductions:
+                reduced = {"reduction": reduction} if "reduction" in operator.options else {}
+                shape, seed = (ROWS if length < LONG else 1, length), settings.seed + number
+                yield operator.case(dtype, shape, values, options | reduced, seed)
 
 
 def _has(operator: Operator, name: str) -> bool:
@@ -97,10 +115,14 @@ def verify_at(tried: int | None) -> Callable[..., Iterator[Finding]]:
     ) -> Iterator[Finding]:
         call = call_of(case)
         length = max(case.shape)
-        modes = [_at(0, length), *(_at(place, length) for place in places(length, tried, case.seed))]
+        modes = [
+            _at(0, length),
+            WITHOUT_A_GRAPH,
+            *(_at(place, length) for place in places(length, tried, case.seed)),
+        ]
         yield from judge_modes(subject, device, case, call, modes, upstream_of(call, length))
 
-    return verify
+    return once_for_the_same_bits(verify)
 
 
 def call_of(case: Case) -> Call:

@@ -19,7 +19,7 @@ from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
-from torch_loss_parity.operators.sampling import share
+from torch_loss_parity.operators.sampling import everyday, share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects.run_subject import WrongResult, gradients_of, must_be_a_tensor, tensors
 from torch_loss_parity.subjects.settings import Settings
@@ -323,11 +323,11 @@ def _first_difference(first: torch.Tensor, again: torch.Tensor) -> str:
         return f"{again.dtype} {tuple(again.shape)} instead of {first.dtype} {tuple(first.shape)}"
     a, b = widen(first), widen(again)
     where = next(index for index in np.ndindex(a.shape) if a[index].tobytes() != b[index].tobytes())
-    return f"element {list(where)} was {a[where]!r} and is {b[where]!r}"
+    return f"element {list(where)} was {float(a[where])!r} and is {float(b[where])!r}"
 
 
 def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
-    """A few small calls: without reduction, a mean of rows in the middle, a sum."""
+    """A few small calls: without reduction, as in training, a mean of rows in the middle, a sum."""
     values = next(iter(operator.values))
     each_option = []
     for number, (shape, options) in enumerate(OPTIONS):
@@ -338,8 +338,10 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
                 tally,
             )
         )
+    if "reduction" in operator.options:
+        each_option.insert(1, Probe(everyday(operator, dtype, settings.seed), settings, tally))
     if settings.effort_name == "quick":
-        return each_option[:1]
+        return each_option[: 1 + ("reduction" in operator.options)]
     return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
 
 

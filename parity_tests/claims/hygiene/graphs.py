@@ -21,8 +21,10 @@ from torch_loss_parity.tensors.arrays import to_tensor
 def one_graph_has_a_gradient_for_each_upstream_gradient(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """Both are right, the second leaves the first as it was, and lies in other memory. Where each row has an
-    upstream gradient, the second begins with 1, and is judged: alone, it may be as wrong.
+    """Both are right, the second leaves the first as it was, and lies in other memory; so does a third, which
+    repeats the second: where there is nothing to multiply by, what was kept must not be handed out itself.
+    Where each row has an upstream gradient, the second begins with 1, and is judged: alone, it may be as
+    wrong.
     """
     settings.subject.promise.must_have_gradients(operator.name)
     for first in probes(operator, dtype, settings, tally):
@@ -31,16 +33,18 @@ def one_graph_has_a_gradient_for_each_upstream_gradient(
         again = replace(run, grad_output=to_tensor(second.upstream, first.call.output_dtype, settings.device))
         gradients = first.finish(run, retain_graph=True).gradients
         before = {name: bits(gradient).clone() for name, gradient in gradients.items()}
-        later = second.finish(again).gradients
+        later = second.finish(again, retain_graph=True).gradients
+        repeated = second.finish(again).gradients
         for name, gradient in gradients.items():
             unchanged = torch.equal(bits(gradient), before[name])
-            apart = memory_of(gradient) != memory_of(later[name])
-            tally.count(unchanged and apart)
-            wrong = "" if apart else "lies in the memory of the first"
-            wrong = wrong if unchanged else "changes the first"
+            places = [memory_of(each) for each in (gradient, later[name], repeated[name])]
+            tally.count(unchanged and len(set(places)) == len(places))
+            wrong = "" if places[0] != places[1] else "a second backward pass lies in the memory of the first"
+            wrong = wrong if unchanged else "a second backward pass changes the first"
+            if not wrong and len(set(places)) < len(places):
+                wrong = "a third backward pass, for the same upstream gradient, lies in the memory of another"
             assert not wrong, (
-                f"{first.case}: {name_of(name)} of a second backward pass {wrong}\n"
-                f"{first.script(TWICE, {'other': second})}"
+                f"{first.case}: {name_of(name)} of {wrong}\n{first.script(TWICE, {'other': second})}"
             )
         first.agrees(
             gradients, "of the first of two backward passes", exactly=False, happens=scripts.RETAINED
@@ -114,11 +118,12 @@ TWICE = (
     *_LEAVES,
     "first = torch.autograd.grad(output, leaves, grad_output, retain_graph=True)",
     "before = [bits(gradient) for gradient in first]",
-    "second = torch.autograd.grad(output, leaves, other_grad_output)",
-    "for name, one, two, then in zip(differentiable, first, second, before):",
+    "second = torch.autograd.grad(output, leaves, other_grad_output, retain_graph=True)",
+    "third = torch.autograd.grad(output, leaves, other_grad_output)",
+    "for name, one, two, three, then in zip(differentiable, first, second, third, before):",
     "    show(f'the first gradient of {name}', one, then)",
-    "    if one.untyped_storage().data_ptr() == two.untyped_storage().data_ptr():",
-    "        print('both gradients of', name, 'LIE IN THE SAME MEMORY')",
+    "    if len({each.untyped_storage().data_ptr() for each in (one, two, three)}) < 3:",
+    "        print('gradients of', name, 'LIE IN THE SAME MEMORY')",
 )
 
 

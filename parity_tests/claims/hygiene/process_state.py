@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from torch_loss_parity.claims.hygiene.conduct import Probe, probes
+from torch_loss_parity.claims.hygiene.conduct import Probe, offered, probes
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors import torch_private
 
+# More rows, and more columns, than most kernels treat as few: torch shares 2**15 elements among threads.
+LARGE = ((11003, 3), (4, 8209))
 LONGEST = 120  # characters of a message that show a setting
 
 
@@ -69,12 +71,13 @@ def _numpy_numbers() -> tuple[Any, ...]:
     return (name, np.asarray(key).tobytes(), *rest)
 
 
+THREADS = "the number of threads"
 _AUTOCAST = ("cpu", "cuda")
 FLAGS: Mapping[str, Flag] = {
     "the default dtype": Flag(
         torch.get_default_dtype, torch.set_default_dtype, (torch.float32, torch.float64)
     ),
-    "the number of threads": Flag(torch.get_num_threads, torch.set_num_threads, (1, 2)),
+    THREADS: Flag(torch.get_num_threads, torch.set_num_threads, (1, 2)),
     # 1 warns. torch.use_deterministic_algorithms, which sets the same, imports torch's compiler for seconds.
     "deterministic algorithms": Flag(
         torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0, 1)
@@ -117,10 +120,10 @@ def state() -> dict[str, Any]:
 
 
 @contextmanager
-def flags_set(number: int) -> Iterator[None]:
-    """Every flag has one of its two values; afterwards, what it had."""
+def flags_set(number: int, but: Collection[str] = ()) -> Iterator[None]:
+    """Every flag ``but`` some has one of its two values; afterwards, what it had."""
     with ExitStack() as stack:
-        for flag in FLAGS.values():
+        for flag in (flag for name, flag in FLAGS.items() if name not in but):
             stack.callback(flag.set, flag.get())
             flag.set(flag.values[number])
         yield
@@ -146,7 +149,10 @@ def the_process_is_left_as_it_was(operator: Operator, dtype: str, settings: Sett
     changes, as it loads a library or compiles, is not looked at; nor are flags set for a subject that
     compiles anew under others.
     """
-    for probe in probes(operator, dtype, settings, tally)[:1]:
+    small = probes(operator, dtype, settings, tally)[:1]
+    for probe in (*small, *large(operator, dtype, settings, tally)):
+        # torch keeps the threads that it starts for a large call: a process that has some cannot be forked.
+        but = () if probe in small else (THREADS,)
         assert probe.first
         for number in (0, 1):
             for enabled in (True, False):
@@ -154,7 +160,7 @@ def the_process_is_left_as_it_was(operator: Operator, dtype: str, settings: Sett
                     stack.enter_context(warnings.catch_warnings())
                     warnings.simplefilter("ignore")
                     if not settings.subject.compiles:
-                        stack.enter_context(flags_set(number))
+                        stack.enter_context(flags_set(number, but))
                     stack.enter_context(torch.set_grad_enabled(enabled))
                     changed = _changed_by(probe, backward=enabled)
                 tally.count(not changed)
@@ -162,6 +168,16 @@ def the_process_is_left_as_it_was(operator: Operator, dtype: str, settings: Sett
                     f"{probe.case}: a call changes the state of the process: {'; '.join(changed)}\n"
                     f"{probe.script(STATE)}"
                 )
+
+
+def large(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> Iterator[Probe]:
+    """Many rows and long ones: in their calls a kernel may choose another path, seed a generator or ask for
+    threads.
+    """
+    values = next(iter(operator.values))
+    for shape in LARGE:
+        options = offered(operator, {"reduction": "mean", "dim": -1})
+        yield Probe(operator.case(dtype, shape, values, options, settings.seed), settings, tally)
 
 
 def _changed_by(probe: Probe, *, backward: bool) -> list[str]:

@@ -14,7 +14,7 @@ from torch_loss_parity.judging.judge_modes import verify_in_modes
 from torch_loss_parity.judging.run_cases import check_cases, check_random_cases
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.operators.sampling import EFFORTS, grid, share
+from torch_loss_parity.operators.sampling import EFFORTS, everyday, grid, share
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import Settings
 
@@ -59,7 +59,10 @@ def gradients_in_random_cases(operator: Operator, dtype: str, settings: Settings
 def gradients_in_every_pair_of_options(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, settings), verify_first_order, settings, tally)
+    seed = settings.seed
+    beside = (everyday(operator, dtype, seed), _with_all_arguments(operator, dtype, seed))
+    cases = [*dict.fromkeys(beside), *pairs(operator, dtype, settings)]
+    check_cases(cases, verify_first_order, settings, tally)
 
 
 def second_order_in_random_cases(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:

@@ -153,6 +153,19 @@ def one_at_a_time(
 
 
 @observable
+def all_but_one(
+    subject: Subject, call: Call, device: str, grad_output: np.ndarray, frozen: str
+) -> dict[str, np.ndarray]:
+    """The gradients of the others from a call in which ``frozen`` requires none, as of a layer trained
+    on features that are not.
+    """
+    bound = Bound.of(subject, call, device, grad_output)
+    leaves = bound.leaves(*(name for name in call.differentiable if name != frozen))
+    bound(**leaves).backward(bound.grad_output)
+    return _widened({name: leaf.grad for name, leaf in leaves.items()})
+
+
+@observable
 def micro_batches(
     subject: Subject, call: Call, device: str, grad_output: np.ndarray
 ) -> dict[str, np.ndarray]:

@@ -6,12 +6,17 @@ Those of second order are in `torch_loss_parity.claims.modes.second_order`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 
+import numpy as np
+
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.claims.modes.drives import (
     LOSS_SCALE,
     SCALE,
     again,
+    all_but_one,
     backward,
     micro_batches,
     one_at_a_time,
@@ -22,6 +27,8 @@ from torch_loss_parity.claims.modes.drives import (
 )
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.judging.reproduction import Lines, Steps, Wanted, requiring
+from torch_loss_parity.operators import OPERATORS
+from torch_loss_parity.subjects import Subject
 
 
 def _of(wanted: Wanted) -> str:
@@ -57,6 +64,35 @@ def _alone(wanted: Wanted) -> Lines:
     yield f"result = {_of(wanted)}.grad"
 
 
+def _frozen(frozen: str, wanted: Wanted) -> Lines:
+    yield from requiring(name for name in wanted.differentiable if name != frozen)
+    yield f"{wanted.call}.backward(grad_output)"
+    yield f"result = {_of(wanted)}.grad"
+
+
+def _where_one_is_frozen() -> Iterator[Mode]:
+    """A mode for each argument that some operator differentiates beside two others."""
+    several = [names for o in OPERATORS.values() if len(names := o.differentiable_arguments) > 2]
+    for frozen in dict.fromkeys(name for names in several for name in names):
+        yield Mode(
+            f"where {frozen} requires no gradient",
+            partial(_all_but, frozen),
+            partial(_leaves_several, frozen),
+            steps=Steps(partial(_frozen, frozen)),
+        )
+
+
+def _all_but(
+    frozen: str, subject: Subject, call: Call, device: str, grad_output: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    return all_but_one(subject, call, device, grad_output, frozen)
+
+
+def _leaves_several(frozen: str, call: Call) -> bool:
+    """Whether others are differentiated: each alone is another mode."""
+    return frozen in call.differentiable and len(call.differentiable) > 2
+
+
 def _in_parts(wanted: Wanted) -> Lines:
     names = split_by_rows(wanted.operator, wanted.arguments)
     half = wanted.arguments["input"].shape[0] // 2
@@ -80,5 +116,6 @@ FIRST_ORDER = (
         lambda call: len(call.differentiable) > 1,
         steps=Steps(_alone),
     ),
+    *_where_one_is_frozen(),
     Mode("accumulated over micro-batches", micro_batches, splits, steps=Steps(_in_parts)),
 )

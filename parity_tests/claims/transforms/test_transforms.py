@@ -69,6 +69,21 @@ def small_cases(
         yield operator.case(dtype, shapes[number % len(shapes)], row.values, row.option, row.seed)
 
 
+def extreme_cases(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
+    """Small cases of the numbers that only the domain meets: a transform may take a formula apart that holds
+    there. In quick effort every third distribution, another third of them for each
+    dtype.
+    """
+    shapes = operator.family.mapped
+    numbered = list(enumerate(operator.domain.values))
+    every = 3 if settings.effort_name == "quick" else 1
+    chosen = numbered[(DTYPES.index(dtype) + settings.seed) % every :: every]
+    for number, values in share(operator, chosen, dtype, settings.dtypes, settings.seed, settings.effort):
+        known = {name: operator.options[name] for name in ("reduction", "dim") if name in operator.options}
+        options = {name: every[number % len(every)] for name, every in known.items()}
+        yield operator.case(dtype, shapes[number % len(shapes)], values, options, settings.seed + number)
+
+
 def subsets(operator: Operator, case: Case, used: Counter[tuple[str, ...]]) -> tuple[str, ...]:
     """The arguments to map over: of all subsets of the arrays the one that was used least."""
     names = arrays_of(operator.call(case))
@@ -102,6 +117,10 @@ def test_each_slice_of_a_mapped_call_is_right(
             yield Attempt(
                 sentence("vmap", names, case), case, transforms.verify_vmap(names, *DIMS[number % len(DIMS)])
             )
+        for number, case in enumerate(extreme_cases(operator, dtype, settings), 1):
+            names = subsets(operator, case, used)
+            verify = transforms.verify_vmap(names, *DIMS[number % len(DIMS)])
+            yield Attempt(sentence(f"vmap of {case.values}", names, case), case, verify)
         empty = operator.case(dtype, (0, 5), next(iter(operator.values)), {}, settings.seed)
         names = arrays_of(operator.call(empty))
         verify = transforms.verify_vmap_of_nothing(names)
@@ -166,7 +185,8 @@ def test_functions_of_torch_func_are_right(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     def attempts() -> Iterator[Attempt]:
-        for case in small_cases(operator, dtype, settings, 4):
+        extreme = extreme_cases(operator, dtype, settings)
+        for case in (*small_cases(operator, dtype, settings, 4), *extreme):
             yield Attempt(str(case), case, verify_in_modes(transforms.FUNCTION_MODES))
             if case.option.get("reduction", "none") != "none":
                 yield Attempt(f"grad: {case}", case, transforms.verify_grad)

@@ -53,6 +53,9 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
 SIZES: tuple[tuple[Shape, Options], ...] = (
     *(((3, 2**k + d), {"features": 2**k + d}) for k in (3, 5, 7) for d in (-1, 0, 1)),
     ((5, 7), {"features": 4096}),
+    # Several blocks of features, and a few more.
+    ((3, 5), {"features": 1537, "values": "products_at_the_ends"}),
+    ((2, 3), {"features": 5125, "values": "products_at_the_ends"}),
     ((1, VOCABULARY // 8), {"features": 2}),
     ((1, VOCABULARY // 32), {"target": "probabilities", "label_smoothing": 0.1}),
     ((LONG_REDUCTION // 32, 3), {"reduction": "sum", "weight": "positive"}),
