@@ -127,7 +127,7 @@ class Timer:
             step, first = self.first(path, cell, work, held)
             block = bench.sized(step, holds=holds)
         baseline = PATHS[BASELINE].step(work, cell.mode, held)
-        floor_ways, fastest = _limit(bench, [ways for ways in kinds if ways])
+        limiting, fastest = _limit(bench, [ways for ways in kinds if ways])
         itself = path.name == BASELINE
         blocks = {
             PATH: block,
@@ -145,7 +145,7 @@ class Timer:
         floor = [each * fastest.share for each in rounds.seconds[FLOOR]]
         # As `possible` asks, which needs SciPy for the rest of what it says.
         below = median(t / f for t, f in zip(times, floor, strict=True)) < AS_FAST
-        cold = self._cold(path, cell.mode, step, floor_ways, held) if below else []
+        cold = self._cold(path, cell.mode, step, limiting, held) if below else []
         peak, no_peak = self._peak(step, held)
         timing = Timing(
             path=times,

@@ -25,7 +25,7 @@ from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import certified, expected
 from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.explanations import Explanation
-from torch_loss_parity.judging.judge import settle
+from torch_loss_parity.judging.settle import settle
 from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.ledger import Divergence
 from torch_loss_parity.operators import OPERATORS

@@ -19,7 +19,7 @@ from torch_loss_parity.claims.identities import Identity, checks, identities
 from torch_loss_parity.claims.identities.compositions import WIDE, Bounds
 from torch_loss_parity.claims.identities.judgement import compare, explain, verify_identity
 from torch_loss_parity.expectation import expectation_cache
-from torch_loss_parity.judging.judge import CLOSE
+from torch_loss_parity.judging.settle import CLOSE
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.meta import planted_identities as planted
 from torch_loss_parity.meta import planted_identities_of_elements as planted_elements
