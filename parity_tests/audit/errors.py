@@ -198,7 +198,7 @@ def measured(
         in_balls=int(part.seen.sum()),
         sampled=sampled,
         signed=float(part.signed.sum()),
-        slack=float(((part.high - part.low) / 2).sum() + SUMMED * np.abs(part.signed).sum()),
+        slack=float((part.width / 2).sum() + SUMMED * np.abs(part.signed).sum()),
         max_ulp=max_ulp,
         max_relative=max_relative,
         worst=worst,

@@ -123,12 +123,23 @@ class Intervals:
         self.relative_low[at] = self.relative_high[at] = relative[clear]
         return clear | nothing
 
+    @property
+    def width(self) -> np.ndarray:
+        """How far apart both ends are; 0 where both are infinite."""
+        known = self.low == self.high
+        return np.where(known, 0.0, self.high - np.where(known, 0.0, self.low))
+
     def settle_mean(self) -> None:
         """Certify the elements that are known least, until the mean is known to half a unit of its third
-        digit.
+        digit; an error beyond the largest float64, as of float64 next to a true value of 0, leaves it none.
         """
         while len(self.low):
-            width = self.high - self.low
+            width = self.width
+            if len(unbounded := np.flatnonzero(np.isinf(width))):
+                self.certify(unbounded)
+                continue
+            if np.isinf(self.signed).any():
+                return
             least = max(abs(float(self.signed.sum())), len(width) * FLOOR) * 2.0**-11
             if width.sum() / 2 <= least:
                 return

@@ -99,7 +99,8 @@ def brute(
                 errors.append(np.inf if is_wrong else 0.0)
                 continue
             apart = flint.arb(float(x)) - ball
-            unit = float(format.spacing(np.float64(float(ball.mid()))))
+            nearest = 0.0 if ball.contains(0) else float(ball.mid())  # what 300 bits do not tell from 0 is 0
+            unit = float(format.spacing(np.float64(nearest)))
             errors.append(float((abs(apart) / unit).mid()))
             signed += float((apart / unit).mid())
             if not ball.contains(0):
