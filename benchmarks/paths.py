@@ -18,6 +18,7 @@ from torch_loss_parity.benchmarks.promised import dtypes_inside
 from torch_loss_parity.benchmarks.workload import BACKWARD, FORWARD, TRAINING, Work
 from torch_loss_parity.claims.transforms.compilers import INDUCTOR, UNDER_COMPILE
 from torch_loss_parity.expectation import quantity
+from torch_loss_parity.expectation.second_order import gradient_of
 from torch_loss_parity.operators import DTYPES, Gap
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
 from torch_loss_parity.subjects import Subject
@@ -159,10 +160,8 @@ def written_out(seen_as: Callable[[Any], Any]) -> Maker:
         upstream = [seen_as(each) for each in buffers.grad_outputs]
 
         def backward(i: int) -> tuple[Any, ...]:
-            gradients: Any = derivative(upstream[i], **arguments[i])
-            if not isinstance(gradients, tuple):
-                return (gradients,)
-            return tuple(getattr(gradients, name) for name in work.gradients)
+            gradients = derivative(upstream[i], **arguments[i])
+            return tuple(gradient_of(gradients, name) for name in work.gradients)
 
         return {
             FORWARD: Step(lambda i: i, lambda i: forward(**arguments[i]), lambda output: {RESULT: output}),

@@ -29,7 +29,6 @@ WHOLE, CHUNKED, SINGLE, BY_NUMPY, TF32 = MULTIPLIED = (
     "multiplied by NumPy",
     "multiplied in TF32",
 )
-HALVES = (torch.float16, torch.bfloat16)
 Multiply = Callable[[Any, Any, bool], Any]  # factors, and whether the gradients of both are wanted too
 Seen = Callable[[torch.Tensor], Any]
 
@@ -40,7 +39,7 @@ def products(number: int, buffers: Buffers, profile: Profile) -> list[Floor]:
     """
     if not number:
         return []
-    factors = [[each.detach() for each in buffers.operands(i)[:2]] for i in range(len(buffers.order))]
+    factors = [[each.detach() for each in buffers.operands(i)] for i in range(len(buffers.order))]
 
     def step(multiply: Multiply, seen_as: Seen, part: slice) -> Step:
         given = [[each[part, part] for each in pair] for pair in factors]
@@ -62,7 +61,7 @@ def _ways(like: torch.Tensor, profile: Profile) -> Iterator[tuple[str, Multiply,
     yield WHOLE, _whole, _as_it_is
     yield CHUNKED, _in_chunks, _as_it_is
     on_cpu = like.device.type == "cpu"
-    if like.dtype in HALVES:
+    if like.element_size() == 2:
         yield SINGLE, _whole, torch.Tensor.float
     elif on_cpu:
         yield BY_NUMPY, _whole, torch.Tensor.numpy

@@ -133,8 +133,7 @@ class Truth:
             return certified(alone[0], quantity, alone[1], bound) if alone else None
 
         def known() -> tuple[Explanation, ...]:
-            entries = self._entries(path, device, quantity)
-            return (*explanations.of_entries(entries, call, quantity), *explanations.ways(call, quantity))
+            return explanations.in_order(self._entries(path, device, quantity), call, quantity)
 
         settled = settle(
             observed,

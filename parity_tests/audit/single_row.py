@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_loss_parity.audit.operator_facets import audited, is_audited
+from torch_loss_parity.audit.operator_facets import audited
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.operators import OPERATORS
@@ -25,7 +25,7 @@ def class_axis(call: Call) -> int | None:
 
 def rows_of(call: Call) -> tuple[np.ndarray, int | None]:
     """The numbers that rows are made of, and the axis that they lie along; None where there are no rows."""
-    made = audited(call.operator).logits if is_audited(call.operator) else None
+    made = audited(call.operator).logits
     if made is None:
         return call.arguments["input"], class_axis(call)
     with np.errstate(all="ignore"):

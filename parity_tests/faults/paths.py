@@ -189,7 +189,7 @@ def a_mean_of_the_means_of_blocks(input: Tensor, target: Tensor, **options: Any)
 
 
 @forward("nll_loss", "DEN", "NVIDIA-NeMo/Automodel#3803", "domain")
-def the_mean_divides_by_the_weights_of_the_last_block(
+def the_mean_divides_by_the_weights_of_the_first_block(
     input: Tensor, target: Tensor, **options: Any
 ) -> Tensor:
     """Of more than 128 rows, a weighted mean divides by the weights of the first 128 alone."""

@@ -72,6 +72,11 @@ def of_entries(entries: Iterable[Divergence], call: Call, quantity: str) -> tupl
     return tuple(of_entry(entry, call.operator, quantity) for entry in entries)
 
 
+def in_order(entries: Iterable[Divergence], call: Call, quantity: str) -> tuple[Explanation, ...]:
+    """What may explain a broken bound, see Note [The order of explanations]."""
+    return (*of_entries(entries, call, quantity), *ways(call, quantity))
+
+
 def ways(
     call: Call, quantity: str, grades: Iterable[Grade] = ("sharp", "textbook")
 ) -> tuple[Explanation, ...]:

@@ -34,6 +34,7 @@ from torch_loss_parity.subjects.run_subject import WrongResult
 __all__ = [
     "Finding",
     "covering",
+    "expected_by",
     "judge_quantity",
     "judge_results",
     "of_the_subject",
@@ -140,13 +141,13 @@ def _together(
 
     def weaker(quantity: str, explanation: Explanation) -> Rounded:
         if explanation.name not in known:
-            known[explanation.name] = _expected_by(explanation, subject, call, gradients, grad_output)
+            known[explanation.name] = expected_by(explanation, subject, call, gradients, grad_output)
         return known[explanation.name][quantity]
 
     return weaker
 
 
-def _expected_by(
+def expected_by(
     explanation: Explanation,
     subject: Subject,
     call: Call,
@@ -215,12 +216,12 @@ def judge_quantity(
 
     def known() -> tuple[Explanation, ...]:
         covered = covering(subject, device, call, quantity, mode) if entries is None else entries
-        return (*explanations.of_entries(covered, call, quantity), *explanations.ways(call, quantity))
+        return explanations.in_order(covered, call, quantity)
 
     def explained(explanation: Explanation) -> Rounded:
         if weaker is not None:
             return weaker(quantity, explanation)
-        return _expected_by(explanation, subject, call, (quantity,), grad_output, direction)[quantity]
+        return expected_by(explanation, subject, call, (quantity,), grad_output, direction)[quantity]
 
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)

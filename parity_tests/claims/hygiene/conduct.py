@@ -338,10 +338,15 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
                 tally,
             )
         )
-    if "reduction" in operator.options:
-        each_option.insert(1, Probe(everyday(operator, dtype, settings.seed), settings, tally))
+    in_training = (
+        [Probe(everyday(operator, dtype, settings.seed), settings, tally)]
+        if "reduction" in operator.options
+        else []
+    )
+    first, *others = each_option
     if settings.effort_name == "quick":
-        return each_option[: 1 + ("reduction" in operator.options)]
+        return [first, *in_training]
+    each_option = [first, *in_training, *others]
     return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
 
 

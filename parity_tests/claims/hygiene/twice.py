@@ -4,7 +4,8 @@ or probabilities that are their own target. Its gradient is the sum of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,14 @@ import torch
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.hygiene.conduct import Probe, offered
 from torch_loss_parity.claims.layouts.layouts import called
-from torch_loss_parity.expectation.expectation import FORWARD, expected
+from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.expectation.formulas import autograd_formulas
 from torch_loss_parity.expectation.quantity import format_of
 from torch_loss_parity.expectation.second_order import gradient_of
 from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.explanations import Explanation
-from torch_loss_parity.judging.judge import covering
+from torch_loss_parity.judging.judge import covering, expected_by
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
 from torch_loss_parity.reference.ways.way import stored
@@ -79,10 +80,9 @@ def _is_the_sum(probe: Probe, gradient: torch.Tensor) -> bool:
         return True
     call, name, settings = probe.call, probe.twice[0], probe.settings
     entries = covering(settings.subject, settings.device, call, name)
-    known = (*explanations.of_entries(entries, call, name), *explanations.ways(call, name))
     return any(
-        _explains(probe, function, by.arithmetic, gradient)
-        for by in (Explanation("the definition"), *known)
+        _explains(probe, replace(by, function=function), gradient)
+        for by in (Explanation("the definition"), *explanations.in_order(entries, call, name))
         for function in _sums(by.function or OPERATORS[call.operator].backward, probe.twice)
     )
 
@@ -102,13 +102,9 @@ def _added_up(gradients: Callable[..., Any], pair: tuple[str, ...], upstream: An
     return first + second
 
 
-def _explains(
-    probe: Probe, function: Callable[..., Any], arithmetic: Mapping[str, Any], gradient: torch.Tensor
-) -> bool:
-    name, profile = probe.twice[0], probe.settings.subject.profile
-    bound = expected(
-        probe.call, (name,), probe.upstream, profile=profile, changes=arithmetic, function=function
-    )[name]
+def _explains(probe: Probe, by: Explanation, gradient: torch.Tensor) -> bool:
+    name = probe.twice[0]
+    bound = expected_by(by, probe.settings.subject, probe.call, (name,), probe.upstream)[name]
     return judge(widen(gradient), bound, format_of(probe.call, name)).passes
 
 
