@@ -133,18 +133,15 @@ class Cost:
 
 
 @cache
-def by_definition(
-    operator: str, gives: str, dtype: str = "float32"
-) -> tuple[Mapping[str, tuple[Any, Any]], ...]:
-    """Of small and long calls the definition's bound on each quantity, and its value."""
-    definitions = []
-    for call, grad_output in every_call(operator, dtype):
-        of_call = bounds_of(call, gives, grad_output)
-        definitions.append({name: (bound.total_error(), bound.nearest) for name, bound in of_call.items()})
-    return tuple(definitions)
+def by_definition(operator: str, gives: str, dtype: str, number: int) -> Mapping[str, tuple[Any, Any]]:
+    """Of one of all calls the definition's bound on each quantity, and its value."""
+    call, grad_output = every_call(operator, dtype)[number]
+    of_call = bounds_of(call, gives, grad_output)
+    return {name: (bound.total_error(), bound.nearest) for name, bound in of_call.items()}
 
 
-def every_call(operator: str, dtype: str = "float32") -> tuple[tuple[Call, np.ndarray], ...]:
+@cache
+def every_call(operator: str, dtype: str) -> tuple[tuple[Call, np.ndarray], ...]:
     """Small and long calls."""
     return (*calls(operator, dtype=dtype), *calls(operator, long=True, dtype=dtype))
 
@@ -161,26 +158,33 @@ def bounds_of(
     return expected(call, names, grad_output, function=function) if names else {}
 
 
-@cache
-def cost(way: Way) -> Cost:
-    """The largest factors over small and long calls, where the definition's bound is finite."""
-    of_an_element = of_a_result = 0.0
+def costs(way: Way) -> Iterator[Cost]:
+    """The factors of each call and quantity, small calls first, where the definition's bound is finite."""
     dtype = "bfloat16" if way.in_half_precision else "float32"
-    definitions = by_definition(way.operator, way.gives, dtype)
-    for (call, grad_output), definition in zip(every_call(way.operator, dtype), definitions, strict=True):
+    for number, (call, grad_output) in enumerate(every_call(way.operator, dtype)):
         of_way = bounds_of(call, way.gives, grad_output, way.function)
+        definition = by_definition(way.operator, way.gives, dtype, number)
         for quantity, (best, values) in definition.items():
             weaker = of_way[quantity].total_error()
             best, weaker, values = np.broadcast_arrays(best, weaker, values)
             known = (best > 0) & np.isfinite(best)
             with np.errstate(all="ignore"):
                 ratios = np.where(known, weaker / best, 0.0)
-            of_an_element = max(of_an_element, float(np.max(ratios, initial=0.0)))
+            of_a_result = 0.0
             if known.any() and np.isfinite(weaker[known]).all():
                 ulp = float(FORMATS[dtype].spacing(np.max(np.abs(values[known]))))
-                widest, allowed = float(np.max(weaker[known])), float(np.max(best[known]))
-                of_a_result = max(of_a_result, (widest + ulp) / (allowed + ulp))
-    return Cost(of_an_element, of_a_result)
+                of_a_result = (float(np.max(weaker[known])) + ulp) / (float(np.max(best[known])) + ulp)
+            yield Cost(float(np.max(ratios, initial=0.0)), of_a_result)
+
+
+@cache
+def cost(way: Way) -> Cost:
+    """The largest factors over all calls."""
+    every = list(costs(way))
+    return Cost(
+        max((of_call.of_an_element for of_call in every), default=0.0),
+        max((of_call.of_a_result for of_call in every), default=0.0),
+    )
 
 
 def catalogue() -> str:
