@@ -16,8 +16,7 @@ from torch_loss_parity.expectation.expectation import FORWARD, grad_output_of
 from torch_loss_parity.expectation.expectation_cache import once
 from torch_loss_parity.judging.judge import Finding, judge_results, of_the_subject, output_shape
 from torch_loss_parity.operators import OPERATORS, Gap
-from torch_loss_parity.operators.facets import lies_last
-from torch_loss_parity.operators.record import bound, options_of
+from torch_loss_parity.operators.record import bound, facts_of, options_of
 from torch_loss_parity.subjects import run_subject
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.tensors.arrays import TORCH_DTYPES, widen
@@ -103,15 +102,8 @@ def as_call(operator: str, sample: Any, dtype: str) -> Call:
     record = OPERATORS[operator]
     given = bound(record, sample.input, *sample.args, **sample.kwargs)
     arguments = {name: _plain(value) for name, value in given.items()}
-    options = options_of(record, arguments)
-    facts = {
-        "reduction": arguments.get("reduction"),
-        "target": options["target"],
-        "last_dim": lies_last(arguments, tuple(sample.input.shape)),
-    }
-    return Call(
-        operator, arguments, dtype, arguments.get("dtype") or dtype, record.differentiable(options), facts
-    )
+    differentiable, facts = record.differentiable(options_of(record, arguments)), facts_of(record, arguments)
+    return Call(operator, arguments, dtype, arguments.get("dtype") or dtype, differentiable, facts)
 
 
 def _plain(value: Any) -> Any:

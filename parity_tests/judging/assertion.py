@@ -46,6 +46,7 @@ def assert_close_to_truth(
     grads: Mapping[str, Any] | None = None,
     grad_output: Any = None,
     profile: str = DEFAULT.name,
+    like: str = "",
     **options: Any,
 ) -> None:
     """Assert that a result, and gradients, are as close to the truth as rounding allows.
@@ -67,20 +68,22 @@ def assert_close_to_truth(
     profile : str
         What the arithmetic that it was computed in may do: a name in
         `torch_loss_parity.reference.arithmetic.profiles.PROFILES`, or the path of a ``.toml`` file.
+    like : {"", "torch", "torch.compile"}
+        What it was computed with, if that is torch's own functions: their known divergences are no failures.
 
     Raises
     ------
     AssertionError
         If a result or a gradient is wrong: with the element that breaks the bound, its error in ulps, what is
-        allowed, and which way of computing the operator it resembles.
+        allowed, and which way of computing the operator, or known divergence of torch, it resembles.
     ValueError
-        If the operator, the profile, a dtype, a gradient's name or an argument is none that is allowed, or
-        ``grad_output`` is missing.
+        If the operator, the profile, ``like``, a dtype, a gradient's name or an argument is none that is
+        allowed, or ``grad_output`` is missing.
     TypeError
         If these are no arguments of the operator, or ``actual`` or a gradient is no tensor.
     """
     __tracebackhide__ = True
-    record, subject = operator_named(operator), anyone(profile)
+    record, subject = operator_named(operator), anyone(profile, like)
     given = bound_arguments(record, arguments, options)
     findings = _by_rows(record, given, actual, grads, grad_output, subject)
     if findings is None:

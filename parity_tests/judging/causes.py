@@ -15,7 +15,9 @@ from torch_loss_parity.judging.finding import Finding
 Cause = dict[str, Any]
 
 BROKEN = re.compile(r" {4}\S")  # a line that goes on with the sentence of the one before
+LIKE_TORCH = "judged like torch it is no failure"  # of what is made of torch's functions
 CASE = re.compile(r"(\w+ b?float\d+ [^:]*?seed=\d+): ")  # as a `Case` is written
+WHOLE_NUMBER = re.compile(r"\b\d+\b")
 ARRAY = re.compile(r"\[[][\s\d.,einfa+-]*\]")  # of numbers, nan and inf among them
 
 
@@ -32,9 +34,11 @@ def merge_cause(causes: dict[str, Cause], cause: str, one: Mapping[str, Any]) ->
 def cause_of(finding: Finding) -> str:
     """Why a finding fails: the same words for all that fail for the same reason, without their numbers."""
     what = "the result" if finding.quantity == FORWARD else f"the gradient of {finding.quantity}"
-    what += f" {finding.mode}" if finding.mode else ""
-    if finding.resembles:
+    what += f" {WHOLE_NUMBER.sub('N', finding.mode)}" if finding.mode else ""
+    if finding.resembles and finding.resembles.is_way:
         return f"{what} loses as {finding.resembles.name} does, in {finding.resembles.loses}"
+    if finding.resembles:
+        return f"{what} is off as torch's is known to be ({finding.resembles.name}): {LIKE_TORCH}"
     if finding.verdict.reason:
         return alike(finding.verdict.reason)
     return f"{what} is off"

@@ -4,7 +4,8 @@ Note [The order of explanations]
     The definition is tried first, then what the ledger says of the subject, then the ways, the sharper first.
     One explanation has to explain the whole of a quantity of a call. A lossy way is never an excuse, unless
     an entry of the ledger names it: it is only looked for where nothing else explains a result, to say what
-    the result seems to be.
+    the result seems to be. So is what the ledger says of torch, for a subject that is not judged by it: what
+    is made of torch's functions fails as they do, and is told that ``--like torch`` is for it.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ def of_entries(entries: Iterable[Divergence], call: Call, quantity: str) -> tupl
 def in_order(entries: Iterable[Divergence], call: Call, quantity: str) -> tuple[Explanation, ...]:
     """What may explain a broken bound, see Note [The order of explanations]."""
     return (*of_entries(entries, call, quantity), *ways(call, quantity))
+
+
+def resembling(entries: Iterable[Divergence], call: Call, quantity: str) -> tuple[Explanation, ...]:
+    """What a wrong result may be, and is not excused by: the lossy ways, then what entries say of torch."""
+    return (*ways(call, quantity, ("lossy",)), *of_entries(entries, call, quantity))
 
 
 def ways(

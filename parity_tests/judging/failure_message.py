@@ -10,6 +10,7 @@ import numpy as np
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.expectation.quantity import Quantity, format_of
 from torch_loss_parity.judging import reproduction
+from torch_loss_parity.judging.causes import LIKE_TORCH
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.judging.reproduction import INLINE, Steps, compared, dtype_of
 from torch_loss_parity.judging.wrapping import wrapped
@@ -94,7 +95,8 @@ def numbers(finding: Finding, profile: Profile = DEFAULT) -> list[str]:
             f"  allowed   {allowed}",
         ]
     if finding.resembles:
-        lines.append(f"  resembles {finding.resembles.name}: {finding.resembles.loses}")
+        what = finding.resembles.loses if finding.resembles.is_way else f"torch's own; {LIKE_TORCH}"
+        lines.append(f"  resembles {finding.resembles.name}: {what}")
     return lines
 
 

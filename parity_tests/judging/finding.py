@@ -52,7 +52,7 @@ class Finding:
     explanation : Explanation, optional
         What explains a broken strict bound: an entry of the ledger or a way.
     resembles : Explanation, optional
-        Of a wrong result: the lossy way that would explain it.
+        Of a wrong result: what would explain it, and does not excuse it, a lossy way or an entry about torch.
     meaning : str
         Where the documentation leaves open what is right: what the subject does in place of the definition.
     steps : Steps, optional

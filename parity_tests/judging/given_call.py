@@ -12,10 +12,10 @@ import torch
 
 from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators import DTYPES, OPERATORS, Operator
-from torch_loss_parity.operators.record import bound, options_of
+from torch_loss_parity.operators.record import bound, facts_of, options_of
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.subjects import Subject
-from torch_loss_parity.subjects.settings import WrongOption
+from torch_loss_parity.subjects.settings import LIKE, WrongOption
 from torch_loss_parity.tensors.arrays import widen
 
 Given = tuple[np.ndarray, str]  # numbers in float64, each exactly, and the name of their dtype
@@ -35,16 +35,18 @@ def operator_named(name: Any) -> Operator:
     return OPERATORS[name]
 
 
-def anyone(profile: str = "default") -> Subject:
-    """Whose results they are is not known; nor does the ledger speak of them.
+def anyone(profile: str = "default", like: str = "") -> Subject:
+    """Whose results they are is not known; the ledger speaks of them if they are ``like`` torch's.
 
     Raises
     ------
     WrongOption
-        If there is no such profile.
+        If there is no such profile, or nothing to be like.
     """
+    if like not in ("", *LIKE):
+        raise WrongOption(f"like is {like!r}; choose from {', '.join(LIKE)}")
     try:
-        return Subject("anyone", None, "", profile_of(profile))
+        return Subject("anyone", None, "", profile_of(profile), like=like)
     except ProfileError as error:
         raise WrongOption(f"profile is {error}") from error
 
@@ -123,7 +125,8 @@ def call_of(
     dtype, stored = dtypes["input"], stored or {}
     others = {name: other for name, other in (dtypes | dict(stored)).items() if other != dtype}
     result = output_dtype or values.get("dtype") or dtype
-    return Call(operator.name, values, dtype, result, tuple(stored), dtypes=others)
+    facts = facts_of(operator, values, others)
+    return Call(operator.name, values, dtype, result, tuple(stored), facts, others)
 
 
 def differentiable(call: Call) -> tuple[str, ...]:

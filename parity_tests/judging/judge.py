@@ -175,6 +175,15 @@ def covering(
     return tuple(entry for entry in entries if entry.covers(call, quantity, mode))
 
 
+def of_torch(
+    subject: Subject, device: str, call: Call, quantity: str, mode: str = ""
+) -> tuple[Divergence, ...]:
+    """The entries about torch that would explain it, of a subject that the ledger says nothing of."""
+    if ledger.speaks_of(subject.judged_as, device):
+        return ()
+    return covering(replace(subject, like="torch"), device, call, quantity, mode)
+
+
 def judge_quantity(
     subject: Subject,
     device: str,
@@ -226,6 +235,9 @@ def judge_quantity(
     def truth() -> Rounded | None:
         return certified(call, quantity, grad_output, bound, direction)
 
+    def resembling() -> tuple[Explanation, ...]:
+        return explanations.resembling(of_torch(subject, device, call, quantity, mode), call, quantity)
+
     settled = settle(
         observed,
         bound,
@@ -233,7 +245,7 @@ def judge_quantity(
         known,
         explained,
         truth,
-        lossy=lambda: explanations.ways(call, quantity, ("lossy",)),
+        resembling=resembling,
         certify=certify,
     )
     return Finding(

@@ -32,7 +32,7 @@ class Settled:
     certified : bool
         Whether balls confirmed the expected value.
     resembles : Explanation, optional
-        Of a result that is wrong: the lossy way that would explain it.
+        Of a result that is wrong: what would explain it, and does not excuse it.
     """
 
     verdict: Verdict
@@ -60,7 +60,7 @@ def settle(
     weaker: Callable[[Explanation], Rounded],
     truth: Callable[[], Rounded | None],
     *,
-    lossy: Callable[[], Sequence[Explanation]] = tuple,
+    resembling: Callable[[], Sequence[Explanation]] = tuple,
     certify: bool = False,
 ) -> Settled:
     """Judge a result by the definition's bound and, where that is broken, by what may explain it.
@@ -75,7 +75,7 @@ def settle(
         evaluating that costs, not the definition's.
     truth : callable
         The bound around the true value, from balls.
-    lossy : callable
+    resembling : callable
         Explanations that excuse nothing, for a result that is wrong.
     """
 
@@ -101,5 +101,5 @@ def settle(
             # Only the truth shows it, where the evaluation had lost the same as the subject.
             if not explanation:
                 verdict, explanation = (strict, None) if strict.passes else explained()
-    resembles = None if verdict.passes else explained(lossy)[1]
+    resembles = None if verdict.passes else explained(resembling)[1]
     return Settled(verdict, strict, explanation, confirmed, resembles)

@@ -102,6 +102,18 @@ def test_what_is_promised_is_tested_in_full() -> None:
     assert not promising.not_offered
 
 
+def test_what_is_made_of_torchs_functions_is_told_whose_its_errors_are() -> None:
+    def composed(input: Any, dim: int, dtype: Any = None) -> Any:
+        return F.log_softmax(input, dim, dtype=dtype)
+
+    given: dict[str, Any] = {"dtypes": ["float16"], "claims": ["forward", "domain"]}
+    verified = verify(composed, "log_softmax", **given, raise_exception=False)
+    said = "off as torch's is known to be (half-log-softmax-stores-normaliser)"
+    causes = [cause for _, _, _, cause, _ in verified.screen.causes()]
+    assert any(said in cause for cause in causes), causes
+    assert verify(composed, "log_softmax", **given, like="torch")
+
+
 def test_an_exception_is_a_failure() -> None:
     def raising(input: Any, dim: int, dtype: Any = None) -> Any:
         raise TypeError("no kernel")

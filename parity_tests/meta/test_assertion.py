@@ -55,6 +55,18 @@ def test_results_are_held_against_the_dtype_that_they_are_in() -> None:
         assert_close_to_truth(loss.to(torch.bfloat16).float(), "cross_entropy", input=x, target=target)
 
 
+def test_what_is_made_of_torchs_functions_may_be_judged_like_torch() -> None:
+    """Log-probabilities in 16 bits: a loss of 4.9e-4 is 0."""
+    x = torch.tensor([8.0, 0.0], dtype=torch.float16)
+    wrong = x.log_softmax(0)
+    said = r"resembles half-log-softmax-\S+: torch's own; judged like torch it is no failure"
+    with pytest.raises(AssertionError, match=said):
+        assert_close_to_truth(wrong, "log_softmax", x, 0)
+    assert_close_to_truth(wrong, "log_softmax", x, 0, like="torch")
+    with pytest.raises(AssertionError):  # what torch does not do is wrong all the same
+        assert_close_to_truth(wrong + 0.5, "log_softmax", x, 0, like="torch")
+
+
 def test_arrays_views_and_other_ways_to_call_are_taken() -> None:
     x = X.float()
     assert_close_to_truth(x.t().softmax(0), "softmax", x.t(), 0)

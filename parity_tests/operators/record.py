@@ -254,6 +254,21 @@ def facts(case: Case) -> dict[str, Any]:
     return dict(case.option) | {"values": case.values, "last_dim": lies_last(case.option, case.shape)}
 
 
+def facts_of(
+    operator: Operator, arguments: Mapping[str, Any], dtypes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The same of arguments that no case was drawn for; ``dtypes`` are of those that do not have the
+    input's.
+    """
+    plain = {name: value for name, value in arguments.items() if isinstance(value, str | int | float)}
+    return (
+        plain
+        | {f"{name}_dtype": dtype for name, dtype in (dtypes or {}).items()}
+        | {"target": options_of(operator, arguments)["target"]}
+        | {"last_dim": lies_last(arguments, arguments["input"].shape)}
+    )
+
+
 def options_of(operator: Operator, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as `Operator.differentiable` knows the options of a case: of an array, whether
     there is one, and of a target its kind. What is left out is as the first value of its option says.
