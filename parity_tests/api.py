@@ -18,6 +18,8 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import torch
+
 from torch_loss_parity.claims import accuracy
 from torch_loss_parity.claims.checks import Check, RowCheck, TallyOf
 from torch_loss_parity.claims.domain import checks as domain
@@ -119,11 +121,11 @@ def verify(
     function: Callable[..., Any],
     operator: str,
     *,
-    dtypes: Sequence[str] = DTYPES,
+    dtypes: Sequence[str | torch.dtype] | str | torch.dtype = DTYPES,
     device: str = "cpu",
     effort: str = "quick",
     seed: int = 0,
-    claims: Sequence[str] = CLAIMS,
+    claims: Sequence[str] | str = CLAIMS,
     profile: str = DEFAULT.name,
     promise: Mapping[str, Any] | None = None,
     like: str = "",
@@ -134,15 +136,16 @@ def verify(
     Parameters
     ----------
     function : callable
-        Called as torch.nn.functional's function of that name, on torch tensors; differentiable by autograd.
+        Called as torch.nn.functional's function of that name, on torch tensors; differentiable by autograd. A
+        module of torch.nn is one that takes what its ``forward`` takes.
         An option that it does not offer it refuses with `NotImplementedError`.
     operator : str
         The name of the operator.
-    dtypes : sequence of str
+    dtypes : sequence of str or torch.dtype, or one
     device : str
     effort : {"quick", "standard", "thorough"}
     seed : int
-    claims : sequence of str
+    claims : sequence of str, or one
         Which of `CLAIMS` to check.
     profile : str
         What the arithmetic that it runs on may do: a name in
@@ -169,11 +172,19 @@ def verify(
     """
     __tracebackhide__ = True  # what is raised is told without the lines of this function
     record = operator_named(operator)
+    claims = (claims,) if isinstance(claims, str) else claims
     if unknown := [claim for claim in claims if claim not in CLAIMS]:
         raise WrongOption(f"claims has {', '.join(map(repr, unknown))}; choose from {', '.join(CLAIMS)}")
     if not callable(function):
         raise WrongOption(f"function is a {type(function).__name__}; it must be callable")
-    checked = Settings.of("torch", device, ",".join(dtypes), effort, seed, profile=profile, like=like or None)
+    if inspect.isclass(function):
+        raise WrongOption(f"function is the class {function.__name__}; it must be what computes: an instance")
+    named = [dtypes] if isinstance(dtypes, str | torch.dtype) else dtypes
+    names = ",".join(str(dtype).removeprefix("torch.") for dtype in named)
+    try:
+        checked = Settings.of("torch", device, names, effort, seed, profile=profile, like=like or None)
+    except WrongOption as error:  # it speaks of the command's options
+        raise WrongOption(str(error).removeprefix("--")) from None
     name = getattr(function, "__name__", type(function).__name__)
     imports = f"import types; subject = types.SimpleNamespace({operator}={name})  # {name} is yours"
     said, written = ("promise", promise) if promise is not None else promises_of(function)
@@ -194,10 +205,10 @@ def verify(
         promised.of((operator,)),
         like,
     )
-    dtypes = [dtype for dtype in checked.dtypes if dtype in promised.dtypes]
-    if not dtypes:
+    tested = tuple(dtype for dtype in checked.dtypes if dtype in promised.dtypes)
+    if not tested:
         raise WrongOption(f"{said} has dtypes={promised.dtypes}, and dtypes has none of them")
-    settings = Settings(subject, checked.device, tuple(dtypes), effort, seed)
+    settings = Settings(subject, checked.device, tested, effort, seed)
     asked = promised.claims_of(operator)
     if not (claims := [claim for claim in claims if claim in asked]):
         raise WrongOption(f"{said} has claims={asked}, and claims has none of them")

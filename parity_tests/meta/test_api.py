@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.nn.functional as F
 
 from torch_loss_parity import VerificationError, verify
@@ -126,9 +127,9 @@ def test_an_exception_is_a_failure() -> None:
     ("arguments", "message"),
     [
         (("crossentropy",), "operator is 'crossentropy'; choose from softmax, "),
-        (("softmax", {"dtypes": ["int8"]}), "--dtype is 'int8'; choose from float16"),
+        (("softmax", {"dtypes": ["int8"]}), "dtype is 'int8'; choose from float16"),
         (("softmax", {"claims": ["speed"]}), "claims has 'speed'; choose from forward"),
-        (("softmax", {"device": "tpu"}), "--device is 'tpu'"),
+        (("softmax", {"device": "tpu"}), "device is 'tpu'"),
     ],
 )
 def test_what_is_misspelt_is_refused_with_the_choices(arguments: Any, message: str) -> None:
@@ -137,6 +138,24 @@ def test_what_is_misspelt_is_refused_with_the_choices(arguments: Any, message: s
         verify(F.softmax, name, **(options[0] if options else {}))
     with pytest.raises(ValueError, match="function is a str; it must be callable"):
         verify("softmax", "softmax")  # type: ignore[arg-type]
+
+
+def test_one_dtype_and_one_claim_need_no_list() -> None:
+    for dtypes in ("float32", torch.float32, [torch.float32]):
+        verified = verify(F.softmax, "softmax", dtypes=dtypes, claims="forward")
+        assert [row.dtype for row in verified.rows] == ["float32"]
+
+
+def test_a_module_takes_what_its_forward_takes() -> None:
+    given: dict[str, Any] = {"dtypes": "float32", "claims": "forward"}
+    summed = verify(
+        torch.nn.CrossEntropyLoss(reduction="sum"), "cross_entropy", **given, promise={"reduction": "sum"}
+    )
+    assert summed.rows[0].cases > 10
+    with pytest.raises(ValueError, match="takes no dim"):
+        verify(torch.nn.ReLU(), "softmax", **given)
+    with pytest.raises(ValueError, match="function is the class CrossEntropyLoss; it must be what computes"):
+        verify(torch.nn.CrossEntropyLoss, "cross_entropy", **given)
 
 
 # What `partial_kernel` offers, as a module of its own would say.

@@ -28,6 +28,8 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
+from torch.nn import Module
+
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.operators.record import GRADIENTS
@@ -249,10 +251,8 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
         if name not in placed and name not in wanted and each.default is each.empty and each.kind not in ANY
     ]
     if problems:
-        raise PromiseError(
-            f"{operator}{inspect.signature(function)} cannot be called as {operator}{_signature(operator)}: "
-            + "; ".join(problems)
-        )
+        its, torchs = inspect.Signature(list(taken.values())), _signature(operator)
+        raise PromiseError(f"{operator}{its} cannot be called as {operator}{torchs}: " + "; ".join(problems))
     limits: dict[str, tuple[Any, ...]] = {name: (wanted[name].default,) for name in missing}
     if "ignore_index" in missing:
         limits[IGNORED] = ("none",)
@@ -280,6 +280,8 @@ def by_position(operator: str) -> list[str]:
 
 
 def _signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    if isinstance(function, Module):  # its call takes anything, and hands it on
+        function = function.forward
     return inspect.signature(function).parameters
 
 
