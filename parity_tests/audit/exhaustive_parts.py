@@ -94,7 +94,8 @@ def element(subject: Subject, sweep: Sweep, quantity: str, kind: str, number: in
     """An element of a result on every input, by its number: of one that cannot be asked for it alone."""
     call = sweep.call(0, sweep.patterns)
     upstream = sweep.grad_output(kind or UPSTREAM[0], call, 0)
-    return run_subject.results(subject, call, device, upstream)[quantity].reshape(-1)[number]
+    asked_of = subject.promise.asked_of(call)
+    return run_subject.results(subject, asked_of, device, upstream)[quantity].reshape(-1)[number]
 
 
 def measure(
@@ -135,13 +136,13 @@ def measured(
             at = time.perf_counter()
             try:
                 with of_the_subject(subject):
-                    observed = run_subject.results(subject, call, device, upstream)
+                    observed = run_subject.results(subject, subject.promise.asked_of(call), device, upstream)
             except NotObserved:
                 if name == subject_name:
                     raise
                 continue
             seconds += (time.perf_counter() - at) * (name == subject_name)
-            for quantity in wanted:
+            for quantity in filter(observed.__contains__, wanted):  # what is promised
                 g = None if quantity == FORWARD else upstream
                 start = first * sweep.of_each(quantity)
                 finding = judge_quantity(

@@ -11,6 +11,7 @@ Note [What blocks decide]
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from zlib import crc32
@@ -46,25 +47,29 @@ def _passed(sweep: Sweep) -> dict[str, Any]:
 def observed_block(
     sweep: Sweep, subject: Subject, device: str, x: np.ndarray
 ) -> tuple[dict[str, np.ndarray], float]:
-    """What the subject returns on a block of float32 numbers, a row for each; and the seconds
-    that it took.
+    """What the subject returns on a block of float32 numbers, a row for each, and the gradient if it promises
+    it; and the seconds that it took.
     """
     target = sweep.facet.targets[sweep.target]
     placed = sweep.facet.place(x, np.asarray(target.values, dtype=x.dtype))
-    input = torch.from_numpy(placed.pop("input")).to(device).requires_grad_()
+    input = torch.from_numpy(placed.pop("input")).to(device)
+    differentiated = "input" in subject.promise.differentiated(sweep.operator, ("input",))
+    input.requires_grad_(differentiated)
     others = [torch.from_numpy(array).to(device) for array in placed.values()]
     options = _passed(sweep)
     function = subject.function(sweep.operator)
     began = time.perf_counter()
     with of_the_subject(subject):
         output = function(input, *others, **options)
-        if output.ndim == 1:
-            upstream = torch.ones_like(output)
-        else:
-            upstream = torch.zeros_like(output)
-            upstream[:, 0] = 1
-        (gradient,) = torch.autograd.grad(output, input, upstream)
-        results = {FORWARD: output.detach().cpu().numpy(), "input": gradient.cpu().numpy()}
+        results = {FORWARD: output.detach().cpu().numpy()}
+        if differentiated:
+            if output.ndim == 1:
+                upstream = torch.ones_like(output)
+            else:
+                upstream = torch.zeros_like(output)
+                upstream[:, 0] = 1
+            (gradient,) = torch.autograd.grad(output, input, upstream)
+            results["input"] = gradient.cpu().numpy()
     seconds = time.perf_counter() - began
     for quantity, result in results.items():
         if result.dtype != np.float32:
@@ -77,17 +82,23 @@ def observed_block(
 def measure(
     sweep: Sweep, first: int, count: int, subject_name: str, device: str, profile: str = DEFAULT.name
 ) -> dict[str, Any]:
-    """As `exhaustive_parts.measure`, for a sweep that has closed forms: the result and the gradient for an
+    """What a chunk does: `measured` for a subject by its name, and torch where that is another."""
+    return measured(sweep, first, count, subjects_of(sweep, subject_name, profile), device)
+
+
+def measured(
+    sweep: Sweep, first: int, count: int, subjects: Mapping[str, Subject], device: str
+) -> dict[str, Any]:
+    """As `exhaustive_parts.measured`, for a sweep that has closed forms: the result and the gradient for an
     upstream gradient of 1.
     """
-    subjects = subjects_of(sweep, subject_name, profile)
+    subject_name = next(iter(subjects))
     began, seconds = time.perf_counter(), dict.fromkeys(subjects, 0.0)
     values = closed_forms(sweep)
-    quantities = (FORWARD, "input")
     tallies = {
         (name, quantity): Tally(count, sweep.of_each(quantity), f"{name} {quantity}", block=BLOCK)
-        for name in seconds
-        for quantity in quantities
+        for name, subject in subjects.items()
+        for quantity in (FORWARD, *subject.promise.differentiated(sweep.operator, ("input",)))
     }
     for at in range(0, count, BLOCK):
         x = np.arange(first + at, first + min(at + BLOCK, count), dtype=np.uint32).view(np.float32)
@@ -96,9 +107,9 @@ def measure(
         for name in seconds:
             observed, taken = observed_block(sweep, subjects[name], device, x)
             seconds[name] += taken
-            for quantity in quantities:
+            for quantity, results in observed.items():
                 forms = [form(closed, f) for f in forms_of(sweep.operator, sweep.target, quantity)]
-                tallies[name, quantity].add(at, x, observed[quantity], forms)
+                tallies[name, quantity].add(at, x, results, forms)
     parts = {}
     for (name, quantity), tally in tallies.items():
         source = SweepResult(sweep, first, quantity, subjects[name], device)

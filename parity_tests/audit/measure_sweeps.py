@@ -27,8 +27,7 @@ def swept(conditions: Conditions, sweep: Sweep, first: int, count: int) -> str:
     """A part of every input, to be added to the others."""
 
     def measured_part() -> Part:
-        of = conditions
-        result = float32_sweep.measure(sweep, first, count, of.subject, of.device, of.profile)
+        result = float32_sweep.measured(sweep, first, count, conditions.subjects, conditions.device)
         return Part(swept=json.dumps(result))
 
     return attempted(f"{sweep.name} from {first:#010x}", measured_part).model_dump_json()

@@ -5,6 +5,7 @@ else is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,12 @@ import torch
 from torch.nn import functional as F
 
 from torch_loss_parity.api import verify
+from torch_loss_parity.audit import exhaustive_parts, float32_sweep
+from torch_loss_parity.audit.exhaustive import sweeps
+from torch_loss_parity.audit.float32_result import has_closed_form
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.kinds import KINDS
+from torch_loss_parity.subjects import Subject, load
 from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.written_promise import PromiseError, of_mapping, of_text
 
@@ -105,6 +110,22 @@ def test_a_gradient_that_is_not_promised_is_not_asked_for_and_the_others_are() -
     assert any("the gradient with respect to input is wrong" in failure for failure in wrong.failures)
     asked = verified(soft_targets(), "cross_entropy", **{**promise, "gradients": ("input", "target")})
     assert any("there is no gradient with respect to target" in failure for failure in asked.failures)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_sweep_of_every_input_asks_for_what_is_promised(dtype: str) -> None:
+    """By blocks in closed form (float32), and by the usual means; torch beside it has all its gradients."""
+    sweep = next(
+        each for each in sweeps(("softmax",), (dtype,)) if has_closed_form(each) or dtype == "float16"
+    )
+    measured = float32_sweep.measured if dtype == "float32" else exhaustive_parts.measured
+    kernel = Subject("mine", SimpleNamespace(softmax=detached()), "", promise=of_mapping({"gradients": None}))
+    parts = measured(sweep, 0x3C00, 64, {"mine": kernel, "torch": load("torch", ("softmax",))}, "cpu")[
+        "parts"
+    ]
+    kinds = ("1",) if dtype == "float32" else ("1", "random")
+    gradients = [f"torch input {kind}" for kind in kinds]
+    assert sorted(parts) == sorted(["mine forward ", "torch forward ", *gradients])
 
 
 def test_it_is_written_by_operator_or_for_all() -> None:
