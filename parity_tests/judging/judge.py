@@ -111,7 +111,7 @@ def judge_results(
     gradients = tuple(name for name in call.differentiable if name in observed)
     bounds = expected(call, (FORWARD,), profile=subject.profile) if FORWARD in observed else {}
     bounds |= expected(call, gradients, grad_output, profile=subject.profile) if gradients else {}
-    weaker = _together(subject, call, gradients, grad_output)
+    weaker = together(subject, call, gradients, grad_output)
     for quantity, result in observed.items():
         is_result = quantity == FORWARD
         finding = judge_quantity(
@@ -133,7 +133,7 @@ def judge_results(
 Weaker = Callable[[str, Explanation], Rounded]  # the bound of a quantity that follows from an explanation
 
 
-def _together(
+def together(
     subject: Subject, call: Call, gradients: Sequence[str], grad_output: np.ndarray | None
 ) -> Weaker:
     """The bounds of several gradients, which one evaluation of an explanation gives."""

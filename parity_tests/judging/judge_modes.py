@@ -15,7 +15,7 @@ from torch_loss_parity.expectation.expectation import (
 )
 from torch_loss_parity.expectation.quantity import FORWARD, Quantity
 from torch_loss_parity.judging.finding import Finding, recorded, reproduced_by
-from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject
+from torch_loss_parity.judging.judge import covering, judge_quantity, of_the_subject, together
 from torch_loss_parity.judging.mode import Mode
 from torch_loss_parity.ledger import ledger, verified
 from torch_loss_parity.ledger.ledger import Divergence, Shortfall
@@ -69,6 +69,7 @@ def judge_modes(
     allowed = None if entries is None else tuple(entries)
     bounds: dict[str, Rounded] = {}
     judged: dict[Any, Finding] = {}
+    weaker = together(subject, call, call.differentiable, grad_output)
     for mode in modes:
         if not mode.applies(call):
             continue
@@ -98,10 +99,10 @@ def judge_modes(
             key = name, result.shape, result.tobytes(), tuple(entry.id for entry in known)
             upstream = None if name == FORWARD else grad_output
             if key not in judged:
+                plain = quantity == Quantity(of=name)  # one evaluation serves all gradients
                 if name not in bounds:
-                    # One evaluation serves all gradients.
-                    together = call.differentiable if quantity == Quantity(of=name) else (name,)
-                    bounds |= expected(call, together, upstream, direction, profile=subject.profile)
+                    evaluated = call.differentiable if plain else (name,)
+                    bounds |= expected(call, evaluated, upstream, direction, profile=subject.profile)
                 judged[key] = judge_quantity(
                     subject,
                     device,
@@ -114,6 +115,7 @@ def judge_modes(
                     direction,
                     certify=certify,
                     entries=known,
+                    weaker=weaker if plain else None,
                 )
             yield replace(judged[key], mode=mode.name, news=news, steps=mode.steps)
 

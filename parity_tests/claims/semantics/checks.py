@@ -22,7 +22,7 @@ from torch_loss_parity.judging import reproduction
 from torch_loss_parity.judging.causes import alike, first_sentence
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.failure_message import PLAIN, explain
-from torch_loss_parity.judging.judge import Finding, judge_quantity
+from torch_loss_parity.judging.judge import Finding, judge_quantity, together
 from torch_loss_parity.judging.left_open import judged_as_left_open
 from torch_loss_parity.judging.sentence import Sentence
 from torch_loss_parity.judging.tally import Tally
@@ -116,10 +116,12 @@ def problem_in_row(
         finding = Finding.of_failure(None, call, f"{row}: {type(error).__name__}: {error}")
         return explain(finding, subject, device)
     problems = []
+    of_gradients = together(subject, spelt_out, call.differentiable, grad_output)
     for quantity, observed in results.items():
-        upstream = None if quantity == FORWARD else grad_output
+        upstream, weaker = (None, None) if quantity == FORWARD else (grad_output, of_gradients)
+        bound = bounds[quantity]
         finding = judge_quantity(
-            subject, device, None, spelt_out, quantity, observed, bounds[quantity], upstream
+            subject, device, None, spelt_out, quantity, observed, bound, upstream, weaker=weaker
         )
         if not finding.verdict.passes and row.leaves_open(quantity) and subject.name not in ledger.subjects():
             finding = judged_as_left_open(finding, observed, subject.profile)
