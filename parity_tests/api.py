@@ -42,7 +42,7 @@ from torch_loss_parity.subjects import Subject, promise_of_signatures
 from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.promise import together
 from torch_loss_parity.subjects.settings import Settings, WrongOption
-from torch_loss_parity.subjects.written_promise import PromiseError, must_take, of_mapping
+from torch_loss_parity.subjects.written_promise import PromiseError, may_say, must_take, of_mapping
 
 # What each kind of claim asks of an operator, in one dtype or of one row in several.
 OF_DTYPE: Mapping[str, Callable[[Operator], tuple[Check, ...]]] = {
@@ -191,7 +191,7 @@ def verify(
     try:
         stated = of_mapping(written)
         must_take(operator, function, stated)
-        promised = together([promise_of_signatures({operator: function}), stated])
+        promised = together([may_say(written), promise_of_signatures({operator: function}), stated])
     except PromiseError as error:
         raise WrongOption(f"{said} has {error}" if written else str(error)) from None
     if nothing := promised.nothing_of(operator):

@@ -18,6 +18,8 @@ BROKEN = re.compile(r" {4}\S")  # a line that goes on with the sentence of the o
 LIKE_TORCH = "judged like torch it is no failure"  # of what is made of torch's functions
 CASE = re.compile(r"(\w+ b?float\d+ [^:]*?seed=\d+): ")  # as a `Case` is written
 WHOLE_NUMBER = re.compile(r"\b\d+\b")
+WATCHED = re.compile(r"^(\w+|a function) of .{1,200}?: (?=it )")  # whose function did not come to an end
+RAISED = re.compile(r"^.{1,600}?: (?:it raises )?(\w*(?:Error|Exception): )")  # in which call it raised
 ARRAY = re.compile(r"\[[][\s\d.,einfa+-]*\]")  # of numbers, nan and inf among them
 
 
@@ -62,8 +64,11 @@ def alike(message: str) -> str:
     line = first_sentence(message)
     line = re.sub(r"^\w+ of .{1,200}? on \S+, \w+: ", "", line)  # whose function, where, in which dtype
     line = re.sub(r"^\w+ \w+ .{1,400}? seed=\d+: ", "", line)  # or which case
+    line = WATCHED.sub("", line)
+    if not line.startswith("it raises "):
+        line = RAISED.sub(r"it raises \1", line)
     line = ARRAY.sub("[N]", line)
-    return re.sub(r"[-+]?\b\d[\w.]*((?<=e)[-+]?\d+)?|(?<==)nan\b", "N", line)
+    return re.sub(r"(?<!within )[-+]?\b\d[\w.]*((?<=e)[-+]?\d+)?|(?<==)nan\b", "N", line)
 
 
 def causes(properties: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:

@@ -169,6 +169,7 @@ def script(
     grad_output, direction : ndarray, optional
         Where derivatives are taken.
     """
+    call = subject.given(call)
     arrays = {
         name: (value, dtype_of(call, name))
         for name, value in call.arguments.items()

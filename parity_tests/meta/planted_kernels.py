@@ -37,6 +37,23 @@ PLANTED = {
         "def softmax(input, dim, dtype=None):\n    return torch.softmax(input, dim, dtype) * 1.01",
         NUMBERS,
     ),
+    "a function that takes fewer arguments": Planted(
+        "forward",
+        "softmax",
+        "def softmax(input, dim):\n    return torch.softmax(input, dim) * 1.01",
+        NUMBERS,
+    ),
+    "a function that takes fewer arguments and writes to one": Planted(
+        "hygiene",
+        "softmax",
+        """
+def softmax(input, dim):
+    result = torch.softmax(input, dim)
+    input.data.add_(1)
+    return result
+""",
+        "HAS CHANGED",
+    ),
     "a result of another dtype": Planted(
         "forward",
         "softmax",

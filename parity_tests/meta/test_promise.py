@@ -239,6 +239,21 @@ def test_a_shape_keeps_its_rows(shape: Any, ndim: Any, dim: int, right: Any) -> 
     assert Limits(ndim=ndim).shape(shape, dim) == right
 
 
+@pytest.mark.parametrize("of_another", ["target_dtype", "weight_dtype"])
+def test_indices_have_no_dtype_of_probabilities(of_another: str) -> None:
+    record = of_mapping({"target": "indices"}).operator(OPERATORS[CE])
+    options = {"target": "probabilities", "weight": "positive", of_another: "float64"}
+    assert not record.call(record.case("float32", (3, 5), "normal", options, 0)).dtypes
+
+
+def test_a_weight_that_is_left_out_has_no_dtype() -> None:
+    record = of_mapping({"weight": None}).operator(OPERATORS[CE])
+    options = {"target": "probabilities", "weight": "positive", "weight_dtype": "float64"}
+    call = record.call(record.case("float32", (3, 5), "normal", options, 0))
+    assert call.arguments["weight"] is None
+    assert (call.output_dtype, dict(call.dtypes)) == ("float32", {})
+
+
 def test_everything_is_the_operator_itself() -> None:
     assert EVERYTHING.operator(OPERATORS[CE]) is OPERATORS[CE]
 

@@ -21,6 +21,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.settings import Settings
+from torch_loss_parity.subjects.written_promise import of_mapping
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
 BLOCK = 2**12
@@ -184,6 +185,17 @@ def test_every_dtype_meets_every_shape() -> None:
             met = [case.shape for each in quick for case in many_rows.cases_of(operator, dtype, each)]
             standard = many_rows.cases_of(operator, dtype, replace(SETTINGS, effort_name="standard"))
             assert sorted({*met}) == sorted(case.shape for case in standard)
+
+
+@pytest.mark.parametrize("dim", [-1, 0, 1])
+@pytest.mark.parametrize("operator", ["softmax", "log_softmax", "logsumexp"])
+def test_many_rows_lie_across_the_one_dim_that_is_promised(operator: str, dim: int) -> None:
+    promised = of_mapping({"dim": dim}).operator(OPERATORS[operator])
+    for effort in ("quick", "standard"):
+        for case in many_rows.cases_of(promised, "float32", replace(SETTINGS, effort_name=effort)):
+            assert case.option["dim"] == dim
+            assert case.shape[dim] != many_rows.FEW
+            assert many_rows.FEW in case.shape
 
 
 def test_places_lie_on_both_sides_of_multiples_of_every_power_of_two() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch_loss_parity.judging.run_cases import check_random_cases
 from torch_loss_parity.judging.tally import PROPERTY, Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.operators.kinds import AREAS
-from torch_loss_parity.plugin.failed_test import first_line
+from torch_loss_parity.plugin.failed_test import case_in, first_line
 from torch_loss_parity.plugin.summary import Summary
 from torch_loss_parity.reports.screen import COLUMNS, FAILED, PASSED, TOO_LITTLE, Failure, Screen
 from torch_loss_parity.subjects import Subject
@@ -121,6 +122,42 @@ def test_a_cause_is_what_is_wrong_and_not_the_case_that_its_message_begins_with(
     case = "softmax float32 6x7 normal dim=-1 seed=0"
     cause, row = Failure("hygiene", "softmax", f"{case}: a call takes 3 threads", explained=False).cause
     assert (cause, row["example"]) == ("a call takes N threads", case)
+
+
+def test_what_did_not_return_is_a_cause_with_its_limit_and_its_case() -> None:
+    case = "softmax float32 1x65537 normal dim=1 seed=0"
+    message = f"softmax of kernels/mine.py: it did not return within 60 s\n  case      {case}"
+    report = pytest.TestReport("test", ("", 0, ""), {}, "failed", message, "call")
+    failure = Failure("domain", "softmax", first_line(report), explained=False, case=case_in(report))
+    assert failure.cause[0] == "it did not return within 60 s"
+    assert failure.cause[1]["example"] == case
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "softmax from offset views (2-D offset input), float32, input (4, 67), dim=-1: ",
+        "vmap over input: dim=1: it raises ",
+        "the result is wrong: it raises ",
+        "it raises ",
+    ],
+)
+def test_what_is_raised_is_one_cause_wherever_it_is_raised(before: str) -> None:
+    said = "TypeError: softmax() got an unexpected keyword: dtype"
+    assert alike(before + said) == f"it raises {said}"
+
+
+@pytest.mark.parametrize(("kind", "hinted"), [("forward", True), ("errors", False)])
+def test_who_raises_is_told_how_to_say_what_is_not_offered(kind: str, hinted: bool) -> None:
+    tally = Tally("softmax", "float32", kind, cases=3, failed=1)
+    tally.blame("it raises RuntimeError: t() expects a matrix", "of 3", size=3, worst=math.inf)
+    assert ("What a kernel does not offer it may say" in text(screen(tally.as_property()))) == hinted
+
+
+def test_what_torch_says_that_a_function_lacks_is_named() -> None:
+    declined = {"under vmap: In order to use an autograd.Function with functorch transforms (vmap)": 2}
+    shown = screen(counted("transforms", 3, declined=declined))
+    assert "not offered, as torch says: transforms" in text(shown)
 
 
 @pytest.mark.parametrize(

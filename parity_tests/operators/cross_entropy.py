@@ -64,11 +64,15 @@ def differentiable(option: Options) -> tuple[str, ...]:
 
 
 def reconcile(shape: Shape, options: dict[str, Any]) -> dict[str, Any]:
-    """Class probabilities know no ignored rows, no classes and no dtype of indices, indices no probabilities:
-    a promise may have made one of the other.
+    """Class probabilities know no ignored rows, no classes and no dtype of indices, indices no probabilities
+    and neither their dtype nor that of weights, which torch refuses there: a promise may have made one of the
+    other.
     """
     if options["target"] == "indices":
-        return {name: value for name, value in options.items() if name != "probabilities"}
+        of_probabilities = ["probabilities", "weight_dtype"]
+        if options.get("target_dtype") in DTYPES:
+            of_probabilities.append("target_dtype")
+        return {name: value for name, value in options.items() if name not in of_probabilities}
     of_indices = ("classes", "target_dtype") if options.get("target_dtype") == "uint8" else ("classes",)
     known = {name: value for name, value in options.items() if name not in of_indices}
     return known | {"ignored": "none", "ignore_index": -100}

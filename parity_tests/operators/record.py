@@ -239,12 +239,13 @@ def of_input(case: Case) -> str:
 
 
 def dtypes_of(case: Case) -> dict[str, str]:
-    """The dtypes of the arguments that do not have the case's."""
-    return {
+    """The dtypes of the arguments that do not have the case's; of one that a promise leaves out, none."""
+    dtypes = {
         name.removesuffix("_dtype"): dtype
         for name, dtype in case.options
         if name.endswith("_dtype") and name != RESULT_DTYPE and dtype
     }
+    return {name: dtype for name, dtype in dtypes.items() if case.option.get(name, dtype) is not None}
 
 
 def facts(case: Case) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch_loss_parity.judging.wrapping import wrapped
 from torch_loss_parity.operators import DTYPES, OPERATORS
 from torch_loss_parity.operators.kinds import area_of
 from torch_loss_parity.plugin import completeness, shown_failures
-from torch_loss_parity.plugin.failed_test import first_line
+from torch_loss_parity.plugin.failed_test import case_in, first_line
 from torch_loss_parity.plugin.keys import OPERATOR, WATCH
 from torch_loss_parity.plugin.observing import unseen
 from torch_loss_parity.plugin.skips import Skips
@@ -56,6 +56,7 @@ class Summary:
                 message,
                 explained=False,
                 counted=report.nodeid in self.crashed,
+                case=case_in(report),
             )
         if hasattr(report, "wasxfail"):
             self.known.add(report.nodeid)

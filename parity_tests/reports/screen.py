@@ -7,6 +7,7 @@ by itself: who ships one that refuses with another exception than torch knows th
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch_loss_parity.judging.causes import Cause
 from torch_loss_parity.operators.kinds import AREAS, area_of
 from torch_loss_parity.reference.ways import GRADES
 from torch_loss_parity.reports import formatting
-from torch_loss_parity.subjects.declined import UNSEEN
+from torch_loss_parity.subjects.declined import LIMITS, UNSEEN, missing_in
 
 COLUMNS = 80
 SHOWN = 12  # kinds of claim that lack cases
@@ -37,12 +38,13 @@ class Failure:
     message: str
     explained: bool  # by the causes that it counted
     counted: bool = False  # in a tally; otherwise it is one case that fails
+    case: str = ""  # that a line of its message names
 
     @property
     def cause(self) -> tuple[str, Cause]:
         """Why it fails where it counted no cause: what its message says, of the case that it names first."""
         said, case = causes.apart_from_its_case(self.message)
-        example = case or self.message
+        example = case or self.case or self.message
         return causes.alike(said), {"cases": 1, "example": example, "size": 0, "worst": 0.0, "mode": ""}
 
 
@@ -201,7 +203,14 @@ class Screen:
         nothing = self._tested_too_little[1]
         left = dict.fromkeys(kind for kind, _ in nothing)
         outside = f"; outside the promise: {', '.join(left)}" if left else ""
-        return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}"
+        lacks = f"; not offered, as torch says: {', '.join(self._lacks())}" if self._lacks() else ""
+        return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}{lacks}"
+
+    def _lacks(self) -> list[str]:
+        """What torch says that functions do not do, where it was asked for."""
+        reasons = dict.fromkeys(reason for each in self.tallies for reason in each["declined"])
+        said = {missing_in(reason) for reason in reasons}
+        return [name.replace("_", " ") for name in LIMITS if name in said]
 
     def _causes(self) -> Iterator[Line]:
         rows = self.causes()
@@ -214,6 +223,8 @@ class Screen:
                 yield from _wrapped("", f"such as {example}")
         if len(rows) > CAUSES:
             yield f"  and {len(rows) - CAUSES} more causes", {}
+        if any(DECLINES.search(cause) and area != REFUSALS for _, area, _, cause, _ in rows):
+            yield from _wrapped("", NOT_OFFERED, yellow=True)
 
     def causes(self) -> list[tuple[int, str, list[str], str, str]]:
         """Why cases fail, the most frequent first: how many, the part of the verdict, the operators, the
@@ -249,6 +260,11 @@ class Screen:
         return dict(sorted(summed.items(), key=lambda each: -each[1][0]["cases"]))
 
 
+DECLINES = re.compile(r"\b(raises|has no tangent|there is no gradient)\b")  # what may be not offered
+REFUSALS = "refusals"  # where it is to raise
+NOT_OFFERED = (
+    "What a kernel does not offer it may say: by PROMISES in its file, --promise or a NotImplementedError."
+)
 NOTHING = Screen("nothing", (), (), "", lambda reason: False)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from torch_loss_parity.cases.case import Call
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.reference.arithmetic.profile_files import ProfileError, profile_of
 from torch_loss_parity.reference.arithmetic.profiles import DEFAULT, Profile
@@ -22,14 +23,17 @@ from torch_loss_parity.subjects.declined import LIMITS, NotOffered, OutsideThePr
 from torch_loss_parity.subjects.observing.source import Source
 from torch_loss_parity.subjects.promise import EVERYTHING, Promise, together
 from torch_loss_parity.subjects.written_promise import (
+    WITHOUT_AN_INDEX,
     PromiseError,
     by_position,
+    may_say,
     must_take,
     of_mapping,
     of_signature,
     of_text,
     parameters_of,
     replaced,
+    taken_of,
 )
 
 
@@ -113,6 +117,13 @@ class Subject:
         it has not, or outside its promise."""
         return reason.startswith(self.lacks("")) or self.promise.excludes(reason)
 
+    def given(self, call: Call) -> Call:
+        """The call as the function is called: without the arguments that it does not take."""
+        function = None if self.name in COMPLETE else getattr(self.namespace, call.operator, None)
+        if function is None:
+            return call
+        return replace(call, arguments=taken_of(call.arguments, parameters_of(function)))
+
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
         `NotOffered`. It is not called outside its promise, nor with arguments that it does not take.
@@ -121,7 +132,8 @@ class Subject:
         if self.name in COMPLETE:
             return function
         limited = self.promise != EVERYTHING
-        taken = parameters_of(function) if limited else None  # a signature costs more than a small call
+        # A signature costs more than a small call, of what is no function of Python.
+        taken = parameters_of(function) if limited or operator in WITHOUT_AN_INDEX else None
 
         @wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
@@ -129,8 +141,7 @@ class Subject:
                 given = {**dict(zip(by_position(operator), arguments, strict=False)), **options}
                 if outside := self.promise.outside(operator, given):
                     raise OutsideThePromise(outside)
-                if taken is not None:
-                    options = {name: value for name, value in options.items() if name in taken}
+            options = taken_of(options, taken)
             try:
                 return function(*arguments, **options)
             except NotImplementedError as error:
@@ -261,7 +272,8 @@ def _promise(subject: Subject, asked: Mapping[str, Any]) -> Promise:
         of_mapping(written)
     except PromiseError as error:
         raise SubjectError(f"PROMISES of {subject.name!r} has {error}") from error
-    own = of_mapping(replaced(written, asked))
+    said = replaced(written, asked)
+    own = together([may_say(said), of_mapping(said)])
     offered = {name: getattr(subject.namespace, name) for name in OPERATORS if subject.offers(name)}
     try:
         for name, function in offered.items():

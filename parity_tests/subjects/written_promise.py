@@ -28,6 +28,7 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
+from torch.autograd import Function
 from torch.nn import Module
 
 from torch_loss_parity.operators import DTYPES, OPERATORS
@@ -35,9 +36,12 @@ from torch_loss_parity.operators.kinds import KINDS
 from torch_loss_parity.operators.record import GRADIENTS
 from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.reference.arguments import check_label_smoothing, check_softcap, check_z_loss
+from torch_loss_parity.reference.linear_cross_entropy import NO_INDEX
+from torch_loss_parity.subjects.declined import LIMITS
 from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
 
 BY_POSITION = ("input", "linear_weight", "target")
+WITHOUT_AN_INDEX = ("linear_cross_entropy",)  # whose ``ignore_index`` may be None
 WHOLE_NUMBERS = ("dim", "ignore_index")
 CHOSEN = ("reduction", "keepdim", IGNORED)  # what has few values, all of them in the record
 RULES = {"label_smoothing": check_label_smoothing, "z_loss": check_z_loss, "softcap": check_softcap}
@@ -202,6 +206,13 @@ def _several(said: str, value: Any) -> tuple[Any, ...]:
     return values
 
 
+def may_say(given: Mapping[str, Any]) -> Promise:
+    """What a function of somebody's own may lack: what torch itself says that it does not do, which its
+    author did not write, unless ``given`` promises that by True.
+    """
+    return Promise(may_lack=tuple(name for name in LIMITS if given.get(name) is not True))
+
+
 def replaced(given: Any, later: Mapping[str, Any]) -> dict[str, Any]:
     """A promise, as `of_mapping` takes it, in which another replaces what has the same name: what it says of
     any operator replaces what was said of one, too.
@@ -251,7 +262,7 @@ def of_signature(operator: str, function: Callable[..., Any]) -> dict[str, tuple
         if name not in placed and name not in wanted and each.default is each.empty and each.kind not in ANY
     ]
     if problems:
-        its, torchs = inspect.Signature(list(taken.values())), _signature(operator)
+        its, torchs = _told_by(function), _signature(operator)
         raise PromiseError(f"{operator}{its} cannot be called as {operator}{torchs}: " + "; ".join(problems))
     limits: dict[str, tuple[Any, ...]] = {name: (wanted[name].default,) for name in missing}
     if "ignore_index" in missing:
@@ -280,9 +291,22 @@ def by_position(operator: str) -> list[str]:
 
 
 def _signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    if isinstance(function, Module):  # its call takes anything, and hands it on
-        function = function.forward
-    return inspect.signature(function).parameters
+    return _told_by(function).parameters
+
+
+def _told_by(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function. A module, and ``apply`` of an autograd.Function, take any arguments and hand
+    them on: theirs is that of ``forward``, of the latter behind the context.
+    """
+    if isinstance(function, Module):
+        return inspect.signature(function.forward)
+    made = getattr(function, "__self__", None)
+    if not (isinstance(made, type) and issubclass(made, Function) and function.__name__ == "apply"):
+        return inspect.signature(function)
+    told = inspect.signature(made.forward)
+    if made.setup_context is not Function.setup_context:
+        return told
+    return told.replace(parameters=list(told.parameters.values())[1:])
 
 
 _parameters = lru_cache(_signature_of)
@@ -299,6 +323,20 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
     if any(each.kind in ANY for each in parameters.values()):
         return None
     return parameters
+
+
+def taken_of(
+    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter] | None
+) -> dict[str, Any]:
+    """Of arguments by name, those that a function is given: those that it takes. No ``ignore_index`` is that
+    of `cross_entropy`, and a function that has it for its default is not told None.
+    """
+    if parameters is None:
+        return dict(options)
+    given = {name: value for name, value in options.items() if name in parameters}
+    if given.get("ignore_index", NO_INDEX) is None and parameters["ignore_index"].default == NO_INDEX:
+        del given["ignore_index"]
+    return given
 
 
 def _signature(operator: str) -> str:

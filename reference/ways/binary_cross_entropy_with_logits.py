@@ -17,6 +17,10 @@ from torch_loss_parity.reference.reduction import reduce_backward, reduce_elemen
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
 from torch_loss_parity.reference.ways.row_forms import LN2, exp2, in_base_2
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
+from torch_loss_parity.reference.ways.two_exponentials import (
+    of_two_exponentials,
+    of_two_exponentials_backward,
+)
 from torch_loss_parity.reference.ways.way import Way
 
 Elementwise = Callable[[Any, Any], Any]  # of a namespace and an array
@@ -195,54 +199,6 @@ def folded_backward(
     g = reduce_backward(grad_output, reduction, prod(input.shape))
     g = g if weight is None else g * weight
     return BinaryCrossEntropyWithLogitsGradients(g * ((1 - target) - slope), g * tilt)
-
-
-def of_two_exponentials(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
-) -> Any:
-    """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what
-    log1p keeps.
-    """
-    xp = namespace(input=input)
-    _, _, total, m = two_exponentials(xp, input)
-    if pos_weight is None:
-        losses = (1 - target) * input + m + xp.log(total)
-    else:
-        losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * (xp.log(total) + m)
-    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
-
-
-def of_two_exponentials_backward(
-    grad_output: Any,
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    reduction: str = "mean",
-    pos_weight: Any = None,
-) -> BinaryCrossEntropyWithLogitsGradients:
-    """The derivative of `of_two_exponentials`, term by term: what flows through m is 0, and
-    cancels.
-    """
-    xp = namespace(input=input)
-    first, second, total, m = two_exponentials(xp, input)
-    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
-    if weight is not None:
-        grad = grad * weight
-    through_log = grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)
-    through_first, through_second = through_log / total * first, through_log / total * second
-    through_m = through_log - through_first - through_second
-    grad_input = (1 - target) * grad - through_second - xp.where(input <= 0, through_m, xp.zeros_like(input))
-    grad_target = -(input * grad)
-    if pos_weight is not None:
-        grad_target = grad_target + grad * (xp.log(total) + m) * (pos_weight - 1)
-    return BinaryCrossEntropyWithLogitsGradients(grad_input, grad_target)
-
-
-def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
-    """exp(-m), exp(-x - m), their sum, and m = max(-x, 0)."""
-    m = xp.maximum(-input, xp.zeros_like(input))
-    first, second = xp.exp(-m), xp.exp(-input - m)
-    return first, second, first + second, m
 
 
 of_a_converted_size_backward = partial(subtracted_backward, size=converted)

@@ -61,6 +61,22 @@ def softmax_backward_less_that_of_the_largest(
     return _as_input(xp, p * (d - xp.sum(d * p, axis=axis, keepdims=True)), input)
 
 
+def softmax_backward_through_the_shift(grad_output: Any, input: Any, dim: int) -> Any:
+    """(g / s - sum(g p / s)) e, of e = exp(x - m) and s = sum(e), less the sum of them at the largest logit:
+    m is differentiated too. In exact arithmetic that sum is 0; what it is after rounding lands there.
+    """
+    xp = namespace(grad_output=grad_output, input=input)
+    x, g, axis = with_dimension(xp, input, grad_output, dim)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    e = xp.exp(x - largest)
+    total = xp.sum(e, axis=axis, keepdims=True)
+    through_total = xp.sum(g * (e / total) / total, axis=axis, keepdims=True)
+    of_logits = (g / total - through_total) * e
+    of_shift = xp.sum(of_logits, axis=axis, keepdims=True)
+    zeros = xp.zeros_like(of_logits)
+    return _as_input(xp, of_logits - xp.where(x == largest, of_shift + zeros, zeros), input)
+
+
 def _first_of_the_largest(xp: Any, x: Any, axis: int) -> Any:
     length = x.shape[axis]
     places = xp.arange(length, device=device_of(x))[(...,) + (None,) * (x.ndim - axis % x.ndim - 1)]
@@ -144,6 +160,10 @@ CONFIDENT = "rows where one class holds nearly all of the probability: "
 OFFSET = "rows far from 0: the error grows with the offset that their logits have in common"
 LONG = "long rows: the error grows with the logarithm of the sum"
 SCALED = "logits far from 0: each is scaled by 1 / ln 2, and rounded, before it is shifted"
+AT_THE_LARGEST = (
+    "long rows with an upstream gradient that is nearly constant: at the largest logit, what is left of the "
+    "sum of all gradients"
+)
 NEARLY_CONSTANT = "an upstream gradient that is nearly constant: products of its size cancel"
 LIKE_NO_OTHER = (
     "an upstream gradient that is another at the largest logit than elsewhere, where its class holds "
@@ -211,6 +231,15 @@ WAYS = (
             ("p g - p sum(p g)", softmax_backward_expanded, NEARLY_CONSTANT, "torch.compile"),
         )
         if more != MEMORY or function is softmax_backward_textbook
+    ),
+    Way(
+        name="through e / sum(e) and the shift by m",
+        operator="softmax",
+        gives="gradients",
+        function=softmax_backward_through_the_shift,
+        grade="textbook",
+        loses=f"{LOST_GRADIENT}; {AT_THE_LARGEST}",
+        ships="autograd of e = exp(x - x.max()); e / e.sum(), the maximum not detached",
     ),
     Way(
         name="p (d - sum(d p)), d = g - g of the largest",

@@ -134,6 +134,7 @@ def script_of(family: Family, size: Size, dtype: str, settings: Settings) -> str
     """A script that makes the same call again and again, with one thread and with two, and compares bits."""
     drawn, operator = family.draw(size), family.operator.name
     call = Call(operator, {k: v for k, v in drawn.items() if k != "grad_output"}, dtype, dtype)
+    call = settings.subject.given(call)
     arrays = {
         name: (value, dtype if value.dtype.kind == "f" else str(value.dtype)) for name, value in drawn.items()
     }

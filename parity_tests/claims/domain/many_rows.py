@@ -25,9 +25,10 @@ from torch_loss_parity.subjects.declined import NotOffered
 from torch_loss_parity.subjects.settings import Settings
 
 FEW = 7  # rows that differ; no other dimension of a case is as long
+CLASSES = 3
 REPETITIONS = 18725  # 2**17 + 3 rows
 # In a batch, along one dimension of a single sample, and in an image.
-SHAPES: tuple[tuple[int, ...], ...] = ((FEW, 3), (1, 3, FEW), (1, 3, 2, FEW))
+SHAPES: tuple[tuple[int, ...], ...] = ((FEW, CLASSES), (1, CLASSES, FEW), (1, CLASSES, 2, FEW))
 OPTIONS: Mapping[str, Any] = {"reduction": "none", "dim": 1, "ignored": "some"}
 
 
@@ -42,7 +43,17 @@ def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Cas
     options = {name: value for name, value in OPTIONS.items() if value in operator.options.get(name, ())}
     for number, shape in enumerate(shapes):
         drawn = values[(settings.seed + number) % len(values)]
-        yield operator.case(dtype, shape, drawn, options, settings.seed + number)
+        case = operator.case(dtype, shape, drawn, options, settings.seed + number)
+        if _is_along_the_rows(case):  # the one dim that is promised
+            other = tuple({FEW: CLASSES, CLASSES: FEW}.get(size, size) for size in case.shape)
+            case = operator.case(dtype, other, drawn, options, settings.seed + number)
+        yield case
+
+
+def _is_along_the_rows(case: Case) -> bool:
+    dim = case.option.get("dim", ())
+    dims = dim if isinstance(dim, tuple) else (dim,)
+    return any(-len(case.shape) <= each < len(case.shape) and case.shape[each] == FEW for each in dims)
 
 
 def verify_repeated(

@@ -5,6 +5,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -112,13 +113,20 @@ def steps_after(call: Call, happens: Iterable[str], others: Mapping[str, Other])
 
 
 def _after(call: Call, happens: tuple[str, ...], others: Mapping[str, Other], wanted: Wanted) -> Lines:
-    yield from setting(call, wanted.function, others)
+    others = {name: (_alike(other, wanted), upstream) for name, (other, upstream) in others.items()}
+    yield from setting(_alike(call, wanted), wanted.function, others)
     yield "result = None"
     yield from happens
     without = ", ()" if happens == RUN_OTHER_WITHOUT else ""
     number = 1 + call.differentiable.index(wanted.quantity.of) if wanted.quantity.of else 0
     yield "if result is None:"
     yield f"    result = run(mine, grad_output{without})[2][{number}]"
+
+
+def _alike(call: Call, wanted: Wanted) -> Call:
+    """With the arguments alone that the call which failed was given."""
+    given = {name: value for name, value in call.arguments.items() if name in wanted.arguments}
+    return replace(call, arguments=given)
 
 
 def script(
@@ -130,7 +138,8 @@ def script(
     others: Mapping[str, Other] | None = None,
 ) -> str:
     """A script of these lines, as a message shows it."""
-    others = others or {}
+    call = subject.given(call)
+    others = {name: (subject.given(other), given) for name, (other, given) in (others or {}).items()}
     arrays = arrays_of("", call, upstream)
     for name, (other, given) in others.items():
         arrays |= arrays_of(f"{name}_", other, given)

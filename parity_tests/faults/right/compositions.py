@@ -34,6 +34,17 @@ def softmax_is_exp_of_log_softmax(input: Tensor, dim: int) -> Tensor:
     return F.log_softmax(input, dim).exp()
 
 
+@composed("softmax", ships="well known: e = exp(x - x.max()); e / e.sum()", grade=TEXTBOOK)
+def softmax_is_differentiated_through_its_largest(input: Tensor, dim: int) -> Tensor:
+    """Exponentials over their sum; autograd goes through the maximum too, whose gradient is 0 but for
+    rounding.
+    """
+    if not input.numel():
+        return input.clone()
+    e = (input - input.max(dim, keepdim=True).values).exp()
+    return e / e.sum(dim, keepdim=True)
+
+
 @composed("log_softmax", ships="pytorch/pytorch: torch.distributions.Categorical", grade=None)
 def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
     """x - torch.logsumexp(x), differentiated by autograd."""

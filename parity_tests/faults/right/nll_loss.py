@@ -100,3 +100,21 @@ def picked_rows_are_summed_by_the_lanes_of_a_warp(b: Batch) -> tuple[Tensor, ...
 def picked_rows_are_summed_one_by_one(b: Batch) -> tuple[Tensor, ...]:
     """From the first row to the last."""
     return (reduced(b, _picked(b), sums.sequential),)
+
+
+@of_classes(
+    "nll_loss", _minus_w_times_q, ships="well known: statistics of each class, index_add", grade=SHARP
+)
+def losses_are_added_up_by_class_and_then_weighted(b: Batch) -> tuple[Tensor, ...]:
+    """The losses of each class are added up, and its rows counted; the weights come last."""
+    if b.reduction == "none":
+        return (_picked(b),)
+    labels = b.labels[b.counted]
+    picked = -b.at_labels(b.x)[b.counted]
+    sums_of_classes = b.x.new_zeros(b.classes).index_add(0, labels, picked)
+    counts = b.x.new_zeros(b.classes).index_add(0, labels, torch.ones_like(picked))
+    met = counts > 0
+    total = torch.where(met, sums_of_classes * b.class_weights, 0.0).sum()
+    return (
+        total / torch.where(met, counts * b.class_weights, 0.0).sum() if b.reduction == "mean" else total,
+    )

@@ -84,3 +84,20 @@ def upstream_gradient_is_taken_from_that_of_the_largest(x: Tensor) -> tuple[Tens
     """
     p = softmax(x)
     return p, p
+
+
+JACOBIAN = 64  # classes: that of a longer row is larger than the row by as much
+
+
+def _by_the_jacobian(g: Tensor, p: Tensor) -> Tensor:
+    if p.shape[-1] > JACOBIAN:
+        return _products_first(g, p)
+    jacobian = torch.diag_embed(p) - p.unsqueeze(-1) * p.unsqueeze(-2)
+    return (jacobian @ g.unsqueeze(-1)).squeeze(-1)
+
+
+@of_rows("softmax", _by_the_jacobian, ships="textbooks: diag(p) - p p^T, times g", grade=TEXTBOOK)
+def gradient_is_the_product_with_the_jacobian(x: Tensor) -> tuple[Tensor, ...]:
+    """(diag(p) - p p^T) g, of rows of up to 64 classes."""
+    p = softmax(x)
+    return p, p

@@ -7,7 +7,7 @@ from typing import Any
 from torch_loss_parity.expectation.formulas.torch_second_order.elements import Elements, of_elements
 from torch_loss_parity.expectation.quantity import Quantity
 from torch_loss_parity.reference.binary_cross_entropy_with_logits import sigmoid, softplus
-from torch_loss_parity.reference.ways.binary_cross_entropy_with_logits import two_exponentials
+from torch_loss_parity.reference.ways.two_exponentials import two_exponentials
 
 
 @of_elements

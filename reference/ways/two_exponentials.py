@@ -1,0 +1,62 @@
+"""A sigmoid and its logarithm by two exponentials, as torch.func has them: ways of
+binary_cross_entropy_with_logits.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from torch_loss_parity.reference.arguments import namespace
+from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
+    BinaryCrossEntropyWithLogitsGradients,
+)
+from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
+
+
+def of_two_exponentials(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """(1 - t) x + m + log(exp(-m) + exp(-x - m)), m = max(-x, 0): a logarithm near 1 loses what
+    log1p keeps.
+    """
+    xp = namespace(input=input)
+    _, _, total, m = two_exponentials(xp, input)
+    if pos_weight is None:
+        losses = (1 - target) * input + m + xp.log(total)
+    else:
+        losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * (xp.log(total) + m)
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
+
+
+def of_two_exponentials_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """The derivative of `of_two_exponentials`, term by term: what flows through m is 0, and
+    cancels.
+    """
+    xp = namespace(input=input)
+    first, second, total, m = two_exponentials(xp, input)
+    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
+    if weight is not None:
+        grad = grad * weight
+    through_log = grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)
+    through_first, through_second = through_log / total * first, through_log / total * second
+    through_m = through_log - through_first - through_second
+    grad_input = (1 - target) * grad - through_second - xp.where(input <= 0, through_m, xp.zeros_like(input))
+    grad_target = -(input * grad)
+    if pos_weight is not None:
+        grad_target = grad_target + grad * (xp.log(total) + m) * (pos_weight - 1)
+    return BinaryCrossEntropyWithLogitsGradients(grad_input, grad_target)
+
+
+def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
+    """exp(-m), exp(-x - m), their sum, and m = max(-x, 0)."""
+    m = xp.maximum(-input, xp.zeros_like(input))
+    first, second = xp.exp(-m), xp.exp(-input - m)
+    return first, second, first + second, m
