@@ -295,8 +295,8 @@ def _signature_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def _told_by(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a function. A module, and ``apply`` of an autograd.Function, take any arguments and hand
-    them on: theirs is that of ``forward``, of the latter behind the context.
+    """The signature of a function. A module, and ``apply`` of an autograd.Function, take anything and hand
+    it on: theirs is that of ``forward``, of the latter behind the context.
     """
     if isinstance(function, Module):
         return inspect.signature(function.forward)
