@@ -71,9 +71,13 @@ def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[i
 
 
 def masked_lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
-    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most."""
+    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most, and
+    always one that leaves a remainder.
+    """
     every = lengths_of(operator, dtype, settings)
-    return [n for n in every if n <= COSTLY + 1] or SHORT if settings.effort_name == "quick" else every
+    if settings.effort_name != "quick":
+        return every
+    return list(dict.fromkeys((*(n for n in every if n <= COSTLY + 1), *SHORT)))
 
 
 def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
