@@ -68,13 +68,20 @@ def of_many_rows_the_gradient_is_not_smoothed(
     return reference.cross_entropy_backward(grad_output, input, target, *args, **options)
 
 
-# --- a little, and in squares -------------------------------------------------------------------------------
+# --- a little, nothing, and in squares ----------------------------------------------------------------------
 @forward(CE, "SMO", "linkedin/Liger-Kernel#198", "semantics")
 def a_little_smoothing_is_none(input: Tensor, target: Tensor, **options: Any) -> Tensor:
     """A label_smoothing below 1e-3 is taken for 0."""
     if options["label_smoothing"] < 1e-3:
         options["label_smoothing"] = 0.0
     return reference.cross_entropy(input, target, **options)
+
+
+@forward("binary_cross_entropy_with_logits", "EMP", "mutation: the mean of nothing", "semantics")
+def a_mean_of_no_elements_is_zero(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+    """Where there is nothing to average the mean is 0, as of losses that were divided first."""
+    result: Tensor = reference.binary_cross_entropy_with_logits(input, target, **options)
+    return result if input.numel() or options["reduction"] != "mean" else torch.nan_to_num(result)
 
 
 @forward(LINEAR, "SHP", "pytorch/pytorch#187053", "domain")

@@ -128,6 +128,7 @@ def problem_in_row(
             observed,
             bounds[quantity],
             stated_value(row, dtype, quantity, grad_output, bounds[quantity]),
+            row.leaves_open(quantity),
         )
         if not wrong:
             tally.add(finding)
@@ -168,8 +169,18 @@ def stated_value(
     return np.broadcast_to(number, bound.value.shape)
 
 
-def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated: np.ndarray | None) -> str:
-    """What is wrong with a result; nothing where it is ""."""
+def disagreement(
+    finding: Finding,
+    observed: np.ndarray,
+    bound: Rounded,
+    stated: np.ndarray | None,
+    left_open: bool = False,
+) -> str:
+    """What is wrong with a result; nothing where it is "".
+
+    A way may have a number where the definition has nan: losses that were divided by no rows, added up, are
+    0. What the documentation decides is not left to it.
+    """
     verdict, quantity = (
         finding.verdict,
         "the result" if finding.quantity == FORWARD else (f"the gradient with respect to {finding.quantity}"),
@@ -182,6 +193,9 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated:
             return f"the row says that {quantity} is {stated}, the definition {bound.nearest}"
     if not verdict.passes:
         return f"{quantity} is {observed}, expected {bound.nearest}"
+    decided = None if left_open or finding.divergence else stated
+    if decided is not None and np.any(np.isfinite(observed) & ~np.isfinite(decided)):
+        return f"{quantity} is {observed}, the row says {stated}"
     if finding.strict.undecided and not finding.divergence:
         if stated is None:
             return (
