@@ -4,7 +4,6 @@ gradient, a mode of autograd and a smoothed loss; and arguments that are not ref
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import torch
@@ -179,6 +178,6 @@ def tokens_of_sequences_are_rows(
     input: Tensor, linear_weight: Tensor, target: Tensor, *args: Any, **options: Any
 ) -> Tensor:
     """An input of three dimensions is taken, as rows; where positions of a layer are, torch refuses it."""
-    if input.ndim == 3 and target.shape == input.shape[:2] and prod(input.shape):
+    if input.ndim == 3 and target.shape == input.shape[:2] and input.numel():
         input, target = input.flatten(0, 1), target.flatten()
     return RIGHT[LINEAR](input, linear_weight, target, *args, **options)
