@@ -17,6 +17,7 @@ from numpy.random import Generator
 
 from torch_loss_parity.reference.arithmetic.formats import Format
 
+FAR_BELOW = -(2.0**15)  # what every format has
 Shape = tuple[int, ...]
 Distribution = Callable[[Generator, Shape, int, Format], np.ndarray]
 
@@ -67,8 +68,11 @@ def underflowing(rng: Generator, shape: Shape, axis: int, format: Format) -> np.
 
 
 def offset(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """A common offset of 1000, which a formula that does not shift first would lose or overflow on."""
-    return 1000.0 + rng.normal(0, 3, shape)
+    """A common offset of 1000, which a formula that does not shift first would lose or overflow on; of every
+    second row it is -1000, where the largest number of a neighbour is of no use.
+    """
+    others = sum(index for i, index in enumerate(np.indices(shape)) if i != axis % len(shape)) if shape else 0
+    return np.where(np.asarray(others) % 2, -1000.0, 1000.0) + rng.normal(0, 3, shape)
 
 
 def integer_losses(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
@@ -229,20 +233,22 @@ def equal_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np
 
     Sums are of exact ones, and zeros, at any length. Of the numbers of the first row, zeros, that is so in
     every form of an operator, also where numbers are scaled or not shifted first: a term that is dropped
-    shows. Those of the second are -40: a lane beside the row that is filled with 0, or with -30, shows.
+    shows. Those of the second are -32768: a lane beside the row that is filled with 0, or with -10000 for
+    -inf, shows.
     """
-    return _of_rows(shape, (0.0, -40.0)) + _in_first_place(rng, shape, (0.0, -1000.0, 1000.0))
+    return _of_rows(shape, (0.0, FAR_BELOW)) + _in_first_place(rng, shape, (0.0, -1000.0, 1000.0))
 
 
 def masked_but_ends(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
     """-inf everywhere but in the first place of a row, or in the first and the last: whole blocks are masked,
-    before the first number, between two, and after the last. Numbers are equal, so sums are exact.
+    before the first number, between two, and after the last. Numbers are equal, so sums are exact; those of
+    every second row are -32768, and far above what was masked all the same.
     """
     along = int(np.argmax(shape)) if shape else 0
     ends = _of_rows(shape, tuple(np.roll((True, False, True), -rng.integers(2)).tolist()))
     place = _position(shape, along)
     left = (place == 0) | (_is_last(shape, along) & ends)
-    return np.where(left, _of_rows(shape, (0.0, -40.0)), -np.inf)
+    return np.where(left, _of_rows(shape, (0.0, FAR_BELOW)), -np.inf)
 
 
 def costless_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:

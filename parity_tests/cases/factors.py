@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 
-from torch_loss_parity.cases.distributions import Distribution, Shape
+from torch_loss_parity.cases.distributions import FAR_BELOW, Distribution, Shape
 from torch_loss_parity.reference.arithmetic.formats import Format
 
 
@@ -175,14 +175,14 @@ def zeros(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray
 
 
 def equal_products_but_one(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
-    """Logits of 0, in every second row of -40, of which the first of a row is the same, 1000 below, or 1000
-    above; of two features.
+    """Logits of 0, in every second row of -32768, of which the first of a row is the same, 1000 below, or
+    1000 above; of two features.
     """
     rows, outputs, features = shape
     factors = np.zeros((rows + outputs, features))
     if factors.size:
         factors[:rows, 0] = np.resize([0.0, 1.0], rows)
-        factors[rows:, 0] = -40.0
+        factors[rows:, 0] = FAR_BELOW
         factors[:rows, -1] += np.resize(np.roll([0.0, -1.0, 1.0], -rng.integers(2)), rows)
         factors[rows : rows + 1, -1] += 1000.0
     return factors

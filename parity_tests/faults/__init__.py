@@ -25,6 +25,7 @@ from torch_loss_parity.faults import (
     structure,
     surroundings,
     targets,
+    together,
     upstream_gradient,
     z_loss,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "structure",
     "surroundings",
     "targets",
+    "together",
     "upstream_gradient",
     "z_loss",
 ]

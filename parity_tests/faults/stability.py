@@ -133,18 +133,6 @@ def sigmoid_and_then_the_logarithm(
     return reduced(weighted(losses, weight), reduction, input.numel())
 
 
-@forward("binary_cross_entropy_with_logits", "STB", "pytorch/pytorch#195829", "forward")
-def log_where_log1p_belongs(
-    input: Tensor, target: Tensor, weight: Any, reduction: str, pos_weight: Any
-) -> Tensor:
-    """log(1 + exp(-abs(x))): a confident loss is 0."""
-    small = torch.log(1 + torch.exp(-input.abs()))
-    losses = weighted(target * ((-input).clamp(min=0) + small), pos_weight) + (1 - target) * (
-        input.clamp(min=0) + small
-    )
-    return reduced(weighted(losses, weight), reduction, input.numel())
-
-
 @backward("log_softmax", "STB", "FluxML/NNlib.jl#68", "gradients")
 def the_gradient_divides_by_softmax(grad_output: Tensor, input: Tensor, dim: int) -> Tensor:
     """The gradient is that of softmax for g / p: nan where p underflows."""

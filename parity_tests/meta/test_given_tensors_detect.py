@@ -22,7 +22,7 @@ from torch_loss_parity.claims.hygiene import (
 )
 from torch_loss_parity.claims.modes import checks as modes
 from torch_loss_parity.claims.semantics import checks as semantics
-from torch_loss_parity.faults import FAULTS, record
+from torch_loss_parity.faults import FAULTS, record, together
 from torch_loss_parity.faults import given_tensors as planted
 from torch_loss_parity.judging.judge import verify_forward, verify_gradients
 from torch_loss_parity.judging.tally import Tally
@@ -47,6 +47,8 @@ CAUGHT_BY: dict[Callable[..., object], Claim] = {
     planted.a_buffer_of_inference_mode_is_written_to: FIRST,
     planted.a_parameter_has_no_gradient: KINDS,
     planted.the_layer_must_not_be_a_parameter: KINDS,
+    together.logits_that_were_computed_become_probabilities: KINDS,
+    together.a_third_backward_pass_is_zero: TWO_PASSES,
     planted.the_tangent_of_probabilities_is_dropped: TANGENTS,
     planted.the_tangent_of_the_layer_is_dropped: TANGENTS,
     planted.an_upstream_gradient_that_begins_with_one_is_ones: TWO_PASSES,
@@ -135,6 +137,7 @@ def test_what_is_given_is_of_the_kind_it_is_said_to_be() -> None:
     said = {
         "lazily negated": lambda tensor: tensor.is_neg(),
         "parameters": lambda tensor: type(tensor).__name__ == "Parameter",
+        "other operations": lambda tensor: tensor.grad_fn is not None,
         "inference": lambda tensor: tensor.is_inference(),
     }
     settings = Settings.of("torch", "cpu", "float32", "quick", 0)
@@ -142,5 +145,5 @@ def test_what_is_given_is_of_the_kind_it_is_said_to_be() -> None:
     given = probe.given(())[0]["input"]
     for (what, kind), (word, is_one) in zip(given_tensors.KINDS.items(), said.items(), strict=True):
         assert word in what
-        assert is_one(kind.make(given))
+        assert is_one(kind.make(given.clone().requires_grad_(kind.made)))
         assert kind.make(given).tolist() == given.tolist()

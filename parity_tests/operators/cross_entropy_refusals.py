@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from torch_loss_parity.operators.facets import Shape
 from torch_loss_parity.operators.families import classes_refusals
 from torch_loss_parity.operators.refusals import (
     COMPLEX,
@@ -20,6 +21,17 @@ from torch_loss_parity.operators.refusals import (
     ones,
     refusal,
     wrong_reductions,
+)
+
+# Of logits, and of probabilities that a product with them would repeat, or cut.
+SHAPES_THAT_BROADCAST: tuple[tuple[Shape, Shape], ...] = (
+    ((3,), (1,)),
+    ((3,), (1, 3)),
+    ((2, 3), (2, 1)),
+    ((2, 3), (2, 4)),
+    ((2, 3), (2, 3, 1)),
+    ((2, 3, 2), (2, 3, 1)),
+    ((2, 3, 2), (2, 1, 2)),
 )
 
 
@@ -77,3 +89,8 @@ def _probabilities() -> Iterator[Refusal]:
         words, target = f"target has dtype | {dtype} | real floating point", X.astype(dtype)
         yield refusal(f"{dtype} probabilities", RuntimeError, words, X, target)
         yield refusal(f"{dtype} probabilities of a single row", RuntimeError, words, X[0], target[0])
+    for shape, target_shape in SHAPES_THAT_BROADCAST:
+        # Real, and of another shape than the logits: they count as class indices.
+        words = "target has dtype | float64 | integer"
+        sentence = f"probabilities of shape {target_shape}, input {shape}"
+        yield refusal(sentence, RuntimeError, words, ones(*shape), ones(*target_shape))

@@ -72,6 +72,7 @@ def _smoothing() -> Iterator[Row]:
     yield row("no smoothing", **GIVEN)
     yield row("smoothing", **GIVEN, **SMOOTHING)
     yield row("smoothing, weight", **GIVEN, **SMOOTHING, weight=WEIGHT)
+    yield row("a little smoothing", **GIVEN, label_smoothing=2.0**-16)
     yield row("all smoothed away", **GIVEN, label_smoothing=1.0, weight=WEIGHT)
     yield from classes.weighted(SMOOTHED, ", smoothing", **SMOOTHING)
     yield row(

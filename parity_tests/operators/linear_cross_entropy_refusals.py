@@ -53,6 +53,9 @@ def _factors() -> Iterator[Refusal]:
         yield refusal(
             f"input of shape {shape}", RuntimeError, words, ones(*shape), T, linear_weight=LAYER, since=SINCE
         )
+    words, tokens = "input has shape (2, 3, 3) | (D) or (N, D)", np.zeros((2, 3), dtype=np.int64)
+    sentence = "input of shape (2, 3, 3), a target of (2, 3)"
+    yield refusal(sentence, RuntimeError, words, ones(2, 3, 3), tokens, linear_weight=LAYER, since=SINCE)
     for shape in ((), (3,)):
         words = f"linear_weight has shape {shape} | (C, D)"
         yield _of_layer(f"linear_weight of shape {shape}", words, ones(*shape))

@@ -30,16 +30,21 @@ REPETITIONS = 18725  # 2**17 + 3 rows
 # In a batch, along one dimension of a single sample, and in an image.
 SHAPES: tuple[tuple[int, ...], ...] = ((FEW, CLASSES), (1, CLASSES, FEW), (1, CLASSES, 2, FEW))
 OPTIONS: Mapping[str, Any] = {"reduction": "none", "dim": 1, "ignored": "some"}
+FAR_APART = "offset"  # rows of which none can be shifted by what is its neighbour's
+SMOOTHED: Mapping[str, Any] = {"label_smoothing": 0.1}
 
 
 def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
     """The few rows: in one of the shapes at quick effort, another one in the next dtype and with the next
-    seed. A layer has an output for each row within a sample, so its rows repeat in a batch alone.
+    seed; once more with a loss that is smoothed. A layer has an output for each row within a sample, so its
+    rows repeat in a batch alone.
     """
     shapes = SHAPES[:1] if operator.family.name == "linear classes" else SHAPES
     if settings.effort_name == "quick":
         shapes = shapes[(DTYPES.index(dtype) + settings.seed) % len(shapes) :][:1]
     values = list(operator.values)
+    if FAR_APART in values:  # first
+        values = [*values[values.index(FAR_APART) :], *values]
     options = {name: value for name, value in OPTIONS.items() if value in operator.options.get(name, ())}
     for number, shape in enumerate(shapes):
         drawn = values[(settings.seed + number) % len(values)]
@@ -48,6 +53,8 @@ def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Cas
             other = tuple({FEW: CLASSES, CLASSES: FEW}.get(size, size) for size in case.shape)
             case = operator.case(dtype, other, drawn, options, settings.seed + number)
         yield case
+    if SMOOTHED["label_smoothing"] in operator.options.get("label_smoothing", ()):
+        yield operator.case(dtype, shapes[-1], values[0], {**options, **SMOOTHED}, settings.seed)
 
 
 def _is_along_the_rows(case: Case) -> bool:

@@ -44,6 +44,10 @@ QUICK_LENGTHS = tuple(2**k + d for k, d in ((16, 1), (12, 1), (11, -1), (13, -1)
 QUICK_LENGTHS += tuple(2**k + d for k, d in ((16, -1), (13, 1), (12, -1), (14, 1)))
 COSTLY = 2**12  # the longest row of an operator whose cases are dealt out for what they cost
 SHORT = (2**12 + 1,)
+# A sum of numbers that are not exact may lose one of them to rounding, and not the eleven and more that
+# blocks of 16 to 4096 leave of this prime.
+SMOOTHED, SUMMED = 0.1, 5003
+WEIGHTS = (("weight", "positive"), ("weight", "last dimension"), ("pos_weight", "last dimension"))
 LONG = 2**16 + 1  # longer rows are alone: three of them would cost three times as much
 ROWS = 3  # the unlike number is as the others, below them, or above
 BESIDE_BLOCKS = {"quick": 2, "standard": 4, "thorough": None}  # places
@@ -67,13 +71,20 @@ def lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[i
 
 
 def masked_lengths_of(operator: Operator, dtype: str, settings: Settings) -> Sequence[int]:
-    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most."""
+    """The lengths of rows that are masked: at quick effort none of the long ones, which cost the most, and
+    always one that leaves a remainder.
+    """
     every = lengths_of(operator, dtype, settings)
-    return [n for n in every if n <= COSTLY + 1] or SHORT if settings.effort_name == "quick" else every
+    if settings.effort_name != "quick":
+        return every
+    return list(dict.fromkeys((*(n for n in every if n <= COSTLY + 1), *SHORT)))
 
 
 def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Case]:
-    """Rows of each length, as they are or, where elements stand for themselves, added up too; and masked."""
+    """Rows of each length, as they are or, where elements stand for themselves, added up too; and masked. Of
+    every second length there are weights: who cuts an index short takes another's.
+    Short ones with a share of every class in the loss, too: a kernel adds these up in a sum of their own.
+    """
     known = {"dim": 1, "classes": "first", "features": 2}
     options = {name: value for name, value in known.items() if _has(operator, name)}
     reductions: tuple[str, ...] = ("none", "sum") if operator.acts_on_elements else ("none",)
@@ -86,8 +97,14 @@ def cases_of(operator: Operator, dtype: str, settings: Settings) -> Iterator[Cas
         for number, length in enumerate(lengths):
             for reduction in reductions:
                 reduced = {"reduction": reduction} if "reduction" in operator.options else {}
+                reduced |= {k: v for k, v in WEIGHTS if number % 2 and v in operator.options.get(k, ())}
                 shape, seed = (ROWS if length < LONG else 1, length), settings.seed + number
                 yield operator.case(dtype, shape, values, options | reduced, seed)
+    for number, target in enumerate(operator.options.get("target", ())):
+        if _has(operator, "label_smoothing") and SMOOTHED in operator.options["label_smoothing"]:
+            smoothed = {"reduction": "none", "label_smoothing": SMOOTHED, "target": target}
+            shape, seed = (ROWS, SUMMED), settings.seed + number
+            yield operator.case(dtype, shape, operator.domain.marked, options | smoothed, seed)
 
 
 def _has(operator: Operator, name: str) -> bool:

@@ -35,6 +35,7 @@ OPTIONS: tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...] = (
     ),
 )
 
+OF_ELEMENTS: Mapping[str, Any] = {"weight": "full", "pos_weight": "last dimension"}  # in the first of them
 ONE_CLASS = (5, 1)
 
 
@@ -331,13 +332,9 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
     values = next(iter(operator.values))
     each_option = []
     for number, (shape, options) in enumerate(OPTIONS):
-        each_option.append(
-            Probe(
-                operator.case(dtype, shape, values, offered(operator, options), settings.seed + number),
-                settings,
-                tally,
-            )
-        )
+        asked = {**options, **OF_ELEMENTS} if operator.acts_on_elements and number == 0 else options
+        case = operator.case(dtype, shape, values, offered(operator, asked), settings.seed + number)
+        each_option.append(Probe(case, settings, tally))
     in_training = (
         [Probe(everyday(operator, dtype, settings.seed), settings, tally)]
         if "reduction" in operator.options

@@ -1,7 +1,9 @@
 """A check that a call is right of whatever kind of tensor it is given.
 
 Tensors of the same numbers come in kinds that code which looks at memory or at types tells apart: a view
-that is negated when it is read, a parameter, a tensor that was made in inference mode.
+that is negated when it is read, a parameter, a tensor that was made in inference mode, one that an operation
+of autograd's has made. The latter is what a loss is given in training, and nobody seems to need it any more:
+its memory is used for the gradient, though whoever made it may have kept it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from torch_loss_parity.claims.hygiene.conduct import Probe, probes
-from torch_loss_parity.claims.layouts.layouts import called
+from torch_loss_parity.claims.layouts.layouts import GRAD_OUTPUT, bits, called
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.judge import of_the_subject
 from torch_loss_parity.judging.tally import Tally
@@ -39,6 +41,8 @@ class Kind:
     refused_with : str
         What an exception that is right says; "" where every one is. torch.utils.checkpoint saves what it is
         given even where nothing requires a gradient, and torch refuses that of an inference tensor.
+    made : bool
+        Whether ``make`` is recorded by autograd: what it makes is no leaf.
     """
 
     make: Callable[[torch.Tensor], torch.Tensor]
@@ -46,6 +50,7 @@ class Kind:
     differentiable: bool = True
     refusable: bool = False
     refused_with: str = ""
+    made: bool = False
 
     def refuses(self, error: BaseException | None) -> bool:
         """Whether an exception that a subject raised is right."""
@@ -71,6 +76,7 @@ KINDS: Mapping[str, Kind] = {
         lambda tensor: torch.nn.Parameter(tensor, requires_grad=False),
         ("make = lambda v: torch.nn.Parameter(v, requires_grad=False)",),
     ),
+    "of what other operations have made": Kind(torch.clone, ("make = torch.clone",), made=True),
     "of inference tensors outside inference mode": Kind(
         _made_in_inference_mode,
         ("def make(v):", "    with torch.inference_mode():", "        return v.clone()"),
@@ -84,8 +90,8 @@ KINDS: Mapping[str, Kind] = {
 def every_kind_of_tensor_gives_the_right_results(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """Arguments and the upstream gradient, all of one kind. Of what autograd does not record, the result
-    alone. What cannot be read is refused, and never read for something else.
+    """Arguments and the upstream gradient, all of one kind, which stay as they are. Of what autograd does not
+    record, the result alone. What cannot be read is refused, and never read for something else.
     """
     for probe in probes(operator, dtype, settings, tally):
         assert probe.first
@@ -106,32 +112,51 @@ def _results(probe: Probe, kind: Kind) -> dict[str, torch.Tensor]:
     arguments, grad_output = probe.given(())
     wanted = call.differentiable if kind.differentiable else ()
     arguments = {
-        name: kind.make(value).requires_grad_(name in wanted) if isinstance(value, torch.Tensor) else value
+        name: _of_kind(kind, value, name in wanted) if isinstance(value, torch.Tensor) else value
         for name, value in arguments.items()
     }
+    grad_output = kind.make(grad_output)
+    tensors = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
+    given = {**tensors, GRAD_OUTPUT: grad_output}
+    before = {name: _bits(value) for name, value in given.items()}
     results = {FORWARD: called(probe.settings.subject, call, arguments)}
     must_be_a_tensor("the result", results[FORWARD])
-    leaves = [arguments[name] for name in wanted]
-    gradients = gradients_of(results[FORWARD], leaves, kind.make(grad_output))
+    gradients = gradients_of(results[FORWARD], [arguments[name] for name in wanted], grad_output)
+    if changed := [name for name, value in given.items() if not torch.equal(_bits(value), before[name])]:
+        raise WrongResult(f"the call, or its backward pass, wrote into {', '.join(changed)}")
     results |= dict(zip(wanted, gradients, strict=True))
     return {name: result.resolve_neg() for name, result in results.items()}
+
+
+def _of_kind(kind: Kind, value: torch.Tensor, wanted: bool) -> torch.Tensor:
+    return kind.make(value.requires_grad_(wanted)) if kind.made else kind.make(value).requires_grad_(wanted)
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return bits(tensor.resolve_neg()).clone()
 
 
 # --- the same in a script -----------------------------------------------------------------------------------
 
 # `run`, which a script calls in the end, goes on with what has begun.
+_GIVEN = "given = {name: make(v.clone()) if isinstance(v, torch.Tensor) else v for name, v in mine.items()}"
 _OF_KIND = (
-    "given = {name: make(v.clone()) if isinstance(v, torch.Tensor) else v for name, v in mine.items()}",
+    _GIVEN,
     "leaves = [given[name].requires_grad_() for name in differentiable]",
     "output = call(given)",
     "gradients = torch.autograd.grad(output, leaves, make(grad_output))",
+    "for name, tensor in given.items():",
+    "    if isinstance(tensor, torch.Tensor): show(name, tensor.resolve_neg(), bits(mine[name]))",
     "run = lambda *_: [None, None, [output, *gradients]]",
 )
-_RESULT = (
-    "given = {name: make(v.clone()) if isinstance(v, torch.Tensor) else v for name, v in mine.items()}",
-    "result = call(given)",
+_MADE = (  # by an operation that autograd records
+    "given = {name: v.clone().requires_grad_(name in differentiable)",
+    "         if isinstance(v, torch.Tensor) else v for name, v in mine.items()}",
+    "given = {name: make(v) if isinstance(v, torch.Tensor) else v for name, v in given.items()}",
+    *_OF_KIND[1:],
 )
+_RESULT = (_GIVEN, "result = call(given)")
 
 
 def _happens(kind: Kind) -> tuple[str, ...]:
-    return (*kind.lines, *(_OF_KIND if kind.differentiable else _RESULT))
+    return (*kind.lines, *(_MADE if kind.made else _OF_KIND if kind.differentiable else _RESULT))

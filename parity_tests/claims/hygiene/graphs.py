@@ -46,6 +46,10 @@ def one_graph_has_a_gradient_for_each_upstream_gradient(
             assert not wrong, (
                 f"{first.case}: {name_of(name)} of {wrong}\n{first.script(TWICE, {'other': second})}"
             )
+        for name, gradient in repeated.items():
+            if not torch.equal(bits(gradient), bits(later[name])):
+                what = "of a third backward pass through one graph"
+                second.judge(name, gradient, what, _AFTER_TWO, {"other": first})
         first.agrees(
             gradients, "of the first of two backward passes", exactly=False, happens=scripts.RETAINED
         )
@@ -109,11 +113,9 @@ _LEAVES = (
 )
 # `run`, which a script calls in the end, goes on with what has begun.
 _GOES_ON = "run = lambda *_: [None, None, [output, *torch.autograd.grad(output, leaves, grad_output)]]"
-_AFTER_ANOTHER = (
-    *_LEAVES,
-    "torch.autograd.grad(output, leaves, other_grad_output, retain_graph=True)",
-    _GOES_ON,
-)
+_OTHER_PASS = "torch.autograd.grad(output, leaves, other_grad_output, retain_graph=True)"
+_AFTER_ANOTHER = (*_LEAVES, _OTHER_PASS, _GOES_ON)
+_AFTER_TWO = (*_LEAVES, _OTHER_PASS, _OTHER_PASS.replace("other_", ""), _GOES_ON)
 TWICE = (
     *_LEAVES,
     "first = torch.autograd.grad(output, leaves, grad_output, retain_graph=True)",

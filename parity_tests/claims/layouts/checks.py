@@ -197,9 +197,9 @@ def views_whose_elements_share_memory_give_the_right_results(
     groups = (
         ARRAYS,
         (GRAD_OUTPUT,),
-        ("input",),
+        ("input",),  # of rows that are one, each has a target and a gradient of its own
         ("linear_weight", "target", "linear_bias", "weight", "pos_weight"),
-    )[: 2 if settings.effort_name == "quick" else None]
+    )[: 3 if settings.effort_name == "quick" else None]
 
     def verify(subject: Subject, case: Case, device: str, *, certify: bool = False) -> Iterator[Finding]:
         for sharing, strides_of in SHARED.items():
@@ -219,7 +219,8 @@ def views_whose_elements_share_memory_give_the_right_results(
     chosen = [{k: v for k, v in each.items() if v in operator.options.get(k, ())} for each in options]
     # An upstream gradient of rows is to have a dimension that is expanded, and one that is not.
     cases_of_options = [
-        operator.case(dtype, shape, next(iter(operator.values)), each, settings.seed) for each in chosen
+        operator.case(dtype, each_shape, next(iter(operator.values)), each, settings.seed)
+        for each_shape, each in zip((shape, shape[:2]), chosen, strict=True)
     ]
     if settings.effort_name == "quick":
         cases_of_options = cases_of_options[:1]

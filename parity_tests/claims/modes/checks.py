@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.checks import Check
@@ -29,6 +30,19 @@ ALL_ARGUMENTS = (
     ("weight", "positive"),
     ("linear_bias", "any_sign"),
     ("reduction", "sum"),
+)
+# As in training, with everything that a loss is weighed by.
+WEIGHED = (
+    ("target", "indices"),
+    ("target", "soft"),
+    ("weight", "positive"),
+    ("weight", "full"),
+    ("pos_weight", "last dimension"),
+    ("linear_bias", "any_sign"),
+    ("label_smoothing", 0.1),
+    ("ignored", "some"),
+    ("reduction", "mean"),
+    ("dim", 0),
 )
 
 
@@ -81,13 +95,20 @@ def second_order_in_random_cases(operator: Operator, dtype: str, settings: Setti
 def second_order_in_every_pair_of_options(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    check_cases(pairs(operator, dtype, settings, every=2), verify_second_order, settings, tally)
+    weighed = _small(operator, dtype, settings.seed, WEIGHED)
+    cases = dict.fromkeys((weighed, *pairs(operator, dtype, settings, every=2)))
+    check_cases(list(cases), verify_second_order, settings, tally)
+
+
+def _small(operator: Operator, dtype: str, seed: int, asked: tuple[tuple[str, Any], ...]) -> Case:
+    """A small call with those of the options that the operator has."""
+    options = {name: value for name, value in asked if value in operator.options.get(name, ())}
+    return operator.case(dtype, (3, 4), next(iter(operator.values)), options, seed)
 
 
 def _with_all_arguments(operator: Operator, dtype: str, seed: int) -> Case:
     """A small call in which as many arguments are differentiated as the operator has."""
-    options = {name: value for name, value in ALL_ARGUMENTS if value in operator.options.get(name, ())}
-    return operator.case(dtype, (3, 4), next(iter(operator.values)), options, seed)
+    return _small(operator, dtype, seed, ALL_ARGUMENTS)
 
 
 def forward_mode_along_every_argument(

@@ -30,7 +30,7 @@ from torch_loss_parity.ledger import ledger
 from torch_loss_parity.ledger.environment import torch_version
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.operators.facets import each
-from torch_loss_parity.operators.meaning import IGNORED, TIMES_ZERO
+from torch_loss_parity.operators.meaning import IGNORED, NO_ROWS, TIMES_ZERO
 from torch_loss_parity.operators.semantics import Promotion, Row
 from torch_loss_parity.reference.arithmetic.formats import FORMATS
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
@@ -130,6 +130,7 @@ def problem_in_row(
             observed,
             bounds[quantity],
             stated_value(row, dtype, quantity, grad_output, bounds[quantity]),
+            averages_nothing=row.meaning is NO_ROWS and quantity == FORWARD,
         )
         if not wrong:
             tally.add(finding)
@@ -170,8 +171,18 @@ def stated_value(
     return np.broadcast_to(number, bound.value.shape)
 
 
-def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated: np.ndarray | None) -> str:
-    """What is wrong with a result; nothing where it is ""."""
+def disagreement(
+    finding: Finding,
+    observed: np.ndarray,
+    bound: Rounded,
+    stated: np.ndarray | None,
+    averages_nothing: bool = False,
+) -> str:
+    """What is wrong with a result; nothing where it is "".
+
+    Of a mean of nothing a way may have a number where the definition has nan: losses that were divided by no
+    rows, added up, are 0. What the documentation decides is not left to it.
+    """
     verdict, quantity = (
         finding.verdict,
         "the result" if finding.quantity == FORWARD else (f"the gradient with respect to {finding.quantity}"),
@@ -184,6 +195,9 @@ def disagreement(finding: Finding, observed: np.ndarray, bound: Rounded, stated:
             return f"the row says that {quantity} is {stated}, the definition {bound.nearest}"
     if not verdict.passes:
         return f"{quantity} is {observed}, expected {bound.nearest}"
+    decided = stated if averages_nothing and not finding.divergence else None
+    if decided is not None and np.any(np.isfinite(observed) & ~np.isfinite(decided)):
+        return f"{quantity} is {observed}, the row says {stated}"
     if finding.strict.undecided and not finding.divergence:
         if stated is None:
             return (

@@ -64,6 +64,7 @@ EXTREME_SHAPES_OF_WEIGHTS: Mapping[str, Callable[[Shape], Shape]] = {
     "without the first dimension": lambda shape: shape[1:],
     "first dimension": lambda shape: shape[:1] + (1,) * len(shape[1:]),
     "one row": lambda shape: (1, *shape[1:])[: len(shape)],
+    "channels": lambda shape: (*shape[1:2], *(1 for _ in shape[2:])),
     "middle": lambda shape: tuple(1 if i in (0, len(shape) - 1) else n for i, n in enumerate(shape)),
     "ends": lambda shape: tuple(n if i in (0, len(shape) - 1) else 1 for i, n in enumerate(shape)),
 }
@@ -163,6 +164,7 @@ ELEMENTS = Family(
         {"weight": "last dimension", "pos_weight": "rows", "target": "soft"},
         {"reduction": "sum", "weight": "one row", "pos_weight": "one row", "target": "soft"},
         {"reduction": "none", "weight": "without the first dimension", "target": "soft"},
+        {"weight": "channels", "pos_weight": "channels", "target": "soft"},
     ),
     shared=((5, 4), "full"),
     mapped=((), (5,), (4, 2), (2, 5, 1)),

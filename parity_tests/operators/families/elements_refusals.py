@@ -19,7 +19,7 @@ from torch_loss_parity.operators.refusals import (
 def refusals() -> Iterator[Refusal]:
     """What every operator of the family refuses."""
     yield from wrong_reductions(X, ", real targets")
-    for shape in ((3,), (1, 3), (), (3, 2), (2, 3, 1)):
+    for shape in ((3,), (1, 3), (2, 1), (), (3, 2), (2, 3, 1)):
         words = f"target has shape {shape} | input, (2, 3)"
         yield refusal(f"target of shape {shape}", ValueError, words, X, ones(*shape))
     yield from wrong_weights("weight")

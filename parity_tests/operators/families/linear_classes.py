@@ -167,6 +167,7 @@ LINEAR_CLASSES = replace(
     name="linear classes",
     regions=regions,
     axis=axis,
+    square=tuple({**each, "linear_bias": "any_sign"} for each in classes.CLASSES.square),
     mapped=((5,), (4, 5), (2, 5, 2), (2, 4, 1, 2)),
     dealt_out=True,
 )
