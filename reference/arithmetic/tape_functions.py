@@ -144,7 +144,10 @@ def maximum(x: Any, y: Any) -> Taped:
 
 
 def max(x: Taped, *, axis: int, keepdims: bool = False) -> Taped:
-    """The largest along an axis, kept; of equals each gets its share."""
+    """The largest along an axis, kept, as the shift of a row: no function depends on it, so that what a
+    derivative leaves here is 0 but for rounding. Of equals any one may be given all of it, as torch.max does,
+    or each its share, as torch.amax does: each is given the whole.
+    """
     xp = x.inner
     largest = xp.max(x.value, axis=axis, keepdims=True)
     if not keepdims:
@@ -152,8 +155,7 @@ def max(x: Taped, *, axis: int, keepdims: bool = False) -> Taped:
 
     def pull(g: Any) -> Any:
         zeros = xp.zeros_like(x.value)
-        is_largest = xp.where(x.value == largest, zeros + 1, zeros)
-        return (g * is_largest) / xp.sum(is_largest, axis=axis, keepdims=True)
+        return xp.where(x.value == largest, g + zeros, zeros)
 
     return Taped(largest, (x, pull))
 

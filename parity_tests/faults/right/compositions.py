@@ -45,6 +45,15 @@ def softmax_is_differentiated_through_its_largest(input: Tensor, dim: int) -> Te
     return e / e.sum(dim, keepdim=True)
 
 
+@composed("log_softmax", ships="well known: z = x - x.max(); z - z.exp().sum().log()", grade=TEXTBOOK)
+def log_softmax_is_differentiated_through_its_largest(input: Tensor, dim: int) -> Tensor:
+    """z - log(sum(exp(z))) of z = x - m; what autograd leaves of the maximum goes to one of equals."""
+    if not input.numel():
+        return input.clone()
+    z = input - input.max(dim, keepdim=True).values
+    return z - z.exp().sum(dim, keepdim=True).log()
+
+
 @composed("log_softmax", ships="pytorch/pytorch: torch.distributions.Categorical", grade=None)
 def log_softmax_is_x_minus_torch_logsumexp(input: Tensor, dim: int) -> Tensor:
     """x - torch.logsumexp(x), differentiated by autograd."""
