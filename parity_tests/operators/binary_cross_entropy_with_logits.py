@@ -34,7 +34,7 @@ from torch_loss_parity.operators.refusals import Refusal, X, no_real_input, refu
 from torch_loss_parity.reference.arithmetic.formats import promoted
 from torch_loss_parity.reference.ways import ways_of
 
-POS_WEIGHTS = ("last dimension", "full", "rows", "last dimension", "full")  # of the calls on views
+POS_WEIGHTS = ("last dimension", "full", "rows", "channels", "full")  # of the calls on views
 
 
 def draw(case: Case) -> dict[str, Any]:

@@ -57,12 +57,12 @@ SHAPES: tuple[Shape, ...] = (
     (3, 256),
 )
 # 67 and 35 are no multiples of any vector's length, and more than one of them; the rest is small, and of
-# one to five dimensions.
+# one to five dimensions. Of an image no size tells which dimension a stride belongs to.
 VIEWS: tuple[tuple[Shape, Options], ...] = (
     ((9,), {"weight": "positive"}),
     ((7, 35), {"weight": "positive", "ignored": "some", "reduction": "none"}),
     ((3, 5, 4), {"reduction": "mean", "weight": "some zero"}),
-    ((2, 5, 3, 4), {"reduction": "none", "weight": "positive", "ignored": "some", "ignore_index": 255}),
+    ((3, 3, 3, 3), {"reduction": "none", "weight": "positive", "ignored": "some", "ignore_index": 255}),
     ((2, 5, 2, 3, 2), {"reduction": "sum"}),
 )
 
@@ -140,6 +140,9 @@ def _placed(widths: Sequence[int]) -> list[tuple[Shape, Options]]:
 _SPECIAL = ((3, 5), (2, 40), (2, 17, 3), (4,), (33, 2), (1, 9), (3, 4, 2, 2))
 
 
+_SEVERAL = ((2, 3, 4, 2, 3), (3, 3, 3, 3), (2, 4, 2, 2, 2))
+
+
 def regions(operator: Operator) -> Iterator[Region]:
     """The stretches of the domain that rows of classes have."""
     named = [
@@ -147,6 +150,7 @@ def regions(operator: Operator) -> Iterator[Region]:
         for r, w in (("mean", None), ("none", "positive"), ("sum", None), ("mean", "positive"))
     ]
     yield Region(EVERY_SHAPE, every_shape(1, True), named[:3], dealt_out=True)
+    yield Region("positions of several dimensions", _SEVERAL, named, at_least=len(_SEVERAL))
     yield region(EVERY_WIDTH, _placed(WIDTHS), dealt_out=True)
     yield region(AROUND, _placed(WIDE * 3), dealt_out=True)
     at_ends: list[Options] = [

@@ -47,7 +47,7 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
     ((9,), {"reduction": "sum", "weight": "full"}),
     ((7, 35), {"reduction": "none", "weight": "last dimension", "target": "soft"}),
     ((3, 5, 4), {"reduction": "mean", "weight": "full", "target": "soft"}),
-    ((2, 5, 3, 4), {"reduction": "none", "weight": "rows"}),
+    ((3, 3, 3, 3), {"reduction": "none", "weight": "rows"}),
     ((2, 5, 2, 3, 2), {"reduction": "none"}),
 )
 TARGETS = {"hard": "certain_probabilities", "soft": "uniform_probabilities"}

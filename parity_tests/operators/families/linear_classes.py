@@ -47,7 +47,7 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
     ((9,), {"weight": "positive"}),
     ((7, 35), {"weight": "positive", "ignored": "some", "reduction": "none", "linear_bias": "any_sign"}),
     ((3, 5, 4), {"reduction": "mean", "weight": "some zero"}),
-    ((5, 7), {"reduction": "none", "weight": "positive", "target": "probabilities", "features": 33}),
+    ((5, 7), {"reduction": "none", "weight": "positive", "target": "probabilities", "features": 7}),
     ((2, 5, 3, 4), {"reduction": "sum", "ignored": "some", "ignore_index": 255, "linear_bias": "any_sign"}),
 )
 SIZES: tuple[tuple[Shape, Options], ...] = (

@@ -56,7 +56,7 @@ VIEWS: tuple[tuple[Shape, Options], ...] = (
     ((9,), {}),
     ((4, 67), {"dim": -1}),
     ((67, 5), {"dim": 0}),
-    ((2, 5, 3, 4), {"dim": 1}),
+    ((3, 3, 3, 3), {"dim": 1}),
     ((3, 5, 4), {"dim": 1}),
     ((2, 3, 2, 5, 2), {"dim": -2, "dtype": "float32"}),
 )
@@ -147,6 +147,18 @@ _SPECIAL = (
 )
 
 
+_UP_TO_FIVE = tuple((2, 3, 4, 3, 2)[:ndim] for ndim in range(1, 6))
+_IN_ANY_ORDER = (
+    ((2, 3, 4), (2, 0)),
+    ((3, 2, 3), (0, -2)),
+    ((3, 3, 3), (2,)),
+    ((2, 4, 3, 2), (-1, 1)),
+    ((2, 3, 2, 3), (3, 0, 2)),
+    ((3, 0, 2), (1,)),
+    ((2, 3, 0), (2, 0)),
+)
+
+
 def regions(operator: Operator) -> Iterator[Region]:
     """The stretches of the domain that rows have."""
     dims = tuple({"dim": dim} for dim in (0, -1, 1, -2, 2, -3, 3, -4, 4))
@@ -165,8 +177,16 @@ def regions(operator: Operator) -> Iterator[Region]:
     yield region("a hundred thousand rows", many, dealt_out=True)
     special = [(shape, {"dim": dim}) for shape, dim in _SPECIAL]
     yield region(EXTREME, special, values=list(operator.domain.values), dealt_out=True)
+    each = [(shape, {"dim": dim}) for shape in _UP_TO_FIVE for dim in range(-len(shape), len(shape))]
+    yield region("every dim, counted from either end", each, dealt_out=True, at_least=len(each))
     several = [{"dim": dim} for dim in operator.options["dim"] if isinstance(dim, tuple)]
     if several:
+        ordered = [
+            (shape, {"dim": dim, "keepdim": keepdim})
+            for shape, dim in _IN_ANY_ORDER
+            for keepdim in (True, False)
+        ]
+        yield region("several dims in any order", ordered, dealt_out=True, at_least=len(ordered))
         shapes = every_shape(2, False)
         yield Region("every shape of two dimensions and more, along several", shapes, several, dealt_out=True)
 
