@@ -326,8 +326,11 @@ ONCE = [
 def test_an_ordinary_test_passes_it(fault: Function) -> None:
     operator = ELEMENT if fault in (normalising_the_weight, no_target_gradient_on_its_own) else ROW
     probe = conduct.probes(OPERATORS[operator], "float32", SETTINGS, Tally(operator, "float32"))[0]
+    # Without weights: one that the forward changes is another one in the backward.
+    options = {name: None if "weight" in name else value for name, value in probe.case.options}
+    case = replace(probe.case, options=tuple(options.items()))
     for verify in (verify_forward, verify_gradients):
-        assert all(finding.verdict.passes for finding in verify(planted(operator, fault), probe.case))
+        assert all(finding.verdict.passes for finding in verify(planted(operator, fault), case))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=named)

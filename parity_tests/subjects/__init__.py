@@ -122,7 +122,7 @@ class Subject:
         function = None if self.name in COMPLETE else getattr(self.namespace, call.operator, None)
         if function is None:
             return call
-        return replace(call, arguments=taken_of(call.arguments, parameters_of(function)))
+        return replace(call, arguments=taken_of(call.operator, call.arguments, parameters_of(function)))
 
     def function(self, operator: str) -> Callable[..., Any]:
         """The subject's function; of any but torch's own, a `NotImplementedError` comes out as
@@ -141,7 +141,7 @@ class Subject:
                 given = {**dict(zip(by_position(operator), arguments, strict=False)), **options}
                 if outside := self.promise.outside(operator, given):
                     raise OutsideThePromise(outside)
-            options = taken_of(options, taken)
+            options = taken_of(operator, options, taken)
             try:
                 return function(*arguments, **options)
             except NotImplementedError as error:

@@ -326,15 +326,16 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def taken_of(
-    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter] | None
+    operator: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter] | None
 ) -> dict[str, Any]:
-    """Of arguments by name, those that a function is given: those that it takes. No ``ignore_index`` is that
-    of `cross_entropy`, and a function that has it for its default is not told None.
+    """Of arguments by name, those that a function is given: those that it takes. Of a layer no
+    ``ignore_index`` is that of `cross_entropy`, and a function that has it for its default is not told None.
     """
     if parameters is None:
         return dict(options)
     given = {name: value for name, value in options.items() if name in parameters}
-    if given.get("ignore_index", NO_INDEX) is None and parameters["ignore_index"].default == NO_INDEX:
+    index = parameters.get("ignore_index")
+    if operator in WITHOUT_AN_INDEX and index and index.default == NO_INDEX and given["ignore_index"] is None:
         del given["ignore_index"]
     return given
 

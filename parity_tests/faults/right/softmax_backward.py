@@ -96,7 +96,7 @@ def _by_the_jacobian(g: Tensor, p: Tensor) -> Tensor:
     return (jacobian @ g.unsqueeze(-1)).squeeze(-1)
 
 
-@of_rows("softmax", _by_the_jacobian, ships="textbooks: diag(p) - p p^T, times g", grade=TEXTBOOK)
+@of_rows("softmax", _by_the_jacobian, ships="well known: diag(p) - p p^T, times g", grade=TEXTBOOK)
 def gradient_is_the_product_with_the_jacobian(x: Tensor) -> tuple[Tensor, ...]:
     """(diag(p) - p p^T) g, of rows of up to 64 classes."""
     p = softmax(x)
