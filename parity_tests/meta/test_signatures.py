@@ -49,11 +49,12 @@ def test_a_layer_that_has_an_index_is_not_told_that_there_is_none() -> None:
 
     def torchs(input: Any, linear_weight: Any, target: Any, *, ignore_index: int | None = None) -> None: ...
 
-    given = {"ignore_index": None, "reduction": "mean"}
-    assert taken_of(given, parameters_of(own)) == {}
-    assert taken_of(given, parameters_of(torchs)) == {"ignore_index": None}
-    assert taken_of({"ignore_index": -100}, parameters_of(own)) == {"ignore_index": -100}
-    assert taken_of(given, None) == given
+    given, layer = {"ignore_index": None, "reduction": "mean"}, "linear_cross_entropy"
+    assert taken_of(layer, given, parameters_of(own)) == {}
+    assert taken_of(layer, given, parameters_of(torchs)) == {"ignore_index": None}
+    assert taken_of(layer, {"ignore_index": -100}, parameters_of(own)) == {"ignore_index": -100}
+    assert taken_of(layer, given, None) == given
+    assert taken_of(CE, given, parameters_of(own)) == {"ignore_index": None}  # to be refused
 
 
 @pytest.mark.parametrize(("promised", "excluded"), [({}, True), ({"transforms": True}, False)])
