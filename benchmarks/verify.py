@@ -142,7 +142,7 @@ class Truth:
             known,
             lambda explanation: self.bound(quantity, explanation, path.profile),
             truth,
-            resembling=lambda: explanations.ways(call, quantity, ("lossy",)),
+            resembling=lambda: explanations.resembling((), call, quantity),
         )
         verdict, strict = settled.verdict, settled.strict
         reason = (

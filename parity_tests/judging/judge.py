@@ -39,6 +39,7 @@ __all__ = [
     "judge_results",
     "of_the_subject",
     "output_shape",
+    "together",
     "verify_forward",
     "verify_gradients",
 ]

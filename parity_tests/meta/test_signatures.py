@@ -54,6 +54,7 @@ def test_a_layer_that_has_an_index_is_not_told_that_there_is_none() -> None:
     assert taken_of(layer, given, parameters_of(torchs)) == {"ignore_index": None}
     assert taken_of(layer, {"ignore_index": -100}, parameters_of(own)) == {"ignore_index": -100}
     assert taken_of(layer, given, None) == given
+    assert taken_of(layer, {}, parameters_of(own)) == {}
     assert taken_of(CE, given, parameters_of(own)) == {"ignore_index": None}  # to be refused
 
 

@@ -203,7 +203,8 @@ class Screen:
         nothing = self._tested_too_little[1]
         left = dict.fromkeys(kind for kind, _ in nothing)
         outside = f"; outside the promise: {', '.join(left)}" if left else ""
-        lacks = f"; not offered, as torch says: {', '.join(self._lacks())}" if self._lacks() else ""
+        lacked = ", ".join(self._lacks())
+        lacks = f"; not offered, as torch says: {lacked}" if lacked else ""
         return f"{', '.join(cells) or 'nothing'} in {', '.join(dtypes)}{outside}{lacks}"
 
     def _lacks(self) -> list[str]:

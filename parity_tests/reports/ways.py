@@ -177,7 +177,6 @@ def costs(way: Way) -> Iterator[Cost]:
             yield Cost(float(np.max(ratios, initial=0.0)), of_a_result)
 
 
-@cache
 def cost(way: Way) -> Cost:
     """The largest factors over all calls."""
     every = list(costs(way))

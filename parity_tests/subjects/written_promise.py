@@ -334,8 +334,8 @@ def taken_of(
     if parameters is None:
         return dict(options)
     given = {name: value for name, value in options.items() if name in parameters}
-    index = parameters.get("ignore_index")
-    if operator in WITHOUT_AN_INDEX and index and index.default == NO_INDEX and given["ignore_index"] is None:
+    none_given = operator in WITHOUT_AN_INDEX and given.get("ignore_index", NO_INDEX) is None
+    if none_given and parameters["ignore_index"].default == NO_INDEX:
         del given["ignore_index"]
     return given
 

@@ -138,8 +138,7 @@ def _placed(widths: Sequence[int]) -> list[tuple[Shape, Options]]:
 
 # The remainder of a block, the first dimension, a row that is all special.
 _SPECIAL = ((3, 5), (2, 40), (2, 17, 3), (4,), (33, 2), (1, 9), (3, 4, 2, 2))
-
-
+# Positions of a volume, and those that are of one size, which may be taken for each other.
 _SEVERAL = ((2, 3, 4, 2, 3), (3, 3, 3, 3), (2, 4, 2, 2, 2))
 
 

@@ -145,9 +145,8 @@ _SPECIAL = (
     ((4,), 0),
     ((33, 2), 1),
 )
-
-
 _UP_TO_FIVE = tuple((2, 3, 4, 3, 2)[:ndim] for ndim in range(1, 6))
+# Falling, from either end, one alone, and rows of nothing.
 _IN_ANY_ORDER = (
     ((2, 3, 4), (2, 0)),
     ((3, 2, 3), (0, -2)),
