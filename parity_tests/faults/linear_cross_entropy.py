@@ -52,6 +52,26 @@ def the_bias_is_forgotten(input: Tensor, linear_weight: Tensor, target: Tensor, 
     return right(input, linear_weight, target, **options | {"linear_bias": None})
 
 
+@forward(NAME, "ACC", "mutation: the path of autocast", "transforms")
+def the_bias_is_forgotten_under_autocast(
+    input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
+) -> Tensor:
+    """The logits have no bias where autocast makes them."""
+    if torch.is_autocast_enabled("cpu"):
+        options["linear_bias"] = None
+    return right(input, linear_weight, target, **options)
+
+
+@forward(NAME, "ACC", "mutation: the path of autocast", "transforms")
+def logits_have_eight_bits_under_autocast(
+    input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any
+) -> Tensor:
+    """Under autocast the layer is rounded to the eight bits of float8_e4m3fn."""
+    if torch.is_autocast_enabled("cpu") and linear_weight.abs().max() < 448:
+        linear_weight = linear_weight.to(torch.float8_e4m3fn).to(linear_weight.dtype)
+    return right(input, linear_weight, target, **options)
+
+
 @forward(NAME, "TIL", "Dao-AILab/quack#209", "forward")
 def a_tail_of_features_is_dropped(
     input: Tensor, linear_weight: Tensor, target: Tensor, **options: Any

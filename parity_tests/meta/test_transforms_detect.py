@@ -18,7 +18,6 @@ import torch.nn.functional as F
 
 from torch_loss_parity.cases.case import Case
 from torch_loss_parity.claims.transforms import compilation, modules, transforms
-from torch_loss_parity.claims.transforms.autocast import verify_under_autocast
 from torch_loss_parity.claims.transforms.compiled_calls import programs_of, rewritten_of
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.judging.judge import verify_forward
@@ -173,36 +172,6 @@ def test_a_result_that_records_a_graph_under_no_grad_fails() -> None:
             case_of("softmax"),
             SimpleNamespace(softmax=softmax),
         )
-
-
-# --- autocast -----------------------------------------------------------------------------------------------
-
-
-def rounds_twice(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-    return F.cross_entropy(input, target, **options).to(torch.bfloat16).float()
-
-
-def keeps_half(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-    return F.cross_entropy(input, target, **options).to(input.dtype)
-
-
-def computes_in_double(input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
-    return F.cross_entropy(input.double(), target, **options)
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [(rounds_twice, "the result under torch.autocast to bfloat16 is "
-                    "wrong"), (keeps_half, "has dtype bfloat16, expected float32"),
-     (computes_in_double, "has dtype float64, expected float32")],
-)  # fmt: skip
-def test_autocast_that_rounds_twice_or_returns_another_dtype_fails(function: Any, message: str) -> None:
-    tally = Tally("cross_entropy", "bfloat16")
-    case, verify = case_of("cross_entropy", dtype="bfloat16"), verify_under_autocast("bfloat16")
-    check_attempts([Attempt("planted", case, verify)], SETTINGS, tally)  # torch itself
-    planted = replace(SETTINGS, subject=Subject("torch", SimpleNamespace(cross_entropy=function), ""))
-    with pytest.raises(AssertionError, match=message):
-        check_attempts([Attempt("planted", case, verify)], planted, tally)
 
 
 # --- torch.nn, size_average and reduce ----------------------------------------------------------------------

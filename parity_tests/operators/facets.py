@@ -237,11 +237,13 @@ AS_GIVEN, SINGLE, REFUSED = "as given", "float32", "refused"
 @dataclass(frozen=True, kw_only=True)
 class Autocast:
     """The dtype that half precision is computed in under torch.autocast, by device: `AS_GIVEN`, `SINGLE` or
-    `REFUSED`.
+    `REFUSED`; and the arguments of a matrix product, which are rounded to the dtype of autocast unless they
+    have 64 bits.
     """
 
     cpu: str
     cuda: str
+    factors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch_loss_parity import reference
 from torch_loss_parity.cases import factors
 from torch_loss_parity.operators import linear_cross_entropy_refusals, linear_cross_entropy_semantics
 from torch_loss_parity.operators.cross_entropy import PROBABILITIES
-from torch_loss_parity.operators.facets import Compiled, Domain, Gap, Layouts
+from torch_loss_parity.operators.facets import SINGLE, Autocast, Compiled, Domain, Gap, Layouts
 from torch_loss_parity.operators.facets_audit import Audited
 from torch_loss_parity.operators.facets_workload import INPUT, WHOLE_INPUT, Workload
 from torch_loss_parity.operators.families import audits, classes, identities, linear_classes, workloads
@@ -53,9 +53,7 @@ OPERATOR = Operator(
     ),
     rewritten=Gap("no rewrite of a compiler around it is known to have gone wrong"),
     clamps=False,
-    autocast=Gap(
-        "the layer is cast to the dtype of autocast, which rounds its arguments: the call is another one"
-    ),
+    autocast=Autocast(cpu=SINGLE, cuda=SINGLE, factors=("input", "linear_weight", "linear_bias")),
     modules=Gap("torch.nn.LinearCrossEntropyLoss holds a layer of its own, which no call can give it"),
     compiled=(
         Compiled((7, 33), "products", {"weight": "positive", "ignored": "some", "linear_bias": "any_sign"}),

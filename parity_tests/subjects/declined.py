@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+# Of a loss of a layer: its steps were written for one dtype, and autocast makes some of another.
+TWO_DTYPES = "under autocast its steps have two dtypes"
 # How torch puts what the author of a function did not write, or ruled out, by what it is that is missing.
 LIMITS = {
+    "autocast": (TWO_DTYPES,),
     "double_backward": (
         "marked with @once_differentiable",
         "does not currently support double backward",

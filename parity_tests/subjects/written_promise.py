@@ -10,6 +10,7 @@ A module says so by ``PROMISES``, the command line by ``--promise``, and Python 
         "claims": ("forward", "gradients", "semantics"),  # kinds of claim
         "mixed_dtypes": False,  # arguments of other dtypes than that of ``input``
         "double_backward": False, "forward_mode": False, "transforms": False,  # of torch.func
+        "autocast": False,
         "result_dtype": "float32",  # of losses of half precision, too
         "cross_entropy": {"label_smoothing": 0.0},  # of one operator
         "linear_cross_entropy": {"z_loss": (1e-4, 0.1)},  # what torch's function does not take

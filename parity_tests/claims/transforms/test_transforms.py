@@ -24,7 +24,7 @@ from torch_loss_parity.claims.smallest_inputs import (
     smallest_input,
 )
 from torch_loss_parity.claims.transforms import compilation, compilers, modules, transforms
-from torch_loss_parity.claims.transforms.autocast import HALF, policy_of, verify_under_autocast
+from torch_loss_parity.claims.transforms.autocast import HALF, factors_of, policy_of, verify_under_autocast
 from torch_loss_parity.claims.transforms.transform_cases import CLAIM, Attempt, check_attempts
 from torch_loss_parity.claims.transforms.transforms import arrays_of
 from torch_loss_parity.expectation.expectation import FORWARD
@@ -221,10 +221,18 @@ def test_autocast_computes_in_the_dtype_of_the_table(
         pytest.skip(f"autocast of {operator.name}: {operator.autocast.why}")
     if missing := devices.without_autocast(settings.device):
         pytest.skip(f"autocast on {settings.device}: {missing}")
+    factors = factors_of(operator.name)
+    if factors and {dtype, autocast_dtype} == set(HALF):
+        pytest.skip(
+            f"autocast of {operator.name}: {dtype} rounded to {autocast_dtype}, and gradients to both"
+        )
     if autocast_dtype == "float16":
         not_in_quick(settings, "autocast to float16")
     usual = everyday(operator, dtype, settings.seed)
+    given = {name: operator.options[name][-1] for name in factors if name in operator.options}  # a bias
+    with_all = operator.case(dtype, usual.shape, usual.values, {**usual.option, **given}, settings.seed)
     cases = [usual, *small_cases(operator, dtype, settings, 8, first=HALF.index(autocast_dtype))]
+    cases += [with_all] if with_all.option != usual.option else []
     if policy_of(settings.subject, operator.name, settings.device) == REFUSED:
         for case in cases:
             with pytest.raises(RuntimeError, match="unsafe to autocast"):
