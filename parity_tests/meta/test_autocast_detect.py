@@ -17,6 +17,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import TWO_DTYPES
+from torch_loss_parity.subjects.promise import Promise
 from torch_loss_parity.subjects.settings import Settings
 
 SETTINGS = Settings.of("torch", "cpu", "float32", "quick", 0)
@@ -102,10 +103,13 @@ def test_a_layer_that_autocast_leaves_out_or_rounds_too_much_fails(function: Any
 
 
 @pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch has no linear_cross_entropy")
-def test_a_layer_that_was_written_for_one_dtype_does_not_offer_autocast() -> None:
+def test_a_layer_that_was_written_for_one_dtype_does_not_offer_autocast_unless_it_is_promised() -> None:
     case = case_of("linear_cross_entropy", "float32", reduction="sum")
     functions = SimpleNamespace(linear_cross_entropy=lambda *given, **_: OneDtype.apply(*given[:3]))
-    tally = judge(case, Subject("planted", functions, ""))
+    planted = Subject("planted", functions, "")
+    tally = judge(case, replace(planted, promise=Promise(may_lack=("autocast",))))
     assert (tally.cases, tally.failed) == (0, 0)
     assert all(TWO_DTYPES in reason for reason in tally.declined), tally.declined
     assert tally.declined
+    with pytest.raises(AssertionError, match="expected m1 and m2 to have the same dtype"):
+        judge(case, planted)

@@ -27,6 +27,7 @@ from torch_loss_parity.subjects.promise import EVERYTHING, together
 from torch_loss_parity.subjects.settings import Settings
 from torch_loss_parity.subjects.written_promise import (
     PromiseError,
+    may_say,
     of_mapping,
     of_signature,
     of_text,
@@ -52,6 +53,8 @@ def test_a_mapping_and_a_text_say_the_same() -> None:
     assert one.limits(CE).options == {"label_smoothing": (0.0, 0.1)}
     assert (one.dtypes, one.without) == (("float32",), ("double_backward",))
     assert one.limits("softmax") == Limits()
+    demanded = may_say(of_text("double_backward=True"))
+    assert demanded == may_say({"double_backward": True}) != may_say({})
 
 
 def test_what_is_said_of_one_operator_has_the_last_word() -> None:

@@ -211,7 +211,7 @@ def may_say(given: Mapping[str, Any]) -> Promise:
     """What a function of somebody's own may lack: what torch itself says that it does not do, which its
     author did not write, unless ``given`` promises that by True.
     """
-    return Promise(may_lack=tuple(name for name in LIMITS if given.get(name) is not True))
+    return Promise(may_lack=tuple(name for name in LIMITS if _several(name, given.get(name)) != (True,)))
 
 
 def replaced(given: Any, later: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,14 +88,15 @@ def meanings(subject: Subject, call: Call, autocast_dtype: str) -> Iterator[tupl
 
 
 @contextmanager
-def written_for_one_dtype(operator: str) -> Iterator[None]:
+def written_for_one_dtype(subject: Subject, operator: str) -> Iterator[None]:
     """Steps of a loss of a layer may refuse the two dtypes that autocast makes, and say so: it is then not
-    offered.
+    offered, unless that is promised.
     """
     try:
         yield
     except RuntimeError as error:
-        if not factors_of(operator) or "dtype" not in str(error):
+        may_lack = factors_of(operator) and "autocast" in subject.promise.may_lack
+        if not may_lack or "dtype" not in str(error):
             raise
         raise NotOffered(f"{TWO_DTYPES}: {reason_of(error)}") from error
 
@@ -121,7 +122,7 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         if policy is None and factors_of(call.operator) and call.dtype != "float64":
             allowed.add(autocast_dtype)
         with reproduced_by(call=call, steps=steps, mode=mode, grad_output=upstream_gradient(call, case)):
-            with autocast, written_for_one_dtype(case.operator):
+            with autocast, written_for_one_dtype(subject, case.operator):
                 output = function_over(subject, call, arguments, ())()
             dtype = str(output.dtype).removeprefix("torch.")
             if dtype not in allowed:
@@ -129,7 +130,7 @@ def verify_under_autocast(autocast_dtype: str) -> Verify:
         call = replace(call, output_dtype=dtype)
         grad_output = upstream_gradient(call, case)
         wanted = call.differentiable
-        with written_for_one_dtype(case.operator):
+        with written_for_one_dtype(subject, case.operator):
             gradients = torch.autograd.grad(
                 output, [arguments[name] for name in wanted], cotangent_of(grad_output, call, device)
             )
