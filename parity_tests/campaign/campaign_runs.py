@@ -105,10 +105,11 @@ def judge_all(
 
 
 def _alike(names: Sequence[str]) -> list[str]:
-    """Of an operator's faults those whose runs are alike but for the subject, if they are worth a process to
-    be forked from.
+    """Of an operator's faults those whose runs are alike but for the subject, which promises nothing of its
+    own, if they are worth a process to be forked from.
     """
-    alike = [name for name in names if (FAULTS[name].effort, FAULTS[name].dtype) == USUAL]
+    usual = [name for name in names if (FAULTS[name].effort, FAULTS[name].dtype) == USUAL]
+    alike = [name for name in usual if not FAULTS[name].promises]
     return alike if len(alike) >= FEW else []
 
 

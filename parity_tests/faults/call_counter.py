@@ -1,4 +1,7 @@
-"""The kernels without a fault, as a subject that notices whether a test calls it."""
+"""The kernels without a fault, as a subject that notices whether a test calls it.
+
+It promises what a fault does, by default everything: a test that a promise leaves out would not call it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from torch_loss_parity.faults.right.definition import PROMISES, RIGHT
+from torch_loss_parity.faults.right.definition import RIGHT
 
-__all__ = ["PROMISES", "calls"]
+__all__ = ["calls"]
 _calls = 0
 
 
