@@ -29,6 +29,18 @@ def of_two_exponentials(
     return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
+def of_two_exponentials_less_the_product(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """x - x t + m + log(exp(-m) + exp(-x - m)), of elements without pos_weight."""
+    if pos_weight is not None:
+        return of_two_exponentials(input, target, weight, reduction, pos_weight)
+    xp = namespace(input=input)
+    _, _, total, m = two_exponentials(xp, input)
+    losses = input - input * target + m + xp.log(total)
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
+
+
 def of_two_exponentials_backward(
     grad_output: Any,
     input: Any,
