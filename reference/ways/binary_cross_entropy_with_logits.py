@@ -29,6 +29,7 @@ from torch_loss_parity.reference.ways.two_exponentials import (
     of_two_exponentials,
     of_two_exponentials_backward,
     of_two_exponentials_less_the_product,
+    of_two_exponentials_less_the_product_backward,
 )
 from torch_loss_parity.reference.ways.way import Way
 
@@ -270,7 +271,6 @@ WAYS = (
         grade="textbook",
         loses=f"{LOST_LOSS}; {LOST_LOG1P}; large logits with targets near 1, but not 1: x - x t cancels",
         ships="torch before 0.4.1, copies of it in focal losses",
-        by_autograd=True,
     ),
     Way(
         name="softplus pairs in base 2",
@@ -365,6 +365,15 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT + "; what flows through m is 0, and cancels",
         ships="torch.func",
+    ),
+    Way(
+        name="through two exponentials, g and g t in any order",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=of_two_exponentials_less_the_product_backward,
+        grade="textbook",
+        loses=LOST_GRADIENT + "; what flows through m is 0, and cancels; so do g and g t",
+        ships="torch before 0.4.1, copies of it in focal losses",
     ),
     Way(
         name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",

@@ -89,8 +89,8 @@ def _less_g_times_the_target(
     scaled = q if pos_weight is None else q * (1 + (pos_weight - 1) * target)
     through = scaled / total
     of_largest = scaled - through * first - through * second
-    slope = q - q * target if pos_weight is None else q * (1 - target)
-    slope = slope - through * second - torch.where(input <= 0, of_largest, torch.zeros_like(input))
+    slope = -through * second - torch.where(input <= 0, of_largest, torch.zeros_like(input))
+    slope = slope - q * target + q if pos_weight is None else slope + q * (1 - target)
     tilt = -input * q
     if pos_weight is not None:
         tilt = tilt + q * (total.log() + largest) * (pos_weight - 1)
