@@ -21,6 +21,7 @@ from torch_loss_parity.subjects.promise import Promise
 from torch_loss_parity.subjects.written_promise import of_mapping, of_signature
 
 CE, LINEAR = "cross_entropy", "linear_cross_entropy"
+BCE = "binary_cross_entropy_with_logits"
 
 
 class Softmax(torch.autograd.Function):
@@ -86,6 +87,33 @@ def test_class_indices_of_one_byte_are_of_a_mixed_dtype() -> None:
 def test_what_is_left_out_has_torchs_default(promised: Any, given: Any, reason: str) -> None:
     arguments = {"input": torch.zeros(2, 3), "target": torch.tensor([0, 1]), **given}
     assert of_mapping({CE: promised}).outside(CE, arguments) == reason
+
+
+@pytest.mark.parametrize("library", [torch.tensor, np.asarray])
+def test_a_target_of_zeros_and_ones_is_hard(library: Any) -> None:
+    labels, shares = {"target": library([0.0, 1.0])}, {"target": library([0.0, 0.5])}
+    hard, soft = of_mapping({BCE: {"target": "hard"}}), of_mapping({BCE: {"target": "soft"}})
+    assert [each.outside(BCE, labels) for each in (hard, soft)] == ["", "target=hard"]
+    assert [each.outside(BCE, shares) for each in (hard, soft)] == ["target=soft", ""]
+    # What a transform maps is drawn inside.
+    inside = torch.vmap(lambda target: torch.zeros(()) + len(hard.outside(BCE, {"target": target})))
+    assert inside(torch.tensor([0.0, 0.5])).sum() == 0
+
+
+def of_labels(input: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """The loss of labels 0 and 1, as boosted trees have it; of what lies between it knows nothing."""
+    signed = torch.where(target > 0, -input, input).double()
+    losses = signed.clamp(min=0) + signed.abs().neg().exp().log1p()
+    reduced = losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+    return reduced.to(input.dtype)
+
+
+def test_a_kernel_of_labels_is_asked_for_labels_alone() -> None:
+    options: Mapping[str, Any] = {"dtypes": ["float32"], "claims": ["forward", "hygiene"], "effort": "quick"}
+    promise = {"gradients": None, "mixed_dtypes": False}
+    assert verify(of_labels, BCE, **options, promise={**promise, "target": "hard"})
+    with pytest.raises(VerificationError, match="target=soft"):
+        verify(of_labels, BCE, **options, promise=promise)
 
 
 def test_an_index_that_is_left_out_is_whatever_the_function_chooses() -> None:

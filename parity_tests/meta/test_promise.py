@@ -34,7 +34,7 @@ from torch_loss_parity.subjects.written_promise import (
     replaced,
 )
 
-CE = "cross_entropy"
+CE, BCE = "cross_entropy", "binary_cross_entropy_with_logits"
 PARTIAL = {"target": "indices", "reduction": ("mean", "sum"), "mixed_dtypes": False}
 
 
@@ -55,6 +55,17 @@ def test_a_mapping_and_a_text_say_the_same() -> None:
     assert one.limits("softmax") == Limits()
     demanded = may_say(of_text("double_backward=True"))
     assert demanded == may_say({"double_backward": True}) != may_say({})
+
+
+def test_a_kind_of_target_is_said_of_the_operators_that_have_it() -> None:
+    """Cross entropy and a binary loss may lie in one file: a binary loss has no class indices."""
+    classes = of_mapping({"target": "indices"})
+    assert (classes.limits(CE).options, classes.limits(BCE)) == ({"target": ("indices",)}, Limits())
+    both = of_mapping({"target": ("indices", "hard")})
+    assert (both.limits(CE).options, both.limits(BCE).options) == (
+        {"target": ("indices",)},
+        {"target": ("hard",)},
+    )
 
 
 def test_what_is_said_of_one_operator_has_the_last_word() -> None:
@@ -94,7 +105,8 @@ def test_arguments_of_another_dtype_are_not_asked_of_who_promises_none() -> None
         ({"weigth": None}, "'weigth', which is nothing to promise; choose from dim, dtype, gradients, "),
         ({CE: {"dim": 1}}, "cross_entropy.dim, which is no argument; choose from target, weight, "),
         ({CE: None}, "cross_entropy: None; it must be a mapping"),
-        ({"target": "logits"}, "target='logits'; choose from indices, probabilities"),
+        ({"target": "logits"}, "^target='logits'; choose from indices, probabilities, hard, soft$"),
+        ({BCE: {"target": "indices"}}, f"^{BCE}.target='indices'; choose from hard, soft$"),
         ({"weight": "positive"}, "weight='positive'; choose from None, given"),
         ({"dtypes": ("float32", "int8")}, "dtypes='int8'; choose from float16, bfloat16, float32, float64"),
         ({"claims": "speed"}, "claims='speed'; choose from forward, gradients"),

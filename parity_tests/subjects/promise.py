@@ -22,7 +22,7 @@ from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.subjects.declined import LIMITS, OUTSIDE, OutsideThePromise, missing_in
 
 TENSORS = ("input", "target", "linear_weight", "linear_bias", "weight", "pos_weight")
-KINDS_OF_TARGET = ("indices", "probabilities")
+CLASSES = ("indices", "probabilities")  # kinds of target where each row has a class
 IGNORED = "ignored"  # whether rows are ignored; no argument, but which targets there are
 MIXED = "mixed_dtypes"
 DIMENSIONS = 7  # one more than a message names
@@ -103,7 +103,7 @@ class Promise:
         limits = self.limits(operator)
         given = {**defaults_of(operator), **arguments}
         reasons = [
-            f"{name}={_shown(name, given[name])}"
+            f"{name}={_shown(operator, name, given[name])}"
             for name in limits.options
             if name != IGNORED and name in given and not self._holds(operator, name, given[name])
         ]
@@ -159,7 +159,7 @@ class Promise:
     def _holds(self, operator: str, name: str, value: Any) -> bool:
         promised = self.limits(operator).options[name]
         if name == "target":
-            return is_among(_kind_of_target(value), promised)
+            return is_among(_kind_of_target(operator, value), promised)
         if name == "reduction" and value not in OPERATORS[operator].options.get(name, ()):
             return True  # what nobody offers is to be refused
         return is_among(GIVEN if name in TENSORS and value is not None else value, promised)
@@ -226,15 +226,26 @@ def has_input_of(operator: str, ndim: int) -> bool:
     return any(record.call(case).arguments["input"].ndim == ndim for case in cases)
 
 
-def _kind_of_target(target: Any) -> str:
+def kinds_of_target(operator: str) -> tuple[str, ...]:
+    """The kinds of target that an operator may be promised for."""
+    return tuple(OPERATORS[operator].options.get("target", CLASSES))
+
+
+def _kind_of_target(operator: str, target: Any) -> str:
     dtype = getattr(target, "dtype", None)
     real = dtype.is_floating_point if isinstance(dtype, torch.dtype) else getattr(dtype, "kind", "") in "fO"
-    return KINDS_OF_TARGET[1] if real else KINDS_OF_TARGET[0]
+    kinds = kinds_of_target(operator)
+    if not OPERATORS[operator].acts_on_elements:
+        return kinds[1] if real else kinds[0]
+    try:
+        return kinds[0] if not real or bool(((target == 0) | (target == 1)).all()) else kinds[1]
+    except RuntimeError:  # a transform's tensor, whose numbers nobody can see: what it maps was drawn inside
+        return kinds[0]
 
 
-def _shown(name: str, value: Any) -> Any:
+def _shown(operator: str, name: str, value: Any) -> Any:
     if name == "target":
-        return _kind_of_target(value)
+        return _kind_of_target(operator, value)
     return GIVEN if name in TENSORS and value is not None else value
 
 

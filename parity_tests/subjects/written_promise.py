@@ -3,7 +3,8 @@
 A module says so by ``PROMISES``, the command line by ``--promise``, and Python by ``verify(promise=)``:
 
     PROMISES = {
-        "target": "indices", "weight": None, "reduction": ("mean", "sum"),  # arguments of any operator
+        "target": "indices",  # or "probabilities"; of the binary losses "hard" or "soft"
+        "weight": None, "reduction": ("mean", "sum"),  # arguments of any operator
         "ndim": 2,  # dimensions of ``input``
         "gradients": "input",  # of which arguments; None: of none, results alone
         "dtypes": ("float32", "bfloat16"),
@@ -39,7 +40,7 @@ from torch_loss_parity.operators.semantics import GIVEN
 from torch_loss_parity.reference.arguments import check_label_smoothing, check_softcap, check_z_loss
 from torch_loss_parity.reference.linear_cross_entropy import NO_INDEX
 from torch_loss_parity.subjects.declined import LIMITS
-from torch_loss_parity.subjects.promise import IGNORED, KINDS_OF_TARGET, SWITCHES, TENSORS, Promise
+from torch_loss_parity.subjects.promise import IGNORED, SWITCHES, TENSORS, Promise, kinds_of_target
 
 BY_POSITION = ("input", "linear_weight", "target")
 WITHOUT_AN_INDEX = ("linear_cross_entropy",)  # whose ``ignore_index`` may be None
@@ -112,14 +113,26 @@ def of_mapping(given: Any) -> Promise:
                 raise PromiseError(f"{name}={value!r}; choose from True, False")
             without += () if value else (name,)
         elif name in anywhere:
-            for operator in OPERATORS:
-                if name in promisable(operator) and name not in given.get(operator, {}):
-                    _into(options, ndim, gradients, operator, name, _several(name, value), said=name)
+            having = [operator for operator in OPERATORS if name in promisable(operator)]
+            values = _of_each(having, _several(name, value)) if name == "target" else {}
+            for operator in having:
+                its = values.get(operator, _several(name, value))
+                if its and name not in given.get(operator, {}):
+                    _into(options, ndim, gradients, operator, name, its, said=name)
         else:
             choices = (*sorted(anywhere), "dtypes", "claims", "result_dtype", *SWITCHES, *OPERATORS)
             raise PromiseError(f"{name!r}, which is nothing to promise; choose from {', '.join(choices)}")
     result_dtype = whole.pop("result_dtype", ("",))[0]
     return Promise(options, ndim, **whole, without=without, result_dtype=result_dtype, gradients=gradients)
+
+
+def _of_each(operators: Sequence[str], targets: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    """Of kinds of target, those that each operator has: a class is of other kinds than a probability."""
+    kinds = {operator: kinds_of_target(operator) for operator in operators}
+    known = tuple(dict.fromkeys(kind for each in kinds.values() for kind in each))
+    if wrong := [each for each in targets if each not in known]:
+        raise PromiseError(f"target={wrong[0]!r}; choose from {', '.join(known)}")
+    return {name: tuple(each for each in targets if each in its) for name, its in kinds.items()}
 
 
 def promisable(operator: str) -> tuple[str, ...]:
@@ -160,7 +173,7 @@ def _into(
         return
     choices: Sequence[Any] = ()
     if name == "target":
-        choices = KINDS_OF_TARGET
+        choices = kinds_of_target(operator)
     elif name in TENSORS:
         choices = (None, GIVEN)
     elif name == "dtype":

@@ -15,36 +15,23 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
 )
 from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
 from torch_loss_parity.reference.ways.nll_loss import MIXED_SIGNS
-from torch_loss_parity.reference.ways.row_forms import LN2, exp2, in_base_2
+from torch_loss_parity.reference.ways.rows import SCALED
+from torch_loss_parity.reference.ways.sigmoids import (
+    Elementwise,
+    sigmoid_by_exp2,
+    sigmoid_by_tanh,
+    sigmoid_of_softplus,
+    softplus_by_exp2,
+    softplus_in_base_2,
+)
 from torch_loss_parity.reference.ways.sizes import Size, converted, exactly
 from torch_loss_parity.reference.ways.two_exponentials import (
     of_two_exponentials,
     of_two_exponentials_backward,
+    of_two_exponentials_less_the_product,
+    of_two_exponentials_less_the_product_backward,
 )
 from torch_loss_parity.reference.ways.way import Way
-
-Elementwise = Callable[[Any, Any], Any]  # of a namespace and an array
-
-
-def sigmoid_by_tanh(xp: Any, x: Any) -> Any:
-    """1/2 + tanh(x / 2) / 2: beside 1/2 a sigmoid near 0 is lost. tanh(|x| / 2) is (1 - e) / (1 + e), with
-    e = exp(-|x|).
-    """
-    e = xp.exp(-abs(x))
-    half = (1 - e) / (1 + e) * 0.5
-    return xp.where(x < 0, -half, half) + 0.5
-
-
-def sigmoid_by_exp2(xp: Any, x: Any) -> Any:
-    """1 / (1 + 2**(-x / ln 2)), and of what does not overflow."""
-    e = exp2(xp, in_base_2(-abs(x)))
-    return xp.where(x < 0, e, xp.ones_like(e)) / (1 + e)
-
-
-def softplus_by_exp2(xp: Any, x: Any) -> Any:
-    """max(x, 0) + ln 2 log2(1 + 2**(-|x| / ln 2)): a logarithm near 1 loses what log1p keeps."""
-    tail = in_base_2(xp.log(1 + exp2(xp, in_base_2(-abs(x))))) * LN2
-    return tail + xp.maximum(x, xp.zeros_like(x))
 
 
 def subtracted(
@@ -116,6 +103,24 @@ def of_the_terms_that_count(
     return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
+def of_softplus_pairs(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    *,
+    softplus: Elementwise = softplus,
+) -> Any:
+    """The definition, p t softplus(-x) + (1 - t) softplus(x), of another softplus."""
+    xp = namespace(input=input)
+    positive = target * softplus(xp, -input)
+    if pos_weight is not None:
+        positive = pos_weight * positive
+    losses = positive + (1 - target) * softplus(xp, input)
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
+
+
 def of_softplus_pairs_backward(
     grad_output: Any,
     input: Any,
@@ -123,6 +128,8 @@ def of_softplus_pairs_backward(
     weight: Any = None,
     reduction: str = "mean",
     pos_weight: Any = None,
+    *,
+    sigmoid: Elementwise = sigmoid,
 ) -> BinaryCrossEntropyWithLogitsGradients:
     """(1 - t) sigmoid(x) - p t sigmoid(-x); of the target, p softplus(-x) - softplus(x), whose difference
     cancels.
@@ -257,6 +264,25 @@ WAYS = (
         ships="torch.func, torch before 2.1",
     ),
     Way(
+        name="x - x t + m + log(exp(-m) + exp(-x - m))",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=of_two_exponentials_less_the_product,
+        grade="textbook",
+        loses=f"{LOST_LOSS}; {LOST_LOG1P}; large logits with targets near 1, but not 1: x - x t cancels",
+        ships="torch before 0.4.1, copies of it in focal losses",
+    ),
+    Way(
+        name="softplus pairs in base 2",
+        operator="binary_cross_entropy_with_logits",
+        gives="result",
+        function=partial(of_softplus_pairs, softplus=softplus_in_base_2),
+        grade="textbook",
+        loses=SCALED,
+        ships="tinygrad, torch.logaddexp2",
+        by_autograd=True,
+    ),
+    Way(
         name="softplus(x) - x t by exp2 and log2",
         operator="binary_cross_entropy_with_logits",
         gives="result",
@@ -323,6 +349,15 @@ WAYS = (
         ships="autograd of softplus or logsigmoid pairs",
     ),
     Way(
+        name="(1 - t) s(x) - p t s(-x), s(x) = exp(x - softplus(x))",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=partial(of_softplus_pairs_backward, sigmoid=sigmoid_of_softplus),
+        grade="textbook",
+        loses="logits on the wrong side: x and softplus(x) are nearly equal, and the latter is rounded",
+        ships="JAX, optax: the derivative of jax.numpy.logaddexp",
+    ),
+    Way(
         name="through two exponentials",
         operator="binary_cross_entropy_with_logits",
         gives="gradients",
@@ -330,6 +365,15 @@ WAYS = (
         grade="textbook",
         loses=LOST_GRADIENT + "; what flows through m is 0, and cancels",
         ships="torch.func",
+    ),
+    Way(
+        name="through two exponentials, g and g t in any order",
+        operator="binary_cross_entropy_with_logits",
+        gives="gradients",
+        function=of_two_exponentials_less_the_product_backward,
+        grade="textbook",
+        loses=LOST_GRADIENT + "; what flows through m is 0, and cancels; so do g and g t",
+        ships="torch before 0.4.1, copies of it in focal losses",
     ),
     Way(
         name="((1 - t) - (1 + (p - 1) t) sigmoid(-x)) g, sigmoid by tanh",

@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch_loss_parity.reference.arguments import class_dim, namespace
-from torch_loss_parity.reference.nll_loss import classes_along, device_of, nll_loss, target_weights
+from torch_loss_parity.reference.nll_loss import classes_along, nll_loss, target_weights
 from torch_loss_parity.reference.reduction import reduce
 from torch_loss_parity.reference.ways import row_forms, rows
+from torch_loss_parity.reference.ways.any_order import in_any_order
 from torch_loss_parity.reference.ways.class_products import cross_entropy_in_order
 from torch_loss_parity.reference.ways.nll_loss import along_classes
 from torch_loss_parity.reference.ways.row_forms import Form
@@ -58,10 +59,7 @@ def cross_entropy_less_shares(
     lse = xp.squeeze(row_forms.log_sum(input, dim), axis=dim)
     spread = xp.sum(input, axis=dim) * (label_smoothing / input.shape[dim])
     less_own = (1 - label_smoothing) * nll_loss(input, target, None, ignore_index, "none")
-    # One sum of three terms: of which two are added first nothing is said.
-    place = xp.arange(3, device=device_of(input))[(...,) + (None,) * lse.ndim]
-    terms = xp.where(place == 0, lse, xp.where(place == 1, -spread, less_own))
-    return _counted(xp, xp.sum(terms, axis=0), *given, reduction)
+    return _counted(xp, in_any_order(xp, (lse, -spread, less_own)), *given, reduction)
 
 
 def _is_target(xp: Any, input: Any, target: Any, dim: int) -> Any:

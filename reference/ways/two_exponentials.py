@@ -12,6 +12,7 @@ from torch_loss_parity.reference.binary_cross_entropy_with_logits import (
     BinaryCrossEntropyWithLogitsGradients,
 )
 from torch_loss_parity.reference.reduction import reduce_backward, reduce_elements
+from torch_loss_parity.reference.ways.any_order import in_any_order
 
 
 def of_two_exponentials(
@@ -26,6 +27,18 @@ def of_two_exponentials(
         losses = (1 - target) * input + m + xp.log(total)
     else:
         losses = (1 - target) * input + ((pos_weight - 1) * target + 1) * (xp.log(total) + m)
+    return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
+
+
+def of_two_exponentials_less_the_product(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """x - x t + m + log(exp(-m) + exp(-x - m)), of elements without pos_weight."""
+    if pos_weight is not None:
+        return of_two_exponentials(input, target, weight, reduction, pos_weight)
+    xp = namespace(input=input)
+    _, _, total, m = two_exponentials(xp, input)
+    losses = input - input * target + m + xp.log(total)
     return reduce_elements(xp, losses, weight, reduction, prod(input.shape))
 
 
@@ -53,6 +66,31 @@ def of_two_exponentials_backward(
     if pos_weight is not None:
         grad_target = grad_target + grad * (xp.log(total) + m) * (pos_weight - 1)
     return BinaryCrossEntropyWithLogitsGradients(grad_input, grad_target)
+
+
+def of_two_exponentials_less_the_product_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> BinaryCrossEntropyWithLogitsGradients:
+    """The derivative of `of_two_exponentials_less_the_product`, term by term: g and -g t are two of them, and
+    all are added in any order.
+    """
+    if pos_weight is not None:
+        return of_two_exponentials_backward(grad_output, input, target, weight, reduction, pos_weight)
+    xp = namespace(input=input)
+    first, second, total, _ = two_exponentials(xp, input)
+    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
+    if weight is not None:
+        grad = grad * weight
+    through_first, through_second = grad / total * first, grad / total * second
+    through_m = in_any_order(xp, (grad, -through_first, -through_second))
+    through_m = xp.where(input <= 0, through_m, xp.zeros_like(input))
+    grad_input = in_any_order(xp, (grad, -(grad * target), -through_second, -through_m))
+    return BinaryCrossEntropyWithLogitsGradients(grad_input, -(input * grad))
 
 
 def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:

@@ -20,6 +20,7 @@ from torch_loss_parity.faults.right import (
     softcap,
     softmax,
     softmax_backward,
+    softplus,
     twice_differentiable,
     z_loss,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "softcap",
     "softmax",
     "softmax_backward",
+    "softplus",
     "twice_differentiable",
     "z_loss",
 ]
