@@ -1,7 +1,10 @@
-"""REP: what is made on another device, saved in other memory, or was made for another dtype."""
+"""REP: what is made on another device, saved in other memory, made for another dtype, or kept in another
+thread.
+"""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -130,3 +133,56 @@ def the_share_of_smoothing_is_that_of_the_first_dtype(
         if first in HALVES and input.dtype not in HALVES:
             options["label_smoothing"] = classes * float(torch.tensor(smoothing / classes).to(first))
     return RIGHT["cross_entropy"](input, target, weight, **options)
+
+
+# --- a backward pass in another thread ----------------------------------------------------------------------
+
+
+class _OfTheThread(torch.autograd.Function):
+    """A function of rows, whose backward pass finds probabilities in the memory of its thread."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, result: Tensor, p: Tensor, dim: int) -> Tensor:
+        ctx.kept, ctx.dim = threading.local(), dim
+        ctx.kept.p = p
+        return result.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+        p = getattr(ctx.kept, "p", torch.zeros(()))
+        return grad_output - p * grad_output.sum(ctx.dim, keepdim=True), None, None, None
+
+
+@whole("log_softmax", "REP", "pytorch/xla#3949", "hygiene")
+def what_the_backward_needs_is_kept_by_the_thread(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """Probabilities are kept in memory of the thread that has computed them: a backward pass in another
+    thread finds none.
+    """
+    result = RIGHT["log_softmax"](input, dim, dtype)
+    if not _plain(input, dim, dtype):
+        return result
+    return _OfTheThread.apply(input, result.detach(), result.detach().exp(), dim)
+
+
+class _InItsThread(torch.autograd.Function):
+    """The identity, whose backward pass refuses another thread."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor) -> Tensor:
+        ctx.thread = threading.get_ident()
+        return result.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        if threading.get_ident() != ctx.thread:
+            raise RuntimeError("the context of the forward pass is not that of this thread")
+        return grad_output
+
+
+@whole("nll_loss", "REP", "pytorch/pytorch#125186", "hygiene")
+def a_backward_pass_in_another_thread_is_refused(input: Tensor, *args: Any, **options: Any) -> Tensor:
+    """The context in which a loss was computed belongs to its thread, and without it there is no gradient."""
+    loss = RIGHT["nll_loss"](input, *args, **options)
+    recorded = loss.requires_grad and not is_transformed(input)
+    return _InItsThread.apply(loss) if recorded else loss
