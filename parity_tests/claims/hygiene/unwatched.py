@@ -32,7 +32,7 @@ def a_call_is_the_same_where_no_test_is_seen(
     """The result and the gradients, each in a thread of its own, as on a GPU, where autograd has one; judged
     by the bound where their bits are others: another thread may add up in another order.
     """
-    what = "in a thread, and its backward pass in another, that name no test"
+    what = "in a thread and an environment that name no test, with the backward pass in another thread"
     for probe in probes(operator, dtype, settings, tally):
         assert probe.first
         probe.agrees(_unwatched(probe), what, exactly=False)
