@@ -311,6 +311,10 @@ def either_sign(rng: Generator, shape: Shape, axis: int, format: Format) -> np.n
     return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.25, 2.0, shape)
 
 
+def tiny(rng: Generator, shape: Shape, axis: int, format: Format) -> np.ndarray:
+    return rng.uniform(0.25, 2.0, shape) * format.smallest_normal**0.5  # their sum is below an epsilon
+
+
 def _steps(rng: Generator, shape: Shape, format: Format) -> np.ndarray:
     """Counts of the smallest subnormal number that stay subnormal: of every length, as many of each."""
     return np.floor(2.0 ** rng.uniform(0, format.precision - 1, shape))
@@ -384,6 +388,7 @@ EXTREME_WEIGHTS: Mapping[str, Distribution] = {
     "zero": constant(0.0),
     "negative": negative,
     "either sign": either_sign,
+    "tiny": tiny,
 }
 MARKED: Mapping[str, Distribution] = _named(equal_but_one, masked_but_ends, costless_but_one, zero_but_one)
 CLASS_PROBABILITIES: Mapping[str, Distribution] = _named(one_hot, part_zero, unnormalised)

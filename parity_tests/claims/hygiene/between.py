@@ -27,7 +27,11 @@ def _of_another_shape(probe: Probe) -> Probe:
 
 
 def _in_another_dtype(probe: Probe) -> Probe:
-    return _changed(probe, dtype="float64" if probe.case.dtype == "float32" else "float32")
+    """The same in the widest other dtype that is promised, if there is one."""
+    own, promised = probe.case.dtype, probe.settings.subject.promise.dtypes
+    return _changed(
+        probe, dtype=next((d for d in ("float32", "float64", *promised) if d in promised and d != own), own)
+    )
 
 
 def _changed(probe: Probe, **changes: Any) -> Probe:

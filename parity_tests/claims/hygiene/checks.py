@@ -28,14 +28,19 @@ from torch_loss_parity.claims.hygiene.conduct import (
     memory_of,
     name_of,
     of_all_values,
+    of_large_calls,
     of_one_class,
     probes,
 )
-from torch_loss_parity.claims.hygiene.first_calls import a_first_call_may_be_in_inference_mode
+from torch_loss_parity.claims.hygiene.first_calls import (
+    a_first_call_may_be_in_another_dtype,
+    a_first_call_may_be_in_inference_mode,
+)
 from torch_loss_parity.claims.hygiene.given_tensors import every_kind_of_tensor_gives_the_right_results
 from torch_loss_parity.claims.hygiene.graphs import (
     one_graph_has_a_gradient_for_each_upstream_gradient,
     what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
+    what_is_saved_for_the_backward_pass_may_be_copied,
 )
 from torch_loss_parity.claims.hygiene.lifetimes import (
     memory_does_not_grow,
@@ -60,11 +65,12 @@ from torch_loss_parity.subjects.settings import Settings
 
 def what_is_given_stays_as_it_is(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> None:
     """Values, and the counters by which autograd notices writes, of arguments and of the upstream gradient;
-    whatever the values are.
+    whatever the values are, and however many.
     """
     for probe in [
         *probes(operator, dtype, settings, tally),
         *of_all_values(operator, dtype, settings, tally),
+        *of_large_calls(operator, dtype, settings, tally),
     ]:
         run = probe.start()
         for after in ("forward", "backward"):
@@ -83,7 +89,11 @@ def results_share_memory_with_nothing(
 ) -> None:
     """Autograd allows a gradient that is the upstream gradient itself, or two that are one; torch returns
     neither here. What needs no gradient is asked for first: a result of its own is easiest to spare there."""
-    every = (*probes(operator, dtype, settings, tally), of_one_class(operator, dtype, settings, tally))
+    every = (
+        *probes(operator, dtype, settings, tally),
+        of_one_class(operator, dtype, settings, tally),
+        *of_large_calls(operator, dtype, settings, tally),
+    )
     for probe in every:
         earlier, run = probe.start(()), probe.start(())
         others = {"an earlier result": earlier.output, **run.tensors_given}
@@ -127,7 +137,10 @@ def results_share_memory_with_nothing(
 def results_stay_when_everything_else_is_overwritten(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    for probe in probes(operator, dtype, settings, tally):
+    for probe in (
+        *probes(operator, dtype, settings, tally),
+        *of_large_calls(operator, dtype, settings, tally),
+    ):
         without = probe.start(())
         before = {FORWARD: bits(without.output).clone()}
         for quantity, result in probe.with_other_values.start(()).results.items():
@@ -292,6 +305,7 @@ CHECKS: tuple[Check, ...] = (
     results_are_right_with_and_without_gradients,
     one_graph_has_a_gradient_for_each_upstream_gradient,
     what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was,
+    what_is_saved_for_the_backward_pass_may_be_copied,
     nothing_that_was_dropped_stays_alive,
     memory_does_not_grow,
     the_process_is_left_as_it_was,
@@ -299,6 +313,7 @@ CHECKS: tuple[Check, ...] = (
     an_upstream_gradient_that_is_not_finite_shows,
     every_kind_of_tensor_gives_the_right_results,
     a_first_call_may_be_in_inference_mode,
+    a_first_call_may_be_in_another_dtype,
     one_tensor_may_be_two_arguments,
     calls_at_the_same_time_are_as_when_alone,
     a_call_is_the_same_under_load,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from torch_loss_parity.judging.failure_message import explain
 from torch_loss_parity.judging.judge import judge_quantity, of_the_subject
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.large import large
 from torch_loss_parity.operators.sampling import everyday, share
 from torch_loss_parity.reference.arithmetic.rounding import Rounded
 from torch_loss_parity.subjects.run_subject import WrongResult, gradients_of, must_be_a_tensor, tensors
@@ -175,6 +176,22 @@ class Probe:
 
     def run(self, wanted: Sequence[str] | None = None) -> Run:
         return self.finish(self.start(wanted))
+
+    def results_within(
+        self, happening: AbstractContextManager[Any], what: str, lines: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
+        """The result and the gradients of a run while something happens, which ``lines`` say in a script."""
+        call, subject = self.call, self.settings.subject
+        arguments, grad_output = self.given()
+        leaves = [arguments[name] for name in call.differentiable]
+        try:
+            with happening, of_the_subject(subject):
+                output = called(subject, call, arguments)
+                must_be_a_tensor(name_of(FORWARD), output)
+                gradients = gradients_of(output, leaves, grad_output)
+        except WrongResult as error:
+            raise self.wrong(what, error, (*lines, "run(mine, grad_output)")) from error.__cause__
+        return {FORWARD: output, **dict(zip(call.differentiable, gradients, strict=True))}
 
     @cached_property
     def _first_two(self) -> tuple[dict[str, torch.Tensor], ...]:
@@ -345,6 +362,12 @@ def probes(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> 
         return [first, *in_training]
     each_option = [first, *in_training, *others]
     return list(share(operator, each_option, dtype, settings.dtypes, settings.seed, settings.effort))
+
+
+def of_large_calls(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> list[Probe]:
+    """Wide rows, or many of them: kernels have a path of their own for each."""
+    cases = large(operator, dtype, settings.dtypes, settings.seed)
+    return [Probe(case, settings, tally) for case in cases]
 
 
 def of_one_class(operator: Operator, dtype: str, settings: Settings, tally: Tally) -> Probe:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from torch_loss_parity.claims.hygiene import scripts
-from torch_loss_parity.claims.hygiene.conduct import Run, memory_of, name_of, probes
+from torch_loss_parity.claims.hygiene.conduct import Run, memory_of, name_of, of_large_calls, probes
 from torch_loss_parity.claims.layouts.layouts import bits
 from torch_loss_parity.expectation.expectation import FORWARD
 from torch_loss_parity.judging.tally import Tally
@@ -27,7 +27,10 @@ def one_graph_has_a_gradient_for_each_upstream_gradient(
     wrong.
     """
     settings.subject.promise.must_have_gradients(operator.name)
-    for first in probes(operator, dtype, settings, tally):
+    for first in (
+        *probes(operator, dtype, settings, tally),
+        *of_large_calls(operator, dtype, settings, tally),
+    ):
         second = first.with_another_upstream
         run = first.start()
         again = replace(run, grad_output=to_tensor(second.upstream, first.call.output_dtype, settings.device))
@@ -87,6 +90,24 @@ def what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_was(
             )
 
 
+def what_is_saved_for_the_backward_pass_may_be_copied(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    """As where it is kept in other memory until then (`torch.autograd.graph.save_on_cpu`), or computed once
+    more (`torch.utils.checkpoint`): the backward pass gets the numbers, and not the tensor that was saved.
+    """
+    settings.subject.promise.must_have_gradients(operator.name)
+    what = "where what is saved for the backward pass is copied"
+    for probe in probes(operator, dtype, settings, tally):
+        assert probe.first
+        copied = torch.autograd.graph.saved_tensors_hooks(_copied, torch.clone)
+        probe.agrees(probe.results_within(copied, what, COPIED), what, exactly=False, happens=COPIED)
+
+
+def _copied(saved: torch.Tensor) -> torch.Tensor:
+    return saved.detach().clone()
+
+
 def _tensors(run: Run) -> dict[str, torch.Tensor]:
     given = {name: value for name, value in run.arguments.items() if isinstance(value, torch.Tensor)}
     return {**given, FORWARD: run.output}
@@ -114,6 +135,10 @@ _LEAVES = (
 # `run`, which a script calls in the end, goes on with what has begun.
 _GOES_ON = "run = lambda *_: [None, None, [output, *torch.autograd.grad(output, leaves, grad_output)]]"
 _OTHER_PASS = "torch.autograd.grad(output, leaves, other_grad_output, retain_graph=True)"
+COPIED = (
+    "copied = lambda saved: saved.detach().clone()",
+    "torch.autograd.graph.saved_tensors_hooks(copied, copied).__enter__()",
+)
 _AFTER_ANOTHER = (*_LEAVES, _OTHER_PASS, _GOES_ON)
 _AFTER_TWO = (*_LEAVES, _OTHER_PASS, _OTHER_PASS.replace("other_", ""), _GOES_ON)
 TWICE = (

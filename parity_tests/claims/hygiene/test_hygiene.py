@@ -96,6 +96,12 @@ def test_what_is_overwritten_before_the_backward_pass_is_not_taken_for_what_it_w
     )
 
 
+def test_what_is_saved_for_the_backward_pass_may_be_copied(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    graphs.what_is_saved_for_the_backward_pass_may_be_copied(operator, dtype, settings, tally)
+
+
 def test_nothing_that_was_dropped_stays_alive(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
@@ -134,6 +140,12 @@ def test_a_first_call_may_be_in_inference_mode(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
     first_calls.a_first_call_may_be_in_inference_mode(operator, dtype, settings, tally)
+
+
+def test_a_first_call_may_be_in_another_dtype(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    first_calls.a_first_call_may_be_in_another_dtype(operator, dtype, settings, tally)
 
 
 def test_one_tensor_may_be_two_arguments(

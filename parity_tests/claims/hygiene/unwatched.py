@@ -29,10 +29,10 @@ NAME = "PYTEST_"
 def a_call_is_the_same_where_no_test_is_seen(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
-    """The result and the gradients; judged by the bound where their bits are others: a thread of its own may
-    add up in another order.
+    """The result and the gradients, each in a thread of its own, as on a GPU, where autograd has one; judged
+    by the bound where their bits are others: another thread may add up in another order.
     """
-    what = "in a thread and an environment that name no test"
+    what = "in a thread and an environment that name no test, with the backward pass in another thread"
     for probe in probes(operator, dtype, settings, tally):
         assert probe.first
         probe.agrees(_unwatched(probe), what, exactly=False)
@@ -42,12 +42,13 @@ def _unwatched(probe: Probe) -> Mapping[str, torch.Tensor]:
     """What a call returns, and its gradients."""
     call, (arguments, grad_output) = probe.call, probe.given()
     leaves = [arguments[name] for name in call.differentiable]
-    with probe.of_the_subject(), ThreadPoolExecutor(1) as thread, _nothing_says_test():
+    threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    with probe.of_the_subject(), threads[0] as thread, threads[1] as other, _nothing_says_test():
         positional, named = by_position_and_name(arguments)
         function, named = _of_the_subject(probe, named)
         output = thread.submit(function, *positional, **named).result()
         must_be_a_tensor(name_of(FORWARD), output)
-        gradients = thread.submit(gradients_of, output, leaves, grad_output).result()
+        gradients = other.submit(gradients_of, output, leaves, grad_output).result()
     return {FORWARD: output, **dict(zip(call.differentiable, gradients, strict=True))}
 
 

@@ -21,6 +21,7 @@ from torch_loss_parity.claims.layouts.layouts import (
     GRAD_OUTPUT,
     LAYOUTS,
     OFFSET,
+    ONE_NUMBER,
     PADDED,
     ROTATED,
     SHARED,
@@ -45,6 +46,7 @@ from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.ledger import verified
 from torch_loss_parity.ledger.news import News
 from torch_loss_parity.operators import OPERATORS, Operator
+from torch_loss_parity.operators.large import large
 from torch_loss_parity.operators.sampling import grid, share
 from torch_loss_parity.subjects import Subject
 from torch_loss_parity.subjects.declined import NotOffered
@@ -81,27 +83,29 @@ MIXED: Mapping[str, Mapping[str, Layout]] = {
 }
 
 
+def _of_all(layout: Layout) -> Choice:
+    return lambda name, dims: layout.fitting(dims)
+
+
+def _of_each(layouts: Mapping[str, Layout]) -> Choice:
+    return lambda name, dims: layouts[name].fitting(dims)
+
+
 def choices() -> Iterator[tuple[str, Choice, Callable[[Call], bool]]]:
     """Which layout each argument has: all the same, one of them strided, and each another one."""
 
-    def of_all(layout: Layout) -> Choice:
-        return lambda name, dims: layout.fitting(dims)
-
     def of_one(argument: str) -> Choice:
         return lambda name, dims: APART.fitting(dims) if name == argument else OFFSET
-
-    def of_each(layouts: Mapping[str, Layout]) -> Choice:
-        return lambda name, dims: layouts[name].fitting(dims)
 
     def at_least(least: int) -> Callable[[Call], bool]:
         return lambda call: call.arguments["input"].ndim >= least
 
     for layout in LAYOUTS:
-        yield f"from {layout.name} views", of_all(layout), at_least(layout.least)
+        yield f"from {layout.name} views", _of_all(layout), at_least(layout.least)
     for argument in ARRAYS:
         yield f"from a strided {argument}", of_one(argument), partial(_has_strides, argument=argument)
     for name, layouts in MIXED.items():
-        yield f"from views {name}", of_each(layouts), at_least(2)
+        yield f"from views {name}", _of_each(layouts), at_least(2)
 
 
 def _has_strides(call: Call, argument: str) -> bool:
@@ -191,6 +195,17 @@ def views_give_the_right_results(operator: Operator, dtype: str, settings: Setti
     check_cases(cases(operator, dtype, settings), verify_in_modes(modes), settings, tally)
 
 
+def views_of_large_calls_give_the_right_results(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    """At an offset, with rows apart, and in layouts of all kinds."""
+    named: dict[str, Choice] = {f"from {each.name} views": _of_all(each) for each in (OFFSET, PADDED)}
+    named |= {f"from views {name}": _of_each(layouts) for name, layouts in MIXED.items()}
+    modes = [mode(name, choice, lambda call: True, tally) for name, choice in named.items()]
+    cases_of_dtype = large(operator, dtype, settings.dtypes, settings.seed)
+    check_cases(cases_of_dtype, verify_in_modes(modes), settings, tally)
+
+
 def views_whose_elements_share_memory_give_the_right_results(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:
@@ -226,6 +241,16 @@ def views_whose_elements_share_memory_give_the_right_results(
         cases_of_options = cases_of_options[:1]
     shared_out = share(operator, cases_of_options, dtype, settings.dtypes, settings.seed, settings.effort)
     check_cases(shared_out, verify, settings, tally)
+
+    def verify_added_up(
+        subject: Subject, case: Case, device: str, *, certify: bool = False
+    ) -> Iterator[Finding]:
+        one = GRAD_OUTPUT  # as whoever adds up many losses makes it
+        yield from _verify_shared(
+            subject, case, device, certify, tally, ONE_NUMBER, (one,), SHARED[ONE_NUMBER]
+        )
+
+    check_cases(large(operator, dtype, settings.dtypes, settings.seed), verify_added_up, settings, tally)
 
 
 def _verify_shared(
@@ -315,6 +340,7 @@ def the_result_lies_in_memory_as_recorded(
 
 CHECKS: tuple[Check, ...] = (
     views_give_the_right_results,
+    views_of_large_calls_give_the_right_results,
     views_whose_elements_share_memory_give_the_right_results,
     the_result_lies_in_memory_as_recorded,
 )

@@ -90,13 +90,14 @@ ROTATED = Layout("rotated", lambda dims: (*range(1, dims), 0), least=3)
 APART = Layout("transposed, strided", lambda dims: (*range(dims - 2), dims - 1, dims - 2), step=3, least=2)
 LAYOUTS = (OFFSET, STRIDED, PADDED, TRANSPOSED, REVERSED, CHANNELS_LAST, ROTATED, APART)
 
+ONE_NUMBER = "expanded from one number"
 # Strides that let elements share memory, for numbers that repeat along what is shared.
 SHARED: Mapping[str, Callable[[tuple[int, ...]], Strides]] = {
     "expanded along the first dimension": lambda shape: (0, *_contiguous(shape[1:]))[: len(shape)],
     "expanded along the last dimension": lambda shape: (
         (*_contiguous(shape[:-1]), 0) if len(shape) > 1 else _contiguous(shape)
     ),
-    "expanded from one number": lambda shape: (0,) * len(shape),
+    ONE_NUMBER: lambda shape: (0,) * len(shape),
     "overlapping": lambda shape: (1,) * len(shape),
 }
 
@@ -126,12 +127,13 @@ def place(array: np.ndarray, strides: Strides, dtype: torch.dtype, device: str) 
     )
     view = buffer.as_strided(array.shape, strides, GUARD)
     values = to_tensor(array, dtype, device)
-    # Elements that share memory are written one by one, in effect.
-    if 0 in strides or len(set(strides)) < len(strides):
+    once = tuple(slice(1) if stride == 0 else slice(None) for stride in strides)
+    apart = [stride for stride in strides if stride]
+    if len(set(apart)) < len(apart):  # elements that share memory are written one by one, in effect
         for index in np.ndindex(array.shape):
             view[index] = values[index]
     else:
-        view.copy_(values)
+        view[once].copy_(values[once])
     return Placed(view, buffer, bits(buffer).clone())
 
 

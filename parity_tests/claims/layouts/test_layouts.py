@@ -28,6 +28,12 @@ def test_views_give_the_right_results(
     checks.views_give_the_right_results(operator, dtype, settings, tally)
 
 
+def test_views_of_large_calls_give_the_right_results(
+    operator: Operator, dtype: str, settings: Settings, tally: Tally
+) -> None:
+    checks.views_of_large_calls_give_the_right_results(operator, dtype, settings, tally)
+
+
 def test_views_whose_elements_share_memory_give_the_right_results(
     operator: Operator, dtype: str, settings: Settings, tally: Tally
 ) -> None:

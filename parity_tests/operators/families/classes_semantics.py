@@ -79,6 +79,15 @@ def semantics(named: str = "", meanings: Meanings = MEANINGS, **own: Any) -> Ite
             ignore_index=255,
             reduction=reduction,
         )
+        # More than a byte with a sign counts; as an index of torch's, bytes are a mask.
+        yield row(
+            f"uint8 targets beyond 127, weight, {reduction}",
+            input=reals(4, 201),
+            target=np.asarray([200, 127, 255, 128], dtype=np.uint8),
+            weight=1 + np.arange(201) / 256,
+            ignore_index=255,
+            reduction=reduction,
+        )
     yield from _ignore_index()
     # The documentation knows no such shape, so nobody else has to take it.
     sentence = "the target of a single row may have shape (1,)"

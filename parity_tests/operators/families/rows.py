@@ -146,6 +146,8 @@ _SPECIAL = (
     ((33, 2), 1),
 )
 _UP_TO_FIVE = tuple((2, 3, 4, 3, 2)[:ndim] for ndim in range(1, 6))
+# One row: of all dimensions but the last, each is one element, whose probability is 1.
+_ONE_ROW = ((1, 6), (1, 1, 1, 6))
 # Falling, from either end, one alone, and rows of nothing.
 _IN_ANY_ORDER = (
     ((2, 3, 4), (2, 0)),
@@ -176,7 +178,9 @@ def regions(operator: Operator) -> Iterator[Region]:
     yield region("a hundred thousand rows", many, dealt_out=True)
     special = [(shape, {"dim": dim}) for shape, dim in _SPECIAL]
     yield region(EXTREME, special, values=list(operator.domain.values), dealt_out=True)
-    each = [(shape, {"dim": dim}) for shape in _UP_TO_FIVE for dim in range(-len(shape), len(shape))]
+    each = [
+        (shape, {"dim": dim}) for shape in (*_UP_TO_FIVE, *_ONE_ROW) for dim in range(-len(shape), len(shape))
+    ]
     yield region("every dim, counted from either end", each, dealt_out=True, at_least=len(each))
     several = [{"dim": dim} for dim in operator.options["dim"] if isinstance(dim, tuple)]
     if several:
