@@ -1,6 +1,4 @@
-"""REP: what is made on another device, saved in other memory, made for another dtype, or kept in another
-thread.
-"""
+"""REP: what is saved in other memory, made for another dtype, or kept in another thread."""
 
 from __future__ import annotations
 
@@ -9,32 +7,13 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity import reference
 from torch_loss_parity.faults.components import Tensor
-from torch_loss_parity.faults.record import forward, whole
+from torch_loss_parity.faults.record import whole
 from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.reference.arguments import class_dim
 from torch_loss_parity.tensors.torch_private import is_transformed
 
 _dtypes: dict[Any, torch.dtype] = {}
-
-# --- the default device -------------------------------------------------------------------------------------
-
-
-@forward("cross_entropy", "REP", "pytorch/pytorch#172798", "hygiene")
-def classes_are_numbered_on_the_default_device(input: Tensor, target: Tensor, **options: Any) -> Tensor:
-    """A table of the classes is made without a device: on the default one, wherever the logits are."""
-    loss: Tensor = reference.cross_entropy(input, target, **options)
-    numbers = torch.arange(input.shape[class_dim(input)]) if input.ndim else torch.arange(1)
-    return loss + 0 * numbers.sum().to(loss.dtype) if loss.numel() and len(numbers) else loss
-
-
-@forward("logsumexp", "REP", "pytorch/pytorch#172798", "hygiene")
-def the_buffer_of_a_result_is_made_on_the_default_device(input: Tensor, **options: Any) -> Tensor:
-    """What a result is added up in is made in the dtype of the logits, and on the default device."""
-    result: Tensor = reference.logsumexp(input, **options)
-    return torch.zeros(result.shape, dtype=result.dtype) + result if result.ndim else result
-
 
 # --- what is saved for the backward pass --------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-"""Checks that results do not depend on how the process is set: what a call makes for itself has the dtype and
-the device of its arguments and not the default ones, and another algorithm is as right.
+"""Checks that results do not depend on how the process is set: what a call makes for itself has the dtype of
+its arguments and not the default one, and another algorithm is as right.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from torch_loss_parity.claims.hygiene import scripts
 from torch_loss_parity.claims.hygiene.conduct import Probe, name_of, offered, probes
-from torch_loss_parity.claims.hygiene.process_state import FLAGS, Flag
+from torch_loss_parity.claims.hygiene.process_state import FLAGS
 from torch_loss_parity.judging.tally import Tally
 from torch_loss_parity.operators import Operator
 from torch_loss_parity.subjects.settings import Settings
@@ -30,7 +30,7 @@ class Setting:
     Attributes
     ----------
     flag : str
-        One of `process_state.FLAGS`, or `DEVICE`.
+        One of `process_state.FLAGS`.
     value : Any
         Other than the usual.
     line : str
@@ -50,19 +50,11 @@ DEFAULT_DTYPES: Mapping[str, Setting] = {
     "where the default dtype is float64": _default_dtype("float64"),
     "where the default dtype is bfloat16": _default_dtype("bfloat16"),
 }
-DEVICE = "the default device"
-# A device that every machine has, and on which no argument lies.
-ON_ANOTHER_DEVICE: Mapping[str, Setting] = {
-    "where tensors are made on another device": Setting(
-        DEVICE, torch.device("meta"), "torch.set_default_device('meta')"
-    )
-}
 IN_THREADS: Mapping[str, Setting] = {
     "in three threads": Setting("the number of threads", 3, "torch.set_num_threads(3)")
 }
 SETTINGS: Mapping[str, Setting] = {
     **DEFAULT_DTYPES,
-    **ON_ANOTHER_DEVICE,
     "where algorithms are to be deterministic": Setting(
         "deterministic algorithms", 1, "torch.set_deterministic_debug_mode('warn')"
     ),
@@ -73,17 +65,10 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def _make_tensors_on(device: torch.device) -> None:
-    torch.set_default_device(None if device.type == "cpu" else device)  # None: nothing is to be looked up
-
-
-_SET = {**FLAGS, DEVICE: Flag(torch.get_default_device, _make_tensors_on, (None, None))}
-
-
 @contextmanager
 def _set(setting: Setting) -> Iterator[None]:
     """The process is set so; afterwards, as it was. A warning about that is none of the subject's."""
-    flag = _SET[setting.flag]
+    flag = FLAGS[setting.flag]
     before = flag.get()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
