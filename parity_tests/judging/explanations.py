@@ -42,6 +42,8 @@ class Explanation:
         That of a way; empty for an entry of the ledger.
     loses : str
         Where a way is less accurate than the definition.
+    by_autograd : bool
+        Whether it is a way of the result, differentiated line by line.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Explanation:
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     grade: Grade | str = ""
     loses: str = ""
+    by_autograd: bool = False
 
     @property
     def is_way(self) -> bool:
@@ -134,4 +137,4 @@ def _by_autograd(way: Way, quantity: Quantity) -> Iterator[Explanation]:
     for mode in modes:
         function = partial(autograd_formulas.MODES[mode], way.operator, forward=way.function)
         name = f"autograd of {way.name}" + (f" ({mode})" if quantity.along else "")
-        yield Explanation(name, function, grade=way.grade, loses=way.loses)
+        yield Explanation(name, function, grade=way.grade, loses=way.loses, by_autograd=True)

@@ -16,6 +16,18 @@ from torch_loss_parity.judging import explanations
 from torch_loss_parity.judging.comparison import judge
 from torch_loss_parity.judging.finding import Finding
 from torch_loss_parity.reference.arithmetic.profiles import Profile
+from torch_loss_parity.reference.arithmetic.rounding import Rounded
+
+
+def without_another_meaning(finding: Finding, observed: np.ndarray, bound: Rounded) -> Finding:
+    """The finding as the definition alone has it, where autograd of a way explains nan in place of an
+    infinity: infinity less infinity, line by line, is a meaning and no form. ``bound`` is the definition's.
+    """
+    if finding.explanation is None or not finding.explanation.by_autograd or observed.shape != bound.shape:
+        return finding
+    if not (np.isnan(observed) & np.isinf(bound.nearest)).any():
+        return finding
+    return replace(finding, verdict=finding.strict, explanation=None)
 
 
 def judged_as_left_open(finding: Finding, observed: np.ndarray, profile: Profile) -> Finding:
