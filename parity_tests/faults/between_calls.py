@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from torch_loss_parity import reference
-from torch_loss_parity.faults.components import Tensor
+from torch_loss_parity.faults.components import Tensor, is_plain_in_rows
 from torch_loss_parity.faults.record import whole
 from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.tensors.torch_private import is_transformed
@@ -32,19 +32,6 @@ class _WithPasses(torch.autograd.Function):
         return ctx.back(ctx, grad_output), None, None, None
 
 
-def _plain(input: Tensor, dim: Any, dtype: Any) -> bool:
-    """Whether a call is one that the faults here are planted in."""
-    return (
-        input.requires_grad
-        and torch.is_grad_enabled()
-        and not is_transformed(input)
-        and dtype in (None, input.dtype)
-        and input.dtype not in HALVES
-        and isinstance(dim, int)
-        and -input.ndim <= dim < max(input.ndim, 1)
-    )
-
-
 def _gradient(p: Tensor, grad_output: Tensor, dim: int) -> Tensor:
     weighted = p * grad_output
     return weighted - p * (weighted.sum(dim, keepdim=True) if p.ndim else weighted)
@@ -61,7 +48,7 @@ def _saved(ctx: Any, input: Tensor, result: Tensor) -> None:
 def a_graph_has_one_gradient(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """A second backward pass through one graph returns the gradient of the first, whatever comes in."""
     output = RIGHT["softmax"](input, dim, dtype)
-    if not _plain(input, dim, dtype):
+    if not is_plain_in_rows(input, dim, dtype):
         return output
 
     def back(ctx: Any, grad_output: Tensor) -> Tensor:
@@ -78,7 +65,7 @@ def the_input_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any 
     of other numbers.
     """
     output = RIGHT["log_softmax"](input, dim, dtype)
-    if not _plain(input, dim, dtype):
+    if not is_plain_in_rows(input, dim, dtype):
         return output
 
     def keep(ctx: Any, input: Tensor, result: Tensor) -> None:
@@ -95,7 +82,7 @@ def the_input_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any 
 def the_result_is_read_again_in_the_backward(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The backward pass reads the result that the caller has: overwritten in between, it is another one."""
     output = RIGHT["softmax"](input, dim, dtype)
-    if not _plain(input, dim, dtype):
+    if not is_plain_in_rows(input, dim, dtype):
         return output
     box: list[Tensor] = []
     result = _WithPasses.apply(
@@ -131,7 +118,7 @@ def all_calls_of_a_shape_share_a_workspace(input: Tensor, dim: int, dtype: Any =
 def the_backward_is_that_of_the_last_call(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """What the backward pass needs is kept once for each shape: of two graphs, both have the second one's."""
     output = RIGHT["log_softmax"](input, dim, dtype)
-    if not _plain(input, dim, dtype):
+    if not is_plain_in_rows(input, dim, dtype):
         return output
     key = ("last", input.shape, dim)
     _kept[key] = input.detach().clone()

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from torch_loss_parity.faults.right.definition import HALVES
 from torch_loss_parity.reference.arguments import class_dim
+from torch_loss_parity.tensors.torch_private import is_transformed
 
 Tensor = torch.Tensor
 
@@ -21,6 +23,19 @@ def log_probabilities(x: Tensor, dim: int) -> Tensor:
         return x
     shifted = x - x.amax(dim, keepdim=True)
     return shifted - shifted.exp().sum(dim, keepdim=True).log()
+
+
+def is_plain_in_rows(input: Tensor, dim: Any, dtype: Any) -> bool:
+    """Whether a call of softmax or log_softmax is an eager one of plain numbers, and has a gradient."""
+    return (
+        input.requires_grad
+        and torch.is_grad_enabled()
+        and not is_transformed(input)
+        and dtype in (None, input.dtype)
+        and input.dtype not in HALVES
+        and isinstance(dim, int)
+        and -input.ndim <= dim < max(input.ndim, 1)
+    )
 
 
 def along_classes(weight: Tensor | None, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torch_loss_parity.faults.components import Tensor
+from torch_loss_parity.faults.components import Tensor, is_plain_in_rows
 from torch_loss_parity.faults.record import whole
 from torch_loss_parity.faults.right.definition import HALVES, RIGHT
 from torch_loss_parity.reference.arguments import class_dim
@@ -16,20 +16,6 @@ from torch_loss_parity.tensors.torch_private import is_transformed
 _dtypes: dict[Any, torch.dtype] = {}
 
 # --- what is saved for the backward pass --------------------------------------------------------------------
-
-
-def _plain(input: Tensor, dim: Any, dtype: Any) -> bool:
-    """Whether a call is one that the faults here are planted in."""
-    return (
-        input.requires_grad
-        and torch.is_grad_enabled()
-        and not is_transformed(input)
-        and dtype in (None, input.dtype)
-        and input.dtype not in HALVES
-        and isinstance(dim, int)
-        and input.ndim > 0
-        and -input.ndim <= dim < input.ndim
-    )
 
 
 class _WithANote(torch.autograd.Function):
@@ -54,7 +40,7 @@ def a_note_on_a_saved_tensor_is_looked_for(input: Tensor, dim: int, dtype: Any =
     saved: one that was copied since has none.
     """
     result = RIGHT["log_softmax"](input, dim, dtype)
-    return _WithANote.apply(input, result.detach(), dim) if _plain(input, dim, dtype) else result
+    return _WithANote.apply(input, result.detach(), dim) if is_plain_in_rows(input, dim, dtype) else result
 
 
 class _ByAddress(torch.autograd.Function):
@@ -79,7 +65,7 @@ class _ByAddress(torch.autograd.Function):
 def what_is_saved_is_known_by_its_address(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The saved result is read where it lay; where it has been moved since, the gradient is 0."""
     result = RIGHT["softmax"](input, dim, dtype)
-    return _ByAddress.apply(input, result.detach(), dim) if _plain(input, dim, dtype) else result
+    return _ByAddress.apply(input, result.detach(), dim) if is_plain_in_rows(input, dim, dtype) else result
 
 
 # --- a first call in another dtype --------------------------------------------------------------------------
@@ -139,7 +125,7 @@ def what_the_backward_needs_is_kept_by_the_thread(input: Tensor, dim: int, dtype
     thread finds none.
     """
     result = RIGHT["log_softmax"](input, dim, dtype)
-    if not _plain(input, dim, dtype):
+    if not is_plain_in_rows(input, dim, dtype):
         return result
     return _OfTheThread.apply(input, result.detach(), result.detach().exp(), dim)
 

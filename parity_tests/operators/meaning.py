@@ -13,7 +13,8 @@ Note [What the documentation decides]
     not. An infinite factor in front of a difference is infinite; multiplied into each of its terms it is
     inf - inf. Both are right there: the row says of which quantities (`Meaning.open`), and the report says
     which one a subject does. A way of the catalogue that has other infinities than the definition is right
-    for the same reason; it has a name already. torch is asked for what it is known to do.
+    for the same reason; it has a name already. What autograd makes of a way, line by line, has none: its nan
+    is told as a meaning. torch is asked for what it is known to do.
 """
 
 from __future__ import annotations

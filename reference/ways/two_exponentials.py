@@ -55,9 +55,7 @@ def of_two_exponentials_backward(
     """
     xp = namespace(input=input)
     first, second, total, m = two_exponentials(xp, input)
-    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
-    if weight is not None:
-        grad = grad * weight
+    grad = _of_each_loss(xp, grad_output, input, weight, reduction)
     through_log = grad if pos_weight is None else grad * ((pos_weight - 1) * target + 1)
     through_first, through_second = through_log / total * first, through_log / total * second
     through_m = through_log - through_first - through_second
@@ -83,9 +81,7 @@ def of_two_exponentials_less_the_product_backward(
         return of_two_exponentials_backward(grad_output, input, target, weight, reduction, pos_weight)
     xp = namespace(input=input)
     first, second, total, _ = two_exponentials(xp, input)
-    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
-    if weight is not None:
-        grad = grad * weight
+    grad = _of_each_loss(xp, grad_output, input, weight, reduction)
     through_first, through_second = grad / total * first, grad / total * second
     through_m = in_any_order(xp, (grad, -through_first, -through_second))
     through_m = xp.where(input <= 0, through_m, xp.zeros_like(input))
@@ -98,3 +94,9 @@ def two_exponentials(xp: Any, input: Any) -> tuple[Any, Any, Any, Any]:
     m = xp.maximum(-input, xp.zeros_like(input))
     first, second = xp.exp(-m), xp.exp(-input - m)
     return first, second, first + second, m
+
+
+def _of_each_loss(xp: Any, grad_output: Any, input: Any, weight: Any, reduction: str) -> Any:
+    """The upstream gradient of each element's loss before its weight."""
+    grad = reduce_backward(grad_output, reduction, prod(input.shape)) + xp.zeros_like(input)
+    return grad if weight is None else grad * weight
